@@ -1,0 +1,157 @@
+"""What a Lightning run writes beside its metrics, and when it stops early.
+
+First floor, PyTorch and Lightning: imported by the command line.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+
+from cnn_mnist import pictures, runs
+from cnn_mnist.architecture import layer_table, trace
+from cnn_mnist.data_module import MNISTDataModule
+from cnn_mnist.errors import UserError
+from cnn_mnist.module import Classifier
+from cnn_mnist.tables import markdown_table
+from cnn_mnist.timing import Stopwatch
+
+
+class Timing(Callback):
+    """Logs ``time/*`` and ``throughput/*``."""
+
+    def __init__(self) -> None:
+        self.stopwatch = Stopwatch()
+        self._setup_logged = False
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Training begins."""
+        self.stopwatch.resume()
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """The first step ends the set-up."""
+        if not self._setup_logged:
+            self._setup_logged = True
+            self._synchronize(trainer)
+            self._log(trainer, self.stopwatch.setup_done())
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Validation does not count."""
+        self._synchronize(trainer)
+        self.stopwatch.pause()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Training goes on."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.stopwatch.resume()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the epoch."""
+        self._synchronize(trainer)
+        settings, training_images = _data(trainer).settings, len(_data(trainer).parts["train"].labels)
+        images = min(int(trainer.num_training_batches) * settings.batch_size, training_images)
+        self._log(trainer, self.stopwatch.epoch_done(images))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the whole training."""
+        self._log(trainer, self.stopwatch.fit_done())
+
+    @staticmethod
+    def _synchronize(trainer: Trainer) -> None:
+        """Waits for a GPU, which is still at work when its step's call has returned."""
+        if trainer.strategy.root_device.type != "cpu":
+            torch.accelerator.synchronize()
+
+    @staticmethod
+    def _log(trainer: Trainer, values: dict[str, float]) -> None:
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step)
+
+
+class RunRecord(Callback):
+    """Writes what a run folder holds beside scalars: environment, layer table and pictures."""
+
+    @rank_zero_only
+    def on_fit_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Writes the environment, the layer table and the examples."""
+        writer = _writer(trainer)
+        if writer is None or trainer.log_dir is None:
+            return
+        device = trainer.strategy.root_device
+        runs.write_environment(
+            trainer.log_dir,
+            device=torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+            threads=torch.get_num_threads(),
+            precision=str(trainer.precision),
+        )
+        parameters = trace(pl_module.layers)[-1].total
+        writer.add_scalar(runs.PARAMETERS, parameters, 0)
+        writer.add_text(runs.LAYERS, markdown_table(layer_table(pl_module.layers)), 0)
+        train = _data(trainer).parts["train"]
+        writer.add_image(runs.EXAMPLES, pictures.examples(train.images, train.labels), 0, dataformats="HWC")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Writes the confusion matrix and the misread digits."""
+        indices, probabilities = pl_module.predictions.compute()  # in every process: it gathers
+        pl_module.predictions.reset()
+        writer, step = _writer(trainer), trainer.global_step
+        if writer is None or not trainer.is_global_zero:
+            return
+        images, labels = (part[indices.cpu().numpy()] for part in _data(trainer).parts["test"])
+        chances = probabilities.cpu().numpy()
+        readings = chances.argmax(axis=1)
+        drawn = {
+            runs.CONFUSION_MATRIX: pictures.confusion_matrix(labels, readings),
+            runs.MISTAKES: pictures.mistakes(images, labels, chances),
+        }
+        for name, picture in drawn.items():
+            writer.add_image(name, picture, step, dataformats="HWC")
+
+
+class StopOnNonFiniteLoss(Callback):
+    """Ends the training with the step at which the loss first was no finite number.
+
+    Losses are collected and looked at together, since each look waits for a GPU.
+
+    Args:
+        every: Steps between two looks.
+    """
+
+    def __init__(self, every: int = 100) -> None:
+        self.every = every
+        self._losses: list[Tensor] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
+        """Keeps the step's loss."""
+        self._losses.append(outputs["loss"])
+        if len(self._losses) == self.every:
+            self._look(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks at the rest."""
+        self._look(trainer)
+
+    def _look(self, trainer: Trainer) -> None:
+        finite = np.isfinite(torch.stack(self._losses).float().cpu().numpy())
+        step = trainer.global_step - len(finite)
+        self._losses.clear()
+        if not finite.all():
+            raise UserError(
+                f"expected a finite loss, got NaN or infinity at step {step + int(finite.argmin()) + 1} of "
+                f"{trainer.log_dir or 'a run without a log'}; lower --model.learning_rate"
+            )
+
+
+def _writer(trainer: Trainer) -> Any:
+    """The first TensorBoard writer; None for a run without one."""
+    writers = (logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger))
+    return next(writers, None)
+
+
+def _data(trainer: Trainer) -> MNISTDataModule:
+    return trainer.datamodule  # type: ignore[attr-defined]

@@ -1,0 +1,192 @@
+"""``fit``, ``validate``, ``test`` and ``predict`` on the command line, with LightningCLI.
+
+First floor, PyTorch and Lightning: imported by ``__main__`` alone.
+"""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse.typing import NonNegativeInt
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.trainer import Trainer
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from cnn_mnist import runs, settings, summary
+from cnn_mnist.allocator import keep_large_buffers
+from cnn_mnist.arguments import OneLineErrors
+from cnn_mnist.callbacks import RunRecord, StopOnNonFiniteLoss, Timing
+from cnn_mnist.checkpoints import read_checkpoint
+from cnn_mnist.data_module import MNISTDataModule
+from cnn_mnist.errors import UserError
+from cnn_mnist.module import Classifier
+from cnn_mnist.no_tensorflow import keep_tensorflow_out
+from cnn_mnist.results import print_predictions, print_results
+
+_CALLBACKS = "lightning.pytorch.callbacks."
+
+DEFAULTS: dict[str, Any] = {
+    "trainer.max_epochs": settings.MAX_EPOCHS,
+    "trainer.logger": {
+        "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
+        "init_args": {"save_dir": runs.LOG_DIR, "name": runs.PYTORCH, "default_hp_metric": False},
+    },
+    # Here rather than in trainer_defaults, whose callbacks are neither saved in config.yaml nor to be taken off.
+    "trainer.callbacks": [
+        {"class_path": _CALLBACKS + "RichProgressBar", "init_args": {"refresh_rate": 20, "leave": True}},
+        {"class_path": _CALLBACKS + "RichModelSummary", "init_args": {"max_depth": 2}},
+        {"class_path": _CALLBACKS + "ModelCheckpoint"},
+    ],
+}
+
+
+class Parser(OneLineErrors, LightningArgumentParser):
+    """Lightning's parser with one-line errors and the ``summary`` command in its help."""
+
+    def add_subcommands(self, *args: Any, **kwargs: Any) -> Any:
+        """Adds ``summary``, which ``__main__`` runs without a framework."""
+        action = super().add_subcommands(*args, **kwargs)
+        parser = summary.summary_parser()
+        action.add_subcommand("summary", parser, help=parser.description)
+        return action
+
+
+class CLI(LightningCLI):
+    """The command line: the published experiment by default, and no flag that is silently ignored."""
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the seed."""
+        parser.add_argument(
+            "--seed_everything",
+            type=NonNegativeInt,
+            default=settings.SEED,
+            help="Seed of everything random: initial weights, order of the images, what is held out.",
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Links the seed, and sets the defaults."""
+        parser.link_arguments("seed_everything", "model.seed")
+        parser.link_arguments("seed_everything", "data.seed")
+        parser.set_defaults(DEFAULTS)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Only ``fit`` makes a run folder, unless a logger is typed."""
+        for name in self.subcommands().keys() - {"fit"}:
+            self._parser(name).set_defaults({"trainer.logger": False})
+        self._args = args
+        super().parse_arguments(parser, args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Has the checkpoint's settings as defaults; what the user typed otherwise is refused, not ignored."""
+        subcommand: str = self.config["subcommand"]
+        path = self.config[subcommand].get("ckpt_path")
+        if not path:
+            return
+        checkpoint = read_checkpoint(path)
+        model, data = checkpoint["hyper_parameters"], checkpoint.get("datamodule_hyper_parameters", {})
+        kept = {"seed_everything": model["seed"]}
+        kept |= {f"model.{name}": value for name, value in model.items() if name != "seed"}
+        if subcommand == "fit":
+            kept |= {f"data.{name}": value for name, value in data.items() if name not in ("seed", "data_dir")}
+        self._parser(subcommand).set_defaults(kept)
+        super().parse_arguments(self.parser, self._args)
+        for flag, value in kept.items():
+            typed = self.config[subcommand][flag]
+            if typed != value:
+                raise UserError(
+                    f"--{flag}: {path} was trained with {value}, got {typed}; "
+                    "leave the flag out to go on with the checkpoint, or the checkpoint out to train anew"
+                )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Builds the trainer; ``config.yaml`` belongs to a training."""
+        if self.subcommand != "fit":
+            self.save_config_callback = None
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except MisconfigurationException as error:
+            if "gpu backend" not in str(error):
+                raise
+            raise UserError(
+                "--trainer.accelerator=gpu: expected a GPU that PyTorch "
+                f"{torch.__version__} can use, found none; use --trainer.accelerator=cpu"
+            ) from None
+
+    def before_fit(self) -> None:
+        """Refuses a log folder that cannot be written or that holds a run already, before data is touched."""
+        for logger in self.trainer.loggers:
+            if logger.save_dir is not None:
+                runs.check_writable(logger.save_dir)
+        config = Path(self.trainer.log_dir or ".", runs.CONFIG)
+        if self.trainer.logger is not None and config.exists():
+            raise UserError(f"expected a new run folder, got {config.parent}, which holds a run; name another version")
+
+    def after_fit(self) -> None:
+        """Evaluates the trained network on the test set and the whole training set, into the same run."""
+        metrics = dict(self.trainer.callback_metrics)
+        loaders = [self.datamodule.test_dataloader(), self.datamodule.train_eval_dataloader()]
+        self.trainer.test(self.model, loaders, verbose=False)
+        metrics |= self.trainer.callback_metrics
+        if self.trainer.is_global_zero:
+            print_results({name: float(value) for name, value in metrics.items()}, self.trainer.log_dir)
+
+    def before_validate(self) -> None:
+        """A trained network and a held-out part are needed."""
+        self._need_checkpoint()
+        if self.datamodule.settings.val_size == 0:
+            raise UserError("validate: expected a held-out part, got --data.val_size=0; give the size of the run's")
+
+    def before_test(self) -> None:
+        """A trained network is needed."""
+        self._need_checkpoint()
+
+    def before_predict(self) -> None:
+        """A trained network is needed."""
+        self._need_checkpoint()
+
+    def after_predict(self) -> None:
+        """Prints the readings of the first test images."""
+        if self.trainer.is_global_zero:
+            print_predictions(self.trainer.predict_loop.predictions, self.datamodule.parts["test"].labels)
+
+    def _need_checkpoint(self) -> None:
+        if not self._get(self.config, "ckpt_path"):
+            raise UserError(f"{self.subcommand}: expected a trained network; name one with --ckpt_path=FILE.ckpt")
+
+
+def main(args: list[str] | None = None) -> CLI:
+    """Runs the command line.
+
+    Args:
+        args: The arguments; by default those of the process.
+
+    Raises:
+        UserError: A mistake that the user can mend.
+    """
+    keep_large_buffers()
+    keep_tensorflow_out()
+    _quieten_lightning()
+    try:
+        return CLI(
+            Classifier,
+            MNISTDataModule,
+            trainer_defaults={"callbacks": [Timing(), RunRecord(), StopOnNonFiniteLoss()]},
+            parser_class=Parser,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            args=args,
+        )
+    except MisconfigurationException as error:
+        raise UserError(" ".join(str(error).split())) from None
+
+
+def _quieten_lightning() -> None:
+    """Leaves out Lightning's advice on its other products, and its warnings about what is meant here."""
+    for module in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(module).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval")  # nothing is logged per step
+    warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")  # no held-out part
+    warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")  # its own to mend
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning")

@@ -1,0 +1,44 @@
+"""Random numbers that are the same on every machine, in every version of numpy and in both frameworks.
+
+Ground floor: numpy only; everyone may import it.
+
+numpy keeps the raw bits of a ``BitGenerator`` and of ``SeedSequence`` fixed for ever, but not what
+``Generator`` makes of them (NEP 19), so everything here is made from the raw bits.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Purpose(IntEnum):
+    """What a stream is for, so that no two purposes share their bits."""
+
+    ORDER = 0
+    SPLIT = 1
+    WEIGHTS = 2
+
+
+def random_bits(size: int, seed: int, purpose: Purpose, index: int = 0) -> NDArray[np.uint64]:
+    """``size`` independent uniform 64-bit integers, a pure function of the arguments.
+
+    Args:
+        size: How many.
+        seed: The run's seed, at least 0.
+        purpose: Which family of streams.
+        index: Which stream of the family: an epoch, say, or a tensor.
+    """
+    sequence = np.random.SeedSequence(seed, spawn_key=(purpose, index))
+    return np.asarray(np.random.PCG64(sequence).random_raw(size))
+
+
+def permutation(size: int, seed: int, purpose: Purpose, index: int = 0) -> NDArray[np.int64]:
+    """A random order of ``range(size)``; arguments as in ``random_bits``."""
+    return np.argsort(random_bits(size, seed, purpose, index), kind="stable")
+
+
+def uniform(size: int, seed: int, purpose: Purpose, index: int = 0) -> NDArray[np.float64]:
+    """``size`` numbers in [0, 1), multiples of 2**-53; arguments as in ``random_bits``."""
+    bits = random_bits(size, seed, purpose, index) >> np.uint64(11)
+    return bits.astype(np.float64) * 2.0**-53

@@ -1,0 +1,58 @@
+"""What the Lightning commands print when they are done.
+
+Ground floor but for the predictions, which are PyTorch's: imported by the command line.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_mnist import runs
+from cnn_mnist.tables import print_table
+
+_SPLITS: dict[runs.Split, str] = {
+    "train": "train, running mean of the last epoch",
+    "val": "held-out part",
+    "train_eval": "training set, final weights",
+    "test": "test set, final weights",
+}
+
+
+def print_results(metrics: dict[str, float], run: str | None) -> None:
+    """Prints loss and accuracy of every split, the time, the run folder and the next command.
+
+    Args:
+        metrics: By tag, as logged.
+        run: The run folder; None for a run without a log.
+    """
+    rows = [("", "loss", "accuracy")]
+    for split, title in _SPLITS.items():
+        loss, acc = (metrics.get(runs.tag(split, name)) for name in runs.METRICS)
+        if loss is not None and acc is not None:
+            rows.append((title, f"{loss:.4f}", f"{acc:.4f}"))
+    print_table(rows, title="results")
+    if runs.FIT_SECONDS in metrics:
+        speed = metrics[runs.IMAGES_PER_SECOND]
+        print(f"training took {metrics[runs.FIT_SECONDS]:.1f} s, at {speed:,.0f} images/s in the last epoch")
+    if run is not None:
+        print(f"run:  {run}\nnext: tensorboard --logdir {runs.LOG_DIR}")
+
+
+def print_predictions(predictions: list[dict[str, Any]], labels: NDArray[np.uint8], most: int = 20) -> None:
+    """Prints the readings of the first images and how many of all are right.
+
+    Args:
+        predictions: What ``Classifier.predict_step`` gave for each batch.
+        labels: uint8 [n], in the order of the data set.
+        most: How many images are listed.
+    """
+    index, digit, probabilities = (
+        np.concatenate([batch[name].cpu().numpy() for batch in predictions])
+        for name in ("index", "digit", "probabilities")
+    )
+    rows = [("image", "label", "digit", "probability")]
+    for i, d, p in zip(index[:most], digit, probabilities, strict=False):
+        rows.append((str(i), str(labels[i]), str(d), f"{p[d]:.4f}"))
+    print_table(rows, title=f"first {len(rows) - 1} of {len(index)} test images", numbers_from=0)
+    print(f"{int((digit == labels[index]).sum())} of {len(index)} right")

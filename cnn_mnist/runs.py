@@ -1,0 +1,107 @@
+"""What a run folder holds and the names of its tags: written by both trainers, read by ``compare``.
+
+Ground floor: the standard library; yaml only inside the function that writes it. Everyone may import it.
+
+A run folder is ``lightning_logs/<pytorch|keras>/version_N`` with event files, ``config.yaml`` (all that is
+needed to repeat the run), ``environment.yaml`` and ``checkpoints/``. The step of every point is the number of
+optimizer updates done so far; loss is in nats, accuracy a fraction in [0, 1], time in wall-clock seconds.
+"""
+
+import os
+import platform
+import subprocess
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from cnn_mnist.errors import UserError
+
+LOG_DIR = "lightning_logs"
+PYTORCH, KERAS = "pytorch", "keras"
+
+CONFIG, ENVIRONMENT, CHECKPOINTS = "config.yaml", "environment.yaml", "checkpoints"
+
+Split = Literal["train", "val", "train_eval", "test"]
+METRICS = ("loss", "acc")
+
+SETUP_SECONDS = "time/setup_seconds"
+EPOCH_SECONDS = "time/epoch_seconds"
+FIT_SECONDS = "time/fit_seconds"
+IMAGES_PER_SECOND = "throughput/images_per_second"
+
+PARAMETERS = "model/parameters"
+LAYERS = "model/layers"
+EXAMPLES = "data/examples"
+CONFUSION_MATRIX = "test/confusion_matrix"
+MISTAKES = "test/mistakes"
+
+_PACKAGES = ("torch", "lightning", "torchmetrics", "tensorflow", "keras", "tensorboard", "numpy")
+
+
+def tag(split: Split, metric: str) -> str:
+    """The tag of a split's loss or accuracy, ``"test/acc"``."""
+    return f"{split}/{metric}"
+
+
+def check_writable(folder: str | Path) -> None:
+    """Raises ``UserError`` unless files can be made in ``folder``, which is made where it is missing."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"expected a folder for logs that can be written, got {folder} ({error.strerror}); name another"
+        ) from None
+
+
+def write_environment(folder: str | Path, *, device: str, threads: int, precision: str) -> None:
+    """Writes ``environment.yaml``: what the run's figures depend on and ``config.yaml`` does not say.
+
+    Args:
+        folder: The run folder.
+        device: What trained, for example ``"cpu"`` or ``"NVIDIA H200"``.
+        threads: CPU threads inside one operation.
+        precision: As the trainer calls it, for example ``"32-true"``.
+    """
+    import yaml
+
+    environment: dict[str, Any] = {
+        "device": device,
+        "threads": threads,
+        "precision": precision,
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "commit": _commit(),
+    }
+    Path(folder, ENVIRONMENT).write_text(yaml.safe_dump(environment, sort_keys=False))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _commit() -> str | None:
+    """The project's commit, with ``-dirty`` where files differ from it; None outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

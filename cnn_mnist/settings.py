@@ -1,0 +1,90 @@
+"""The settings both trainers share, with the published experiment as their defaults.
+
+Ground floor: the standard library only; everyone may import it. Both command lines read their flags, types,
+defaults and help from here.
+"""
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+from cnn_mnist.architecture import CLASSES, layers_of
+from cnn_mnist.errors import UserError
+
+SOFTMAX_TWICE_FLOOR = math.log(1 + (CLASSES - 1) / math.e)
+"""Least possible cross-entropy, in nats, when the "logits" are probabilities: a 1 against nine 0s."""
+
+MAX_EPOCHS = 10
+SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """What is trained, and by which rule.
+
+    Args:
+        architecture: Name of the network: three_conv or conv5x5.
+        align: "keras" starts from Keras's initial weights and steps by Keras's formula, so that both frameworks
+            do the same; "native" is each framework as it comes.
+        learning_rate: Step size of RMSprop.
+        rho: Decay of RMSprop's running mean of squared gradients, in [0, 1); PyTorch calls it alpha.
+        epsilon: What keeps RMSprop's root from zero.
+        softmax_before_loss: Repeats the published mistake of a softmax before the cross-entropy from logits; the
+            loss then cannot fall under 1.461150.
+        seed: Seed of the initial weights, at least 0.
+
+    Raises:
+        UserError: A value is out of its range.
+    """
+
+    architecture: str = "three_conv"
+    align: Literal["keras", "native"] = "keras"
+    learning_rate: float = 1e-3
+    rho: float = 0.9
+    epsilon: float = 1e-7
+    softmax_before_loss: bool = False
+    seed: int = SEED
+
+    def __post_init__(self) -> None:
+        layers_of(self.architecture)
+        _expect("learning_rate", self.learning_rate > 0, "a number over 0", self.learning_rate)
+        _expect("rho", 0 <= self.rho < 1, "0 or more and less than 1", self.rho)
+        _expect("epsilon", self.epsilon > 0, "a number over 0", self.epsilon)
+        _expect("seed", self.seed >= 0, "a whole number of at least 0", self.seed)
+        if self.softmax_before_loss:
+            warnings.warn(
+                "softmax_before_loss: softmax is applied twice, so the loss cannot fall under "
+                f"ln(1 + {CLASSES - 1}/e) = {SOFTMAX_TWICE_FLOOR:.6f}; use it only to reproduce the published number",
+                stacklevel=2,
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which images, in which batches.
+
+    Args:
+        data_dir: Folder of the MNIST files; they are made there on the first use.
+        batch_size: Images in a batch, over all processes together; the last batch of an epoch may be smaller.
+        val_size: Training images held out for validation, each digit in its proportion; the others train.
+        seed: Seed of the order of the images and of what is held out, at least 0.
+
+    Raises:
+        UserError: A value is out of its range.
+    """
+
+    data_dir: str = "data"
+    batch_size: int = 64
+    val_size: int = 0
+    seed: int = SEED
+
+    def __post_init__(self) -> None:
+        _expect("batch_size", self.batch_size >= 1, "1 or more images", self.batch_size)
+        _expect("val_size", self.val_size >= 0, "0 or more images", self.val_size)
+        _expect("seed", self.seed >= 0, "a whole number of at least 0", self.seed)
+
+
+def _expect(name: str, holds: bool, expected: str, came: object) -> None:
+    if not holds:
+        raise UserError(f"{name}: expected {expected}, got {came}")

@@ -1,0 +1,62 @@
+"""Import order and tiny data for all tests."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from cnn_mnist.no_tensorflow import keep_tensorflow_out
+
+keep_tensorflow_out()
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401 - TensorFlow imported before it crashes the process
+import numpy as np
+import pytest
+import torch  # noqa: F401 - likewise before TensorFlow
+
+from cnn_mnist import mnist
+
+PROJECT = Path(__file__).parent.parent
+
+
+def _digits(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images that a CNN can tell apart: a bright bar whose row says the digit, in noise."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(size, dtype=np.uint8) % 10
+    images = generator.integers(0, 60, (size, 28, 28), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[2 * label + 4 : 2 * label + 7, 6:22] = 255
+    return images, labels
+
+
+@pytest.fixture(scope="session")
+def tiny_mnist() -> mnist.Mnist:
+    """250 training and 70 test images, all ten digits."""
+    return mnist.Mnist(*_digits(250, seed=0), *_digits(70, seed=1))
+
+
+@pytest.fixture
+def use_tiny_mnist(tiny_mnist, monkeypatch):
+    """Has both trainers find the tiny set instead of MNIST."""
+    monkeypatch.setattr(mnist, "load", lambda *_: tiny_mnist)
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory) -> Path:
+    """A folder with the real MNIST files."""
+    folder = tmp_path_factory.mktemp("data")
+    mnist.load(folder)
+    return folder
+
+
+@pytest.fixture
+def run_python(tmp_path):
+    """Runs ``python ARGUMENTS`` in an empty folder, in a process of its own."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"PYTHONPATH": str(PROJECT), "COLUMNS": "120"}
+        command = [sys.executable, *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    return run
