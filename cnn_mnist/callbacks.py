@@ -16,6 +16,7 @@ from cnn_mnist import pictures, runs
 from cnn_mnist.architecture import layer_table, trace
 from cnn_mnist.data_module import MNISTDataModule
 from cnn_mnist.errors import UserError
+from cnn_mnist.loader import Batch
 from cnn_mnist.module import Classifier
 from cnn_mnist.tables import markdown_table
 from cnn_mnist.timing import Stopwatch
@@ -27,13 +28,17 @@ class Timing(Callback):
     def __init__(self) -> None:
         self.stopwatch = Stopwatch()
         self._setup_logged = False
+        self._images = 0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Training begins."""
         self.stopwatch.resume()
 
-    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """The first step ends the set-up."""
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Counts the images; the first step ends the set-up."""
+        self._images += batch.size
         if not self._setup_logged:
             self._setup_logged = True
             self._synchronize(trainer)
@@ -52,9 +57,8 @@ class Timing(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the epoch."""
         self._synchronize(trainer)
-        settings, training_images = _data(trainer).settings, len(_data(trainer).parts["train"].labels)
-        images = min(int(trainer.num_training_batches) * settings.batch_size, training_images)
-        self._log(trainer, self.stopwatch.epoch_done(images))
+        self._log(trainer, self.stopwatch.epoch_done(self._images))
+        self._images = 0
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the whole training."""

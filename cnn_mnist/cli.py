@@ -5,11 +5,12 @@ First floor, PyTorch and Lightning: imported by ``__main__`` alone.
 
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse.typing import NonNegativeInt
+from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -41,6 +42,12 @@ DEFAULTS: dict[str, Any] = {
     ],
 }
 
+_TURNED_OFF_BY = {
+    "enable_progress_bar": ProgressBar,
+    "enable_model_summary": ModelSummary,
+    "enable_checkpointing": Checkpoint,
+}
+
 
 class Parser(OneLineErrors, LightningArgumentParser):
     """Lightning's parser with one-line errors and the ``summary`` command in its help."""
@@ -60,9 +67,9 @@ class CLI(LightningCLI):
         """Adds the seed."""
         parser.add_argument(
             "--seed_everything",
-            type=NonNegativeInt,
+            type=int,
             default=settings.SEED,
-            help="Seed of everything random: initial weights, order of the images, what is held out.",
+            help="Seed of everything random, at least 0: initial weights, order of the images, what is held out.",
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -101,9 +108,12 @@ class CLI(LightningCLI):
                 )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Builds the trainer; ``config.yaml`` belongs to a training."""
+        """Builds the trainer, without the default callbacks that a flag turns off."""
         if self.subcommand != "fit":
-            self.save_config_callback = None
+            self.save_config_callback = None  # config.yaml belongs to a training
+        config = self._get(self.config_init, "trainer")
+        off = tuple(kind for flag, kind in _TURNED_OFF_BY.items() if config[flag] is False)
+        config["callbacks"] = [callback for callback in config["callbacks"] or [] if not isinstance(callback, off)]
         try:
             return super().instantiate_trainer(**kwargs)
         except MisconfigurationException as error:
@@ -129,8 +139,7 @@ class CLI(LightningCLI):
         loaders = [self.datamodule.test_dataloader(), self.datamodule.train_eval_dataloader()]
         self.trainer.test(self.model, loaders, verbose=False)
         metrics |= self.trainer.callback_metrics
-        if self.trainer.is_global_zero:
-            print_results({name: float(value) for name, value in metrics.items()}, self.trainer.log_dir)
+        self._print_results(metrics, self.trainer.log_dir if self.trainer.logger else None)
 
     def before_validate(self) -> None:
         """A trained network and a held-out part are needed."""
@@ -138,9 +147,17 @@ class CLI(LightningCLI):
         if self.datamodule.settings.val_size == 0:
             raise UserError("validate: expected a held-out part, got --data.val_size=0; give the size of the run's")
 
+    def after_validate(self) -> None:
+        """Prints loss and accuracy."""
+        self._print_results(self.trainer.callback_metrics)
+
     def before_test(self) -> None:
         """A trained network is needed."""
         self._need_checkpoint()
+
+    def after_test(self) -> None:
+        """Prints loss and accuracy."""
+        self._print_results(self.trainer.callback_metrics)
 
     def before_predict(self) -> None:
         """A trained network is needed."""
@@ -150,6 +167,10 @@ class CLI(LightningCLI):
         """Prints the readings of the first test images."""
         if self.trainer.is_global_zero:
             print_predictions(self.trainer.predict_loop.predictions, self.datamodule.parts["test"].labels)
+
+    def _print_results(self, metrics: Mapping[str, torch.Tensor], run: str | None = None) -> None:
+        if self.trainer.is_global_zero:
+            print_results({name: float(value) for name, value in metrics.items()}, run)
 
     def _need_checkpoint(self) -> None:
         if not self._get(self.config, "ckpt_path"):
@@ -188,5 +209,6 @@ def _quieten_lightning() -> None:
         logging.getLogger(module).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval")  # nothing is logged per step
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")  # no held-out part
+    warnings.filterwarnings("ignore", message="The dirpath has changed")  # a resumed run has a folder of its own
     warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")  # its own to mend
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning")

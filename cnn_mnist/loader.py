@@ -60,6 +60,7 @@ class Loader:
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
         self.position = 0  # batches of this epoch handed out so far
+        self._first = 0  # batch at which the next iteration starts
 
     def __len__(self) -> int:
         return batch_count(len(self.labels), self.batch_size)
@@ -70,11 +71,11 @@ class Loader:
             order = torch.arange(size, device=self.images.device)
         else:
             order = torch.from_numpy(epoch_order(size, self.seed, self.epoch)).to(self.images.device)
+        self.position, self._first = self._first, 0
         for place in batch_slices(size, self.batch_size, first=self.position):
             self.position += 1
             indices = order[place][self.rank :: self.world_size]
             yield Batch(self.images[indices], self.labels[indices], indices, place.stop - place.start)
-        self.position = 0
 
     @property
     def sampler(self) -> "Loader":
@@ -82,9 +83,9 @@ class Loader:
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Goes to the start of another epoch; does nothing where this one is under way."""
+        """Goes to the start of another epoch; keeps a restored place in this one."""
         if epoch != self.epoch:
-            self.epoch, self.position = epoch, 0
+            self.epoch, self._first = epoch, 0
 
     def state_dict(self) -> dict[str, Any]:
         """The place in the data: seed, batch size, epoch and batches of it that were handed out."""
@@ -106,4 +107,4 @@ class Loader:
                 raise UserError(
                     f"{name}: the checkpoint's run has {state[name]}, got {getattr(self, name)}; go on with its own"
                 )
-        self.epoch, self.position = state["epoch"], state["position"]
+        self.epoch, self._first = state["epoch"], state["position"]

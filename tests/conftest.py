@@ -1,6 +1,7 @@
 """Import order and tiny data for all tests."""
 
 import contextlib
+import importlib
 import os
 import subprocess
 import sys
@@ -58,5 +59,27 @@ def run_python(tmp_path):
         environment = os.environ | {"PYTHONPATH": str(PROJECT), "COLUMNS": "120"}
         command = [sys.executable, *map(str, arguments)]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Runs ``python -m PACKAGE ARGUMENTS`` in this process, in an empty folder; gives (exit code, out, err)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(package: str, *arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["__main__.py", *map(str, arguments)])
+        code: object = 0
+        try:
+            importlib.import_module(f"{package}.__main__").main()
+        except SystemExit as stop:
+            code = stop.code
+            if isinstance(code, str):  # as the interpreter does
+                print(code, file=sys.stderr)
+                code = 1
+        out, err = capsys.readouterr()
+        return (int(code or 0), out, err)  # type: ignore[call-overload]
 
     return run
