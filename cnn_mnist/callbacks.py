@@ -34,7 +34,7 @@ class Timing(Callback):
         """Training begins."""
         self.stopwatch.resume()
 
-    def on_train_batch_end(  # type: ignore[override]
+    def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Counts the images; the first step ends the set-up."""
@@ -138,7 +138,8 @@ class StopOnNonFiniteLoss(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Looks at the rest."""
-        self._look(trainer)
+        if self._losses:
+            self._look(trainer)
 
     def _look(self, trainer: Trainer) -> None:
         finite = np.isfinite(torch.stack(self._losses).float().cpu().numpy())

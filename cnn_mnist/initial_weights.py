@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture import Layer, Shape, trace
+from cnn_mnist.architecture import trace
+from cnn_mnist.layers import Layer, Shape
 from cnn_mnist.random_streams import Purpose, uniform
 
 Weights = dict[str, NDArray[np.float32]]

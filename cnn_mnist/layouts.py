@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture import Dense, Flatten, Layer, Shape, trace
+from cnn_mnist.architecture import trace
+from cnn_mnist.layers import Dense, Flatten, Layer, Shape
 
 Arrays = Mapping[str, NDArray[np.floating]]
 

