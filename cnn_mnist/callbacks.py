@@ -83,12 +83,13 @@ class RunRecord(Callback):
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
         """Writes the environment, the layer table and the examples."""
-        writer = _writer(trainer)
-        if writer is None or trainer.log_dir is None:
+        logger = _logger(trainer)
+        if logger is None:
             return
+        writer = logger.experiment
         device = trainer.strategy.root_device
         runs.write_environment(
-            trainer.log_dir,
+            logger.log_dir,  # trainer.log_dir would wait for the other processes
             device=torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
             threads=torch.get_num_threads(),
             precision=str(trainer.precision),
@@ -103,8 +104,8 @@ class RunRecord(Callback):
         """Writes the confusion matrix and the misread digits."""
         indices, probabilities = pl_module.predictions.compute()  # in every process: it gathers
         pl_module.predictions.reset()
-        writer, step = _writer(trainer), trainer.global_step
-        if writer is None or not trainer.is_global_zero:
+        logger = _logger(trainer)
+        if logger is None or not trainer.is_global_zero:
             return
         images, labels = (part[indices.cpu().numpy()] for part in _data(trainer).parts["test"])
         chances = probabilities.cpu().numpy()
@@ -114,7 +115,7 @@ class RunRecord(Callback):
             runs.MISTAKES: pictures.mistakes(images, labels, chances),
         }
         for name, picture in drawn.items():
-            writer.add_image(name, picture, step, dataformats="HWC")
+            logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
 
 
 class StopOnNonFiniteLoss(Callback):
@@ -146,16 +147,16 @@ class StopOnNonFiniteLoss(Callback):
         step = trainer.global_step - len(finite)
         self._losses.clear()
         if not finite.all():
+            logger = _logger(trainer)
             raise UserError(
                 f"expected a finite loss, got NaN or infinity at step {step + int(finite.argmin()) + 1} of "
-                f"{trainer.log_dir or 'a run without a log'}; lower --model.learning_rate"
+                f"{logger.log_dir if logger else 'a run without a log'}; lower --model.learning_rate"
             )
 
 
-def _writer(trainer: Trainer) -> Any:
-    """The first TensorBoard writer; None for a run without one."""
-    writers = (logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger))
-    return next(writers, None)
+def _logger(trainer: Trainer) -> TensorBoardLogger | None:
+    """The first TensorBoard logger; None for a run without one."""
+    return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
 
 
 def _data(trainer: Trainer) -> MNISTDataModule:
