@@ -4,28 +4,18 @@ First floor, PyTorch and Lightning: imported by the command line.
 """
 
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from numpy.typing import NDArray
 from torch import Tensor
 
-from cnn_mnist import batches, mnist
+from cnn_mnist import mnist
 from cnn_mnist.errors import UserError
 from cnn_mnist.loader import Loader
+from cnn_mnist.parts import EVALUATION_BATCH_SIZE, Part, load_parts
 from cnn_mnist.settings import DataSettings
-
-EVALUATION_BATCH_SIZE = 1000
-"""Large enough that an operation's start costs nothing, small enough that activations stay in the caches."""
-
-
-class Part(NamedTuple):
-    """A part of MNIST as found: images uint8 [n, 28, 28], labels uint8 [n]."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
 
 
 class MNISTDataModule(LightningDataModule):
@@ -43,7 +33,7 @@ class MNISTDataModule(LightningDataModule):
         super().__init__()
         self.settings = DataSettings(**settings)
         self.save_hyperparameters(asdict(self.settings))
-        self.parts: dict[str, Part] = {}
+        self.parts: dict[str, Part] = {}  # as found, by name
         self._on_device: dict[str, tuple[Tensor, Tensor]] = {}
 
     def prepare_data(self) -> None:
@@ -77,16 +67,7 @@ class MNISTDataModule(LightningDataModule):
         return self.test_dataloader()
 
     def _load(self) -> None:
-        if self.parts:
-            return
-        raw = mnist.load(self.settings.data_dir)
-        train, val = batches.split(raw.train_labels, self.settings.val_size, self.settings.seed)
-        batches.check_batch_size(self.settings.batch_size, len(train))
-        self.parts = {
-            "train": Part(raw.train_images[train], raw.train_labels[train]),
-            "val": Part(raw.train_images[val], raw.train_labels[val]),
-            "test": Part(raw.test_images, raw.test_labels),
-        }
+        self.parts = self.parts or load_parts(self.settings)
 
     def _loader(self, name: str, batch_size: int, seed: int | None = None) -> Loader:
         if self.trainer is None:

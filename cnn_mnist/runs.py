@@ -32,6 +32,7 @@ IMAGES_PER_SECOND = "throughput/images_per_second"
 
 PARAMETERS = "model/parameters"
 LAYERS = "model/layers"
+TEXT_SUFFIX = "/text_summary"  # PyTorch's SummaryWriter adds it to the tag of a text
 EXAMPLES = "data/examples"
 CONFUSION_MATRIX = "test/confusion_matrix"
 MISTAKES = "test/mistakes"
@@ -54,6 +55,25 @@ def check_writable(folder: str | Path) -> None:
         raise UserError(
             f"expected a folder for logs that can be written, got {folder} ({error.strerror}); name another"
         ) from None
+
+
+def new_run_folder(log_dir: str | Path, framework: str) -> Path:
+    """Makes the next ``version_N`` of a framework; two processes never get the same.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    check_writable(Path(log_dir, framework))
+    taken = [int(path.name[8:]) for path in Path(log_dir, framework).glob("version_*") if path.name[8:].isdigit()]
+    number = max(taken, default=-1) + 1
+    while True:
+        folder = Path(log_dir, framework, f"version_{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
 
 
 def write_environment(folder: str | Path, *, device: str, threads: int, precision: str) -> None:
@@ -79,6 +99,17 @@ def write_environment(folder: str | Path, *, device: str, threads: int, precisio
         "commit": _commit(),
     }
     Path(folder, ENVIRONMENT).write_text(yaml.safe_dump(environment, sort_keys=False))
+
+
+def read_config(folder: str | Path) -> dict[str, Any] | None:
+    """The settings of a run as its ``config.yaml`` has them; None where it has none that can be read."""
+    import yaml
+
+    try:
+        config = yaml.load(Path(folder, CONFIG).read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, yaml.YAMLError):
+        return None
+    return config if isinstance(config, dict) else None
 
 
 def _version(package: str) -> str | None:

@@ -14,7 +14,18 @@ FRAMEWORKS = {"torch", "torchvision", "torchmetrics", "lightning", "tensorflow",
 
 GROUND_FLOOR = [
     *("allocator", "architecture", "arguments", "batches", "errors", "initial_weights", "layers", "layouts", "mnist"),
-    *("no_tensorflow", "pictures", "random_streams", "results", "runs", "settings", "summary", "tables", "timing"),
+    *(
+        "no_tensorflow",
+        "parts",
+        "pictures",
+        "random_streams",
+        "results",
+        "runs",
+        "settings",
+        "summary",
+        "tables",
+        "timing",
+    ),
 ]
 
 

@@ -1,0 +1,114 @@
+"""The twin's command line: flags in, a training out.
+
+Above the ground floor; imports Keras only when a training starts. Imported by ``__main__`` alone.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ActionConfigFile, Namespace
+
+from cnn_mnist import settings
+from cnn_mnist.allocator import keep_large_buffers
+from cnn_mnist.arguments import OneLineErrors
+from cnn_mnist.results import print_results
+from cnn_mnist.settings import DataSettings, ModelSettings
+from keras_parity.settings import TrainerSettings, twin_settings
+
+DESCRIPTION = """Trains the Keras twin of `python -m cnn_mnist fit`.
+Other command: `python -m keras_parity compare` prints the table of both."""
+
+
+def build_parser() -> OneLineErrors:
+    """The twin's flags; those that mean the same as in ``python -m cnn_mnist fit`` bear the same name."""
+    parser = OneLineErrors(prog="python -m keras_parity", description=DESCRIPTION)
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
+    parser.add_argument(
+        "--seed_everything",
+        type=int,
+        default=settings.SEED,
+        help="Seed of everything random, at least 0: initial weights, order of the images, what is held out.",
+    )
+    parser.add_class_arguments(TrainerSettings, "trainer")
+    parser.add_class_arguments(ModelSettings, "model", skip={"seed"})
+    parser.add_class_arguments(DataSettings, "data", skip={"seed"})
+    parser.add_argument(
+        "--ckpt_path", type=str | None, default=None, help="A .keras file of this project to go on from."
+    )
+    parser.add_argument(
+        "--twin_of",
+        type=str | None,
+        default=None,
+        help="Folder of a Lightning run whose settings are taken over; flags typed beside it win.",
+    )
+    return parser
+
+
+def parse(args: list[str]) -> tuple[OneLineErrors, Namespace]:
+    """Reads the arguments.
+
+    Args:
+        args: Without the program's name.
+
+    Returns:
+        The parser, and the settings, with those of the run that ``--twin_of`` names taken over.
+
+    Raises:
+        UserError: That run cannot be taken over.
+    """
+    parser = build_parser()
+    config = parser.parse_args(args)
+    if config.twin_of is not None:
+        taken = twin_settings(config.twin_of)
+        unknown = taken.keys() - {key for key, _ in config.items()}
+        if unknown:
+            parser.error(f"--twin_of: {config.twin_of} has settings that the twin does not know: {sorted(unknown)}")
+        parser.set_defaults(taken)
+        config = parser.parse_args(args)
+        config.twin_of = None  # its settings stand beside it now
+    return parser, config
+
+
+def main(args: list[str]) -> None:
+    """Trains with the settings that the arguments give, and prints the results.
+
+    Raises:
+        UserError: A mistake that the user can mend.
+    """
+    parser, config = parse(args)
+    seed = config.seed_everything
+    trainer = TrainerSettings(**_fields(config.trainer))
+    model = ModelSettings(**_fields(config.model), seed=seed)
+    data = DataSettings(**_fields(config.data), seed=seed)
+
+    keep_large_buffers()
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _without_banner():
+        from keras_parity.train import train
+
+    def write_config(path: Path) -> None:
+        parser.save(config, path, skip_none=False)
+
+    log = train(trainer, model, data, write_config, config.ckpt_path)
+    print_results(log.values, str(log.folder))
+
+
+@contextmanager
+def _without_banner() -> Iterator[None]:
+    """Drops what TensorFlow's C++ prints on stderr while it is imported; no log level reaches all of it."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _fields(namespace: Namespace) -> dict[str, Any]:
+    return namespace.as_dict()

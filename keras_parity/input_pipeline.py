@@ -1,0 +1,62 @@
+"""Batches for Keras from a data set that lies in memory, in the order both frameworks share.
+
+First floor, TensorFlow: imported by the twin's training and the ladder.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from cnn_mnist import mnist
+from cnn_mnist.batches import batch_count, epoch_order
+from cnn_mnist.parts import Part
+
+
+class TrainingBatches:
+    """The training set as a ``tf.data.Dataset`` of one epoch, whose order follows ``epoch``.
+
+    Per batch nothing runs in Python: indices are cut and images gathered inside TensorFlow.
+
+    Args:
+        part: The training images and labels as found.
+        batch_size: Images in a batch; the last may hold fewer.
+        seed: Seed of the order.
+        dtype: What the images are given as, ``"float32"`` or ``"float64"``.
+
+    Attributes:
+        epoch: The epoch that the next iteration visits; set it before each.
+        dataset: Batches (images [batch, 28, 28, 1] in [0, 1], labels int64 [batch]).
+    """
+
+    def __init__(self, part: Part, batch_size: int, seed: int, dtype: str) -> None:
+        self.epoch = 0
+        images, labels = _tensors(part, dtype)
+        size = len(part.labels)
+
+        def order(_: tf.Tensor) -> tf.Tensor:
+            indices = tf.numpy_function(lambda: epoch_order(size, seed, self.epoch), [], tf.int64)
+            return tf.ensure_shape(indices, [size])
+
+        def batches(indices: tf.Tensor) -> tf.data.Dataset:
+            starts = tf.data.Dataset.range(0, size, batch_size)
+            return starts.map(lambda start: indices[start : start + batch_size])
+
+        self.dataset = (
+            tf.data.Dataset.range(1)
+            .map(order)
+            .flat_map(batches)
+            .map(lambda indices: (tf.gather(images, indices), tf.gather(labels, indices)))
+            .apply(tf.data.experimental.assert_cardinality(batch_count(size, batch_size)))
+            .prefetch(tf.data.AUTOTUNE)
+        )
+
+
+def evaluation_batches(part: Part, batch_size: int, dtype: str) -> tf.data.Dataset:
+    """A part in its own order, as batches (images, labels); arguments and shapes as in ``TrainingBatches``."""
+    return tf.data.Dataset.from_tensor_slices(_tensors(part, dtype)).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def _tensors(part: Part, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Images scaled in numpy, since inside a ``tf.function`` the division comes out otherwise."""
+    with tf.device("CPU"):
+        images = tf.convert_to_tensor(mnist.scale(part.images)[..., None].astype(dtype))
+        return images, tf.convert_to_tensor(part.labels.astype(np.int64))

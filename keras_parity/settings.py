@@ -1,0 +1,114 @@
+"""The settings of the twin's training, and how a Lightning run's ``config.yaml`` is taken over.
+
+Above the ground floor, no framework: imported by the command line.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cnn_mnist import runs, settings
+from cnn_mnist.errors import UserError
+
+DTYPE_POLICIES = {
+    "32-true": "float32",
+    "64-true": "float64",
+    "bf16-mixed": "mixed_bfloat16",
+    "bf16-true": "bfloat16",
+}
+"""Lightning's precisions as Keras's; float16 is left out, since the two scale its loss differently."""
+
+_ALIASES = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "None": "32-true"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """How the twin is trained; the flags mean what they mean in Lightning.
+
+    Args:
+        max_epochs: Epochs to train.
+        accelerator: "cpu", "gpu" or "auto", which takes a GPU where there is one.
+        precision: 32-true, 64-true, bf16-mixed or bf16-true.
+        enable_progress_bar: Whether a bar is drawn for every epoch.
+        log_dir: Folder that gets keras/version_N.
+
+    Raises:
+        UserError: A value is out of its range.
+    """
+
+    max_epochs: int = settings.MAX_EPOCHS
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    precision: str | int | None = "32-true"
+    enable_progress_bar: bool = True
+    log_dir: str = runs.LOG_DIR
+
+    def __post_init__(self) -> None:
+        if self.max_epochs < 1:
+            raise UserError(f"max_epochs: expected 1 or more epochs, got {self.max_epochs}")
+        if self.lightning_precision not in DTYPE_POLICIES:
+            known = ", ".join(DTYPE_POLICIES)
+            raise UserError(f"precision: expected one that Keras has too, of {known}, got {self.precision}")
+
+    @property
+    def lightning_precision(self) -> str:
+        """Lightning's full name of the precision."""
+        return _ALIASES.get(str(self.precision), str(self.precision))
+
+
+# What a Lightning run may have set without the twin being another computation: what it prints and where it logs.
+_HARMLESS = {
+    *("logger", "callbacks", "default_root_dir", "log_every_n_steps", "profiler", "detect_anomaly", "benchmark"),
+    *("deterministic", "inference_mode", "num_sanity_val_steps", "use_distributed_sampler", "barebones"),
+    *("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "enable_autolog_hparams"),
+    *("strategy", "devices", "num_nodes", "sync_batchnorm", "model_registry"),
+}
+_TAKEN = {"max_epochs", "accelerator", "precision"}
+# Lightning's defaults of the rest; None is one for every setting.
+_NEUTRAL = {
+    "fast_dev_run": False,
+    "max_steps": -1,
+    "overfit_batches": 0.0,
+    "check_val_every_n_epoch": 1,
+    "accumulate_grad_batches": 1,
+    "reload_dataloaders_every_n_epochs": 0,
+}
+_HARMLESS_CALLBACKS = {"RichProgressBar", "TQDMProgressBar", "RichModelSummary", "ModelSummary", "ModelCheckpoint"}
+
+
+def twin_settings(run: str | Path) -> dict[str, Any]:
+    """Reads a Lightning run's settings as those of its twin.
+
+    Args:
+        run: The run folder, with its ``config.yaml``.
+
+    Returns:
+        Defaults for the twin's command line, by flag.
+
+    Raises:
+        UserError: There is no such run, or it has a setting that Keras cannot honour.
+    """
+    path = Path(run, runs.CONFIG)
+    config = runs.read_config(run)
+    if config is None:
+        raise UserError(f"--twin_of: expected the folder of a Lightning run with its {path.name}, got {run}")
+    trainer = config.get("trainer") or {}
+    _refuse_what_keras_has_not(trainer, path)
+    taken: dict[str, Any] = {"seed_everything": config.get("seed_everything", settings.SEED)}
+    for group in ("model", "data"):
+        taken |= {f"{group}.{name}": value for name, value in (config.get(group) or {}).items()}
+    for name in _TAKEN & trainer.keys():
+        if trainer[name] is not None:
+            taken[f"trainer.{name}"] = trainer[name]
+    return taken
+
+
+def _refuse_what_keras_has_not(trainer: Mapping[str, Any], path: Path) -> None:
+    for name, value in trainer.items():
+        if name in _HARMLESS | _TAKEN or value is None or value == _NEUTRAL.get(name):
+            continue
+        raise UserError(f"--twin_of: {path} sets trainer.{name}={value}, which the Keras twin cannot honour")
+    for callback in trainer.get("callbacks") or []:
+        name = str(callback.get("class_path", callback)).rsplit(".", 1)[-1]
+        if name not in _HARMLESS_CALLBACKS:
+            raise UserError(f"--twin_of: {path} has the callback {name}, which the Keras twin cannot honour")

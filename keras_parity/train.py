@@ -1,0 +1,177 @@
+"""Trains the Keras twin and writes its run folder.
+
+First floor, Keras and TensorFlow: imported by the command line.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from cnn_mnist import pictures, runs
+from cnn_mnist.architecture import layers_of
+from cnn_mnist.batches import batch_count
+from cnn_mnist.errors import UserError
+from cnn_mnist.initial_weights import initial_weights
+from cnn_mnist.parts import EVALUATION_BATCH_SIZE, load_parts
+from cnn_mnist.settings import DataSettings, ModelSettings
+from keras_parity.callbacks import EpochLog, ProgressBar, RunLog
+from keras_parity.input_pipeline import TrainingBatches, evaluation_batches
+from keras_parity.settings import DTYPE_POLICIES, TrainerSettings
+from keras_parity.twin import build_twin, load_weights, read_weights
+
+STEPS_PER_EXECUTION = 32
+"""Steps that TensorFlow runs between two returns to Python; an epoch's rest is run as it is, without a new trace."""
+
+
+def compile_twin(settings: ModelSettings) -> keras.Sequential:
+    """The twin with its initial weights, loss and optimizer, in the dtype policy that is in force.
+
+    Args:
+        settings: Those of the Lightning module. ``align`` changes nothing here: Keras as it comes is the measure.
+    """
+    layers = layers_of(settings.architecture)
+    model = build_twin(layers)
+    load_weights(model, initial_weights(layers, "keras", settings.seed))
+    optimizer = keras.optimizers.RMSprop(settings.learning_rate, rho=settings.rho, epsilon=settings.epsilon)
+    model.compile(
+        optimizer,
+        loss=_loss(settings.softmax_before_loss),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="acc")],
+        steps_per_execution=STEPS_PER_EXECUTION,
+        jit_compile=False,  # "auto" is off on a CPU and on with a GPU: two computations
+    )
+    return model
+
+
+def train(
+    trainer: TrainerSettings,
+    model_settings: ModelSettings,
+    data: DataSettings,
+    write_config: Callable[[Path], None],
+    ckpt_path: str | None = None,
+) -> RunLog:
+    """Trains, evaluates with the final weights, and writes the run folder of the contract.
+
+    Args:
+        trainer: Epochs, device, precision, folder.
+        model_settings: What is trained.
+        data: On what.
+        write_config: Writes ``config.yaml`` at the path it is given.
+        ckpt_path: A ``.keras`` file of this project to go on from, at an epoch's end.
+
+    Returns:
+        The log, with the last value of each tag and its folder.
+
+    Raises:
+        UserError: No GPU where one is asked for, no data, a checkpoint of something else, a folder that cannot
+            be written, or a loss that is no finite number.
+    """
+    device = _choose_device(trainer.accelerator)
+    policy = DTYPE_POLICIES[trainer.lightning_precision]
+    dtype = "float64" if policy == "float64" else "float32"
+    keras.utils.set_random_seed(model_settings.seed)
+    keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(policy)  # floatx alone does nothing once a policy is cached
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+
+    parts = load_parts(data)
+    model = compile_twin(model_settings)
+    first_epoch = 0
+    if ckpt_path is not None:
+        steps = batch_count(len(parts["train"].labels), data.batch_size)
+        first_epoch = _restore(model, ckpt_path, steps, trainer.max_epochs)
+    batches = TrainingBatches(parts["train"], data.batch_size, data.seed, dtype)
+    held_out = evaluation_batches(parts["val"], EVALUATION_BATCH_SIZE, dtype) if data.val_size else None
+
+    folder = runs.new_run_folder(trainer.log_dir, runs.KERAS)
+    write_config(folder / runs.CONFIG)
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or len(tf.config.list_physical_devices("CPU"))
+    runs.write_environment(folder, device=device, threads=threads, precision=trainer.lightning_precision)
+    log = RunLog(folder)
+    log.architecture(layers_of(model_settings.architecture))
+    log.picture(runs.EXAMPLES, pictures.examples(*parts["train"]), step=0)
+
+    callbacks: list[keras.callbacks.Callback] = [EpochLog(log, batches, len(parts["train"].labels))]
+    if trainer.enable_progress_bar:
+        callbacks.append(ProgressBar())
+    model.fit(
+        batches.dataset,
+        epochs=trainer.max_epochs,
+        initial_epoch=first_epoch,
+        validation_data=held_out,
+        callbacks=callbacks,
+        shuffle=False,  # the batches come in their order
+        verbose=0,
+    )
+    step = int(model.optimizer.iterations.numpy())
+    (folder / runs.CHECKPOINTS).mkdir()
+    model.save(folder / runs.CHECKPOINTS / f"epoch={trainer.max_epochs - 1}-step={step}.keras")
+
+    test = evaluation_batches(parts["test"], EVALUATION_BATCH_SIZE, dtype)
+    training = evaluation_batches(parts["train"], EVALUATION_BATCH_SIZE, dtype)
+    splits: dict[runs.Split, tf.data.Dataset] = {"test": test, "train_eval": training}
+    for split, dataset in splits.items():
+        values = model.evaluate(dataset, verbose=0, return_dict=True)
+        log.scalars({runs.tag(split, name): values[name] for name in runs.METRICS}, step)
+    log.predictions(parts["test"], _softmax(model.predict(test, verbose=0)), step)
+    log.close()
+    return log
+
+
+def _loss(softmax_before_loss: bool) -> Any:
+    from_logits = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    if not softmax_before_loss:
+        return from_logits
+    return lambda labels, logits: from_logits(labels, keras.ops.softmax(logits))
+
+
+def _softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponents / exponents.sum(axis=1, keepdims=True)
+
+
+def _choose_device(accelerator: str) -> str:
+    """Hides the GPUs where the CPU is asked for; gives the name of what trains."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if accelerator == "gpu" and not gpus:
+        raise UserError(
+            f"--trainer.accelerator=gpu: expected a GPU that TensorFlow {tf.__version__} can use, found none; "
+            "use --trainer.accelerator=cpu"
+        )
+    if accelerator == "cpu" or not gpus:
+        tf.config.set_visible_devices([], "GPU")
+        return "cpu"
+    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "gpu")
+
+
+def _restore(model: keras.Sequential, path: str, steps: int, max_epochs: int) -> int:
+    """Copies weights and optimizer state from a ``.keras`` file; gives the epoch that comes next."""
+    expected = f"--ckpt_path: expected a .keras file of this network, got {path}"
+    try:
+        saved = keras.saving.load_model(path, safe_mode=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{expected}, which cannot be loaded ({' '.join(str(error).split())[:120]})") from None
+    ours, theirs = read_weights(model), read_weights(saved)
+    if {name: array.shape for name, array in ours.items()} != {name: array.shape for name, array in theirs.items()}:
+        raise UserError(f"{expected}, whose weights are not those of --model.architecture")
+    for name, value in saved.optimizer.get_config().items():
+        asked = model.optimizer.get_config().get(name)
+        same = math.isclose(value, asked, rel_tol=1e-6) if isinstance(value, float) and asked else value == asked
+        if not same:
+            raise UserError(f"--ckpt_path: {path} was trained with {name}={value}, got {asked}; give its own settings")
+    load_weights(model, theirs)
+    model.optimizer.build(model.trainable_variables)
+    for variable, value in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):
+        variable.assign(value)
+    done, rest = divmod(int(model.optimizer.iterations.numpy()), steps)
+    if rest:
+        raise UserError(f"{expected}, which stands at step {rest} of an epoch of {steps}; give the run's batch size")
+    if done >= max_epochs:
+        raise UserError(f"--ckpt_path: {path} has {done} epochs already; give a --trainer.max_epochs over that")
+    return done

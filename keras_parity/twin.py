@@ -1,0 +1,64 @@
+"""The Keras network of an architecture.
+
+First floor, Keras: imported by the twin's training and, above, by the converter and the ladder.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import singledispatch
+
+import keras
+from numpy.typing import NDArray
+
+from cnn_mnist.architecture import IMAGE_SHAPE, trace
+from cnn_mnist.layers import Conv, Dense, Flatten, Layer, MaxPool
+
+
+def build_twin(layers: Sequence[Layer]) -> keras.Sequential:
+    """Builds the network, its layers named as ``trace()`` names them.
+
+    Args:
+        layers: The records; they end in logits.
+
+    Returns:
+        A model from images [batch, 28, 28, 1] to logits [batch, 10], weights as Keras makes them.
+    """
+    traced = trace(layers)
+    return keras.Sequential([keras.Input(IMAGE_SHAPE), *(_keras_layer(entry.layer, entry.name) for entry in traced)])
+
+
+def load_weights(model: keras.Model, weights: Mapping[str, NDArray]) -> None:
+    """Copies neutral weights (see ``cnn_mnist.initial_weights``) into the model, in place."""
+    for name, array in weights.items():
+        layer, variable = name.split("/")
+        getattr(model.get_layer(layer), variable).assign(array)
+
+
+def read_weights(model: keras.Model) -> dict[str, NDArray]:
+    """The model's weights in the neutral layout, which is Keras's own."""
+    variables = [(layer.name, variable) for layer in model.layers for variable in layer.trainable_variables]
+    return {f"{layer}/{variable.name}": variable.numpy() for layer, variable in variables}
+
+
+@singledispatch
+def _keras_layer(layer: Layer, name: str) -> keras.Layer:
+    raise NotImplementedError(f"no Keras layer for {layer!r}")
+
+
+@_keras_layer.register
+def _(layer: Conv, name: str) -> keras.Layer:
+    return keras.layers.Conv2D(layer.filters, layer.kernel_size, activation=layer.activation, name=name)
+
+
+@_keras_layer.register
+def _(layer: MaxPool, name: str) -> keras.Layer:
+    return keras.layers.MaxPooling2D(layer.size, name=name)
+
+
+@_keras_layer.register
+def _(layer: Flatten, name: str) -> keras.Layer:
+    return keras.layers.Flatten(name=name)
+
+
+@_keras_layer.register
+def _(layer: Dense, name: str) -> keras.Layer:
+    return keras.layers.Dense(layer.units, activation=layer.activation, name=name)
