@@ -4,22 +4,43 @@ Ground floor: imports nothing of the project; everyone may import it.
 """
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class UserError(ValueError):
     """A mistake the user can mend; its one line says what was expected, what came and what to do."""
 
 
+class UserNotice(UserWarning):
+    """Something the user should know that stops nothing; one line."""
+
+
 @contextmanager
 def one_line_errors(program: str) -> Iterator[None]:
-    """Ends the process with ``program: error: ...`` on stderr and exit code 1 on a ``UserError``.
+    """Prints a ``UserNotice`` as ``program: warning: ...``, and ends the process on a ``UserError``.
+
+    The error is printed as ``program: error: ...`` on stderr and the exit code is 1; it is 130 when the user
+    interrupts.
 
     Args:
         program: What the user typed, for example ``"python -m cnn_mnist"``.
     """
+
+    def show(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
+        if issubclass(category, UserNotice):
+            print(f"{program}: warning: {message}", file=sys.stderr)
+        else:
+            usual(message, category, *args, **kwargs)
+
+    usual, warnings.showwarning = warnings.showwarning, show
     try:
         yield
     except UserError as error:
         sys.exit(f"{program}: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        warnings.showwarning = usual

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cnn_mnist.architecture import CLASSES, layers_of
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, UserNotice
 
 SOFTMAX_TWICE_FLOOR = math.log(1 + (CLASSES - 1) / math.e)
 """Least possible cross-entropy, in nats, when the "logits" are probabilities: a 1 against nine 0s."""
@@ -53,11 +53,11 @@ class ModelSettings:
         _expect("epsilon", self.epsilon > 0, "a number over 0", self.epsilon)
         _expect("seed", self.seed >= 0, "a whole number of at least 0", self.seed)
         if self.softmax_before_loss:
-            warnings.warn(
+            notice = (
                 "softmax_before_loss: softmax is applied twice, so the loss cannot fall under "
-                f"ln(1 + {CLASSES - 1}/e) = {SOFTMAX_TWICE_FLOOR:.6f}; use it only to reproduce the published number",
-                stacklevel=2,
+                f"ln(1 + {CLASSES - 1}/e) = {SOFTMAX_TWICE_FLOOR:.6f}; use it only to reproduce the published number"
             )
+            warnings.warn(UserNotice(notice), stacklevel=2)
 
 
 @dataclass(frozen=True, kw_only=True)

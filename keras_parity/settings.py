@@ -112,3 +112,22 @@ def _refuse_what_keras_has_not(trainer: Mapping[str, Any], path: Path) -> None:
         name = str(callback.get("class_path", callback)).rsplit(".", 1)[-1]
         if name not in _HARMLESS_CALLBACKS:
             raise UserError(f"--twin_of: {path} has the callback {name}, which the Keras twin cannot honour")
+
+
+def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run that make it another experiment, by flag, from either framework's ``config.yaml``.
+
+    Left out are the seed, which runs that are averaged differ in, and what changes no number: the device, what is
+    printed, where the data and the logs lie.
+    """
+    trainer, model, data = (config.get(group) or {} for group in ("trainer", "model", "data"))
+    matter = {f"model.{name}": value for name, value in model.items()}
+    matter |= {f"data.{name}": value for name, value in data.items() if name != "data_dir"}
+    matter["trainer.max_epochs"] = trainer.get("max_epochs")
+    precision = str(trainer.get("precision"))
+    matter["trainer.precision"] = _ALIASES.get(precision, precision)
+    for name, value in trainer.items():
+        other = name not in _HARMLESS | _TAKEN | {"log_dir"} and value is not None and value != _NEUTRAL.get(name)
+        if other:
+            matter[f"trainer.{name}"] = value
+    return matter

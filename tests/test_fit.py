@@ -5,6 +5,7 @@ import torch
 import yaml
 
 from cnn_mnist.architecture import layers_of
+from cnn_mnist.errors import UserNotice
 from cnn_mnist.module import Classifier
 from tests import scalars
 
@@ -92,7 +93,7 @@ def test_align_chooses_initial_weights_and_optimizer():
 
 
 def test_softmax_before_the_loss_warns_and_names_its_floor():
-    with pytest.warns(UserWarning, match="1.461150"):
+    with pytest.warns(UserNotice, match="1.461150"):
         model = Classifier(softmax_before_loss=True)
     sure = torch.nn.functional.one_hot(torch.arange(10), 10).float() * 1000
     model.network = torch.nn.Identity()

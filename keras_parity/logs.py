@@ -1,0 +1,132 @@
+"""Runs as their logs tell them: which framework, which settings, which scalars, whether finished.
+
+Above the ground floor, no framework: imported by ``compare``.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+from cnn_mnist import runs
+from cnn_mnist.errors import UserError
+from keras_parity.event_files import PATTERN, Point, read_scalars
+from keras_parity.settings import settings_that_matter
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    # of a stock Lightning TensorBoardLogger, and of Keras's stock TensorBoard callback
+    "train/loss": ("train_loss_epoch", "train_loss", "train/epoch_loss"),
+    "train/acc": ("train_acc_epoch", "train_acc", "train_accuracy", "train/epoch_accuracy", "train/epoch_acc"),
+    "val/loss": ("val_loss_epoch", "val_loss", "validation/epoch_loss"),
+    "val/acc": ("val_acc_epoch", "val_acc", "val_accuracy", "validation/epoch_accuracy", "validation/epoch_acc"),
+    "test/loss": ("test_loss_epoch", "test_loss"),
+    "test/acc": ("test_acc_epoch", "test_acc", "test_accuracy"),
+}
+
+_STOCK_KERAS_FOLDERS = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes:
+        folder: Where it lies.
+        framework: ``"keras"`` or ``"pytorch"``: the folder above if it is called so, else who writes such records.
+        settings: What must be the same where runs are averaged, by name; the seed is left out. Empty for a log
+            without ``config.yaml``.
+        seed: The run's seed; None where it is not known.
+        points: By tag of the contract, ascending by step.
+        finished: Whether the last thing that a run writes is there.
+    """
+
+    folder: Path
+    framework: str
+    settings: dict[str, Any]
+    seed: int | None
+    points: dict[str, list[Point]]
+    finished: bool
+
+    @property
+    def started(self) -> float:
+        """Wall time of the first point, in seconds since 1970."""
+        return min((points[0].wall_time for points in self.points.values()), default=0.0)
+
+    def last(self, tag: str) -> float | None:
+        """The last value of a tag; None where the run has none."""
+        points = self.points.get(tag)
+        return points[-1].value if points else None
+
+
+def find_folders(patterns: Iterable[str]) -> list[Path]:
+    """The run folders that the user names.
+
+    Args:
+        patterns: Folders, event files or globs.
+
+    Raises:
+        UserError: One of them names none.
+    """
+    folders: dict[Path, None] = {}
+    for pattern in patterns:
+        found = [Path(name) for name in sorted(glob(pattern))]
+        logs = [path for path in found if path.is_file() or _holds_log(path)]
+        if not logs:
+            raise UserError(f"expected a run folder with event files, got {pattern}; see {runs.LOG_DIR}/*/version_*")
+        folders |= dict.fromkeys(logs)
+    return list(folders)
+
+
+def all_folders(log_dir: str | Path = runs.LOG_DIR) -> list[Path]:
+    """Every run folder of the contract under ``log_dir``."""
+    places = (Path(log_dir, framework) for framework in (runs.KERAS, runs.PYTORCH))
+    return [path for place in places for path in sorted(place.glob("version_*")) if _holds_log(path)]
+
+
+def read_run(folder: Path, aliases: Mapping[str, tuple[str, ...]] = ALIASES) -> Run:
+    """Reads a run.
+
+    Args:
+        folder: The run folder, or one event file.
+        aliases: Tag of the contract to the names that others give it, the best first.
+    """
+    points, tensors = read_scalars(folder)
+    for name in _STOCK_KERAS_FOLDERS:
+        below = read_scalars(folder / name)
+        points |= {f"{name}/{tag}": values for tag, values in below.points.items()}
+        tensors |= below.tensors
+    for tag, others in aliases.items():
+        known = next((points[other] for other in others if other in points), None)
+        if tag not in points and known is not None:
+            points[tag] = known
+    config = runs.read_config(folder)
+    framework = folder.parent.name
+    if framework not in (runs.KERAS, runs.PYTORCH):
+        framework = runs.KERAS if tensors else runs.PYTORCH
+    return Run(
+        folder=folder,
+        framework=framework,
+        settings=settings_that_matter(config) if config else {},
+        seed=config.get("seed_everything") if config else None,
+        points=points,
+        finished=config is None or {runs.tag("test", "acc"), runs.tag("train_eval", "acc")} <= points.keys(),
+    )
+
+
+def newest_pair(found: Iterable[Run]) -> list[Run]:
+    """The newest finished run of each framework that share settings.
+
+    Where none do, the newest of each; where only one framework has any, its newest.
+    """
+    newest = sorted((run for run in found if run.finished), key=lambda run: run.started, reverse=True)
+    for run in newest:
+        for other in newest:
+            if other.framework != run.framework and (other.settings, other.seed) == (run.settings, run.seed):
+                return [run, other]
+    firsts = {run.framework: run for run in reversed(newest)}
+    return list(firsts.values())
+
+
+def _holds_log(folder: Path) -> bool:
+    return any(any(place.glob(PATTERN)) for place in (folder, *(folder / name for name in _STOCK_KERAS_FOLDERS)))
