@@ -35,12 +35,12 @@ def one_line_errors(program: str) -> Iterator[None]:
         else:
             usual(message, category, *args, **kwargs)
 
-    usual, warnings.showwarning = warnings.showwarning, show
-    try:
-        yield
-    except UserError as error:
-        sys.exit(f"{program}: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    finally:
-        warnings.showwarning = usual
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserNotice)
+        usual, warnings.showwarning = warnings.showwarning, show
+        try:
+            yield
+        except UserError as error:
+            sys.exit(f"{program}: error: {error}")
+        except KeyboardInterrupt:
+            sys.exit(130)

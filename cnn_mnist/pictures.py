@@ -84,7 +84,7 @@ def _grid(images: Sequence[NDArray[np.uint8]], titles: Sequence[str], summary: s
     for place, (image, title) in enumerate(zip(images, titles, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, place)
         axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title, fontsize=11)
         axes.axis("off")
     return _pixels(figure)
 

@@ -67,6 +67,8 @@ def main(args: list[str]) -> None:
         raise UserError(f"--format: expected one of rich, {', '.join(report.FORMATS)}, got {config.format}")
     demands = [_demand(text) for text in config.require]
     limits = [_pair(text, "--max_difference", "test/acc=0.003") for text in config.max_difference]
+    if config.figure is not None and Path(config.figure).suffix not in report.PICTURES:
+        raise UserError(f"--figure: expected a file that ends in {', '.join(report.PICTURES)}, got {config.figure}")
     for path in filter(None, (config.output, config.figure)):
         if not Path(path).parent.is_dir():
             raise UserError(f"expected a folder that exists, got {Path(path).parent}, for {path}; make it first")

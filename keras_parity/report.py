@@ -89,6 +89,10 @@ FORMATS: dict[str, Callable[[Table], str]] = {"markdown": to_markdown, "csv": to
 """Formats beside ``rich``, which is printed."""
 
 
+PICTURES = (".png", ".pdf", ".svg")
+"""Endings of the pictures that ``draw`` makes."""
+
+
 def draw(table: Table, path: Path) -> None:
     """Draws the training curves of today's runs and the table's rows as a picture.
 

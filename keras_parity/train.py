@@ -3,7 +3,6 @@
 First floor, Keras and TensorFlow: imported by the command line.
 """
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ from cnn_mnist.initial_weights import initial_weights
 from cnn_mnist.parts import EVALUATION_BATCH_SIZE, load_parts
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.callbacks import EpochLog, ProgressBar, RunLog
+from keras_parity.checkpoints import restore
 from keras_parity.input_pipeline import TrainingBatches, evaluation_batches
 from keras_parity.settings import DTYPE_POLICIES, TrainerSettings
-from keras_parity.twin import build_twin, load_weights, read_weights
+from keras_parity.twin import build_twin, load_weights
 
 STEPS_PER_EXECUTION = 32
 """Steps that TensorFlow runs between two returns to Python; an epoch's rest is run as it is, without a new trace."""
@@ -85,7 +85,9 @@ def train(
     first_epoch = 0
     if ckpt_path is not None:
         steps = batch_count(len(parts["train"].labels), data.batch_size)
-        first_epoch = _restore(model, ckpt_path, steps, trainer.max_epochs)
+        first_epoch = restore(model, ckpt_path, model_settings, steps)
+        if first_epoch >= trainer.max_epochs:
+            raise UserError(f"{ckpt_path} has {first_epoch} epochs already; give a --trainer.max_epochs over that")
     batches = TrainingBatches(parts["train"], data.batch_size, data.seed, dtype)
     held_out = evaluation_batches(parts["val"], EVALUATION_BATCH_SIZE, dtype) if data.val_size else None
 
@@ -148,30 +150,3 @@ def _choose_device(accelerator: str) -> str:
         tf.config.set_visible_devices([], "GPU")
         return "cpu"
     return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "gpu")
-
-
-def _restore(model: keras.Sequential, path: str, steps: int, max_epochs: int) -> int:
-    """Copies weights and optimizer state from a ``.keras`` file; gives the epoch that comes next."""
-    expected = f"--ckpt_path: expected a .keras file of this network, got {path}"
-    try:
-        saved = keras.saving.load_model(path, safe_mode=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{expected}, which cannot be loaded ({' '.join(str(error).split())[:120]})") from None
-    ours, theirs = read_weights(model), read_weights(saved)
-    if {name: array.shape for name, array in ours.items()} != {name: array.shape for name, array in theirs.items()}:
-        raise UserError(f"{expected}, whose weights are not those of --model.architecture")
-    for name, value in saved.optimizer.get_config().items():
-        asked = model.optimizer.get_config().get(name)
-        same = math.isclose(value, asked, rel_tol=1e-6) if isinstance(value, float) and asked else value == asked
-        if not same:
-            raise UserError(f"--ckpt_path: {path} was trained with {name}={value}, got {asked}; give its own settings")
-    load_weights(model, theirs)
-    model.optimizer.build(model.trainable_variables)
-    for variable, value in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):
-        variable.assign(value)
-    done, rest = divmod(int(model.optimizer.iterations.numpy()), steps)
-    if rest:
-        raise UserError(f"{expected}, which stands at step {rest} of an epoch of {steps}; give the run's batch size")
-    if done >= max_epochs:
-        raise UserError(f"--ckpt_path: {path} has {done} epochs already; give a --trainer.max_epochs over that")
-    return done

@@ -7,14 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cnn_mnist.no_tensorflow import keep_tensorflow_out
-
-keep_tensorflow_out()
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 with contextlib.suppress(ImportError):
     import triton  # noqa: F401 - TensorFlow imported before it crashes the process
 import numpy as np
 import pytest
 import torch  # noqa: F401 - likewise before TensorFlow
+from tensorboard.compat import tf2
+
+tf2.summary  # noqa: B018 - loads TensorFlow's, before a Lightning command has TensorBoard do without
 
 from cnn_mnist import mnist
 

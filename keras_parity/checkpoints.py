@@ -1,0 +1,64 @@
+"""Reads a ``.keras`` file of this project, safely, and goes on from it.
+
+First floor, Keras: imported by the twin's training and, above, by the converter.
+"""
+
+import math
+
+import keras
+
+from cnn_mnist.errors import UserError
+from cnn_mnist.settings import ModelSettings
+from keras_parity.twin import load_weights, read_weights
+
+
+def read_model(path: str) -> keras.Model:
+    """Loads a model without running code from the file.
+
+    Raises:
+        UserError: There is no such file, it is truncated, or it holds no model that can be loaded safely.
+    """
+    try:
+        return keras.saving.load_model(path, safe_mode=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"expected a .keras file, got {path}, which cannot be loaded safely ({reason})") from None
+
+
+def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int) -> int:
+    """Copies weights and optimizer state into a compiled model.
+
+    Args:
+        model: The model, compiled with ``settings``.
+        path: The ``.keras`` file.
+        settings: What the user asks for; the file's own must be the same.
+        steps: Optimizer updates in an epoch.
+
+    Returns:
+        The epoch that comes next.
+
+    Raises:
+        UserError: The file cannot be loaded, is of another network or other settings, or stands inside an epoch.
+    """
+    saved = read_model(path)
+    ours, theirs = read_weights(model), read_weights(saved)
+    if {name: array.shape for name, array in ours.items()} != {name: array.shape for name, array in theirs.items()}:
+        raise UserError(f"--ckpt_path: expected the weights of {settings.architecture}, got {path}, which has others")
+    kept = saved.optimizer.get_config() if saved.optimizer is not None else {}
+    for name in ("learning_rate", "rho", "epsilon"):
+        asked, value = getattr(settings, name), kept.get(name)
+        if value is None or not math.isclose(value, asked, rel_tol=1e-6):  # Keras keeps it as float32
+            raise UserError(
+                f"--model.{name}: {path} was trained with {value}, got {asked}; give its own to go on with it"
+            )
+    load_weights(model, theirs)
+    model.optimizer.build(model.trainable_variables)
+    for variable, value in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):
+        variable.assign(value)
+    epochs, rest = divmod(int(model.optimizer.iterations.numpy()), steps)
+    if rest:
+        raise UserError(
+            f"--ckpt_path: expected the end of an epoch of {steps} updates, got {path} at update {rest} of one; "
+            "give the batch size and the held-out part that it was trained with"
+        )
+    return epochs

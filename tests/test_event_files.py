@@ -1,0 +1,135 @@
+import struct
+
+import numpy as np
+import pytest
+from torch.utils.tensorboard import SummaryWriter
+
+from cnn_mnist.errors import UserError, UserNotice
+from keras_parity import event_files
+from keras_parity.event_files import read_scalars, write_text
+
+
+def _write(folder, tag, points, **arguments):
+    writer = SummaryWriter(folder, **arguments)
+    for step, value in points:
+        writer.add_scalar(tag, value, step)
+    writer.close()
+
+
+def _values(folder, tag="loss"):
+    return [(point.step, point.value) for point in read_scalars(folder).points[tag]]
+
+
+def _file(folder):
+    (path,) = folder.glob("*tfevents*")
+    return path
+
+
+def _records(path):
+    """Byte offset of each record."""
+    data, offset, offsets = path.read_bytes(), 0, []
+    while offset < len(data):
+        offsets.append(offset)
+        offset += 16 + struct.unpack_from("<Q", data, offset)[0]
+    return offsets
+
+
+def test_no_point_is_thinned(tmp_path):
+    _write(tmp_path, "loss", [(step, float(step)) for step in range(12_000)])
+    assert _values(tmp_path) == [(step, float(step)) for step in range(12_000)]
+
+
+def test_tensorflows_tensors_are_read_as_pytorchs_values_are(tmp_path):
+    import tensorflow as tf
+
+    with tf.summary.create_file_writer(str(tmp_path)).as_default():
+        for step in range(30):
+            tf.summary.scalar("loss", step / 7, step)
+            tf.summary.scalar("half", tf.constant(step, tf.float64), step)
+        tf.summary.text("text", "no scalar", 0)
+        tf.summary.image("image", np.zeros((1, 2, 2, 3), np.uint8), 0)
+        tf.summary.histogram("histogram", [1.0, 2.0], 0)
+    scalars = read_scalars(tmp_path)
+    assert scalars.tensors
+    assert scalars.points.keys() == {"loss", "half"}
+    assert _values(tmp_path) == [(step, float(np.float32(step / 7))) for step in range(30)]
+
+
+def test_pytorchs_records_are_no_tensors(tmp_path):
+    _write(tmp_path, "loss", [(0, 1.0)])
+    assert not read_scalars(tmp_path).tensors
+
+
+def test_several_files_are_one_run_in_the_order_of_steps(tmp_path):
+    _write(tmp_path, "loss", [(1, 1.0), (2, 2.0)], filename_suffix=".z")
+    _write(tmp_path, "loss", [(3, 3.0)], filename_suffix=".a")
+    assert _values(tmp_path) == [(1, 1.0), (2, 2.0), (3, 3.0)]
+
+
+def test_a_restart_replaces_what_was_written_from_its_step_on(tmp_path):
+    _write(tmp_path, "loss", [(10, 1.0), (20, 2.0), (30, 3.0)])
+    _write(tmp_path, "loss", [(20, 2.5), (25, 2.75)], filename_suffix=".again")
+    assert _values(tmp_path) == [(10, 1.0), (20, 2.5), (25, 2.75)]
+
+
+def test_a_bad_checksum_leaves_one_record_out_and_names_its_place(tmp_path):
+    _write(tmp_path, "loss", [(1, 1.0), (2, 2.0), (3, 3.0)])
+    path = _file(tmp_path)
+    offset = _records(path)[2]
+    content = bytearray(path.read_bytes())
+    content[offset + 14] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserNotice, match=rf"{path.name}: at byte {offset} the file has a record with a bad checksum"):
+        assert _values(tmp_path) == [(1, 1.0), (3, 3.0)]
+
+
+def test_a_bad_length_ends_the_reading_there(tmp_path):
+    _write(tmp_path, "loss", [(1, 1.0), (2, 2.0), (3, 3.0)])
+    path = _file(tmp_path)
+    offset = _records(path)[2]
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserNotice, match=f"at byte {offset} .* is read to there"):
+        assert _values(tmp_path) == [(1, 1.0)]
+
+
+@pytest.mark.parametrize("kept", [3, 11, 15, 20])
+def test_a_truncated_file_is_read_as_far_as_it_goes(tmp_path, kept):
+    _write(tmp_path, "loss", [(1, 1.0), (2, 2.0)])
+    path = _file(tmp_path)
+    offset = _records(path)[-1]
+    path.write_bytes(path.read_bytes()[: offset + kept])
+    with pytest.warns(UserNotice, match=f"at byte {offset} the file ends inside a record"):
+        assert _values(tmp_path) == [(1, 1.0)]
+
+
+def test_an_empty_file_is_said(tmp_path):
+    (tmp_path / "events.out.tfevents.1.x").touch()
+    with pytest.warns(UserNotice, match="at byte 0 the file is empty"):
+        assert read_scalars(tmp_path).points == {}
+
+
+def test_a_file_that_is_no_event_file_is_refused(tmp_path):
+    path = tmp_path / "events.out.tfevents.1.x"
+    path.write_bytes(b"these are notes, not events")
+    with pytest.raises(UserError, match=r"expected an event file, got .*which is none"):
+        read_scalars(path)
+
+
+def test_the_checksum_is_tensorboards():
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
+    assert event_files._masked_crc(b"some bytes") == masked_crc32c(b"some bytes")
+
+
+def test_a_text_that_is_written_is_tensorboards(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    write_text(tmp_path, "compare", "| old |", wall_time=1.0)
+    write_text(tmp_path, "compare", "| new |", wall_time=2.0)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    (event,) = events.Tensors("compare")
+    assert event.tensor_proto.string_val[0] == b"| new |"
+    assert events.SummaryMetadata("compare").plugin_data.plugin_name == "text"

@@ -1,0 +1,214 @@
+"""``python -m keras_parity``, on a tiny set."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from cnn_mnist.architecture import ARCHITECTURES, layers_of, trace
+from cnn_mnist.batches import batch_slices, epoch_order
+from cnn_mnist.initial_weights import initial_weights
+from cnn_mnist.mnist import scale
+from cnn_mnist.module import Classifier
+from cnn_mnist.parts import Part
+from keras_parity.event_files import read_scalars
+from keras_parity.input_pipeline import TrainingBatches
+from keras_parity.twin import build_twin, load_weights, read_weights
+
+pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
+
+QUIET = ("--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu")
+LIGHTNING = ("--trainer.enable_model_summary=false", "--trainer.enable_checkpointing=false", *QUIET)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_keras_counts_the_parameters_and_shapes_that_trace_counts(name):
+    model = build_twin(layers_of(name))
+    assert model.count_params() == {"three_conv": 93_322, "conv5x5": 62_346}[name]
+    for traced in trace(layers_of(name)):
+        layer = model.get_layer(traced.name)
+        assert layer.count_params() == traced.parameters
+        assert layer.output.shape[1:] == traced.output_shape
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_twin_computes_the_logits_of_the_lightning_network(name):
+    keras.config.set_dtype_policy("float32")
+    model = build_twin(layers_of(name))
+    weights = initial_weights(layers_of(name), "pytorch", seed=0)  # its biases are not zero
+    load_weights(model, weights)
+    assert read_weights(model).keys() == weights.keys()
+    images = np.random.default_rng(0).random((16, 28, 28, 1), np.float32)
+    module = Classifier(architecture=name, align="native")
+    with torch.no_grad():
+        theirs = module(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+    np.testing.assert_allclose(model.predict(images, verbose=0), theirs, atol=2e-6)
+
+
+def test_batches_come_in_the_shared_order_with_the_same_bits(tiny_mnist):
+    part = Part(tiny_mnist.train_images, tiny_mnist.train_labels)
+    batches = TrainingBatches(part, 64, seed=3, dtype="float32")
+    assert batches.dataset.cardinality() == 4
+    for epoch in (0, 5):
+        batches.epoch = epoch
+        order = epoch_order(250, 3, epoch)
+        for place, (images, labels) in zip(batch_slices(250, 64), batches.dataset, strict=True):
+            np.testing.assert_array_equal(images.numpy()[..., 0], scale(part.images[order[place]]))
+            np.testing.assert_array_equal(labels.numpy(), part.labels[order[place]])
+
+
+def test_both_frameworks_write_the_same_tags_at_the_same_steps_with_nearly_the_same_losses(command, tmp_path):
+    flags = ("--trainer.max_epochs=2", "--data.val_size=50", "--seed_everything=4")
+    code, out, err = command("cnn_mnist", "fit", *flags, *LIGHTNING)
+    assert code == 0, err
+    code, out, err = command("keras_parity", *flags, *QUIET)
+    assert code == 0, err
+    assert "lightning_logs/keras/version_0" in out
+    logs = [read_scalars(tmp_path / f"lightning_logs/{name}/version_0").points for name in ("pytorch", "keras")]
+    # Keras's first call that returns is a whole execution of several steps.
+    steps = [{tag: [p.step for p in points] for tag, points in log.items() if "setup" not in tag} for log in logs]
+    assert steps[0] == steps[1]
+    assert logs[0].keys() == logs[1].keys()
+    for tag in ("train/loss", "val/loss", "test/loss", "train_eval/loss"):
+        for ours, theirs in zip(logs[0][tag], logs[1][tag], strict=True):
+            assert ours.value == pytest.approx(theirs.value, abs=1e-3)
+    for name in ("config.yaml", "environment.yaml", "checkpoints"):
+        assert (tmp_path / "lightning_logs/keras/version_0" / name).exists()
+
+
+def test_images_and_texts_bear_the_same_tags(command, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    command("cnn_mnist", "fit", "--trainer.max_epochs=1", *LIGHTNING)
+    command("keras_parity", "--trainer.max_epochs=1", *QUIET)
+    tags = []
+    for name in ("pytorch", "keras"):
+        events = EventAccumulator(str(tmp_path / f"lightning_logs/{name}/version_0"))
+        events.Reload()
+        found = events.Tags()
+        plugins = {tag: events.SummaryMetadata(tag).plugin_data.plugin_name for tag in found["tensors"]}
+        tags.append(set(found["images"]) | {tag for tag, plugin in plugins.items() if plugin in ("images", "text")})
+    assert tags[0] == tags[1]
+    assert "test/mistakes" in tags[0]
+
+
+def test_twin_of_takes_every_setting_of_a_lightning_run(command, tmp_path):
+    command(
+        "cnn_mnist", "fit", "--trainer.max_epochs=1", "--model.architecture=conv5x5", "--model.learning_rate=0.002",
+        "--data.batch_size=50", "--seed_everything=7", "--trainer.precision=64-true", *LIGHTNING,
+    )  # fmt: skip
+    code, _, err = command("keras_parity", "--twin_of=lightning_logs/pytorch/version_0", *QUIET)
+    assert code == 0, err
+    config = yaml.safe_load((tmp_path / "lightning_logs/keras/version_0/config.yaml").read_text())
+    assert config["model"]["architecture"] == "conv5x5"
+    assert config["model"]["learning_rate"] == 0.002
+    assert config["data"]["batch_size"] == 50
+    assert config["seed_everything"] == 7
+    assert config["trainer"]["precision"] == "64-true"
+    logs = [read_scalars(tmp_path / f"lightning_logs/{name}/version_0").points for name in ("pytorch", "keras")]
+    for tag in ("train/loss", "test/loss"):  # float64: nothing but the float32 of the log is between them
+        assert logs[0][tag][-1].value == pytest.approx(logs[1][tag][-1].value, rel=1e-6)
+
+
+def test_config_yaml_repeats_the_run(command, tmp_path):
+    command("keras_parity", "--trainer.max_epochs=1", "--data.batch_size=50", *QUIET)
+    code, _, err = command("keras_parity", "--config=lightning_logs/keras/version_0/config.yaml")
+    assert code == 0, err
+    losses = [
+        read_scalars(tmp_path / f"lightning_logs/keras/version_{n}").points["train/loss"][0].value for n in (0, 1)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_stock_keras_loads_the_checkpoint_and_a_resumed_run_goes_on_from_it(command, tmp_path):
+    command("keras_parity", "--trainer.max_epochs=2", *QUIET)
+    command("keras_parity", "--trainer.max_epochs=1", *QUIET)
+    (checkpoint,) = (tmp_path / "lightning_logs/keras/version_1").rglob("*.keras")
+    assert keras.saving.load_model(checkpoint).count_params() == 93_322
+    code, _, err = command("keras_parity", "--trainer.max_epochs=2", f"--ckpt_path={checkpoint}", *QUIET)
+    assert code == 0, err
+    models = [
+        keras.saving.load_model(next((tmp_path / f"lightning_logs/keras/version_{n}").rglob("*.keras"))) for n in (0, 2)
+    ]
+    straight, resumed = map(read_weights, models)
+    for name in straight:
+        np.testing.assert_allclose(resumed[name], straight[name], atol=1e-6)
+
+
+@pytest.fixture
+def refused(command):
+    def run(*arguments: object) -> str:
+        code, out, err = command("keras_parity", *arguments, *QUIET[:1])
+        assert code in (1, 2)
+        assert out == ""
+        assert err.count("\n") == 1
+        assert err.startswith("python -m keras_parity: error: ")
+        return err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--data.batch_size=0", "batch_size: expected 1 or more images, got 0"),
+        ("--data.batch_size=251", "batch_size: expected 1 to 250"),
+        ("--model.architecture=lenet", "unknown architecture 'lenet'"),
+        ("--trainer.precision=16-mixed", "precision: expected one that Keras has too"),
+        ("--trainer.max_epochs=0", "max_epochs: expected 1 or more epochs, got 0"),
+        ("--trainer.accelerator=tpu", "trainer.accelerator"),
+        ("--trainer.limit_train_batches=2", "limit_train_batches"),
+        ("--twin_of=nowhere", "--twin_of: expected the folder of a Lightning run with its config.yaml, got nowhere"),
+        ("--ckpt_path=nothing.keras", "expected a .keras file, got nothing.keras, which cannot be loaded safely"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(refused, tmp_path, flag, message):
+    assert message in refused(flag)
+    assert not list(tmp_path.rglob("version_*"))
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
+def test_gpu_without_a_gpu(refused):
+    assert "expected a GPU that TensorFlow" in refused("--trainer.accelerator=gpu")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("--trainer.gradient_clip_val=1", "trainer.gradient_clip_val=1.0"),
+        ("--trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches=2"),
+        ("--trainer.max_steps=3", "trainer.max_steps=3"),
+    ],
+)
+def test_a_setting_that_keras_cannot_honour_is_an_error(command, refused, setting, message):
+    command("cnn_mnist", "fit", "--trainer.max_epochs=1", setting, *LIGHTNING)
+    assert f"{message}, which the Keras twin cannot honour" in refused("--twin_of=lightning_logs/pytorch/version_0")
+
+
+def test_a_checkpoint_of_another_network_or_setting_is_refused(command, refused, tmp_path):
+    command("keras_parity", "--trainer.max_epochs=1", *QUIET)
+    (checkpoint,) = tmp_path.rglob("*.keras")
+    assert "expected the weights of conv5x5" in refused(f"--ckpt_path={checkpoint}", "--model.architecture=conv5x5")
+    assert "--model.learning_rate" in refused(f"--ckpt_path={checkpoint}", "--model.learning_rate=0.5")
+    (tmp_path / "cut.keras").write_bytes(checkpoint.read_bytes()[:3000])
+    assert "which cannot be loaded safely" in refused("--ckpt_path=cut.keras")
+
+
+def test_nan_in_the_loss_names_epoch_and_run(refused):
+    error = refused("--model.learning_rate=1e30", "--trainer.max_epochs=2")
+    assert "expected a finite loss, got NaN or infinity in epoch" in error
+    assert "lightning_logs/keras/version_0" in error
+
+
+def test_a_whole_training_imports_no_torch(run_python, data_dir):
+    code = """
+import sys
+from keras_parity.__main__ import main
+main()
+print("imported:", {"torch", "lightning"} & sys.modules.keys())
+"""
+    answer = run_python(
+        "-c", code, f"--data.data_dir={data_dir}", "--data.batch_size=60000", "--trainer.max_epochs=1", *QUIET
+    )
+    assert answer.stdout.endswith("imported: set()\n"), answer.stderr
