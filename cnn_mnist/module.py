@@ -46,6 +46,12 @@ class Classifier(LightningModule):
         self.metrics = nn.ModuleDict({f"{split}_metric": LossAndAccuracy() for split in splits})
         self.predictions = Predictions()
 
+    def setup(self, stage: str) -> None:
+        """Has a GPU compute in full float32 where Keras is the measure; TensorFlow's TF32 is off likewise."""
+        if self.settings.align == "keras":
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cuda.matmul.allow_tf32 = False
+
     def forward(self, images: Tensor) -> Tensor:
         """Images float [batch, 1, 28, 28] in [0, 1] to logits [batch, 10]."""
         return self.network(images)

@@ -3,6 +3,7 @@
 Ground floor but for the predictions, which are PyTorch's: imported by the command line.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,10 @@ def print_results(metrics: dict[str, float], run: str | None) -> None:
         speed = metrics[runs.IMAGES_PER_SECOND]
         print(f"training took {metrics[runs.FIT_SECONDS]:.1f} s, at {speed:,.0f} images/s in the last epoch")
     if run is not None:
-        print(f"run:  {run}\nnext: tensorboard --logdir {runs.LOG_DIR}")
+        following = "python -m keras_parity compare"
+        if Path(run).parent.name == runs.PYTORCH:
+            following = f"python -m keras_parity --twin_of {run}"
+        print(f"run:  {run}\nnext: {following}\n      tensorboard --logdir {Path(run).parent.parent}")
 
 
 def print_predictions(predictions: list[dict[str, Any]], labels: NDArray[np.uint8], most: int = 20) -> None:
