@@ -17,7 +17,7 @@ from cnn_mnist.initial_weights import Rule, initial_weights
 from cnn_mnist.loader import Batch
 from cnn_mnist.metrics import LossAndAccuracy, Predictions
 from cnn_mnist.network import build_network, load_weights
-from cnn_mnist.optimizers import KerasRMSprop
+from cnn_mnist.optimizers import make_optimizer
 from cnn_mnist.settings import ModelSettings
 
 TEST_SPLITS: tuple[runs.Split, ...] = ("test", "train_eval")
@@ -96,11 +96,8 @@ class Classifier(LightningModule):
             self._log_split(split)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """RMSprop, with Keras's formula or PyTorch's as ``align`` says."""
-        rate, rho, epsilon = self.settings.learning_rate, self.settings.rho, self.settings.epsilon
-        if self.settings.align == "keras":
-            return KerasRMSprop(self.network.parameters(), lr=rate, rho=rho, epsilon=epsilon)
-        return torch.optim.RMSprop(self.network.parameters(), lr=rate, alpha=rho, eps=epsilon, foreach=True)
+        """The optimizer of the settings, with Keras's formula or PyTorch's as ``align`` says."""
+        return make_optimizer(self.network.parameters(), self.settings)
 
     def _shared_step(self, batch: Batch, split: runs.Split) -> tuple[Tensor, Tensor]:
         """Adds the batch to the split's metrics; gives the sum of its losses [] and its logits [batch, 10]."""

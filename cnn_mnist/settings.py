@@ -27,9 +27,17 @@ class ModelSettings:
         architecture: Name of the network: three_conv or conv5x5.
         align: "keras" starts from Keras's initial weights and steps by Keras's formula, so that both frameworks
             do the same; "native" is each framework as it comes.
-        learning_rate: Step size of RMSprop.
-        rho: Decay of RMSprop's running mean of squared gradients, in [0, 1); PyTorch calls it alpha.
-        epsilon: What keeps RMSprop's root from zero.
+        optimizer: rmsprop, adam, adamw or sgd.
+        learning_rate: Step size.
+        rho: RMSprop's decay of the running mean of squared gradients, in [0, 1); PyTorch calls it alpha.
+        epsilon: What keeps the root of RMSprop, Adam and AdamW from zero.
+        momentum: Momentum of RMSprop and SGD, in [0, 1); 0 for none.
+        centered: Whether RMSprop takes the square of the mean gradient off the mean square.
+        nesterov: Whether SGD's momentum looks one step ahead.
+        beta_1: Adam's and AdamW's decay of the mean gradient, in [0, 1).
+        beta_2: Adam's and AdamW's decay of the mean squared gradient, in [0, 1).
+        weight_decay: Part of the weights that is taken off at a learning rate of 1; decoupled, as in Keras, unless
+            align is native.
         softmax_before_loss: Repeats the published mistake of a softmax before the cross-entropy from logits; the
             loss then cannot fall under 1.461150.
         seed: Seed of the initial weights, at least 0.
@@ -40,16 +48,26 @@ class ModelSettings:
 
     architecture: str = "three_conv"
     align: Literal["keras", "native"] = "keras"
+    optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "rmsprop"
     learning_rate: float = 1e-3
     rho: float = 0.9
     epsilon: float = 1e-7
+    momentum: float = 0.0
+    centered: bool = False
+    nesterov: bool = False
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    weight_decay: float = 0.0
     softmax_before_loss: bool = False
     seed: int = SEED
 
     def __post_init__(self) -> None:
         layers_of(self.architecture)
         _expect("learning_rate", self.learning_rate > 0, "a number over 0", self.learning_rate)
-        _expect("rho", 0 <= self.rho < 1, "0 or more and less than 1", self.rho)
+        for name in ("rho", "momentum", "beta_1", "beta_2"):
+            _expect(name, 0 <= getattr(self, name) < 1, "0 or more and less than 1", getattr(self, name))
+        _expect("weight_decay", self.weight_decay >= 0, "0 or more", self.weight_decay)
+        _expect("nesterov", self.momentum > 0 or not self.nesterov, "a momentum over 0 with it", self.momentum)
         _expect("epsilon", self.epsilon > 0, "a number over 0", self.epsilon)
         _expect("seed", self.seed >= 0, "a whole number of at least 0", self.seed)
         if self.softmax_before_loss:

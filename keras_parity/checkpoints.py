@@ -4,6 +4,7 @@ First floor, Keras: imported by the twin's training and, above, by the converter
 """
 
 import math
+from dataclasses import asdict
 
 import keras
 
@@ -44,13 +45,7 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int) 
     ours, theirs = read_weights(model), read_weights(saved)
     if {name: array.shape for name, array in ours.items()} != {name: array.shape for name, array in theirs.items()}:
         raise UserError(f"--ckpt_path: expected the weights of {settings.architecture}, got {path}, which has others")
-    kept = saved.optimizer.get_config() if saved.optimizer is not None else {}
-    for name in ("learning_rate", "rho", "epsilon"):
-        asked, value = getattr(settings, name), kept.get(name)
-        if value is None or not math.isclose(value, asked, rel_tol=1e-6):  # Keras keeps it as float32
-            raise UserError(
-                f"--model.{name}: {path} was trained with {value}, got {asked}; give its own to go on with it"
-            )
+    _refuse_other_optimizer(saved, settings, path)
     load_weights(model, theirs)
     model.optimizer.build(model.trainable_variables)
     for variable, value in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):
@@ -62,3 +57,18 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int) 
             "give the batch size and the held-out part that it was trained with"
         )
     return epochs
+
+
+def _refuse_other_optimizer(saved: keras.Model, settings: ModelSettings, path: str) -> None:
+    """Raises ``UserError`` unless a model was trained by the optimizer that the settings name."""
+    kept = saved.optimizer.get_config() | {"optimizer": type(saved.optimizer).__name__.lower()}
+    for name, asked in asdict(settings).items():
+        value = kept.get(name, asked)  # what this optimizer does not know is of no matter
+        if isinstance(asked, float) and not isinstance(value, str):
+            same = math.isclose(value or 0.0, asked, rel_tol=1e-6)  # Keras keeps it as float32
+        else:
+            same = value == asked
+        if not same:
+            raise UserError(
+                f"--model.{name}: {path} was trained with {value}, got {asked}; give its own to go on with it"
+            )

@@ -22,6 +22,7 @@ from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.callbacks import EpochLog, ProgressBar, RunLog
 from keras_parity.checkpoints import restore
 from keras_parity.input_pipeline import TrainingBatches, evaluation_batches
+from keras_parity.optimizers import make_optimizer
 from keras_parity.settings import DTYPE_POLICIES, TrainerSettings
 from keras_parity.twin import build_twin, load_weights
 
@@ -38,9 +39,8 @@ def compile_twin(settings: ModelSettings) -> keras.Sequential:
     layers = layers_of(settings.architecture)
     model = build_twin(layers)
     load_weights(model, initial_weights(layers, "keras", settings.seed))
-    optimizer = keras.optimizers.RMSprop(settings.learning_rate, rho=settings.rho, epsilon=settings.epsilon)
     model.compile(
-        optimizer,
+        make_optimizer(settings),
         loss=_loss(settings.softmax_before_loss),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="acc")],
         steps_per_execution=STEPS_PER_EXECUTION,

@@ -1,7 +1,55 @@
+import keras
 import numpy as np
+import pytest
 import torch
 
-from cnn_mnist.optimizers import KerasRMSprop
+from cnn_mnist.module import Classifier
+from cnn_mnist.optimizers import KerasRMSprop, make_optimizer
+from cnn_mnist.settings import ModelSettings
+from keras_parity import optimizers
+
+VARIANTS = {
+    "rmsprop": {},
+    "rmsprop with momentum": {"momentum": 0.9},
+    "rmsprop centered": {"momentum": 0.9, "centered": True},
+    "adam": {"optimizer": "adam"},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.01},
+    "sgd": {"optimizer": "sgd"},
+    "sgd with momentum": {"optimizer": "sgd", "momentum": 0.9},
+    "sgd with nesterov momentum and weight decay": {
+        "optimizer": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.1,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def float64():
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_floatx("float32")
+
+
+@pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
+def test_the_steps_are_keras_own_to_a_rounding(settings, float64):
+    settings = ModelSettings(**settings)
+    generator = np.random.default_rng(0)
+    start = generator.normal(size=20)
+    gradients = generator.normal(size=(50, 20)) * np.exp(generator.normal(size=(50, 20)) - 3)
+    variable, theirs = keras.Variable(start, dtype="float64"), optimizers.make_optimizer(settings)
+    parameter = torch.nn.Parameter(torch.from_numpy(start.copy()))
+    ours = make_optimizer([parameter], settings)
+    for gradient in gradients:
+        theirs.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        parameter.grad = torch.from_numpy(gradient)
+        ours.step()
+    np.testing.assert_allclose(parameter.detach().numpy(), variable.numpy(), rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
+def test_native_is_pytorchs_own(settings):
+    made = Classifier(align="native", **settings).configure_optimizers()
+    assert type(made).__module__.startswith("torch.optim")
+    assert type(made).__name__.lower() == settings.get("optimizer", "rmsprop")
 
 
 def test_rmsprop_steps_by_keras_formula():
