@@ -4,8 +4,6 @@ Above the ground floor; imports Keras only when a training starts. Imported by `
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from cnn_mnist.allocator import keep_large_buffers
 from cnn_mnist.arguments import OneLineErrors
 from cnn_mnist.results import print_results
 from cnn_mnist.settings import DataSettings, ModelSettings
+from keras_parity.quiet import without_banner
 from keras_parity.settings import TrainerSettings, twin_settings
 
 DESCRIPTION = """Trains the Keras twin of `python -m cnn_mnist fit`.
@@ -87,7 +86,7 @@ def main(args: list[str]) -> None:
     keep_large_buffers()
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _without_banner():
+    with without_banner():
         from keras_parity.train import train
 
     def write_config(path: Path) -> None:
@@ -95,19 +94,6 @@ def main(args: list[str]) -> None:
 
     log = train(trainer, model, data, write_config, config.ckpt_path)
     print_results(log.values, str(log.folder))
-
-
-@contextmanager
-def _without_banner() -> Iterator[None]:
-    """Drops what TensorFlow's C++ prints on stderr while it is imported; no log level reaches all of it."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _fields(namespace: Namespace) -> dict[str, Any]:
