@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from cnn_mnist.architecture import ARCHITECTURES, layers_of
 from cnn_mnist.checkpoints import read_checkpoint
 from cnn_mnist.errors import UserError
+from cnn_mnist.keras_optimizers import KerasOptimizer
 from cnn_mnist.layers import Layer
 from cnn_mnist.layouts import from_pytorch, to_pytorch
 from cnn_mnist.network import build_network, load_weights
-from cnn_mnist.optimizers import KerasOptimizer, make_optimizer
+from cnn_mnist.optimizers import make_optimizer
 from cnn_mnist.settings import ModelSettings
 from keras_parity.portable import Portable
 

@@ -68,6 +68,17 @@ def test_the_ground_floor_imports_no_framework_and_stands_on_itself(name):
     assert ours <= set(GROUND_FLOOR)
 
 
+def test_only_the_converter_and_the_ladder_have_both_frameworks():
+    first_floor = {f"cnn_mnist.{path.stem}" for path in (PROJECT / "cnn_mnist").glob("*.py")}
+    first_floor -= {f"cnn_mnist.{name}" for name in GROUND_FLOOR}
+    with_torch = set()
+    for path in (PROJECT / "keras_parity").glob("*.py"):
+        imported = {name for name in _imports(path) if any(name.startswith(f"{floor}.") for floor in first_floor)}
+        if imported or _roots(path) & {"torch", "lightning"}:
+            with_torch.add(path.stem)
+    assert with_torch <= {"both", "convert", "ladder", "port", "pytorch_files"}
+
+
 def test_a_whole_fit_imports_neither_tensorflow_nor_keras(run_python, data_dir):
     code = """
 import sys

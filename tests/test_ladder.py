@@ -13,9 +13,9 @@ from torch import nn
 
 from cnn_mnist.architecture import layers_of
 from cnn_mnist.initial_weights import initial_weights
+from cnn_mnist.keras_optimizers import KerasRMSprop
 from cnn_mnist.layouts import to_pytorch
 from cnn_mnist.network import load_weights
-from cnn_mnist.optimizers import KerasRMSprop
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity import ladder, trajectories
 from keras_parity.ladder import Port, climb, project_port

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 import torch
 
+from cnn_mnist.keras_optimizers import KerasRMSprop
 from cnn_mnist.module import Classifier
-from cnn_mnist.optimizers import KerasRMSprop, make_optimizer
+from cnn_mnist.optimizers import make_optimizer
 from cnn_mnist.settings import ModelSettings
 from keras_parity import optimizers
 
