@@ -109,9 +109,9 @@ class CLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the trainer, without the default callbacks that a flag turns off."""
-        if self.subcommand != "fit":
-            self.save_config_callback = None  # config.yaml belongs to a training
         config = self._get(self.config_init, "trainer")
+        if self.subcommand != "fit" or not config["logger"]:
+            self.save_config_callback = None  # config.yaml belongs to a training's run folder
         off = tuple(kind for flag, kind in _TURNED_OFF_BY.items() if config[flag] is False)
         config["callbacks"] = [callback for callback in config["callbacks"] or [] if not isinstance(callback, off)]
         try:

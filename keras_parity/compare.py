@@ -102,7 +102,9 @@ def _table(patterns: Sequence[str], alias: Sequence[str]) -> Table:
     folders = find_folders(patterns) if patterns else all_folders()
     if not folders:
         raise UserError(f"expected runs in {runs.LOG_DIR}, found none; {_HOW}")
-    found = [read_run(folder, aliases) for folder in folders]
+    found = [run for run in (read_run(folder, aliases) for folder in folders) if run.points]
+    if not found:
+        raise UserError(f"expected runs with scalars, found none in {', '.join(map(str, folders))}; {_HOW}")
     for text in alias:
         name = text.partition("=")[2]
         if not any(name in run.points for run in found):

@@ -255,6 +255,17 @@ def test_no_runs_at_all_says_which_commands_make_them(compare):
     assert "python -m cnn_mnist fit and python -m keras_parity make them" in err
 
 
+def test_a_log_without_scalars_is_no_run(compare, make_run):
+    make_run("keras")
+    compare()  # leaves a text in lightning_logs/compare
+    code, out, _ = compare("lightning_logs/compare", "lightning_logs/keras/*", "--format=markdown")
+    assert code == 0
+    assert "| Keras |" in out.splitlines()[0]
+    code, _, err = compare("lightning_logs/compare")
+    assert code == 1
+    assert "expected runs with scalars, found none in lightning_logs/compare" in err
+
+
 def test_only_unfinished_runs_are_said(compare, make_run):
     make_run("keras", finished=False)
     code, _, err = compare()

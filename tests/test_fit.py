@@ -156,6 +156,20 @@ def test_predict_step_gives_digit_and_probabilities():
     assert model.layers == layers_of("three_conv")
 
 
+def test_without_a_logger_nothing_is_written(command, tmp_path):
+    for _ in range(2):
+        code, out, err = command(
+            "cnn_mnist",
+            "fit",
+            "--trainer.max_epochs=1",
+            "--trainer.logger=false",
+            "--trainer.enable_checkpointing=false",
+        )
+        assert code == 0, err
+    assert "test set, final weights" in out
+    assert not list(tmp_path.rglob("*.yaml"))
+
+
 def test_flags_turn_the_default_callbacks_off(command, tmp_path):
     flags = [f"--trainer.enable_{name}=false" for name in ("progress_bar", "model_summary", "checkpointing")]
     code, out, err = command("cnn_mnist", "fit", "--trainer.max_epochs=1", *flags)
