@@ -34,6 +34,10 @@ class Timing(Callback):
         """Training begins."""
         self.stopwatch.resume()
 
+    def on_train_batch_start(self, *args: Any) -> None:
+        """Training begins here too, where a run is resumed in the middle of an epoch."""
+        self.stopwatch.resume()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
@@ -130,10 +134,12 @@ class StopOnNonFiniteLoss(Callback):
     def __init__(self, every: int = 100) -> None:
         self.every = every
         self._losses: list[Tensor] = []
+        self._steps: list[int] = []
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
         """Keeps the step's loss."""
         self._losses.append(outputs["loss"])
+        self._steps.append(trainer.global_step)
         if len(self._losses) == self.every:
             self._look(trainer)
 
@@ -144,12 +150,13 @@ class StopOnNonFiniteLoss(Callback):
 
     def _look(self, trainer: Trainer) -> None:
         finite = np.isfinite(torch.stack(self._losses).float().cpu().numpy())
-        step = trainer.global_step - len(finite)
+        step = self._steps[int(finite.argmin())]
         self._losses.clear()
+        self._steps.clear()
         if not finite.all():
             logger = _logger(trainer)
             raise UserError(
-                f"expected a finite loss, got NaN or infinity at step {step + int(finite.argmin()) + 1} of "
+                f"expected a finite loss, got NaN or infinity at step {step} of "
                 f"{logger.log_dir if logger else 'a run without a log'}; lower --model.learning_rate"
             )
 

@@ -10,8 +10,9 @@ from zipfile import is_zipfile
 
 import torch
 
-from cnn_mnist.architecture import layers_of, trace
+from cnn_mnist.architecture import layers_of
 from cnn_mnist.errors import UserError
+from cnn_mnist.network import build_network
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -47,11 +48,8 @@ def _check_weights(checkpoint: dict[str, Any], expected: str) -> None:
     architecture = checkpoint["hyper_parameters"].get("architecture")
     if not isinstance(architecture, str):
         raise UserError(f"{expected}, whose hyper_parameters name no architecture; take another file")
-    numbers = {
-        f"network.{traced.name}.{'weight' if name == 'kernel' else name}"
-        for traced in trace(layers_of(architecture))
-        for name in traced.weight_shapes
-    }
-    if checkpoint["state_dict"].keys() != numbers:
-        odd = min(checkpoint["state_dict"].keys() ^ numbers)
+    wanted = {(f"network.{k}", v.shape) for k, v in build_network(layers_of(architecture)).state_dict().items()}
+    came = {(name, getattr(tensor, "shape", None)) for name, tensor in checkpoint["state_dict"].items()}
+    if came != wanted:
+        odd = min(name for name, _ in came ^ wanted)
         raise UserError(f"{expected}, whose weights are not those of {architecture} (see {odd}); take another file")

@@ -3,61 +3,25 @@
 First floor, PyTorch and Lightning: imported by ``__main__`` alone.
 """
 
-import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from cnn_mnist import runs, settings, summary
+from cnn_mnist import runs, settings
 from cnn_mnist.allocator import keep_large_buffers
-from cnn_mnist.arguments import OneLineErrors
 from cnn_mnist.callbacks import RunRecord, StopOnNonFiniteLoss, Timing
 from cnn_mnist.checkpoints import read_checkpoint
+from cnn_mnist.cli_defaults import DEFAULTS, TURNED_OFF_BY, Parser, quieten_lightning
 from cnn_mnist.data_module import MNISTDataModule
 from cnn_mnist.errors import UserError
 from cnn_mnist.module import Classifier
 from cnn_mnist.no_tensorflow import keep_tensorflow_out
 from cnn_mnist.results import print_predictions, print_results
-
-_CALLBACKS = "lightning.pytorch.callbacks."
-
-DEFAULTS: dict[str, Any] = {
-    "trainer.max_epochs": settings.MAX_EPOCHS,
-    "trainer.logger": {
-        "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
-        "init_args": {"save_dir": runs.LOG_DIR, "name": runs.PYTORCH, "default_hp_metric": False},
-    },
-    # Here rather than in trainer_defaults, whose callbacks are neither saved in config.yaml nor to be taken off.
-    "trainer.callbacks": [
-        {"class_path": _CALLBACKS + "RichProgressBar", "init_args": {"refresh_rate": 20, "leave": True}},
-        {"class_path": _CALLBACKS + "RichModelSummary", "init_args": {"max_depth": 2}},
-        {"class_path": _CALLBACKS + "ModelCheckpoint"},
-    ],
-}
-
-_TURNED_OFF_BY = {
-    "enable_progress_bar": ProgressBar,
-    "enable_model_summary": ModelSummary,
-    "enable_checkpointing": Checkpoint,
-}
-
-
-class Parser(OneLineErrors, LightningArgumentParser):
-    """Lightning's parser with one-line errors and the ``summary`` command in its help."""
-
-    def add_subcommands(self, *args: Any, **kwargs: Any) -> Any:
-        """Adds ``summary``, which ``__main__`` runs without a framework."""
-        action = super().add_subcommands(*args, **kwargs)
-        parser = summary.summary_parser()
-        action.add_subcommand("summary", parser, help=parser.description)
-        return action
 
 
 class CLI(LightningCLI):
@@ -84,6 +48,9 @@ class CLI(LightningCLI):
             self._parser(name).set_defaults({"trainer.logger": False})
         self._args = args
         super().parse_arguments(parser, args)
+        seed = self.config[self.config["subcommand"]].seed_everything
+        if not 0 <= seed < settings.SEEDS:
+            raise UserError(f"--seed_everything: expected 0 to {settings.SEEDS - 1}, got {seed}")
 
     def _parse_ckpt_path(self) -> None:
         """Has the checkpoint's settings as defaults; what the user typed otherwise is refused, not ignored."""
@@ -93,12 +60,15 @@ class CLI(LightningCLI):
             return
         checkpoint = read_checkpoint(path)
         model, data = checkpoint["hyper_parameters"], checkpoint.get("datamodule_hyper_parameters", {})
-        kept = {"seed_everything": model["seed"]}
+        kept = {"seed_everything": model.get("seed", settings.SEED)}
         kept |= {f"model.{name}": value for name, value in model.items() if name != "seed"}
-        if subcommand == "fit":
+        if subcommand in ("fit", "validate"):
             kept |= {f"data.{name}": value for name, value in data.items() if name not in ("seed", "data_dir")}
         self._parser(subcommand).set_defaults(kept)
         super().parse_arguments(self.parser, self._args)
+        epochs, asked = checkpoint.get("epoch", -1) + 1, self.config[subcommand].trainer.max_epochs
+        if subcommand == "fit" and checkpoint.get("loops") and asked is not None and 0 <= asked <= epochs:
+            raise UserError(f"--ckpt_path: {path} has {epochs} epochs already; give a --trainer.max_epochs over that")
         for flag, value in kept.items():
             typed = self.config[subcommand][flag]
             if typed != value:
@@ -112,13 +82,13 @@ class CLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         if self.subcommand != "fit" or not config["logger"]:
             self.save_config_callback = None  # config.yaml belongs to a training's run folder
-        off = tuple(kind for flag, kind in _TURNED_OFF_BY.items() if config[flag] is False)
+        off = tuple(kind for flag, kind in TURNED_OFF_BY.items() if config[flag] is False)
         config["callbacks"] = [callback for callback in config["callbacks"] or [] if not isinstance(callback, off)]
         try:
             return super().instantiate_trainer(**kwargs)
-        except MisconfigurationException as error:
+        except (ImportError, RuntimeError, TypeError, ValueError, MisconfigurationException) as error:
             if "gpu backend" not in str(error):
-                raise
+                raise UserError(f"--trainer: {' '.join(str(error).split())}") from None
             raise UserError(
                 "--trainer.accelerator=gpu: expected a GPU that PyTorch "
                 f"{torch.__version__} can use, found none; use --trainer.accelerator=cpu"
@@ -126,9 +96,11 @@ class CLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Refuses a log folder that cannot be written or that holds a run already, before data is touched."""
+        if self.trainer.max_epochs == 0 or self.trainer.limit_train_batches == 0:
+            raise UserError("fit: expected something to train, got no epochs or no batches; give more of them")
         for logger in self.trainer.loggers:
             if logger.save_dir is not None:
-                runs.check_writable(logger.save_dir)
+                runs.check_writable(Path(logger.save_dir, str(logger.name or "")))
         config = Path(self.trainer.log_dir or ".", runs.CONFIG)
         if self.trainer.logger is not None and config.exists():
             raise UserError(f"expected a new run folder, got {config.parent}, which holds a run; name another version")
@@ -160,8 +132,10 @@ class CLI(LightningCLI):
         self._print_results(self.trainer.callback_metrics)
 
     def before_predict(self) -> None:
-        """A trained network is needed."""
+        """A trained network is needed, in one process."""
         self._need_checkpoint()
+        if self.trainer.world_size > 1:
+            raise UserError(f"predict: expected one process, got {self.trainer.world_size}; give --trainer.devices=1")
 
     def after_predict(self) -> None:
         """Prints the readings of the first test images."""
@@ -188,7 +162,7 @@ def main(args: list[str] | None = None) -> CLI:
     """
     keep_large_buffers()
     keep_tensorflow_out()
-    _quieten_lightning()
+    quieten_lightning()
     try:
         return CLI(
             Classifier,
@@ -201,14 +175,3 @@ def main(args: list[str] | None = None) -> CLI:
         )
     except MisconfigurationException as error:
         raise UserError(" ".join(str(error).split())) from None
-
-
-def _quieten_lightning() -> None:
-    """Leaves out Lightning's advice on its other products, and its warnings about what is meant here."""
-    for module in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
-        logging.getLogger(module).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval")  # nothing is logged per step
-    warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")  # no held-out part
-    warnings.filterwarnings("ignore", message="The dirpath has changed")  # a resumed run has a folder of its own
-    warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")  # its own to mend
-    warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning")

@@ -128,6 +128,7 @@ class KerasAdam(KerasOptimizer):
     p -= m lr sqrt(1 - beta_2^t) / (1 - beta_1^t) / (sqrt(v) + epsilon)``
 
     3. epsilon is added to the root of the uncorrected ``v``; PyTorch corrects before it adds.
+    4. The correction is computed in the precision of the weights, where ``1 - 0.999`` is off by 2e-5 in float32.
 
     Args:
         params: Parameters or parameter groups.
@@ -149,8 +150,9 @@ class KerasAdam(KerasOptimizer):
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor], slots: Slots) -> None:
         """One step."""
-        powers = [_through_float32(group[beta]) ** group["step"] for beta in ("beta_1", "beta_2")]  # difference 2
-        alpha = group["lr"] * (1 - powers[1]) ** 0.5 / (1 - powers[0])
+        real = np.float64 if params[0].dtype == torch.float64 else np.float32  # difference 4
+        powers = [real(np.float32(group[beta])) ** real(group["step"]) for beta in ("beta_1", "beta_2")]  # difference 2
+        alpha = float(real(group["lr"]) * np.sqrt(1 - powers[1]) / (1 - powers[0]))
         torch._foreach_lerp_(slots["momentum"], grads, 1 - group["beta_1"])
         torch._foreach_lerp_(slots["velocity"], torch._foreach_mul(grads, grads), 1 - group["beta_2"])
         roots = torch._foreach_sqrt(slots["velocity"])

@@ -3,6 +3,7 @@
 Ground floor but for the predictions, which are PyTorch's: imported by the command line.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_mnist import runs
+from cnn_mnist.errors import UserError
 from cnn_mnist.tables import print_table
 
 _SPLITS: dict[runs.Split, str] = {
@@ -26,7 +28,15 @@ def print_results(metrics: dict[str, float], run: str | None) -> None:
     Args:
         metrics: By tag, as logged.
         run: The run folder; None for a run without a log.
+
+    Raises:
+        UserError: A figure is NaN or infinite.
     """
+    odd = [tag for tag, value in metrics.items() if not math.isfinite(value)]
+    if odd:
+        raise UserError(
+            f"expected finite results, got {odd[0]}={metrics[odd[0]]} in {run}; lower --model.learning_rate"
+        )
     rows = [("", "loss", "accuracy")]
     for split, title in _SPLITS.items():
         loss, acc = (metrics.get(runs.tag(split, name)) for name in runs.METRICS)
@@ -37,10 +47,12 @@ def print_results(metrics: dict[str, float], run: str | None) -> None:
         speed = metrics[runs.IMAGES_PER_SECOND]
         print(f"training took {metrics[runs.FIT_SECONDS]:.1f} s, at {speed:,.0f} images/s in the last epoch")
     if run is not None:
-        following = "python -m keras_parity compare"
+        log_dir = str(Path(run).parent.parent)
+        usual = log_dir == runs.LOG_DIR
+        following = "python -m keras_parity compare" + ("" if usual else f" '{log_dir}/*/version_*'")
         if Path(run).parent.name == runs.PYTORCH:
-            following = f"python -m keras_parity --twin_of {run}"
-        print(f"run:  {run}\nnext: {following}\n      tensorboard --logdir {Path(run).parent.parent}")
+            following = f"python -m keras_parity --twin_of {run}" + ("" if usual else f" --trainer.log_dir={log_dir}")
+        print(f"run:  {run}\nnext: {following}\n      tensorboard --logdir {log_dir}")
 
 
 def print_predictions(predictions: list[dict[str, Any]], labels: NDArray[np.uint8], most: int = 20) -> None:
@@ -51,6 +63,8 @@ def print_predictions(predictions: list[dict[str, Any]], labels: NDArray[np.uint
         labels: uint8 [n], in the order of the data set.
         most: How many images are listed.
     """
+    if not predictions:
+        raise UserError("expected predictions, got none; leave --return_predictions and --trainer.limit_* out")
     index, digit, probabilities = (
         np.concatenate([batch[name].cpu().numpy() for batch in predictions])
         for name in ("index", "digit", "probabilities")

@@ -46,10 +46,10 @@ def tag(split: Split, metric: str) -> str:
 
 
 def check_writable(folder: str | Path) -> None:
-    """Raises ``UserError`` unless files can be made in ``folder``, which is made where it is missing."""
+    """Raises ``UserError`` unless ``folder``, or the nearest one above it that exists, can be written."""
+    nearest = next(path for path in (Path(folder), *Path(folder).absolute().parents) if path.exists())
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
         raise UserError(
@@ -69,7 +69,7 @@ def new_run_folder(log_dir: str | Path, framework: str) -> Path:
     while True:
         folder = Path(log_dir, framework, f"version_{number}")
         try:
-            folder.mkdir()
+            folder.mkdir(parents=True)
         except FileExistsError:
             number += 1
         else:

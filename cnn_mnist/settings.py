@@ -17,6 +17,8 @@ SOFTMAX_TWICE_FLOOR = math.log(1 + (CLASSES - 1) / math.e)
 
 MAX_EPOCHS = 10
 SEED = 0
+SEEDS = 2**32
+"""Seeds lie under this; numpy and Lightning take no greater one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ class ModelSettings:
         _expect("weight_decay", self.weight_decay >= 0, "0 or more", self.weight_decay)
         _expect("nesterov", self.momentum > 0 or not self.nesterov, "a momentum over 0 with it", self.momentum)
         _expect("epsilon", self.epsilon > 0, "a number over 0", self.epsilon)
-        _expect("seed", self.seed >= 0, "a whole number of at least 0", self.seed)
+        _expect("seed", 0 <= self.seed < SEEDS, f"0 to {SEEDS - 1}", self.seed)
         if self.softmax_before_loss:
             notice = (
                 "softmax_before_loss: softmax is applied twice, so the loss cannot fall under "
@@ -100,7 +102,7 @@ class DataSettings:
     def __post_init__(self) -> None:
         _expect("batch_size", self.batch_size >= 1, "1 or more images", self.batch_size)
         _expect("val_size", self.val_size >= 0, "0 or more images", self.val_size)
-        _expect("seed", self.seed >= 0, "a whole number of at least 0", self.seed)
+        _expect("seed", 0 <= self.seed < SEEDS, f"0 to {SEEDS - 1}", self.seed)
 
 
 def _expect(name: str, holds: bool, expected: str, came: object) -> None:

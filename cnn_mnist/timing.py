@@ -25,8 +25,9 @@ class Stopwatch:
         self.fit_seconds = 0.0
 
     def resume(self) -> None:
-        """Training begins or goes on, at the start of an epoch or after a validation."""
-        self._resumed = time.perf_counter()
+        """Training begins or goes on, at the start of an epoch or after a validation; a second call does nothing."""
+        if self._resumed is None:
+            self._resumed = time.perf_counter()
 
     def pause(self) -> None:
         """Training stops for a validation or at the end of an epoch; a second call does nothing."""

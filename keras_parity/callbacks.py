@@ -120,10 +120,9 @@ class EpochLog(keras.callbacks.Callback):
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """A rich bar for every epoch, as Lightning draws it."""
+    """A rich bar for every epoch, as Lightning draws it; used in a ``with``, which gives the terminal back."""
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Starts drawing."""
+    def __enter__(self) -> "ProgressBar":
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(complete_style="#6206E0", finished_style="#6206E0"),
@@ -134,6 +133,10 @@ class ProgressBar(keras.callbacks.Callback):
             TextColumn("{task.fields[metrics]}", style="italic"),
         )
         self._progress.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._progress.stop()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Adds the epoch's bar."""
@@ -148,7 +151,3 @@ class ProgressBar(keras.callbacks.Callback):
         """Shows the epoch's metrics."""
         metrics = " ".join(f"train/{name}: {(logs or {})[name]:.3f}" for name in runs.METRICS)
         self._progress.update(self._task, metrics=metrics)
-
-    def on_train_end(self, logs: Any = None) -> None:
-        """Ends drawing."""
-        self._progress.stop()

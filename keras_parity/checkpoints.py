@@ -4,7 +4,10 @@ First floor, Keras: imported by the twin's training and, above, by the converter
 """
 
 import math
+import zlib
 from dataclasses import asdict
+from pathlib import Path
+from zipfile import BadZipFile
 
 import keras
 
@@ -19,9 +22,11 @@ def read_model(path: str) -> keras.Model:
     Raises:
         UserError: There is no such file, it is truncated, or it holds no model that can be loaded safely.
     """
+    if not Path(path).is_file():
+        raise UserError(f"expected a .keras file, got {path}, which is no file")
     try:
         return keras.saving.load_model(path, safe_mode=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"expected a .keras file, got {path}, which cannot be loaded safely ({reason})") from None
 

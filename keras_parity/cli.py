@@ -3,6 +3,7 @@
 Above the ground floor; imports Keras only when a training starts. Imported by ``__main__`` alone.
 """
 
+import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from jsonargparse import ActionConfigFile, Namespace
 from cnn_mnist import settings
 from cnn_mnist.allocator import keep_large_buffers
 from cnn_mnist.arguments import OneLineErrors
+from cnn_mnist.errors import UserError
 from cnn_mnist.results import print_results
+from cnn_mnist.runs import read_config
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.quiet import without_banner
 from keras_parity.settings import TrainerSettings, twin_settings
@@ -59,16 +62,39 @@ def parse(args: list[str]) -> tuple[OneLineErrors, Namespace]:
         UserError: That run cannot be taken over.
     """
     parser = build_parser()
-    config = parser.parse_args(args)
-    if config.twin_of is not None:
-        taken = twin_settings(config.twin_of)
-        unknown = taken.keys() - {key for key, _ in config.items()}
+    # Looked for first and taken out, so that --print_config prints the settings that come of it.
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--twin_of")
+    known, rest = early.parse_known_args(args)
+    if known.twin_of is not None:
+        taken = twin_settings(known.twin_of)
+        unknown = taken.keys() - parser.get_defaults().keys()
         if unknown:
-            parser.error(f"--twin_of: {config.twin_of} has settings that the twin does not know: {sorted(unknown)}")
+            raise UserError(f"--twin_of: {known.twin_of} has settings that the twin does not know: {sorted(unknown)}")
         parser.set_defaults(taken)
-        config = parser.parse_args(args)
-        config.twin_of = None  # its settings stand beside it now
+    config = parser.parse_args(rest)
+    if config.ckpt_path is not None:
+        config = _with_settings_of_checkpoint(parser, config, rest)
     return parser, config
+
+
+def _with_settings_of_checkpoint(parser: OneLineErrors, config: Namespace, args: list[str]) -> Namespace:
+    """Takes the settings of the run that a checkpoint lies in; what is typed against them is refused."""
+    path = config.ckpt_path
+    kept = read_config(Path(path).parent.parent)
+    if kept is None:  # a converted file: what it tells itself is checked when it is restored
+        return config
+    taken = {"seed_everything": kept["seed_everything"], "trainer.precision": kept["trainer"]["precision"]}
+    taken |= {f"model.{name}": value for name, value in kept["model"].items()}
+    taken |= {f"data.{name}": value for name, value in kept["data"].items() if name != "data_dir"}
+    parser.set_defaults(taken)
+    config = parser.parse_args(args)
+    for flag, value in taken.items():
+        if config[flag] != value:
+            raise UserError(
+                f"--{flag}: {path} was trained with {value}, got {config[flag]}; leave the flag out to go on with it"
+            )
+    return config
 
 
 def main(args: list[str]) -> None:

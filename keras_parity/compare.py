@@ -74,15 +74,10 @@ def main(args: list[str]) -> None:
             raise UserError(f"expected a folder that exists, got {Path(path).parent}, for {path}; make it first")
 
     table = _table(config.runs, config.alias)
-    if config.output is not None:
-        form = "markdown" if config.format == "rich" else config.format
-        Path(config.output).write_text(report.FORMATS[form](table))
-    elif config.format == "rich":
-        report.print_rich(table)
-    else:
-        print(report.FORMATS[config.format](table), end="")
-    if config.figure is not None:
-        report.draw(table, Path(config.figure))
+    try:
+        _put_out(table, config.format, config.output, config.figure)
+    except OSError as error:
+        raise UserError(f"expected a file that can be written, got {error.filename} ({error.strerror})") from None
     _into_tensorboard(table)
 
     failed = [text for demand in demands for text in _unmet(table, *demand)]
@@ -91,18 +86,30 @@ def main(args: list[str]) -> None:
         raise UserError("not met: " + "; ".join(failed))
 
 
+def _put_out(table: Table, form: str, output: str | None, figure: str | None) -> None:
+    if output is not None:
+        Path(output).write_text(report.FORMATS["markdown" if form == "rich" else form](table))
+    elif form == "rich":
+        report.print_rich(table)
+    else:
+        print(report.FORMATS[form](table), end="")
+    if figure is not None:
+        report.draw(table, Path(figure))
+
+
 def _table(patterns: Sequence[str], alias: Sequence[str]) -> Table:
-    aliases = dict(ALIASES)
+    aliases, typed = dict(ALIASES), set[str]()
     for text in alias:
         tag, _, other = text.partition("=")
         _known(tag, "--alias")
         if not other:
             raise UserError(f"--alias: expected TAG=NAME, such as test/acc=my_accuracy, got {text}")
         aliases[tag] = (other, *aliases.get(tag, ()))
+        typed.add(tag)
     folders = find_folders(patterns) if patterns else all_folders()
     if not folders:
         raise UserError(f"expected runs in {runs.LOG_DIR}, found none; {_HOW}")
-    found = [run for run in (read_run(folder, aliases) for folder in folders) if run.points]
+    found = [run for run in (read_run(folder, aliases, typed) for folder in folders) if run.points]
     if not found:
         raise UserError(f"expected runs with scalars, found none in {', '.join(map(str, folders))}; {_HOW}")
     for text in alias:

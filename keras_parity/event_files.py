@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import google_crc32c
 import numpy as np
+from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -63,7 +64,7 @@ def read_scalars(folder: str | Path) -> Scalars:
         UserError: A file is no event file. A damaged one is read as far as it is good, with a ``UserNotice``.
     """
     path = Path(folder)
-    files = [path] if path.is_file() else sorted(path.glob(PATTERN), key=_start)
+    files = [path] if path.is_file() else sorted((file for file in path.glob(PATTERN) if file.is_file()), key=_start)
     points: dict[str, list[Point]] = {}
     tensors = False
     for file in files:
@@ -116,7 +117,11 @@ def _events(path: Path) -> Iterator[Event]:
             break
         content = data[body : body + length]
         if _masked_crc(content) == _CRC.unpack_from(data, body + length)[0]:
-            yield Event.FromString(content)
+            try:
+                event = Event.FromString(content)
+            except DecodeError:
+                raise UserError(f"expected an event file, got {path}, whose records hold something else") from None
+            yield event
         else:
             damage = damage or (offset, "has a record with a bad checksum, which is left out")
         offset = body + length + _CRC.size

@@ -3,7 +3,7 @@
 Above the ground floor, no framework: imported by ``compare``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -23,6 +23,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "test/loss": ("test_loss_epoch", "test_loss"),
     "test/acc": ("test_acc_epoch", "test_acc", "test_accuracy"),
 }
+
+_LAST = {runs.tag("train", "loss"), runs.FIT_SECONDS, runs.tag("test", "acc"), runs.tag("train_eval", "acc")}
+"""Tags that a finished run of this project has."""
 
 _STOCK_KERAS_FOLDERS = ("train", "validation")
 
@@ -74,7 +77,8 @@ def find_folders(patterns: Iterable[str]) -> list[Path]:
         logs = [path for path in found if path.is_file() or _holds_log(path)]
         if not logs:
             raise UserError(f"expected a run folder with event files, got {pattern}; see {runs.LOG_DIR}/*/version_*")
-        folders |= dict.fromkeys(logs)
+        known = {path.resolve() for path in folders}
+        folders |= dict.fromkeys(path for path in logs if path.resolve() not in known)
     return list(folders)
 
 
@@ -84,12 +88,13 @@ def all_folders(log_dir: str | Path = runs.LOG_DIR) -> list[Path]:
     return [path for place in places for path in sorted(place.glob("version_*")) if _holds_log(path)]
 
 
-def read_run(folder: Path, aliases: Mapping[str, tuple[str, ...]] = ALIASES) -> Run:
+def read_run(folder: Path, aliases: Mapping[str, tuple[str, ...]] = ALIASES, typed: Collection[str] = ()) -> Run:
     """Reads a run.
 
     Args:
         folder: The run folder, or one event file.
         aliases: Tag of the contract to the names that others give it, the best first.
+        typed: Tags whose first alias the user typed; it wins over the tag itself.
     """
     points, tensors = read_scalars(folder)
     for name in _STOCK_KERAS_FOLDERS:
@@ -98,10 +103,12 @@ def read_run(folder: Path, aliases: Mapping[str, tuple[str, ...]] = ALIASES) -> 
         tensors |= below.tensors
     for tag, others in aliases.items():
         known = next((points[other] for other in others if other in points), None)
-        if tag not in points and known is not None:
+        if known is not None and (tag not in points or (tag in typed and others[0] in points)):
             points[tag] = known
-    config = runs.read_config(folder)
-    framework = folder.parent.name
+    home = folder.parent if folder.is_file() else folder
+    config = runs.read_config(home)
+    ours = runs.PARAMETERS in points
+    framework = home.parent.name
     if framework not in (runs.KERAS, runs.PYTORCH):
         framework = runs.KERAS if tensors else runs.PYTORCH
     return Run(
@@ -110,7 +117,7 @@ def read_run(folder: Path, aliases: Mapping[str, tuple[str, ...]] = ALIASES) -> 
         settings=settings_that_matter(config) if config else {},
         seed=config.get("seed_everything") if config else None,
         points=points,
-        finished=config is None or {runs.tag("test", "acc"), runs.tag("train_eval", "acc")} <= points.keys(),
+        finished=not ours or points.keys() >= _LAST,
     )
 
 

@@ -4,6 +4,7 @@ Above the ground floor, no framework: imported by the table.
 """
 
 from cnn_mnist.runs import KERAS, PYTORCH
+from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
 
 # "CNN con Keras y PyTorch": three_conv, 10 epochs, batch 64, 60,000 training and 10,000 test images.
 RESULTS: dict[str, dict[str, float]] = {
@@ -48,5 +49,5 @@ def footnote() -> str:
     return (
         "* Not a mean loss: the published PyTorch network applies softmax before CrossEntropyLoss, which applies it "
         f"again, and the sum of the batch means is divided by the images. Per batch it is {train} (train) and {test} "
-        "(test); it cannot fall under 1.4611."
+        f"(test); it cannot fall under {SOFTMAX_TWICE_FLOOR:.6f}."
     )

@@ -6,6 +6,7 @@ Above the ground floor, no framework: what ``table`` made goes in; imported by `
 import csv
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,12 +78,19 @@ def to_json(table: Table) -> str:
             "framework": column.framework,
             "runs": [str(run.folder) for run in column.runs],
             "settings": column.runs[0].settings if column.runs else None,
-            "cells": {key: cell._asdict() for key, cell in column.cells.items()},
+            "cells": {key: _jsonable(cell) for key, cell in column.cells.items()},
         }
         for column in table.columns
     ]
-    content = {"columns": columns, "difference": table.difference, "notes": table.notes}
-    return json.dumps(content, indent=2) + "\n"
+    difference = {key: value if math.isfinite(value) else None for key, value in table.difference.items()}
+    content = {"columns": columns, "difference": difference, "notes": table.notes}
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _jsonable(cell: Cell) -> dict[str, float | None]:
+    """A figure with null for what JSON has no number for."""
+    values = cell._asdict()
+    return {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {"markdown": to_markdown, "csv": to_csv, "json": to_json}

@@ -93,6 +93,8 @@ def twin_settings(run: str | Path) -> dict[str, Any]:
     if config is None:
         raise UserError(f"--twin_of: expected the folder of a Lightning run with its {path.name}, got {run}")
     trainer = config.get("trainer") or {}
+    if "log_dir" in trainer:
+        raise UserError(f"--twin_of: expected the folder of a Lightning run, got {run}, which is one of Keras")
     _refuse_what_keras_has_not(trainer, path)
     taken: dict[str, Any] = {"seed_everything": config.get("seed_everything", settings.SEED)}
     for group in ("model", "data"):
@@ -124,6 +126,8 @@ def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
     matter = {f"model.{name}": value for name, value in model.items()}
     matter |= {f"data.{name}": value for name, value in data.items() if name != "data_dir"}
     matter["trainer.max_epochs"] = trainer.get("max_epochs")
+    if config.get("ckpt_path"):
+        matter["ckpt_path"] = config["ckpt_path"]  # a resumed run has trained a part of it only
     precision = str(trainer.get("precision"))
     matter["trainer.precision"] = _ALIASES.get(precision, precision)
     for name, value in trainer.items():

@@ -6,10 +6,12 @@ Above the ground floor, no framework: made from runs by ``compare``, printed by 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from itertools import pairwise
+from statistics import fmean, harmonic_mean, stdev
 from typing import Any, NamedTuple
 
 from cnn_mnist import runs
+from cnn_mnist.batches import batch_count
 from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
 from keras_parity import published
 from keras_parity.logs import Run
@@ -81,15 +83,18 @@ def _milliseconds_per_step(run: Run) -> float | None:
     epochs = run.points.get(runs.EPOCH_SECONDS)
     if not epochs:
         return None
-    first, last = epochs[0].step, epochs[-1].step
-    steps = (last - first) / (len(epochs) - 1) if len(epochs) > 1 else last
-    return 1000 * fmean(point.value for point in epochs) / steps if steps else None
+    steps = [later.step - earlier.step for earlier, later in pairwise(epochs)]
+    speed, batch_size = run.points.get(runs.IMAGES_PER_SECOND), run.settings.get("data.batch_size")
+    if not steps and speed and batch_size:  # one epoch; a resumed run does not begin at step 0
+        steps = [batch_count(round(epochs[0].value * speed[0].value), batch_size)]
+    steps = steps or [epochs[0].step]
+    return 1000 * fmean(point.value for point in epochs) / fmean(steps) if fmean(steps) else None
 
 
 def _images_per_second(run: Run) -> float | None:
     # Each epoch takes the same images, so the speed of the whole is the harmonic mean.
-    speeds = run.points.get(runs.IMAGES_PER_SECOND)
-    return len(speeds) / sum(1 / point.value for point in speeds) if speeds else None
+    speeds = [point.value for point in run.points.get(runs.IMAGES_PER_SECOND, []) if point.value > 0]
+    return harmonic_mean(speeds) if speeds else None
 
 
 ROWS: dict[str, Row] = {
@@ -127,7 +132,8 @@ def make_table(found: Sequence[Run]) -> Table:
         title = TITLES[framework] + (" (unfinished)" if unfinished else "")
         alike = sum(key[:2] == (framework, unfinished) for key in groups)
         if alike > 1:
-            title += f" {1 + sum(column.title.startswith(title) for column in todays)}"
+            earlier = [column for column in todays if column.framework == framework]
+            title += f" {1 + sum(column.runs[0].finished != unfinished for column in earlier)}"
         cells = {key: _cell([row.value(run) for run in members]) for key, row in ROWS.items()}
         known = {key: cell for key, cell in cells.items() if cell is not None}
         todays.append(Column(title, framework, tuple(members), known))
@@ -171,11 +177,11 @@ def _cell(values: Sequence[float | None]) -> Cell | None:
 
 def _softmax_twice(run: Run) -> str | None:
     loss, acc = run.last("train/loss"), run.last("train/acc")
-    if loss is None or acc is None or loss < SOFTMAX_TWICE_FLOOR - 1e-4 or acc < 0.9:
+    if loss is None or acc is None or not (loss >= SOFTMAX_TWICE_FLOOR - 1e-4 and acc >= 0.9):
         return None
     return (
         f"{run.folder}: a loss of {loss:.4f} at an accuracy of {acc:.4f} is that of a softmax before the loss, which "
-        f"cannot fall under {SOFTMAX_TWICE_FLOOR:.4f}"
+        f"cannot fall under {SOFTMAX_TWICE_FLOOR:.6f}"
     )
 
 

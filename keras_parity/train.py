@@ -3,7 +3,9 @@
 First floor, Keras and TensorFlow: imported by the command line.
 """
 
+import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cnn_mnist import pictures, runs
-from cnn_mnist.architecture import layers_of
+from cnn_mnist.architecture import CLASSES, layers_of
 from cnn_mnist.batches import batch_count
 from cnn_mnist.errors import UserError
 from cnn_mnist.initial_weights import initial_weights
@@ -93,27 +95,24 @@ def train(
 
     folder = runs.new_run_folder(trainer.log_dir, runs.KERAS)
     write_config(folder / runs.CONFIG)
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or len(tf.config.list_physical_devices("CPU"))
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
     runs.write_environment(folder, device=device, threads=threads, precision=trainer.lightning_precision)
     log = RunLog(folder)
     log.architecture(layers_of(model_settings.architecture))
     log.picture(runs.EXAMPLES, pictures.examples(*parts["train"]), step=0)
 
     callbacks: list[keras.callbacks.Callback] = [EpochLog(log, batches, len(parts["train"].labels))]
-    if trainer.enable_progress_bar:
-        callbacks.append(ProgressBar())
-    model.fit(
-        batches.dataset,
-        epochs=trainer.max_epochs,
-        initial_epoch=first_epoch,
-        validation_data=held_out,
-        callbacks=callbacks,
-        shuffle=False,  # the batches come in their order
-        verbose=0,
-    )
+    with ProgressBar() if trainer.enable_progress_bar else nullcontext() as bar:
+        model.fit(
+            batches.dataset,
+            epochs=trainer.max_epochs,
+            initial_epoch=first_epoch,
+            validation_data=held_out,
+            callbacks=[*callbacks, bar] if bar else callbacks,
+            shuffle=False,  # the batches come in their order
+            verbose=0,
+        )
     step = int(model.optimizer.iterations.numpy())
-    (folder / runs.CHECKPOINTS).mkdir()
-    model.save(folder / runs.CHECKPOINTS / f"epoch={trainer.max_epochs - 1}-step={step}.keras")
 
     test = evaluation_batches(parts["test"], EVALUATION_BATCH_SIZE, dtype)
     training = evaluation_batches(parts["train"], EVALUATION_BATCH_SIZE, dtype)
@@ -123,14 +122,25 @@ def train(
         log.scalars({runs.tag(split, name): values[name] for name in runs.METRICS}, step)
     log.predictions(parts["test"], _softmax(model.predict(test, verbose=0)), step)
     log.close()
+    model.compile(model.optimizer, loss=_cross_entropy())  # so that stock Keras loads the file of any run
+    (folder / runs.CHECKPOINTS).mkdir()
+    model.save(folder / runs.CHECKPOINTS / f"epoch={trainer.max_epochs - 1}-step={step}.keras")
     return log
 
 
 def _loss(softmax_before_loss: bool) -> Any:
-    from_logits = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    if not softmax_before_loss:
-        return from_logits
-    return lambda labels, logits: from_logits(labels, keras.ops.softmax(logits))
+    return _cross_entropy_of_softmax if softmax_before_loss else _cross_entropy()
+
+
+def _cross_entropy() -> keras.Loss:
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def _cross_entropy_of_softmax(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Softmax twice, written out: Keras takes a softmax off again that it finds before its own loss."""
+    probabilities = keras.ops.softmax(logits)
+    chosen = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), CLASSES, dtype=probabilities.dtype)
+    return keras.ops.logsumexp(probabilities, axis=-1) - keras.ops.sum(probabilities * chosen, axis=-1)
 
 
 def _softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:

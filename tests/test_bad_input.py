@@ -65,6 +65,10 @@ def test_an_unknown_architecture_lists_the_known_ones(refused, command_name):
         ("--data.val_size=-1", "val_size: expected 0 or more images, got -1"),
         ("--data.val_size=200", "batch_size: expected 1 to 50 (the training images), got 64"),
         ("--model.learning_rate=0", "learning_rate: expected a number over 0, got 0.0"),
+        ("--seed_everything=99999999999", "--seed_everything: expected 0 to 4294967295, got 99999999999"),
+        ("--seed_everything=-1", "--seed_everything: expected 0 to 4294967295, got -1"),
+        ("--trainer.max_epochs=0", "fit: expected something to train"),
+        ("--trainer.strategy=foo", "--trainer: "),
         ("--model.rho=1", "rho: expected 0 or more and less than 1, got 1.0"),
         ("--model.learning_rate=fast", "Parser key \"model.learning_rate\": Expected a <class 'float'>"),
         ("--model.learning_rates=1", "model.learning_rates"),
@@ -110,6 +114,18 @@ def test_no_data_and_no_network(refused, monkeypatch, tmp_path):
     monkeypatch.setattr(mnist, "_DOWNLOAD", "raise SystemExit('RuntimeError: Error downloading')")
     error = refused("fit", *QUIET)
     assert "got neither (not installed; RuntimeError: Error downloading)" in error
+
+
+def test_a_checkpoint_that_has_its_epochs_already(refused, checkpoint):
+    error = refused("fit", f"--ckpt_path={checkpoint}", "--trainer.max_epochs=1", *QUIET)
+    assert "has 1 epochs already; give a --trainer.max_epochs over that" in error
+
+
+def test_a_network_that_is_nan_after_its_last_step(command):
+    flags = ("--trainer.limit_train_batches=1", "--trainer.max_epochs=1", "--model.learning_rate=1e38")
+    code, _, err = command("cnn_mnist", "fit", *flags, *QUIET)
+    assert code == 1
+    assert "expected finite results, got" in err
 
 
 def test_test_without_a_checkpoint(refused):

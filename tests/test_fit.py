@@ -1,5 +1,7 @@
 """``python -m cnn_mnist fit`` and its sisters, on a tiny set."""
 
+import json
+
 import pytest
 import torch
 import yaml
@@ -176,3 +178,15 @@ def test_flags_turn_the_default_callbacks_off(command, tmp_path):
     assert code == 0, err
     assert out.startswith("results")
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_run_resumed_in_the_middle_of_an_epoch_ends_with_the_same_weights(command, tmp_path):
+    every_two = {"class_path": "ModelCheckpoint", "init_args": {"every_n_train_steps": 2, "save_top_k": -1}}
+    flags = ("--trainer.max_epochs=2", f"--trainer.callbacks=[{json.dumps(every_two)}]", *QUIET[::2])
+    command("cnn_mnist", "fit", *flags)
+    runs = tmp_path / "lightning_logs/pytorch"
+    (middle,) = runs.rglob("epoch=0-step=2.ckpt")
+    code, _, err = command("cnn_mnist", "fit", f"--ckpt_path={middle}", *flags)
+    assert code == 0, err
+    straight, resumed = (torch.load(next((runs / f"version_{n}").rglob("*step=8.ckpt")))["state_dict"] for n in (0, 1))
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)

@@ -60,6 +60,10 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
         runs.check_writable(tmp_path / "file" / "logs")
 
 
-def test_a_folder_that_can_be_written_is_made_and_left_empty(tmp_path):
-    runs.check_writable(tmp_path / "logs")
-    assert list((tmp_path / "logs").iterdir()) == []
+def test_looking_whether_a_folder_can_be_written_leaves_nothing(tmp_path):
+    runs.check_writable(tmp_path / "some" / "logs")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_folders_are_numbered_on(tmp_path):
+    assert [runs.new_run_folder(tmp_path, "keras").name for _ in range(3)] == ["version_0", "version_1", "version_2"]

@@ -160,7 +160,7 @@ def refused(command):
         ("--trainer.accelerator=tpu", "trainer.accelerator"),
         ("--trainer.limit_train_batches=2", "limit_train_batches"),
         ("--twin_of=nowhere", "--twin_of: expected the folder of a Lightning run with its config.yaml, got nowhere"),
-        ("--ckpt_path=nothing.keras", "expected a .keras file, got nothing.keras, which cannot be loaded safely"),
+        ("--ckpt_path=nothing.keras", "expected a .keras file, got nothing.keras, which is no file"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(refused, tmp_path, flag, message):
@@ -212,3 +212,45 @@ print("imported:", {"torch", "lightning"} & sys.modules.keys())
         "-c", code, f"--data.data_dir={data_dir}", "--data.batch_size=60000", "--trainer.max_epochs=1", *QUIET
     )
     assert answer.stdout.endswith("imported: set()\n"), answer.stderr
+
+
+@pytest.mark.filterwarnings("ignore:softmax_before_loss")
+def test_softmax_before_the_loss_has_its_floor_in_keras_too_and_stock_keras_loads_the_file(command, tmp_path):
+    flags = ("--trainer.max_epochs=6", "--model.softmax_before_loss=true", "--model.architecture=conv5x5")
+    code, _, err = command("keras_parity", *flags, *QUIET)
+    assert code == 0, err
+    command("cnn_mnist", "fit", *flags, *LIGHTNING)
+    logs = [read_scalars(tmp_path / f"lightning_logs/{name}/version_0").points for name in ("pytorch", "keras")]
+    assert logs[1]["test/acc"][-1].value > 0.9
+    assert logs[1]["test/loss"][-1].value > 1.461150
+    assert logs[1]["train/loss"][0].value == pytest.approx(logs[0]["train/loss"][0].value, abs=1e-3)
+    (checkpoint,) = (tmp_path / "lightning_logs/keras").rglob("*.keras")
+    assert keras.saving.load_model(checkpoint).count_params() == 62_346
+
+
+def test_twin_of_and_print_config_print_the_twins_settings(command):
+    command("cnn_mnist", "fit", "--trainer.max_epochs=1", "--data.batch_size=50", *LIGHTNING)
+    code, out, _ = command("keras_parity", "--twin_of=lightning_logs/pytorch/version_0", "--print_config")
+    assert code == 0
+    config = yaml.safe_load(out)
+    assert (config["data"]["batch_size"], config["trainer"]["max_epochs"], config["twin_of"]) == (50, 1, None)
+
+
+def test_a_resumed_run_keeps_the_settings_of_its_run(command, refused, tmp_path):
+    command("keras_parity", "--trainer.max_epochs=1", "--seed_everything=3", "--data.batch_size=50", *QUIET)
+    (checkpoint,) = tmp_path.rglob("*.keras")
+    assert "--seed_everything" in refused(f"--ckpt_path={checkpoint}", "--seed_everything=4")
+    assert "--data.batch_size" in refused(f"--ckpt_path={checkpoint}", "--data.batch_size=25")
+    assert "has 1 epochs already" in refused(f"--ckpt_path={checkpoint}", "--trainer.max_epochs=1")
+    code, _, err = command("keras_parity", f"--ckpt_path={checkpoint}", "--trainer.max_epochs=2", *QUIET)
+    assert code == 0, err
+    config = yaml.safe_load((tmp_path / "lightning_logs/keras/version_1/config.yaml").read_text())
+    assert (config["seed_everything"], config["data"]["batch_size"]) == (3, 50)
+
+
+def test_threads_are_the_machines(command, tmp_path):
+    import os
+
+    command("keras_parity", "--trainer.max_epochs=1", *QUIET)
+    environment = yaml.safe_load((tmp_path / "lightning_logs/keras/version_0/environment.yaml").read_text())
+    assert environment["threads"] == os.cpu_count()
