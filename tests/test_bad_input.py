@@ -122,7 +122,7 @@ def test_a_checkpoint_that_has_its_epochs_already(refused, checkpoint):
 
 
 def test_a_network_that_is_nan_after_its_last_step(command):
-    flags = ("--trainer.limit_train_batches=1", "--trainer.max_epochs=1", "--model.learning_rate=1e38")
+    flags = ("--data.batch_size=250", "--trainer.max_epochs=1", "--model.learning_rate=1e38")
     code, _, err = command("cnn_mnist", "fit", *flags, *QUIET)
     assert code == 1
     assert "expected finite results, got" in err
