@@ -116,7 +116,7 @@ def main(args: list[str]) -> None:
         from keras_parity.train import train
 
     def write_config(path: Path) -> None:
-        parser.save(config, path, skip_none=False)
+        parser.save(config, path)
 
     log = train(trainer, model, data, write_config, config.ckpt_path)
     print_results(log.values, str(log.folder))
