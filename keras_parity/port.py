@@ -100,6 +100,12 @@ class TorchSide:
         self.optimizer.step()
         return loss
 
+    def update(self, gradients: Arrays) -> None:
+        """One optimizer step from gradients that are given."""
+        for name, parameter in self.network.named_parameters():
+            parameter.grad = torch.from_numpy(np.ascontiguousarray(gradients[name]))
+        self.optimizer.step()
+
     def activations(self, images: NDArray, modules: Mapping[str, Any]) -> Arrays:
         """The output of each named module in Keras's order of axes, after its function if it has one."""
         outputs: Arrays = {}
@@ -162,6 +168,11 @@ class KerasSide:
     def step(self, batch: Batch) -> float:
         """One optimizer step; gives the loss before it."""
         return float(self._step(*self._tensors(batch)))
+
+    def update(self, gradients: Arrays) -> None:
+        """One optimizer step from gradients that are given."""
+        variables = self._variables()
+        self.optimizer.apply([tf.constant(gradients[name]) for name in variables], list(variables.values()))
 
     def activations(self, images: NDArray, layers: Sequence[str]) -> Arrays:
         """The output of each named layer."""

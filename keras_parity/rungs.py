@@ -47,14 +47,22 @@ def _rungs(port: Port) -> Iterator[Rung]:
     difference = abs(losses[0] - losses[1])
     yield Rung(5, "loss of the first batch, nats", difference, 1e-6, difference <= 1e-6, "loss", CAUSES[5])
 
-    doubles = TorchSide(port, "float64"), KerasSide(port, "float64")
-    for (a, b), dtype, limit in ((doubles, "float64", 1e-12), ((pytorch, keras), "float32", 1e-5)):
+    pytorch64, keras64 = TorchSide(port, "float64"), KerasSide(port, "float64")
+    for a, b, dtype, limit in ((pytorch64, keras64, "float64", 1e-12), (pytorch, keras, "float32", 1e-5)):
         ours, theirs = a.gradients(first_torch)[1], port.to_pytorch(b.gradients(first_keras)[1])
         yield worst(6, f"gradient of every tensor, {dtype}, relative", limit, ours, theirs)
-    for (a, b), dtype, limit in ((doubles, "float64", 1e-12), ((pytorch, keras), "float32", 1e-5)):
-        a.step(first_torch)
-        b.step(first_keras)
-        yield worst(7, f"one optimizer step, {dtype}, relative", limit, a.weights(), port.to_pytorch(b.weights()))
+
+    pytorch64.step(first_torch)
+    keras64.step(first_keras)
+    ours, theirs = pytorch64.weights(), port.to_pytorch(keras64.weights())
+    yield worst(7, "one optimizer step, float64, relative", 1e-12, ours, theirs)
+    # In float32 both optimizers take Keras's gradient: Adam's first step is a gradient over its own size, which
+    # enlarges the last bits of one that nearly cancels a hundredfold, and those are rung 6's business.
+    gradients = keras.gradients(first_keras)[1]
+    pytorch.update(port.to_pytorch(gradients))
+    keras.update(gradients)
+    ours, theirs = pytorch.weights(), port.to_pytorch(keras.weights())
+    yield worst(7, "one optimizer step on one gradient, float32, relative", 1e-5, ours, theirs)
 
     yield given_weights(port)
     yield free_float64(port)
