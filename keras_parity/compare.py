@@ -36,6 +36,7 @@ def build_parser() -> OneLineErrors:
     parser.add_argument(
         "runs",
         nargs="*",
+        default=[],
         help="Run folders or globs; without any, the newest finished run of each framework that share settings.",
     )
     parser.add_argument("--format", default="rich", help=f"One of rich, {', '.join(report.FORMATS)}.")

@@ -131,6 +131,21 @@ def test_runs_whose_settings_differ_are_never_averaged_and_only_the_differences_
     assert "Keras 2" in out
 
 
+def test_a_resumed_run_is_another_experiment_than_a_whole_one(compare, make_run):
+    make_run("keras", 0)
+    config = make_run("keras", 1) / "config.yaml"
+    config.write_text(config.read_text() + "ckpt_path: half_way.keras\n")
+    _, out, _ = compare("lightning_logs/keras/*", "--format=markdown")
+    assert "Keras 1" in out
+    assert "| ckpt_path |" in out
+
+
+def test_an_event_file_is_read_like_its_run_folder(cells, make_run):
+    folder = make_run("pytorch")
+    (file,) = folder.glob("events.out.tfevents.*")
+    assert cells(str(file)) == cells(str(folder))
+
+
 def test_without_arguments_the_newest_finished_pair_that_shares_settings_is_taken(compare, make_run):
     make_run("pytorch", 0)
     make_run("keras", 0)
