@@ -76,18 +76,15 @@ def new_run_folder(log_dir: str | Path, framework: str) -> Path:
             return folder
 
 
-def write_environment(folder: str | Path, *, device: str, threads: int, precision: str) -> None:
-    """Writes ``environment.yaml``: what the run's figures depend on and ``config.yaml`` does not say.
+def environment(*, device: str, threads: int | None, precision: str | None) -> dict[str, Any]:
+    """What a run's figures depend on and ``config.yaml`` does not say.
 
     Args:
-        folder: The run folder.
         device: What trained, for example ``"cpu"`` or ``"NVIDIA H200"``.
         threads: CPU threads inside one operation.
         precision: As the trainer calls it, for example ``"32-true"``.
     """
-    import yaml
-
-    environment: dict[str, Any] = {
+    return {
         "device": device,
         "threads": threads,
         "precision": precision,
@@ -98,7 +95,13 @@ def write_environment(folder: str | Path, *, device: str, threads: int, precisio
         "packages": {name: _version(name) for name in _PACKAGES},
         "commit": _commit(),
     }
-    Path(folder, ENVIRONMENT).write_text(yaml.safe_dump(environment, sort_keys=False))
+
+
+def write_environment(folder: str | Path, **run: Any) -> None:
+    """Writes ``environment.yaml`` into a run folder; the other arguments are those of ``environment``."""
+    import yaml
+
+    Path(folder, ENVIRONMENT).write_text(yaml.safe_dump(environment(**run), sort_keys=False))
 
 
 def read_config(folder: str | Path) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ with contextlib.suppress(ImportError):
 import numpy as np
 import pytest
 import torch  # noqa: F401 - likewise before TensorFlow
+import yaml
 from tensorboard.compat import tf2
 
 tf2.summary  # noqa: B018 - loads TensorFlow's, before a Lightning command has TensorBoard do without
@@ -21,6 +22,7 @@ tf2.summary  # noqa: B018 - loads TensorFlow's, before a Lightning command has T
 from cnn_mnist import mnist
 
 PROJECT = Path(__file__).parent.parent
+_FINAL = {"train_eval/acc": 0.998, "train_eval/loss": 0.004, "test/acc": 0.991, "test/loss": 0.034}
 
 
 def _digits(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,3 +89,37 @@ def command(tmp_path, monkeypatch, capsys):
         return (int(code or 0), out, err)  # type: ignore[call-overload]
 
     return run
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Makes a run folder of the contract; unnamed values are those of a good run."""
+
+    def make(framework, version=0, *, epochs=2, finished=True, settings=None, seed=0, **values):
+        folder = tmp_path / "lightning_logs" / framework / f"version_{version}"
+        from torch.utils.tensorboard import SummaryWriter
+
+        writer = SummaryWriter(folder)
+        writer.add_scalar("model/parameters", 93_322, 0)
+        writer.add_scalar("time/setup_seconds", 5.0, 1)
+        for epoch in range(1, epochs + 1):
+            step = 938 * epoch
+            for tag, value in {"train/loss": 0.1 / epoch, "train/acc": 1 - 0.01 / epoch}.items():
+                writer.add_scalar(tag, values.get(tag, value), step)
+            writer.add_scalar("time/epoch_seconds", 9.38, step)
+            writer.add_scalar("throughput/images_per_second", 60_000 / 9.38, step)
+        if finished:
+            writer.add_scalar("time/fit_seconds", 9.38 * epochs, step)
+            for tag, value in _FINAL.items():
+                writer.add_scalar(tag, values.get(tag, value), step)
+        writer.close()
+        config = {
+            "seed_everything": seed,
+            "trainer": {"max_epochs": epochs, "precision": None if framework == "pytorch" else "32-true"},
+            "model": {"architecture": "three_conv", "align": "keras"} | (settings or {}),
+            "data": {"data_dir": framework, "batch_size": 64, "val_size": 0},
+        }
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        return folder
+
+    return make

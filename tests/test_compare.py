@@ -6,44 +6,9 @@ import json
 import statistics
 
 import pytest
-import yaml
 from torch.utils.tensorboard import SummaryWriter
 
 from keras_parity import published
-
-FINAL = {"train_eval/acc": 0.998, "train_eval/loss": 0.004, "test/acc": 0.991, "test/loss": 0.034}
-
-
-@pytest.fixture
-def make_run(tmp_path):
-    """Makes a run folder of the contract; unnamed values are those of a good run."""
-
-    def make(framework, version=0, *, epochs=2, finished=True, settings=None, seed=0, **values):
-        folder = tmp_path / "lightning_logs" / framework / f"version_{version}"
-        writer = SummaryWriter(folder)
-        writer.add_scalar("model/parameters", 93_322, 0)
-        writer.add_scalar("time/setup_seconds", 5.0, 1)
-        for epoch in range(1, epochs + 1):
-            step = 938 * epoch
-            for tag, value in {"train/loss": 0.1 / epoch, "train/acc": 1 - 0.01 / epoch}.items():
-                writer.add_scalar(tag, values.get(tag, value), step)
-            writer.add_scalar("time/epoch_seconds", 9.38, step)
-            writer.add_scalar("throughput/images_per_second", 60_000 / 9.38, step)
-        if finished:
-            writer.add_scalar("time/fit_seconds", 9.38 * epochs, step)
-            for tag, value in FINAL.items():
-                writer.add_scalar(tag, values.get(tag, value), step)
-        writer.close()
-        config = {
-            "seed_everything": seed,
-            "trainer": {"max_epochs": epochs, "precision": None if framework == "pytorch" else "32-true"},
-            "model": {"architecture": "three_conv", "align": "keras"} | (settings or {}),
-            "data": {"data_dir": framework, "batch_size": 64, "val_size": 0},
-        }
-        (folder / "config.yaml").write_text(yaml.safe_dump(config))
-        return folder
-
-    return make
 
 
 @pytest.fixture

@@ -1,0 +1,50 @@
+"""The default settings, stopped at the first epoch that reads 99% of the test set; the readings are not timed.
+
+A process: ``python -m benchmarks.contestants.default_to_99 DATA_DIR SEED``.
+"""
+
+import json
+import sys
+import tempfile
+from typing import Any
+
+from cnn_mnist import runs
+from cnn_mnist.allocator import keep_large_buffers
+
+keep_large_buffers()
+
+from lightning.pytorch import Callback, Trainer
+
+from cnn_mnist.callbacks import Timing
+from cnn_mnist.cli_defaults import quieten_lightning
+from cnn_mnist.data_module import MNISTDataModule
+from cnn_mnist.module import Classifier
+
+
+class StopAt99(Callback):
+    """Stops where the validation, which is the test set here, reads 99%."""
+
+    accuracy = 0.0
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Looks at the accuracy."""
+        self.accuracy = trainer.callback_metrics[runs.tag("val", "acc")].item()
+        trainer.should_stop = self.accuracy >= 0.99
+
+
+def main(data_dir: str, seed: int) -> None:
+    """Trains until then."""
+    quieten_lightning()
+    timing, stop = Timing(), StopAt99()
+    data = MNISTDataModule(data_dir=data_dir, seed=seed)
+    data.val_dataloader = data.test_dataloader  # type: ignore[method-assign]
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            max_epochs=20, accelerator="cpu", callbacks=[timing, stop], default_root_dir=folder, num_sanity_val_steps=0
+        )
+        trainer.fit(Classifier(seed=seed), data)
+    print(f"\n{json.dumps({'seconds': timing.stopwatch.fit_seconds, 'test/acc': stop.accuracy})}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

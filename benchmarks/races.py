@@ -1,0 +1,100 @@
+"""Which races there are.
+
+Imported by the command line.
+"""
+
+from benchmarks.race import Contestant, Figures, Race, Ratio
+from cnn_mnist import runs
+
+_FIT = ("-m", "cnn_mnist", "fit", "--data.data_dir={data}", "--trainer.logger.save_dir={log}")
+_TWIN = ("-m", "keras_parity", "--data.data_dir={data}", "--trainer.log_dir={log}")
+_PUBLISHED = ("-m", "benchmarks.contestants.published_pytorch", "{data}")
+FIT, TWIN = "python -m cnn_mnist fit", "python -m keras_parity"
+TWO_EPOCHS = "--trainer.max_epochs=2"  # the first warms up
+
+
+def _over_the_training(figures: Figures) -> float:
+    return figures["wall_seconds"] - figures[runs.FIT_SECONDS]
+
+
+def _per_image(size: int) -> Contestant:
+    sized = (f"--data.val_size={60_000 - size}", "--trainer.limit_val_batches=0", TWO_EPOCHS)
+    return Contestant(f"{size:,} images", (*_FIT, *sized), lambda figures: 1e6 / figures[runs.IMAGES_PER_SECOND])
+
+
+EPOCH = Race(
+    title="One epoch of three_conv, batch 64",
+    unit="s",
+    contestants=(
+        Contestant("published PyTorch loop", (*_PUBLISHED, "0")),
+        Contestant("published PyTorch loop, 2 workers", (*_PUBLISHED, "2")),
+        Contestant("plain Lightning module", ("-m", "benchmarks.contestants.plain_lightning", "{data}")),
+        Contestant("bare torch loop", ("-m", "benchmarks.contestants.bare_torch", "{data}")),
+        Contestant(FIT, (*_FIT, TWO_EPOCHS), runs.EPOCH_SECONDS),
+        Contestant(f"{FIT}, bf16", (*_FIT, TWO_EPOCHS, "--trainer.precision=bf16-mixed"), runs.EPOCH_SECONDS),
+        Contestant("published Keras loop", ("-m", "benchmarks.contestants.published_keras", "{data}")),
+        Contestant(TWIN, (*_TWIN, TWO_EPOCHS), runs.EPOCH_SECONDS),
+        Contestant("floor: multiply-adds at a matrix product's rate", ("-m", "benchmarks.contestants.gemm")),
+    ),
+    ratios=(
+        Ratio(FIT, "published PyTorch loop", 0.55),
+        Ratio(FIT, "plain Lightning module", 0.40),
+        Ratio(FIT, "bare torch loop", 1.10),
+        Ratio(f"{FIT}, bf16", FIT, 0.80),
+        Ratio(FIT, "floor: multiply-adds at a matrix product's rate", 1.40),
+        Ratio(TWIN, "published Keras loop", 0.70),
+        Ratio(FIT, TWIN, float("inf")),
+    ),
+)
+
+TO_99 = Race(
+    title="Time to 99%: the training loop alone",
+    unit="s",
+    contestants=(
+        Contestant("speedrun", (*_FIT, "--config=speedrun", "--seed_everything={round}"), runs.FIT_SECONDS),
+        Contestant("fastest published recipe", ("-m", "benchmarks.contestants.recipe", "{data}", "{round}")),
+        Contestant("default settings", ("-m", "benchmarks.contestants.default_to_99", "{data}", "{round}")),
+    ),
+    ratios=(Ratio("speedrun", "fastest published recipe", 0.50), Ratio("speedrun", "default settings", 1.0)),
+    also=("test/acc",),
+)
+
+START = Race(
+    title="Start-up",
+    unit="s",
+    contestants=(
+        Contestant(f"{FIT}, 1 epoch, without the epoch", (*_FIT, "--trainer.max_epochs=1"), _over_the_training),
+        Contestant("python -m cnn_mnist --help", ("-m", "cnn_mnist", "--help"), "wall_seconds"),
+        Contestant("import lightning.pytorch.cli", ("-c", "import lightning.pytorch.cli"), "wall_seconds"),
+        Contestant("python -m keras_parity --help", ("-m", "keras_parity", "--help"), "wall_seconds"),
+        Contestant("import jsonargparse", ("-c", "import jsonargparse"), "wall_seconds"),
+    ),
+    ratios=(
+        Ratio("python -m cnn_mnist --help", "import lightning.pytorch.cli", 1.5),
+        Ratio("python -m keras_parity --help", "import jsonargparse", 1.5),
+    ),
+)
+
+SIZE = Race(
+    title="An epoch of more images, per image",
+    unit="µs",
+    contestants=tuple(_per_image(size) for size in (7_500, 15_000, 30_000, 60_000)),
+    ratios=(
+        Ratio("30,000 images", "15,000 images", 1.10),
+        Ratio("60,000 images", "15,000 images", 1.10),
+        Ratio("60,000 images", "30,000 images", 1.10),
+    ),
+)
+
+MEMORY = Race(
+    title="Peak resident memory",
+    unit="GB",
+    contestants=tuple(
+        Contestant(f"{n} epochs", (*_FIT, f"--trainer.max_epochs={n}"), lambda figures: figures["peak_bytes"] / 1e9)
+        for n in (3, 30)
+    ),
+    ratios=(Ratio("30 epochs", "3 epochs", 1.02),),
+    rounds=1,
+)
+
+RACES = {"epoch": EPOCH, "to_99": TO_99, "start": START, "size": SIZE, "memory": MEMORY}

@@ -1,0 +1,77 @@
+"""Medians and ratios pair by pair, as Markdown and JSON.
+
+Imported by the command line.
+"""
+
+from statistics import mean, median
+from typing import Any
+
+from benchmarks.race import Figures, Race
+from cnn_mnist import runs
+from cnn_mnist.tables import markdown_table
+
+Rounds = list[dict[str, Figures]]
+"""The figures of each round by contestant."""
+
+
+def machine() -> str:
+    """The machine and the versions, in one line."""
+    environment = runs.environment(device="cpu", threads=None, precision=None)
+    names = ("torch", "lightning", "keras", "tensorflow")
+    versions = ", ".join(f"{name} {environment['packages'][name]}" for name in names)
+    return f"{environment['cpu']}, {environment['cores']} cores; Python {environment['python']}, {versions}"
+
+
+def summarize(race: Race, rounds: Rounds) -> dict[str, Any]:
+    """What the tables of a race say.
+
+    Args:
+        race: The race.
+        rounds: At least one.
+
+    Returns:
+        ``figures``: by contestant median, least, greatest and n, and the means of the race's other figures;
+        ``ratios``: for each ratio, the same over the rounds, and what it should be at most.
+    """
+    values = {c.name: [c.value(figures[c.name]) for figures in rounds] for c in race.contestants}
+    figures = {
+        name: _spread(series)
+        | {other: mean(f[name][other] for f in rounds) for other in race.also if other in rounds[0][name]}
+        for name, series in values.items()
+    }
+    ratios = []
+    for ratio in race.ratios:
+        series = [a / b for a, b in zip(values[ratio.name], values[ratio.over], strict=True)]
+        aim = None if ratio.aim == float("inf") else ratio.aim
+        ratios.append({"name": ratio.name, "over": ratio.over, "aim": aim} | _spread(series))
+    return {"title": race.title, "unit": race.unit, "figures": figures, "ratios": ratios}
+
+
+def markdown(summary: dict[str, Any]) -> str:
+    """The two tables of a race."""
+    also = [key for key in next(iter(summary["figures"].values())) if key not in _spread([1.0])]
+    head = ["", f"median ({summary['unit']})", "least to greatest", *(f"mean {key}" for key in also), "n"]
+    rows = [head]
+    for name, spread in summary["figures"].items():
+        others = [f"{spread[key]:.4f}" for key in also]
+        rows.append([name, _number(spread["median"]), _range(spread), *others, str(spread["n"])])
+    text = f"{summary['title']}\n\n{markdown_table(rows)}"
+    if summary["ratios"]:
+        rows = [["ratio, in the same round", "median", "least to greatest", "at most"]]
+        for ratio in summary["ratios"]:
+            aim = "" if ratio["aim"] is None else f"{ratio['aim']:.2f}"
+            rows.append([f"{ratio['name']} / {ratio['over']}", f"{ratio['median']:.2f}", _range(ratio), aim])
+        text += f"\n\n{markdown_table(rows)}"
+    return text
+
+
+def _spread(series: list[float]) -> dict[str, Any]:
+    return {"median": median(series), "least": min(series), "greatest": max(series), "n": len(series)}
+
+
+def _range(spread: dict[str, Any]) -> str:
+    return f"{_number(spread['least'])} to {_number(spread['greatest'])}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
