@@ -19,6 +19,7 @@ from cnn_mnist.checkpoints import read_checkpoint
 from cnn_mnist.cli_defaults import DEFAULTS, TURNED_OFF_BY, Parser, quieten_lightning
 from cnn_mnist.data_module import MNISTDataModule
 from cnn_mnist.errors import UserError
+from cnn_mnist.every_step import NoProfiler
 from cnn_mnist.module import Classifier
 from cnn_mnist.no_tensorflow import keep_tensorflow_out
 from cnn_mnist.results import print_predictions, print_results
@@ -83,6 +84,7 @@ class CLI(LightningCLI):
         if self.subcommand != "fit" or not config["logger"]:
             self.save_config_callback = None  # config.yaml belongs to a training's run folder
         off = tuple(kind for flag, kind in TURNED_OFF_BY.items() if config[flag] is False)
+        config["profiler"] = config["profiler"] or NoProfiler()
         config["callbacks"] = [callback for callback in config["callbacks"] or [] if not isinstance(callback, off)]
         try:
             return super().instantiate_trainer(**kwargs)

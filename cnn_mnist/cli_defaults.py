@@ -23,7 +23,7 @@ DEFAULTS: dict[str, Any] = {
     },
     # Here rather than in trainer_defaults, whose callbacks are neither saved in config.yaml nor to be taken off.
     "trainer.callbacks": [
-        {"class_path": _CALLBACKS + "RichProgressBar", "init_args": {"refresh_rate": 20, "leave": True}},
+        {"class_path": "cnn_mnist.every_step.SparingProgressBar"},
         {"class_path": _CALLBACKS + "RichModelSummary", "init_args": {"max_depth": 2}},
         {"class_path": _CALLBACKS + "ModelCheckpoint"},
     ],

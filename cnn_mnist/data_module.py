@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cnn_mnist import mnist
 from cnn_mnist.errors import UserError
-from cnn_mnist.loader import Loader
+from cnn_mnist.loader import Batch, Loader
 from cnn_mnist.parts import EVALUATION_BATCH_SIZE, Part, load_parts
 from cnn_mnist.settings import DataSettings
 
@@ -65,6 +65,10 @@ class MNISTDataModule(LightningDataModule):
     def predict_dataloader(self) -> Loader:
         """The test set, whole."""
         return self.test_dataloader()
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """The batch as it is: it was cut on the device that trains."""
+        return batch
 
     def _load(self) -> None:
         self.parts = self.parts or load_parts(self.settings)

@@ -73,7 +73,10 @@ _NEUTRAL = {
     "accumulate_grad_batches": 1,
     "reload_dataloaders_every_n_epochs": 0,
 }
-_HARMLESS_CALLBACKS = {"RichProgressBar", "TQDMProgressBar", "RichModelSummary", "ModelSummary", "ModelCheckpoint"}
+_HARMLESS_CALLBACKS = {
+    *("SparingProgressBar", "RichProgressBar", "TQDMProgressBar"),
+    *("RichModelSummary", "ModelSummary", "ModelCheckpoint"),
+}
 
 
 def twin_settings(run: str | Path) -> dict[str, Any]:
