@@ -23,7 +23,7 @@ class SparingProgressBar(RichProgressBar):
         super().__init__(**({"refresh_rate": 4, "leave": True} | settings))
         self.every = every
 
-    def on_train_batch_end(  # type: ignore[override]
+    def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Moves the bar, where it is due."""

@@ -9,7 +9,9 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from cnn_mnist import runs
 from cnn_mnist.architecture import layers_of
@@ -18,6 +20,7 @@ from cnn_mnist.loader import Batch
 from cnn_mnist.metrics import LossAndAccuracy, Predictions
 from cnn_mnist.network import build_network, load_weights
 from cnn_mnist.optimizers import make_optimizer
+from cnn_mnist.schedules import cosine_factor
 from cnn_mnist.settings import ModelSettings
 
 TEST_SPLITS: tuple[runs.Split, ...] = ("test", "train_eval")
@@ -95,15 +98,21 @@ class Classifier(LightningModule):
         for split in TEST_SPLITS:
             self._log_split(split)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimizer of the settings, with Keras's formula or PyTorch's as ``align`` says."""
-        return make_optimizer(self.network.parameters(), self.settings)
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer of the settings, with Keras's formula or PyTorch's as ``align`` says, and its schedule."""
+        optimizer = make_optimizer(self.network.parameters(), self.settings)
+        if self.settings.schedule == "constant":
+            return optimizer
+        steps, warmup = int(self.trainer.estimated_stepping_batches), self.settings.warmup
+        schedule = LambdaLR(optimizer, lambda step: cosine_factor(step, steps, warmup))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _shared_step(self, batch: Batch, split: runs.Split) -> tuple[Tensor, Tensor]:
         """Adds the batch to the split's metrics; gives the sum of its losses [] and its logits [batch, 10]."""
         logits = self(batch.images)
         scores = logits.softmax(dim=1) if self.settings.softmax_before_loss else logits
-        loss_sum = F.cross_entropy(scores, batch.labels, reduction="sum")
+        smoothing = self.settings.label_smoothing
+        loss_sum = F.cross_entropy(scores, batch.labels, reduction="sum", label_smoothing=smoothing)
         self._metric(split).update(loss_sum.detach(), logits.detach(), batch.labels)
         return loss_sum, logits
 

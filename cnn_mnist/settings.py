@@ -40,6 +40,10 @@ class ModelSettings:
         beta_2: Adam's and AdamW's decay of the mean squared gradient, in [0, 1).
         weight_decay: Part of the weights that is taken off at a learning rate of 1; decoupled, as in Keras, unless
             align is native.
+        schedule: "constant", or "cosine": up to the learning rate in the warm-up, then down to 0 in half a cosine.
+        warmup: Part of the updates in which the cosine schedule rises, in [0, 1).
+        label_smoothing: Part of each target that is spread over all digits, in [0, 1); the loss of every split is
+            then the cross-entropy to those targets.
         softmax_before_loss: Repeats the published mistake of a softmax before the cross-entropy from logits; the
             loss then cannot fall under 1.461150.
         seed: Seed of the initial weights, at least 0.
@@ -60,18 +64,23 @@ class ModelSettings:
     beta_1: float = 0.9
     beta_2: float = 0.999
     weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: float = 0.0
+    label_smoothing: float = 0.0
     softmax_before_loss: bool = False
     seed: int = SEED
 
     def __post_init__(self) -> None:
         layers_of(self.architecture)
         _expect("learning_rate", self.learning_rate > 0, "a number over 0", self.learning_rate)
-        for name in ("rho", "momentum", "beta_1", "beta_2"):
+        for name in ("rho", "momentum", "beta_1", "beta_2", "warmup", "label_smoothing"):
             _expect(name, 0 <= getattr(self, name) < 1, "0 or more and less than 1", getattr(self, name))
         _expect("weight_decay", self.weight_decay >= 0, "0 or more", self.weight_decay)
         _expect("nesterov", self.momentum > 0 or not self.nesterov, "a momentum over 0 with it", self.momentum)
         _expect("epsilon", self.epsilon > 0, "a number over 0", self.epsilon)
         _expect("seed", 0 <= self.seed < SEEDS, f"0 to {SEEDS - 1}", self.seed)
+        smooth = self.label_smoothing
+        _expect("label_smoothing", not (smooth and self.softmax_before_loss), "0 with softmax_before_loss", smooth)
         if self.softmax_before_loss:
             notice = (
                 "softmax_before_loss: softmax is applied twice, so the loss cannot fall under "

@@ -13,6 +13,7 @@ import keras
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import ModelSettings
+from keras_parity.optimizers import settings_of
 from keras_parity.twin import load_weights, read_weights
 
 
@@ -66,14 +67,10 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int) 
 
 def _refuse_other_optimizer(saved: keras.Model, settings: ModelSettings, path: str) -> None:
     """Raises ``UserError`` unless a model was trained by the optimizer that the settings name."""
-    kept = saved.optimizer.get_config() | {"optimizer": type(saved.optimizer).__name__.lower()}
+    kept = settings_of(saved.optimizer)
     for name, asked in asdict(settings).items():
         value = kept.get(name, asked)  # what this optimizer does not know is of no matter
-        if isinstance(asked, float) and not isinstance(value, str):
-            same = math.isclose(value or 0.0, asked, rel_tol=1e-6)  # Keras keeps it as float32
-        else:
-            same = value == asked
-        if not same:
+        if value != asked and not (isinstance(asked, float) and math.isclose(value, asked, rel_tol=1e-6)):
             raise UserError(
                 f"--model.{name}: {path} was trained with {value}, got {asked}; give its own to go on with it"
             )

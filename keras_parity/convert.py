@@ -89,6 +89,8 @@ def convert(
         raise UserError(f"--with_optimizer: expected a .ckpt or .keras file to hold it, got {target}")
     if with_optimizer and network.slots is None:
         raise UserError(f"--with_optimizer: {source} holds no optimizer with Keras's formula")
+    if with_optimizer and network.settings.schedule != "constant":
+        raise UserError(f"--with_optimizer: expected a constant learning rate, got {source} with a schedule half done")
     if not with_optimizer:
         network = replace(network, slots=None, iterations=0)
     writes.write(network, target)

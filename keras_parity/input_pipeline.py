@@ -21,13 +21,14 @@ class TrainingBatches:
         batch_size: Images in a batch; the last may hold fewer.
         seed: Seed of the order.
         dtype: What the images are given as, ``"float32"`` or ``"float64"``.
+        count: Batches of each epoch that are given; None for all.
 
     Attributes:
         epoch: The epoch that the next iteration visits; set it before each.
         dataset: Batches (images [batch, 28, 28, 1] in [0, 1], labels int64 [batch]).
     """
 
-    def __init__(self, part: Part, batch_size: int, seed: int, dtype: str) -> None:
+    def __init__(self, part: Part, batch_size: int, seed: int, dtype: str, count: int | None = None) -> None:
         self.epoch = 0
         images, labels = _tensors(part, dtype)
         size = len(part.labels)
@@ -45,7 +46,8 @@ class TrainingBatches:
             .map(order)
             .flat_map(batches)
             .map(lambda indices: (tf.gather(images, indices), tf.gather(labels, indices)))
-            .apply(tf.data.experimental.assert_cardinality(batch_count(size, batch_size)))
+            .take(batch_count(size, batch_size) if count is None else count)
+            .apply(tf.data.experimental.assert_cardinality(count or batch_count(size, batch_size)))
             .prefetch(tf.data.AUTOTUNE)
         )
 

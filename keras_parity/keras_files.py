@@ -5,7 +5,6 @@ First floor, Keras: imported by the converter.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from cnn_mnist.errors import UserError
 from cnn_mnist.layers import Layer
 from cnn_mnist.settings import ModelSettings
 from keras_parity.checkpoints import read_model
-from keras_parity.optimizers import make_optimizer
+from keras_parity.optimizers import make_optimizer, settings_of
 from keras_parity.portable import Portable, named_architecture, weight_shapes
 from keras_parity.twin import build_twin, load_weights, read_weights
 
@@ -53,16 +52,8 @@ def read_keras(path: Path, layers: Sequence[Layer] | None = None) -> Portable:
     settings: dict[str, Any] = {"architecture": name} if name else {}
     if model.optimizer is None:
         return Portable(records, weights, ModelSettings(**settings))
-    config = model.optimizer.get_config()
-    settings["optimizer"] = type(model.optimizer).__name__.lower()
-    known = {entry.name for entry in fields(ModelSettings)}
-    # Keras keeps the learning rate as float32: seven digits are what was typed.
-    settings |= {
-        key: float(f"{value:.7g}") if isinstance(value, float) else value
-        for key, value in config.items()
-        if key in known and value is not None
-    }
     optimizer = model.optimizer
+    settings |= settings_of(optimizer)
     return Portable(records, weights, ModelSettings(**settings), _slots(optimizer, weights), int(optimizer.iterations))
 
 

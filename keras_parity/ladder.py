@@ -70,7 +70,8 @@ def main(args: list[str]) -> None:
         description="Proves, rung by rung, that both frameworks compute the same, or names the first rung that breaks.",
     )
     parser.add_argument("--seed_everything", type=int, default=SEED, help="Seed of the weights and of the batches.")
-    parser.add_class_arguments(ModelSettings, "model", skip={"seed", "align", "softmax_before_loss"})
+    skipped = {"seed", "align", "schedule", "warmup", "label_smoothing", "softmax_before_loss"}
+    parser.add_class_arguments(ModelSettings, "model", skip=skipped)
     parser.add_class_arguments(DataSettings, "data", skip={"seed"})
     parser.add_argument("--output", type=str | None, default=None, help="File for the table: .json or .md.")
     parser.add_argument(

@@ -30,6 +30,8 @@ class TrainerSettings:
         max_epochs: Epochs to train.
         accelerator: "cpu", "gpu" or "auto", which takes a GPU where there is one.
         precision: 32-true, 64-true, bf16-mixed or bf16-true.
+        limit_train_batches: Batches of an epoch that are trained on: a number of them, or a part in [0, 1]; None for
+            all.
         enable_progress_bar: Whether a bar is drawn for every epoch.
         log_dir: Folder that gets keras/version_N.
 
@@ -40,6 +42,7 @@ class TrainerSettings:
     max_epochs: int = settings.MAX_EPOCHS
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     precision: str | int | None = "32-true"
+    limit_train_batches: int | float | None = None
     enable_progress_bar: bool = True
     log_dir: str = runs.LOG_DIR
 
@@ -49,6 +52,19 @@ class TrainerSettings:
         if self.lightning_precision not in DTYPE_POLICIES:
             known = ", ".join(DTYPE_POLICIES)
             raise UserError(f"precision: expected one that Keras has too, of {known}, got {self.precision}")
+
+    def batches_of(self, epoch: int) -> int:
+        """How many of an epoch's batches are trained on, counted as Lightning does.
+
+        Raises:
+            UserError: It is none.
+        """
+        limit = 1.0 if self.limit_train_batches is None else self.limit_train_batches
+        part = isinstance(limit, float) and limit <= 1
+        count = int(limit * epoch) if part else min(int(limit), epoch)
+        if count < 1 or not (part or limit == int(limit)):
+            raise UserError(f"limit_train_batches: expected 1 batch or more of {epoch}, or a part, got {limit}")
+        return count
 
     @property
     def lightning_precision(self) -> str:
@@ -63,7 +79,7 @@ _HARMLESS = {
     *("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "enable_autolog_hparams"),
     *("strategy", "devices", "num_nodes", "sync_batchnorm", "model_registry"),
 }
-_TAKEN = {"max_epochs", "accelerator", "precision"}
+_TAKEN = {"max_epochs", "accelerator", "precision", "limit_train_batches"}
 # Lightning's defaults of the rest; None is one for every setting.
 _NEUTRAL = {
     "fast_dev_run": False,
@@ -133,8 +149,6 @@ def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
         matter["ckpt_path"] = config["ckpt_path"]  # a resumed run has trained a part of it only
     precision = str(trainer.get("precision"))
     matter["trainer.precision"] = _ALIASES.get(precision, precision)
-    for name, value in trainer.items():
-        other = name not in _HARMLESS | _TAKEN | {"log_dir"} and value is not None and value != _NEUTRAL.get(name)
-        if other:
-            matter[f"trainer.{name}"] = value
-    return matter
+    told = _HARMLESS | {"max_epochs", "accelerator", "precision", "log_dir"}
+    others = {name: value for name, value in trainer.items() if name not in told and value is not None}
+    return matter | {f"trainer.{name}": value for name, value in others.items() if value != _NEUTRAL.get(name)}

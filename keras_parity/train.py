@@ -6,6 +6,7 @@ First floor, Keras and TensorFlow: imported by the command line.
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +33,19 @@ STEPS_PER_EXECUTION = 32
 """Steps that TensorFlow runs between two returns to Python; an epoch's rest is run as it is, without a new trace."""
 
 
-def compile_twin(settings: ModelSettings) -> keras.Sequential:
+def compile_twin(settings: ModelSettings, steps: int) -> keras.Sequential:
     """The twin with its initial weights, loss and optimizer, in the dtype policy that is in force.
 
     Args:
         settings: Those of the Lightning module. ``align`` changes nothing here: Keras as it comes is the measure.
+        steps: Updates in the whole training.
     """
     layers = layers_of(settings.architecture)
     model = build_twin(layers)
     load_weights(model, initial_weights(layers, "keras", settings.seed))
     model.compile(
-        make_optimizer(settings),
-        loss=_loss(settings.softmax_before_loss),
+        make_optimizer(settings, steps),
+        loss=_loss(settings),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="acc")],
         steps_per_execution=STEPS_PER_EXECUTION,
         jit_compile=False,  # "auto" is off on a CPU and on with a GPU: two computations
@@ -83,14 +85,15 @@ def train(
     tf.config.experimental.enable_tensor_float_32_execution(False)
 
     parts = load_parts(data)
-    model = compile_twin(model_settings)
+    images = len(parts["train"].labels)
+    steps = trainer.batches_of(batch_count(images, data.batch_size))
+    model = compile_twin(model_settings, steps * trainer.max_epochs)
     first_epoch = 0
     if ckpt_path is not None:
-        steps = batch_count(len(parts["train"].labels), data.batch_size)
         first_epoch = restore(model, ckpt_path, model_settings, steps)
         if first_epoch >= trainer.max_epochs:
             raise UserError(f"{ckpt_path} has {first_epoch} epochs already; give a --trainer.max_epochs over that")
-    batches = TrainingBatches(parts["train"], data.batch_size, data.seed, dtype)
+    batches = TrainingBatches(parts["train"], data.batch_size, data.seed, dtype, steps)
     held_out = evaluation_batches(parts["val"], EVALUATION_BATCH_SIZE, dtype) if data.val_size else None
 
     folder = runs.new_run_folder(trainer.log_dir, runs.KERAS)
@@ -101,7 +104,7 @@ def train(
     log.architecture(layers_of(model_settings.architecture))
     log.picture(runs.EXAMPLES, pictures.examples(*parts["train"]), step=0)
 
-    callbacks: list[keras.callbacks.Callback] = [EpochLog(log, batches, len(parts["train"].labels))]
+    callbacks: list[keras.callbacks.Callback] = [EpochLog(log, batches, min(images, steps * data.batch_size))]
     with ProgressBar() if trainer.enable_progress_bar else nullcontext() as bar:
         model.fit(
             batches.dataset,
@@ -128,12 +131,19 @@ def train(
     return log
 
 
-def _loss(softmax_before_loss: bool) -> Any:
-    return _cross_entropy_of_softmax if softmax_before_loss else _cross_entropy()
+def _loss(settings: ModelSettings) -> Any:
+    if settings.label_smoothing:
+        return partial(_smoothed_cross_entropy, smoothing=settings.label_smoothing)
+    return _cross_entropy_of_softmax if settings.softmax_before_loss else _cross_entropy()
 
 
 def _cross_entropy() -> keras.Loss:
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def _smoothed_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
+    targets = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), CLASSES, dtype=logits.dtype)
+    return keras.losses.categorical_crossentropy(targets, logits, from_logits=True, label_smoothing=smoothing)
 
 
 def _cross_entropy_of_softmax(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

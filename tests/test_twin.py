@@ -158,7 +158,7 @@ def refused(command):
         ("--trainer.precision=16-mixed", "precision: expected one that Keras has too"),
         ("--trainer.max_epochs=0", "max_epochs: expected 1 or more epochs, got 0"),
         ("--trainer.accelerator=tpu", "trainer.accelerator"),
-        ("--trainer.limit_train_batches=2", "limit_train_batches"),
+        ("--trainer.overfit_batches=2", "overfit_batches"),
         ("--twin_of=nowhere", "--twin_of: expected the folder of a Lightning run with its config.yaml, got nowhere"),
         ("--ckpt_path=nothing.keras", "expected a .keras file, got nothing.keras, which is no file"),
     ],
