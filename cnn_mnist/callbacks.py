@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from cnn_mnist import pictures, runs
+from cnn_mnist import hparams, pictures, runs
 from cnn_mnist.architecture import layer_table, trace
 from cnn_mnist.data_module import MNISTDataModule
 from cnn_mnist.errors import UserError
@@ -86,7 +86,7 @@ class RunRecord(Callback):
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
-        """Writes the environment, the layer table and the examples."""
+        """Writes the environment, the settings, the layer table and the examples."""
         logger = _logger(trainer)
         if logger is None:
             return
@@ -101,7 +101,11 @@ class RunRecord(Callback):
         parameters = trace(pl_module.layers)[-1].total
         writer.add_scalar(runs.PARAMETERS, parameters, 0)
         writer.add_text(runs.LAYERS, markdown_table(layer_table(pl_module.layers)), 0)
-        train = _data(trainer).parts["train"]
+        data = _data(trainer)
+        run = runs.PYTORCH, pl_module.settings, data.settings, trainer.max_epochs, str(trainer.precision)
+        for summary in hparams.summaries(*run):
+            writer.file_writer.add_summary(summary, 0)
+        train = data.parts["train"]
         writer.add_image(runs.EXAMPLES, pictures.examples(train.images, train.labels), 0, dataformats="HWC")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]

@@ -6,7 +6,7 @@ from importlib import import_module
 from cnn_mnist import timing  # noqa: F401 - first, since the set-up time counts from its import
 from cnn_mnist.errors import one_line_errors
 
-COMMANDS = ("compare", "convert", "ladder")
+COMMANDS = ("compare", "convert", "ladder", "study")
 
 
 def main() -> None:

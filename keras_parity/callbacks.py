@@ -4,6 +4,7 @@ First floor, Keras and TensorFlow: imported by the twin's training.
 """
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ class RunLog:
         self.scalars({runs.PARAMETERS: trace(layers)[-1].total}, step=0)
         with self._writer.as_default(0):
             tf.summary.text(runs.LAYERS + runs.TEXT_SUFFIX, markdown_table(layer_table(layers)))
+
+    def settings(self, summaries: Iterable[Any]) -> None:
+        """Writes TensorBoard's own records of the settings, see ``cnn_mnist.hparams``."""
+        with self._writer.as_default(0):
+            for summary in summaries:
+                tf.summary.experimental.write_raw_pb(summary.SerializeToString())
 
     def predictions(self, part: Part, probabilities: NDArray[np.floating], step: int) -> None:
         """Writes the confusion matrix and the misread digits; probabilities [n, 10]."""

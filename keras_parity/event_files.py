@@ -133,6 +133,8 @@ def _events(path: Path) -> Iterator[Event]:
 
 def _number(value: Summary.Value) -> float | None:
     """The value of a scalar in either encoding; None for anything else."""
+    if value.metadata.plugin_data.plugin_name not in ("", "scalars"):  # HParams' records look like scalars
+        return None
     if value.HasField("simple_value"):
         return value.simple_value
     kind = _NUMPY_TYPES.get(value.tensor.dtype) if value.HasField("tensor") else None

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cnn_mnist import pictures, runs
+from cnn_mnist import hparams, pictures, runs
 from cnn_mnist.architecture import CLASSES, layers_of
 from cnn_mnist.batches import batch_count
 from cnn_mnist.errors import UserError
@@ -102,6 +102,8 @@ def train(
     runs.write_environment(folder, device=device, threads=threads, precision=trainer.lightning_precision)
     log = RunLog(folder)
     log.architecture(layers_of(model_settings.architecture))
+    run = runs.KERAS, model_settings, data, trainer.max_epochs, trainer.lightning_precision
+    log.settings(hparams.summaries(*run))
     log.picture(runs.EXAMPLES, pictures.examples(*parts["train"]), step=0)
 
     callbacks: list[keras.callbacks.Callback] = [EpochLog(log, batches, min(images, steps * data.batch_size))]

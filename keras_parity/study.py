@@ -1,0 +1,204 @@
+"""``python -m keras_parity study``: both frameworks, seed by seed, each run in a process of its own.
+
+Above the ground floor, no framework: imported by ``__main__`` alone.
+"""
+
+import ctypes
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
+from typing import Any
+
+from jsonargparse import ActionConfigFile
+from rich.live import Live
+from rich.table import Table
+
+from cnn_mnist import runs
+from cnn_mnist.arguments import OneLineErrors
+from cnn_mnist.errors import UserError
+from cnn_mnist.settings import DataSettings, ModelSettings
+from keras_parity import compare
+from keras_parity.logs import Run, all_folders, read_run
+from keras_parity.settings import TrainerSettings, settings_that_matter
+from keras_parity.table import TITLES
+
+_ALIGNS = ("keras", "native")
+_SETTINGS = {"model": ModelSettings, "data": DataSettings, "trainer": TrainerSettings}
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a study.
+
+    Attributes:
+        framework: ``"keras"`` or ``"pytorch"``.
+        model: What is trained, its seed included.
+        data: On what, with the same seed.
+        trainer: For how long, and where the run folder goes.
+    """
+
+    framework: str
+    model: ModelSettings
+    data: DataSettings
+    trainer: TrainerSettings
+
+    @property
+    def command(self) -> list[str]:
+        """The command that trains it."""
+        flags = {f"model.{name}": value for name, value in asdict(self.model).items() if name != "seed"}
+        flags |= {f"data.{name}": value for name, value in asdict(self.data).items() if name != "seed"}
+        flags |= {f"trainer.{name}": value for name, value in asdict(self.trainer).items() if name != "log_dir"}
+        flags |= {"seed_everything": self.model.seed, "trainer.enable_progress_bar": False}
+        keras = self.framework == runs.KERAS
+        flags["trainer.log_dir" if keras else "trainer.logger.save_dir"] = self.trainer.log_dir
+        module = ["keras_parity"] if keras else ["cnn_mnist", "fit"]
+        given = (f"--{name}={value}" for name, value in flags.items() if value is not None)
+        return [sys.executable, "-m", *module, *given]
+
+    def is_trained_by(self, run: Run) -> bool:
+        """Whether a run is a finished one of this job."""
+        config: dict[str, Any] = {name: asdict(getattr(self, name)) for name in _SETTINGS}
+        for group in ("model", "data"):
+            del config[group]["seed"]
+        mine = (self.framework, self.model.seed, settings_that_matter(config))
+        return run.finished and (run.framework, run.seed, run.settings) == mine
+
+
+def main(args: list[str]) -> None:
+    """Trains what is not trained yet, and prints the comparison of all runs.
+
+    Args:
+        args: The arguments after ``study``.
+
+    Raises:
+        UserError: A mistake that the user can mend, or a run that failed.
+    """
+    config = _build_parser().parse_args(args)
+    aligns = config.align.split(",")
+    if config.seeds < 1 or not set(aligns) <= set(_ALIGNS):
+        raise UserError(
+            f"expected 1 or more --seeds and an --align of {', '.join(_ALIGNS)}, got {config.seeds} and {config.align}"
+        )
+    model, data, trainer = (kind(**config[name].as_dict()) for name, kind in _SETTINGS.items())
+    runs.check_writable(trainer.log_dir)
+    jobs = [
+        Job(framework, replace(model, align=align, seed=seed), replace(data, seed=seed), trainer)
+        for seed in range(config.seeds)
+        for align in aligns
+        for framework in (TITLES if seed % 2 else reversed(TITLES))  # in turns, and each goes first as often
+    ]
+    study = _Study(jobs)
+    try:
+        study.train()
+    except KeyboardInterrupt:
+        raise UserError("interrupted; the same command goes on where it stopped") from None
+    if study.done:
+        compare.main([str(study.done[job].folder) for job in jobs if job in study.done])
+    if study.failed:
+        reasons = "; ".join(f"{_name(job)}: {reason}" for job, reason in study.failed.items())
+        raise UserError(f"{len(study.failed)} of {len(jobs)} runs failed ({reasons}); the same command tries them anew")
+
+
+class _Study:
+    """What is trained, what failed and why, what runs now."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs = jobs
+        self.failed: dict[Job, str] = {}
+        self.done: dict[Job, Run] = {}
+        self._durations: list[float] = []
+        self._look()
+
+    def train(self) -> None:
+        """Trains the jobs that are not done, one after the other, under a live table."""
+        with Live(self._table(), auto_refresh=False) as live:
+            for job in self.jobs:
+                if job not in self.done:
+                    self._run(job, live)
+            live.update(self._table(), refresh=True)
+
+    def _run(self, job: Job, live: Live) -> None:
+        start = time.monotonic()
+        with tempfile.TemporaryFile() as output:
+            # Live draws from this thread alone, so that the fork is safe.
+            process = subprocess.Popen(
+                job.command, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_die_with_the_study
+            )
+            try:
+                while process.poll() is None:
+                    live.update(self._table(job, time.monotonic() - start), refresh=True)
+                    time.sleep(_POLL_SECONDS)
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+            output.seek(0)
+            lines = output.read().decode(errors="replace").strip().splitlines()
+        if process.returncode == 0:
+            self._durations.append(time.monotonic() - start)
+            self._look()
+        if job not in self.done:
+            self.failed[job] = (lines or [f"exit code {process.returncode}"])[-1]
+
+    def _look(self) -> None:
+        """Finds the finished runs of the study's jobs; the newest of each counts."""
+        log_dir = self.jobs[0].trainer.log_dir
+        found = sorted((read_run(folder) for folder in all_folders(log_dir)), key=lambda run: run.started)
+        self.done = {job: run for run in found for job in self.jobs if job.is_trained_by(run)}
+
+    def _table(self, running: Job | None = None, seconds: float = 0.0) -> Table:
+        aligns = dict.fromkeys(job.model.align for job in self.jobs)
+        columns = [(align, framework) for align in aligns for framework in TITLES]
+        table = Table(title="study: accuracy on the test set", title_justify="left", caption_justify="left")
+        table.add_column("seed", justify="right")
+        for align, framework in columns:
+            table.add_column(f"{TITLES[framework]}, {align}" if len(aligns) > 1 else TITLES[framework], justify="right")
+        cells: dict[int, dict[tuple[str, str], str]] = {}
+        for job in self.jobs:
+            row = cells.setdefault(job.model.seed, {})
+            row[job.model.align, job.framework] = self._cell(job, running, seconds)
+        for seed, row in cells.items():
+            table.add_row(str(seed), *(row[column] for column in columns))
+        left = len(self.jobs) - len(self.done) - len(self.failed)
+        table.caption = f"{len(self.done)} of {len(self.jobs)} runs done"
+        if self._durations and left:
+            table.caption += f", about {(left * fmean(self._durations) - seconds) / 60:.0f} minutes left"
+        return table
+
+    def _cell(self, job: Job, running: Job | None, seconds: float) -> str:
+        if job in self.done:
+            return f"{self.done[job].last(runs.tag('test', 'acc')):.4f}"
+        if job in self.failed:
+            return "failed"
+        return f"training, {seconds:.0f} s" if job == running else ""
+
+
+def _build_parser() -> OneLineErrors:
+    parser = OneLineErrors(
+        prog="python -m keras_parity study",
+        description="Trains both frameworks for each seed, in turns, and compares them. Interrupted, it goes on where "
+        "it stopped: a finished run is never trained again.",
+    )
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
+    parser.add_argument("--seeds", type=int, default=10, help="How many seeds, from 0 on.")
+    parser.add_argument("--align", default="keras", help="keras, native, or both as keras,native.")
+    parser.add_class_arguments(TrainerSettings, "trainer", skip={"enable_progress_bar"})
+    parser.add_class_arguments(ModelSettings, "model", skip={"seed", "align"})
+    parser.add_class_arguments(DataSettings, "data", skip={"seed"})
+    return parser
+
+
+def _name(job: Job) -> str:
+    return f"{TITLES[job.framework]}, {job.model.align}, seed {job.model.seed}"
+
+
+def _die_with_the_study() -> None:
+    """Has Linux end this process when the study is killed: its run would go on beside the one that takes its place."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of prctl(2)
