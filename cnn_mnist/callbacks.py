@@ -17,6 +17,7 @@ from cnn_mnist.architecture import layer_table, trace
 from cnn_mnist.data_module import MNISTDataModule
 from cnn_mnist.errors import UserError
 from cnn_mnist.loader import Batch
+from cnn_mnist.mistakes import write_mistakes
 from cnn_mnist.module import Classifier
 from cnn_mnist.tables import markdown_table
 from cnn_mnist.timing import Stopwatch
@@ -109,13 +110,14 @@ class RunRecord(Callback):
         writer.add_image(runs.EXAMPLES, pictures.examples(train.images, train.labels), 0, dataformats="HWC")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
-        """Writes the confusion matrix and the misread digits."""
+        """Writes the confusion matrix and the misread digits, and after a whole test ``mistakes.csv``."""
         indices, probabilities = pl_module.predictions.compute()  # in every process: it gathers
         pl_module.predictions.reset()
         logger = _logger(trainer)
         if logger is None or not trainer.is_global_zero:
             return
-        images, labels = (part[indices.cpu().numpy()] for part in _data(trainer).parts["test"])
+        test, order = _data(trainer).parts["test"], indices.cpu().numpy()
+        images, labels = (part[order] for part in test)
         chances = probabilities.cpu().numpy()
         readings = chances.argmax(axis=1)
         drawn = {
@@ -124,6 +126,8 @@ class RunRecord(Callback):
         }
         for name, picture in drawn.items():
             logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
+        if np.array_equal(order, np.arange(len(test.labels))):  # a part would pass for the whole
+            write_mistakes(logger.log_dir, labels, readings)
 
 
 class StopOnNonFiniteLoss(Callback):

@@ -3,8 +3,8 @@
 Ground floor: the standard library; yaml only inside the function that writes it. Everyone may import it.
 
 A run folder is ``lightning_logs/<pytorch|keras>/version_N`` with event files, ``config.yaml`` (all that is
-needed to repeat the run), ``environment.yaml`` and ``checkpoints/``. The step of every point is the number of
-optimizer updates done so far; loss is in nats, accuracy a fraction in [0, 1], time in wall-clock seconds.
+needed to repeat the run), ``environment.yaml``, ``mistakes.csv`` and ``checkpoints/``. The step of every point is
+the number of optimizer updates done so far; loss is in nats, accuracy a fraction in [0, 1], time in wall-clock seconds.
 """
 
 import os

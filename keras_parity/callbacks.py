@@ -18,6 +18,7 @@ from cnn_mnist import pictures, runs
 from cnn_mnist.architecture import layer_table, trace
 from cnn_mnist.errors import UserError
 from cnn_mnist.layers import Layer
+from cnn_mnist.mistakes import write_mistakes
 from cnn_mnist.parts import Part
 from cnn_mnist.tables import markdown_table
 from cnn_mnist.timing import Stopwatch
@@ -62,10 +63,11 @@ class RunLog:
                 tf.summary.experimental.write_raw_pb(summary.SerializeToString())
 
     def predictions(self, part: Part, probabilities: NDArray[np.floating], step: int) -> None:
-        """Writes the confusion matrix and the misread digits; probabilities [n, 10]."""
+        """Writes the confusion matrix, the misread digits and ``mistakes.csv``; probabilities [n, 10]."""
         readings = probabilities.argmax(axis=1)
         self.picture(runs.CONFUSION_MATRIX, pictures.confusion_matrix(part.labels, readings), step)
         self.picture(runs.MISTAKES, pictures.mistakes(part.images, part.labels, probabilities), step)
+        write_mistakes(self.folder, part.labels, readings)
 
     def close(self) -> None:
         """Closes the event file."""

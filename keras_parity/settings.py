@@ -4,7 +4,7 @@ Above the ground floor, no framework: imported by the command line.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,11 +139,12 @@ def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run that make it another experiment, by flag, from either framework's ``config.yaml``.
 
     Left out are the seed, which runs that are averaged differ in, and what changes no number: the device, what is
-    printed, where the data and the logs lie.
+    printed, where the data and the logs lie. A setting that a run's version did not have yet is at its default.
     """
-    trainer, model, data = (config.get(group) or {} for group in ("trainer", "model", "data"))
-    matter = {f"model.{name}": value for name, value in model.items()}
-    matter |= {f"data.{name}": value for name, value in data.items() if name != "data_dir"}
+    trainer, matter = config.get("trainer") or {}, {}
+    for group, defaults in ("model", settings.ModelSettings()), ("data", settings.DataSettings()):
+        values = asdict(defaults) | config[group] if config.get(group) else {}
+        matter |= {f"{group}.{name}": value for name, value in values.items() if name not in ("seed", "data_dir")}
     matter["trainer.max_epochs"] = trainer.get("max_epochs")
     if config.get("ckpt_path"):
         matter["ckpt_path"] = config["ckpt_path"]  # a resumed run has trained a part of it only

@@ -14,7 +14,18 @@ FRAMEWORKS = {"torch", "torchvision", "torchmetrics", "lightning", "tensorflow",
 
 GROUND_FLOOR = [
     *("allocator", "architecture", "arguments", "batches", "errors", "hparams", "initial_weights", "layers", "layouts"),
-    *("mnist", "no_tensorflow", "parts", "pictures", "random_streams", "results", "runs", "schedules", "settings"),
+    *(
+        "mistakes",
+        "mnist",
+        "no_tensorflow",
+        "parts",
+        "pictures",
+        "random_streams",
+        "results",
+        "runs",
+        "schedules",
+        "settings",
+    ),
     *("summary", "tables", "timing"),
 ]
 
