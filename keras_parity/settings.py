@@ -141,7 +141,8 @@ def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
     Left out are the seed, which runs that are averaged differ in, and what changes no number: the device, what is
     printed, where the data and the logs lie. A setting that a run's version did not have yet is at its default.
     """
-    trainer, matter = config.get("trainer") or {}, {}
+    trainer: Mapping[str, Any] = config.get("trainer") or {}
+    matter: dict[str, Any] = {}
     for group, defaults in ("model", settings.ModelSettings()), ("data", settings.DataSettings()):
         values = asdict(defaults) | config[group] if config.get(group) else {}
         matter |= {f"{group}.{name}": value for name, value in values.items() if name not in ("seed", "data_dir")}
