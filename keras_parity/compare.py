@@ -5,7 +5,6 @@ Above the ground floor, no framework: imported by ``__main__`` alone.
 
 import operator
 import re
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from cnn_mnist import runs
 from cnn_mnist.arguments import OneLineErrors
 from cnn_mnist.errors import UserError, UserNotice
 from keras_parity import report
-from keras_parity.event_files import write_text
+from keras_parity.event_writer import charts, text_page, write_events
 from keras_parity.logs import ALIASES, all_folders, find_folders, newest_pair, read_run
 from keras_parity.table import ROWS, Table, make_table
 
@@ -177,6 +176,7 @@ def _into_tensorboard(table: Table) -> None:
     if not Path(runs.LOG_DIR).is_dir():
         return
     try:
-        write_text(report.COMPARE_FOLDER, report.COMPARE_TAG, report.to_markdown(table), time.time())
+        page = [text_page(report.COMPARE_TAG, report.to_markdown(table)), charts("Keras and PyTorch", report.CHARTS)]
+        write_events(report.COMPARE_FOLDER, page)
     except OSError as error:
         warnings.warn(UserNotice(f"{report.COMPARE_FOLDER} was not written ({error.strerror})"), stacklevel=2)

@@ -1,7 +1,7 @@
 """The one reader of TensorBoard's event files: every point of every scalar, whoever wrote it.
 
 Above the ground floor; protobuf and no framework, nor TensorBoard's own readers, which thin tags and cut
-damaged files short in silence. Imported by ``compare``.
+damaged files short in silence. Imported by ``logs`` and ``event_writer``.
 """
 
 import struct
@@ -68,7 +68,7 @@ def read_scalars(folder: str | Path) -> Scalars:
     points: dict[str, list[Point]] = {}
     tensors = False
     for file in files:
-        for event in _events(file):
+        for event in read_events(file):
             for value in event.summary.value:
                 number = _number(value)
                 if number is None:
@@ -81,25 +81,12 @@ def read_scalars(folder: str | Path) -> Scalars:
     return Scalars(points, tensors)
 
 
-def write_text(folder: str | Path, tag: str, markdown: str, wall_time: float) -> None:
-    """Makes the folder hold one event file with one text, in place of any that it held."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob(PATTERN):
-        old.unlink()
-    summary = Summary()
-    value = summary.value.add(tag=tag)
-    value.metadata.plugin_data.plugin_name = "text"
-    value.tensor.dtype = 7  # DT_STRING
-    value.tensor.tensor_shape.dim.add(size=1)
-    value.tensor.string_val.append(markdown.encode())
-    events = Event(wall_time=wall_time, file_version="brain.Event:2"), Event(wall_time=wall_time, summary=summary)
-    file = folder / f"events.out.tfevents.{int(wall_time)}.compare"
-    file.write_bytes(b"".join(_record(event.SerializeToString()) for event in events))
+def read_events(path: Path) -> Iterator[Event]:
+    """The good events of a file, in its order; one ``UserNotice`` names the first place that is not.
 
-
-def _events(path: Path) -> Iterator[Event]:
-    """The good events of a file; one notice names the first place that is not."""
+    Raises:
+        UserError: It is no event file.
+    """
     data, offset, damage = path.read_bytes(), 0, None
     while offset < len(data):
         body = offset + _HEADER.size
@@ -131,6 +118,13 @@ def _events(path: Path) -> Iterator[Event]:
         warnings.warn(UserNotice(f"{path}: at byte {damage[0]} the file {damage[1]}"), stacklevel=2)
 
 
+def record(event: Event) -> bytes:
+    """An event as it lies in a file: length and content, each with its checksum."""
+    content = event.SerializeToString()
+    length = struct.pack("<Q", len(content))
+    return length + _CRC.pack(_masked_crc(length)) + content + _CRC.pack(_masked_crc(content))
+
+
 def _number(value: Summary.Value) -> float | None:
     """The value of a scalar in either encoding; None for anything else."""
     if value.metadata.plugin_data.plugin_name not in ("", "scalars"):  # HParams' records look like scalars
@@ -156,11 +150,6 @@ def _start(path: Path) -> tuple[float, str]:
             return (Event.FromString(file.read(length)).wall_time, path.name)
         except Exception:  # whatever protobuf makes of garbage; the reading itself says what is wrong
             return (0.0, path.name)
-
-
-def _record(content: bytes) -> bytes:
-    length = struct.pack("<Q", len(content))
-    return length + _CRC.pack(_masked_crc(length)) + content + _CRC.pack(_masked_crc(content))
 
 
 def _masked_crc(data: bytes) -> int:

@@ -17,6 +17,9 @@ from keras_parity.table import ROWS, TITLES, Cell, Column, Table
 COMPARE_TAG = "compare"
 """Tag of the table's text in TensorBoard, and name of its folder under ``lightning_logs``."""
 
+CHARTS = ("train/loss", "test/acc")
+"""Tags that TensorBoard's custom scalars draw over all runs of both frameworks."""
+
 COMPARE_FOLDER = Path(runs.LOG_DIR, COMPARE_TAG)
 
 _MARKED = {("published PyTorch", tag) for tag in ("train/loss", "test/loss")}

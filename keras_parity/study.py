@@ -4,6 +4,7 @@ Above the ground floor, no framework: imported by ``__main__`` alone.
 """
 
 import ctypes
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from cnn_mnist.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity import compare
+from keras_parity.event_writer import drop_pictures
 from keras_parity.logs import Run, all_folders, read_run
 from keras_parity.settings import TrainerSettings, settings_that_matter
 from keras_parity.table import TITLES
@@ -98,6 +100,11 @@ def main(args: list[str]) -> None:
         study.train()
     except KeyboardInterrupt:
         raise UserError("interrupted; the same command goes on where it stopped") from None
+    if config.small:
+        for job, run in study.done.items():
+            shutil.rmtree(run.folder / runs.CHECKPOINTS, ignore_errors=True)
+            if job.model.seed:
+                drop_pictures(run.folder)
     if study.done:
         compare.main([str(study.done[job].folder) for job in jobs if job in study.done])
     if study.failed:
@@ -188,6 +195,12 @@ def _build_parser() -> OneLineErrors:
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
     parser.add_argument("--seeds", type=int, default=10, help="How many seeds, from 0 on.")
     parser.add_argument("--align", default="keras", help="keras, native, or both as keras,native.")
+    parser.add_argument(
+        "--small",
+        type=bool,
+        default=False,
+        help="Whether checkpoints are taken away at the end, and pictures but for those of seed 0.",
+    )
     parser.add_class_arguments(TrainerSettings, "trainer", skip={"enable_progress_bar"})
     parser.add_class_arguments(ModelSettings, "model", skip={"seed", "align"})
     parser.add_class_arguments(DataSettings, "data", skip={"seed"})

@@ -2,11 +2,16 @@ import struct
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
 from cnn_mnist.errors import UserError, UserNotice
 from keras_parity import event_files
-from keras_parity.event_files import read_scalars, write_text
+from keras_parity.event_files import read_scalars
+from keras_parity.event_writer import charts, drop_pictures, picture, text_page, write_events
+
+_PICTURE = np.random.default_rng(0).integers(0, 255, (3, 5, 3), dtype=np.uint8)
 
 
 def _write(folder, tag, points, **arguments):
@@ -123,13 +128,36 @@ def test_the_checksum_is_tensorboards():
     assert event_files._masked_crc(b"some bytes") == masked_crc32c(b"some bytes")
 
 
-def test_a_text_that_is_written_is_tensorboards(tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    write_text(tmp_path, "compare", "| old |", wall_time=1.0)
-    write_text(tmp_path, "compare", "| new |", wall_time=2.0)
+def test_what_is_written_replaces_the_last_and_is_tensorboards(tmp_path):
+    write_events(tmp_path, [text_page("compare", "| old |")])
+    write_events(tmp_path, [text_page("compare", "| new |"), charts("both", ["test/acc"]), picture("seen", _PICTURE)])
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     (event,) = events.Tensors("compare")
     assert event.tensor_proto.string_val[0] == b"| new |"
     assert events.SummaryMetadata("compare").plugin_data.plugin_name == "text"
+    assert events.SummaryMetadata("custom_scalars__config__").plugin_data.plugin_name == "custom_scalars"
+    (image,) = events.Images("seen")
+    assert (image.height, image.width, image.encoded_image_string[:4]) == (3, 5, b"\x89PNG")
+
+
+@pytest.mark.parametrize("framework", ["pytorch", "keras"])
+def test_a_run_without_its_pictures_has_the_same_points(framework, tmp_path):
+    if framework == "pytorch":
+        with SummaryWriter(tmp_path) as writer:
+            writer.add_scalar("test/acc", 0.5, 3)
+            writer.add_image("seen", _PICTURE, 3, dataformats="HWC")
+    else:
+        with tf.summary.create_file_writer(str(tmp_path)).as_default(3):
+            tf.summary.scalar("test/acc", 0.5)
+            tf.summary.image("seen", _PICTURE[None])
+    (file,) = tmp_path.iterdir()
+    before, size = read_scalars(tmp_path), file.stat().st_size
+    drop_pictures(tmp_path)
+    assert list(tmp_path.iterdir()) == [file]
+    assert read_scalars(tmp_path) == before
+    assert file.stat().st_size < size
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert not events.Tags()["images"]
+    assert "seen" not in events.Tags()["tensors"]
