@@ -31,7 +31,6 @@ EPOCH = Race(
         Contestant("plain Lightning module", ("-m", "benchmarks.contestants.plain_lightning", "{data}")),
         Contestant("bare torch loop", ("-m", "benchmarks.contestants.bare_torch", "{data}")),
         Contestant(FIT, (*_FIT, TWO_EPOCHS), runs.EPOCH_SECONDS),
-        Contestant(f"{FIT}, bf16", (*_FIT, TWO_EPOCHS, "--trainer.precision=bf16-mixed"), runs.EPOCH_SECONDS),
         Contestant("published Keras loop", ("-m", "benchmarks.contestants.published_keras", "{data}")),
         Contestant(TWIN, (*_TWIN, TWO_EPOCHS), runs.EPOCH_SECONDS),
         Contestant("floor: multiply-adds at a matrix product's rate", ("-m", "benchmarks.contestants.gemm")),
@@ -40,22 +39,45 @@ EPOCH = Race(
         Ratio(FIT, "published PyTorch loop", 0.55),
         Ratio(FIT, "plain Lightning module", 0.40),
         Ratio(FIT, "bare torch loop", 1.10),
-        Ratio(f"{FIT}, bf16", FIT, 0.80),
         Ratio(FIT, "floor: multiply-adds at a matrix product's rate", 1.40),
         Ratio(TWIN, "published Keras loop", 0.70),
         Ratio(FIT, TWIN, float("inf")),
     ),
 )
 
-TO_99 = Race(
-    title="Time to 99%: the training loop alone",
+# Apart from the race above: without instructions for it, a CPU computes bf16 ten times more slowly than float32.
+BF16 = Race(
+    title="One epoch in bf16",
     unit="s",
     contestants=(
-        Contestant("speedrun", (*_FIT, "--config=speedrun", "--seed_everything={round}"), runs.FIT_SECONDS),
+        Contestant(FIT, (*_FIT, TWO_EPOCHS), runs.EPOCH_SECONDS),
+        Contestant(f"{FIT}, bf16", (*_FIT, TWO_EPOCHS, "--trainer.precision=bf16-mixed"), runs.EPOCH_SECONDS),
+    ),
+    ratios=(Ratio(f"{FIT}, bf16", FIT, 0.80),),
+)
+
+_SPEEDRUN = Contestant("speedrun", (*_FIT, "--config=speedrun", "--seed_everything={round}"), runs.FIT_SECONDS)
+
+TO_99 = Race(
+    title="Time to 99%, the training loop alone",
+    unit="s",
+    contestants=(
+        _SPEEDRUN,
         Contestant("fastest published recipe", ("-m", "benchmarks.contestants.recipe", "{data}", "{round}")),
+    ),
+    ratios=(Ratio("speedrun", "fastest published recipe", 0.50),),
+    rounds=20,
+    also=("test/acc",),
+)
+
+FROM_DEFAULT = Race(
+    title="Time to 99%, against the default settings stopped at the first epoch that reaches it",
+    unit="s",
+    contestants=(
+        _SPEEDRUN,
         Contestant("default settings", ("-m", "benchmarks.contestants.default_to_99", "{data}", "{round}")),
     ),
-    ratios=(Ratio("speedrun", "fastest published recipe", 0.50), Ratio("speedrun", "default settings", 1.0)),
+    ratios=(Ratio("speedrun", "default settings", 1.0),),
     also=("test/acc",),
 )
 
@@ -97,4 +119,12 @@ MEMORY = Race(
     rounds=1,
 )
 
-RACES = {"epoch": EPOCH, "to_99": TO_99, "start": START, "size": SIZE, "memory": MEMORY}
+RACES = {
+    "epoch": EPOCH,
+    "bf16": BF16,
+    "to_99": TO_99,
+    "from_default": FROM_DEFAULT,
+    "start": START,
+    "size": SIZE,
+    "memory": MEMORY,
+}

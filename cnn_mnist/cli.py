@@ -3,6 +3,7 @@
 First floor, PyTorch and Lightning: imported by ``__main__`` alone.
 """
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from cnn_mnist.callbacks import RunRecord, StopOnNonFiniteLoss, Timing
 from cnn_mnist.checkpoints import read_checkpoint
 from cnn_mnist.cli_defaults import DEFAULTS, TURNED_OFF_BY, Parser, quieten_lightning
 from cnn_mnist.data_module import MNISTDataModule
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.every_step import NoProfiler
 from cnn_mnist.module import Classifier
 from cnn_mnist.no_tensorflow import keep_tensorflow_out
@@ -103,9 +104,20 @@ class CLI(LightningCLI):
         for logger in self.trainer.loggers:
             if logger.save_dir is not None:
                 runs.check_writable(Path(logger.save_dir, str(logger.name or "")))
+        if str(self.trainer.precision).startswith("bf16") and self.trainer.strategy.root_device.type == "cpu":
+            self._warn_of_slow_bf16()
         config = Path(self.trainer.log_dir or ".", runs.CONFIG)
         if self.trainer.logger is not None and config.exists():
             raise UserError(f"expected a new run folder, got {config.parent}, which holds a run; name another version")
+
+    @staticmethod
+    def _warn_of_slow_bf16() -> None:
+        can = torch.cpu.get_capabilities()
+        if can.get("architecture") == "x86_64" and not (can.get("avx512_bf16") or can.get("amx_bf16")):
+            notice = (
+                "--trainer.precision: this CPU has no bf16 instructions and is ten times slower than in float32"
+            )
+            warnings.warn(UserNotice(notice), stacklevel=2)
 
     def after_fit(self) -> None:
         """Evaluates the trained network on the test set and the whole training set, into the same run."""

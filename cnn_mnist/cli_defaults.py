@@ -54,6 +54,7 @@ def quieten_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval")  # nothing is logged per step
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")  # no held-out part
     warnings.filterwarnings("ignore", message=".*sync_dist=True")  # the metrics are summed over processes already
+    warnings.filterwarnings("ignore", message="Precision .* is not supported by the model summary")  # a size in MB
     warnings.filterwarnings("ignore", message="The dirpath has changed")  # a resumed run has a folder of its own
     warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")  # its own to mend
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning")

@@ -66,4 +66,4 @@ def test_an_unknown_race_lists_the_known_ones(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "horses"])
     with pytest.raises(SystemExit):
         command_line.main()
-    assert "expected 1 or more rounds of epoch, to_99" in capsys.readouterr().err
+    assert "expected 1 or more rounds of epoch, bf16" in capsys.readouterr().err

@@ -190,3 +190,12 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_ends_with_the_same_weights(comm
     assert code == 0, err
     straight, resumed = (torch.load(next((runs / f"version_{n}").rglob("*step=8.ckpt")))["state_dict"] for n in (0, 1))
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_a_cpu_without_bf16_is_told_before_it_crawls(command, monkeypatch, able):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "x86_64", "amx_bf16": able})
+    part = ("--trainer.limit_train_batches=1", "--trainer.max_epochs=1")
+    code, _, err = command("cnn_mnist", "fit", *QUIET, *part, "--trainer.precision=bf16-mixed")
+    assert code == 0
+    assert ("has no bf16 instructions" in err) is not able
