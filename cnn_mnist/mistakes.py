@@ -13,6 +13,9 @@ from cnn_mnist.architecture import CLASSES
 from cnn_mnist.errors import UserError
 
 FILE = "mistakes.csv"
+Mistakes = dict[int, tuple[int, int]]
+"""(label, reading) of each misread image, by its number in the test set."""
+
 _HEADER = ["image", "label", "reading"]
 
 
@@ -30,8 +33,8 @@ def write_mistakes(folder: str | Path, labels: NDArray[np.uint8], readings: NDAr
         writer.writerows((image, labels[image], readings[image]) for image in np.flatnonzero(labels != readings))
 
 
-def read_mistakes(folder: str | Path) -> dict[int, tuple[int, int]] | None:
-    """(label, reading) of each misread image, by number; None where a run has no ``mistakes.csv``.
+def read_mistakes(folder: str | Path) -> Mistakes | None:
+    """What ``mistakes.csv`` says; None where a run has none.
 
     Raises:
         UserError: The file is damaged.

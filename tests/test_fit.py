@@ -6,8 +6,10 @@ import pytest
 import torch
 import yaml
 
+from cnn_mnist import data_module
 from cnn_mnist.architecture import layers_of
 from cnn_mnist.errors import UserNotice
+from cnn_mnist.mistakes import read_mistakes
 from cnn_mnist.module import Classifier
 from tests import scalars
 
@@ -41,9 +43,18 @@ def test_fit_writes_the_run_folder_of_the_contract(command, tmp_path):
     for tag in ("test/acc", "train_eval/loss", "time/fit_seconds"):
         assert [step for step, _ in tags[tag]] == [8]
     assert tags["model/parameters"] == [(0, 93_322)]
-    assert {"config.yaml", "environment.yaml", "checkpoints"} <= {path.name for path in run.iterdir()}
+    files = {path.name for path in run.iterdir()}
+    assert {"config.yaml", "environment.yaml", "mistakes.csv", "checkpoints"} <= files
+    assert 1 - len(read_mistakes(run)) / 70 == pytest.approx(tags["test/acc"][0][1])
     assert "lightning_logs/pytorch/version_0" in out
     assert f"{tags['test/acc'][0][1]:.4f}" in out
+
+
+def test_a_test_of_a_part_leaves_no_mistakes_which_would_pass_for_the_wholes(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(data_module, "EVALUATION_BATCH_SIZE", 20)
+    code, _, err = command("cnn_mnist", "fit", "--trainer.max_epochs=1", "--trainer.limit_test_batches=2", *QUIET)
+    assert code == 0, err
+    assert not list(tmp_path.rglob("mistakes.csv"))
 
 
 def test_a_held_out_part_is_evaluated_at_every_epoch(command, tmp_path):

@@ -9,6 +9,7 @@ import yaml
 from cnn_mnist.architecture import ARCHITECTURES, layers_of, trace
 from cnn_mnist.batches import batch_slices, epoch_order
 from cnn_mnist.initial_weights import initial_weights
+from cnn_mnist.mistakes import read_mistakes
 from cnn_mnist.mnist import scale
 from cnn_mnist.module import Classifier
 from cnn_mnist.parts import Part
@@ -73,8 +74,10 @@ def test_both_frameworks_write_the_same_tags_at_the_same_steps_with_nearly_the_s
     for tag in ("train/loss", "val/loss", "test/loss", "train_eval/loss"):
         for ours, theirs in zip(logs[0][tag], logs[1][tag], strict=True):
             assert ours.value == pytest.approx(theirs.value, abs=1e-3)
+    run = tmp_path / "lightning_logs/keras/version_0"
     for name in ("config.yaml", "environment.yaml", "checkpoints"):
-        assert (tmp_path / "lightning_logs/keras/version_0" / name).exists()
+        assert (run / name).exists()
+    assert 1 - len(read_mistakes(run)) / 70 == pytest.approx(logs[1]["test/acc"][0].value)
 
 
 def test_images_and_texts_bear_the_same_tags(command, tmp_path):
