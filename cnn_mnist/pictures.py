@@ -2,10 +2,11 @@
 
 Ground floor: numpy; matplotlib only inside the functions that draw. Everyone may import it.
 
-Every function returns a picture as uint8 [height, width, 3].
+A picture is uint8 [height, width, 3].
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def examples(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Picture:
         labels: [n], each of the ten digits at least once.
     """
     first = [int(np.argmax(labels == digit)) for digit in range(CLASSES)]
-    return _grid([images[index] for index in first], [str(digit) for digit in range(CLASSES)])
+    return grid([images[index] for index in first], [str(digit) for digit in range(CLASSES)])
 
 
 def mistakes(
@@ -46,7 +47,7 @@ def mistakes(
     shown = wrong[np.argsort(-surest[wrong], kind="stable")][:most]
     titles = [f"{labels[i]} as {readings[i]}, {surest[i]:.2f}" for i in shown]
     summary = f"{len(wrong)} of {len(labels)} misread, the surest {len(shown)}: label as reading, probability"
-    return _grid([images[index] for index in shown], titles, summary)
+    return grid([images[index] for index in shown], titles, summary)
 
 
 def confusion_matrix(labels: NDArray[np.uint8], readings: NDArray[np.integer]) -> Picture:
@@ -76,7 +77,15 @@ def count_readings(labels: NDArray[np.uint8], readings: NDArray[np.integer]) -> 
     return np.bincount(cells, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
 
 
-def _grid(images: Sequence[NDArray[np.uint8]], titles: Sequence[str], summary: str = "") -> Picture:
+def grid(images: Sequence[NDArray[np.uint8]], titles: Sequence[str], summary: str = "", size: int = 11) -> Picture:
+    """Images in rows of 5.
+
+    Args:
+        images: Each [28, 28], 0 is background.
+        titles: One for each.
+        summary: Stands above them.
+        size: Of the titles' letters, in points.
+    """
     columns = 5
     rows = max(1, -(-len(images) // columns))
     figure = _figure(1.5 * columns, 1.7 * rows + 0.4)
@@ -84,9 +93,16 @@ def _grid(images: Sequence[NDArray[np.uint8]], titles: Sequence[str], summary: s
     for place, (image, title) in enumerate(zip(images, titles, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, place)
         axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-        axes.set_title(title, fontsize=11)
+        axes.set_title(title, fontsize=size)
         axes.axis("off")
     return _pixels(figure)
+
+
+def save(picture: Picture, path: str | Path) -> None:
+    """Writes a picture as a PNG file."""
+    from matplotlib.image import imsave
+
+    imsave(path, picture, format="png")
 
 
 def _figure(width: float, height: float) -> Any:
