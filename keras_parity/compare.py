@@ -1,29 +1,23 @@
-"""``python -m keras_parity compare``: flags in, the table out.
+"""``python -m keras_parity compare``: flags in, the tables out.
 
 Above the ground floor, no framework: imported by ``__main__`` alone.
 """
 
-import operator
-import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cnn_mnist import runs
+from cnn_mnist import mistakes, mnist, pictures, runs
 from cnn_mnist.arguments import OneLineErrors
 from cnn_mnist.errors import UserError, UserNotice
-from keras_parity import report
+from cnn_mnist.settings import DataSettings
+from keras_parity import gates, report
+from keras_parity.disagreements import draw
 from keras_parity.event_writer import charts, text_page, write_events
 from keras_parity.logs import ALIASES, all_folders, find_folders, newest_pair, read_run
-from keras_parity.table import ROWS, Table, make_table
+from keras_parity.table import Table, make_tables
 
 _HOW = "python -m cnn_mnist fit and python -m keras_parity make them"
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
 
 
 def build_parser() -> OneLineErrors:
@@ -48,13 +42,26 @@ def build_parser() -> OneLineErrors:
         "--max_difference", action="append", default=[], help="Greatest difference, such as 'test/acc=0.003'."
     )
     parser.add_argument(
+        "--margin",
+        action="append",
+        default=[],
+        help="Greatest difference that counts as none, such as 'test/acc=0.002'.",
+    )
+    parser.add_argument(
+        "--disagreements",
+        type=str | None,
+        default=None,
+        help="File for a picture of the test images that both read differently, such as digits.png.",
+    )
+    parser.add_argument("--data.data_dir", default=DataSettings().data_dir, help="Folder of the images for it.")
+    parser.add_argument(
         "--alias", action="append", default=[], help="Another name of a tag, such as 'test/acc=my_accuracy'."
     )
     return parser
 
 
 def main(args: list[str]) -> None:
-    """Prints the table; exits with 1 where a demand is not met.
+    """Prints the tables; exits with 1 where a demand is not met.
 
     Args:
         args: The arguments after ``compare``.
@@ -65,43 +72,58 @@ def main(args: list[str]) -> None:
     config = build_parser().parse_args(args)
     if config.format != "rich" and config.format not in report.FORMATS:
         raise UserError(f"--format: expected one of rich, {', '.join(report.FORMATS)}, got {config.format}")
-    demands = [_demand(text) for text in config.require]
-    limits = [_pair(text, "--max_difference", "test/acc=0.003") for text in config.max_difference]
+    demands = [gates.demand(text) for text in config.require]
+    limits = [gates.limit(text, "--max_difference") for text in config.max_difference]
+    margins = dict(gates.limit(text, "--margin") for text in config.margin)
     if config.figure is not None and Path(config.figure).suffix not in report.PICTURES:
         raise UserError(f"--figure: expected a file that ends in {', '.join(report.PICTURES)}, got {config.figure}")
-    for path in filter(None, (config.output, config.figure)):
+    if config.disagreements is not None and Path(config.disagreements).suffix != ".png":
+        raise UserError(f"--disagreements: expected a file that ends in .png, got {config.disagreements}")
+    for path in filter(None, (config.output, config.figure, config.disagreements)):
         if not Path(path).parent.is_dir():
             raise UserError(f"expected a folder that exists, got {Path(path).parent}, for {path}; make it first")
 
-    table = _table(config.runs, config.alias)
+    tables = _tables(config.runs, config.alias, margins)
     try:
-        _put_out(table, config.format, config.output, config.figure)
+        _put_out(tables, config.format, config.output, config.figure)
+        if config.disagreements is not None:
+            pictures.save(_disagreements(tables, config.data.data_dir), config.disagreements)
     except OSError as error:
         raise UserError(f"expected a file that can be written, got {error.filename} ({error.strerror})") from None
-    _into_tensorboard(table)
+    _into_tensorboard(tables)
 
-    failed = [text for demand in demands for text in _unmet(table, *demand)]
-    failed += [text for tag, limit in limits for text in _too_far(table, tag, limit)]
+    failed = [text for demand in demands for text in gates.unmet(tables, *demand)]
+    failed += [text for tag, limit in limits for text in gates.too_far(tables, tag, limit)]
     if failed:
         raise UserError("not met: " + "; ".join(failed))
 
 
-def _put_out(table: Table, form: str, output: str | None, figure: str | None) -> None:
+def _put_out(tables: Sequence[Table], form: str, output: str | None, figure: str | None) -> None:
     if output is not None:
-        Path(output).write_text(report.FORMATS["markdown" if form == "rich" else form](table))
+        Path(output).write_text(report.FORMATS["markdown" if form == "rich" else form](tables))
     elif form == "rich":
-        report.print_rich(table)
+        report.print_rich(tables)
     else:
-        print(report.FORMATS[form](table), end="")
+        print(report.FORMATS[form](tables), end="")
     if figure is not None:
-        report.draw(table, Path(figure))
+        report.draw(tables, Path(figure))
 
 
-def _table(patterns: Sequence[str], alias: Sequence[str]) -> Table:
+def _disagreements(tables: Sequence[Table], data_dir: str) -> pictures.Picture:
+    pairs = [pair for table in tables for pair in table.pairs]
+    if not pairs:
+        raise UserError(
+            f"--disagreements: expected finished runs of both frameworks, of one seed and with {mistakes.FILE}, "
+            f"found none; {_HOW}"
+        )
+    return draw(pairs, mnist.load(data_dir).test_images)
+
+
+def _tables(patterns: Sequence[str], alias: Sequence[str], margins: Mapping[str, float]) -> list[Table]:
     aliases, typed = dict(ALIASES), set[str]()
     for text in alias:
         tag, _, other = text.partition("=")
-        _known(tag, "--alias")
+        gates.known(tag, "--alias")
         if not other:
             raise UserError(f"--alias: expected TAG=NAME, such as test/acc=my_accuracy, got {text}")
         aliases[tag] = (other, *aliases.get(tag, ()))
@@ -121,62 +143,17 @@ def _table(patterns: Sequence[str], alias: Sequence[str]) -> Table:
         found = newest_pair(found)
         if not found:
             raise UserError(f"expected finished runs in {runs.LOG_DIR}, found only {', '.join(unfinished)}; {_HOW}")
-        table = make_table(found)
-        table.notes.extend(f"{folder} has not finished; it is left out" for folder in unfinished)
-        return table
-    return make_table(found)
+        tables = make_tables(found, margins)
+        tables[-1].notes.extend(f"{folder} has not finished; it is left out" for folder in unfinished)
+        return tables
+    return make_tables(found, margins)
 
 
-def _known(tag: str, flag: str) -> None:
-    if tag not in ROWS:
-        raise UserError(f"{flag}: expected one of the tags {', '.join(ROWS)}, got {tag}")
-
-
-def _demand(text: str) -> tuple[str, str, float]:
-    match = re.fullmatch(r"\s*(\S+?)\s*(>=|<=|>|<)\s*(\S+)\s*", text)
-    try:
-        tag, comparison, bound = match.groups() if match else ("", "", "")
-        number = float(bound)
-    except ValueError:
-        raise UserError(
-            f"--require: expected TAG, comparison and number, such as 'test/acc >= 0.985', got {text}"
-        ) from None
-    _known(tag, "--require")
-    return tag, comparison, number
-
-
-def _pair(text: str, flag: str, example: str) -> tuple[str, float]:
-    tag, _, bound = text.partition("=")
-    try:
-        number = float(bound)
-    except ValueError:
-        raise UserError(f"{flag}: expected TAG=NUMBER, such as {example}, got {text}") from None
-    _known(tag.strip(), flag)
-    return tag.strip(), number
-
-
-def _unmet(table: Table, tag: str, comparison: str, bound: float) -> list[str]:
-    columns = [column for column in table.columns if column.runs]
-    missing = [f"{column.title} has no {tag}" for column in columns if tag not in column.cells]
-    return missing + [
-        f"{column.title} {tag} = {column.cells[tag].mean:.6g}, required {comparison} {bound:g}"
-        for column in columns
-        if tag in column.cells and not _COMPARISONS[comparison](column.cells[tag].mean, bound)
-    ]
-
-
-def _too_far(table: Table, tag: str, limit: float) -> list[str]:
-    if tag not in table.difference:
-        return [f"no difference of {tag}: one column of each framework is needed"]
-    difference = table.difference[tag]
-    return [f"{tag} differs by {difference:+.6g}, allowed {limit:g}"] if not abs(difference) <= limit else []
-
-
-def _into_tensorboard(table: Table) -> None:
+def _into_tensorboard(tables: Sequence[Table]) -> None:
     if not Path(runs.LOG_DIR).is_dir():
         return
     try:
-        page = [text_page(report.COMPARE_TAG, report.to_markdown(table)), charts("Keras and PyTorch", report.CHARTS)]
+        page = [text_page(report.COMPARE_TAG, report.to_markdown(tables)), charts("Keras and PyTorch", report.CHARTS)]
         write_events(report.COMPARE_FOLDER, page)
     except OSError as error:
         warnings.warn(UserNotice(f"{report.COMPARE_FOLDER} was not written ({error.strerror})"), stacklevel=2)

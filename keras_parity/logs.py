@@ -3,7 +3,7 @@
 Above the ground floor, no framework: imported by ``compare``.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from cnn_mnist import runs
 from cnn_mnist.errors import UserError
+from cnn_mnist.mistakes import Mistakes, read_mistakes
 from keras_parity.event_files import PATTERN, Point, read_scalars
 from keras_parity.settings import settings_that_matter
 
@@ -42,6 +43,7 @@ class Run:
         seed: The run's seed; None where it is not known.
         points: By tag of the contract, ascending by step.
         finished: Whether the last thing that a run writes is there.
+        mistakes: Its misread test images; None where they are not known.
     """
 
     folder: Path
@@ -50,6 +52,12 @@ class Run:
     seed: int | None
     points: dict[str, list[Point]]
     finished: bool
+    mistakes: Mistakes | None
+
+    @property
+    def experiment(self) -> tuple[tuple[str, str], ...]:
+        """The settings as what runs are grouped by."""
+        return tuple(sorted((name, str(value)) for name, value in self.settings.items()))
 
     @property
     def started(self) -> float:
@@ -95,6 +103,9 @@ def read_run(folder: Path, aliases: Mapping[str, tuple[str, ...]] = ALIASES, typ
         folder: The run folder, or one event file.
         aliases: Tag of the contract to the names that others give it, the best first.
         typed: Tags whose first alias the user typed; it wins over the tag itself.
+
+    Raises:
+        UserError: A file in it is not what its name says.
     """
     points, tensors = read_scalars(folder)
     for name in _STOCK_KERAS_FOLDERS:
@@ -118,6 +129,7 @@ def read_run(folder: Path, aliases: Mapping[str, tuple[str, ...]] = ALIASES, typ
         seed=config.get("seed_everything") if config else None,
         points=points,
         finished=not ours or points.keys() >= _LAST,
+        mistakes=read_mistakes(home),
     )
 
 
@@ -133,6 +145,12 @@ def newest_pair(found: Iterable[Run]) -> list[Run]:
                 return [run, other]
     firsts = {run.framework: run for run in reversed(newest)}
     return list(firsts.values())
+
+
+def newest_by_seed(found: Iterable[Run]) -> dict[Hashable, Run]:
+    """The newest run of each seed, since a seed that is run again tells little new; by folder where it is unknown."""
+    ascending = sorted(found, key=lambda run: run.started)
+    return {run.folder if run.seed is None else run.seed: run for run in ascending}
 
 
 def _holds_log(folder: Path) -> bool:

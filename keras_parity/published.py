@@ -6,7 +6,9 @@ Above the ground floor, no framework: imported by the table.
 from cnn_mnist.runs import KERAS, PYTORCH
 from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
 
-# "CNN con Keras y PyTorch": three_conv, 10 epochs, batch 64, 60,000 training and 10,000 test images.
+ARCHITECTURE = "three_conv"
+
+# "CNN con Keras y PyTorch": 10 epochs, batch 64, 60,000 training and 10,000 test images.
 RESULTS: dict[str, dict[str, float]] = {
     KERAS: {
         "train/acc": 0.9980,

@@ -1,4 +1,4 @@
-"""The results table as text, data and picture.
+"""The results tables as text, data and picture.
 
 Above the ground floor, no framework: what ``table`` made goes in; imported by ``compare``.
 """
@@ -7,15 +7,18 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from cnn_mnist import runs
 from cnn_mnist.tables import markdown_table, print_table
-from keras_parity.table import ROWS, TITLES, Cell, Column, Table
+from keras_parity.rows import ROWS
+from keras_parity.table import TITLES, Column, Table, differing_settings
+from keras_parity.verdict import Estimate, Verdict
 
 COMPARE_TAG = "compare"
-"""Tag of the table's text in TensorBoard, and name of its folder under ``lightning_logs``."""
+"""Tag of the tables' text in TensorBoard, and name of its folder under ``lightning_logs``."""
 
 CHARTS = ("train/loss", "test/acc")
 """Tags that TensorBoard's custom scalars draw over all runs of both frameworks."""
@@ -28,53 +31,63 @@ _MARKED = {("published PyTorch", tag) for tag in ("train/loss", "test/loss")}
 def rows(table: Table) -> list[list[str]]:
     """The table as strings, its header first."""
     header = ["", *(_heading(column) for column in table.columns)]
-    if table.difference:
-        header.append("difference (PyTorch - Keras)")
+    if table.verdicts:
+        header += ["difference (PyTorch - Keras)", "verdict"]
     body = []
     for key, row in ROWS.items():
         if not any(key in column.cells for column in table.columns):
             continue
         cells = [row.title, *(_figure(column, key) for column in table.columns)]
-        if table.difference:
-            cells.append(f"{table.difference[key]:+{row.format}}" if key in table.difference else "")
+        if table.verdicts:
+            verdict = table.verdicts.get(key)
+            cells += [_with_interval(verdict.difference, f"+z{row.format}"), _said(verdict)] if verdict else ["", ""]
         body.append(cells)
     return [header, *body]
 
 
-def print_rich(table: Table) -> None:
-    """Prints the table, what differs in the settings, and the notes on the terminal."""
+def print_rich(tables: Sequence[Table]) -> None:
+    """Prints the tables, what differs in the settings, and the notes on the terminal."""
     from rich.console import Console
 
-    print_table(rows(table), title="results")
-    if table.settings:
-        print_table(table.settings, title="settings that differ")
+    for table in tables:
+        print_table(rows(table), title=table.title or "results")
+    if settings := _settings(tables):
+        print_table(settings, title="settings that differ")
     console = Console(highlight=False)
-    for note in table.notes:
+    for note in _notes(tables):
         console.print(note, markup=False, soft_wrap=True)
 
 
-def to_markdown(table: Table) -> str:
-    """The table, what differs in the settings, and the notes in Markdown."""
-    parts = [markdown_table(rows(table))]
-    if table.settings:
-        parts.append("Settings that differ:\n\n" + markdown_table(table.settings))
-    parts += [note.replace("*", r"\*") for note in table.notes]
+def to_markdown(tables: Sequence[Table]) -> str:
+    """The tables, what differs in the settings, and the notes in Markdown."""
+    parts = []
+    for table in tables:
+        parts += [f"### {table.title}"] if table.title else []
+        parts.append(markdown_table(rows(table)))
+    if settings := _settings(tables):
+        parts.append("Settings that differ:\n\n" + markdown_table(settings))
+    parts += [note.replace("*", r"\*") for note in _notes(tables)]
     return "\n\n".join(parts) + "\n"
 
 
-def to_csv(table: Table) -> str:
-    """The figures in full precision: row, column, mean, half width of the 95% interval, n."""
+def to_csv(tables: Sequence[Table]) -> str:
+    """The figures in full precision: experiment, row, column, mean, half width of the 95% interval, n."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "column", "mean", "half_width_95", "n"])
-    for column in table.columns:
-        for key, cell in column.cells.items():
-            writer.writerow([key, column.title, cell.mean, cell.half_width, cell.n])
+    writer.writerow(["experiment", "row", "column", "mean", "half_width_95", "n"])
+    for table in tables:
+        for column in table.columns:
+            writer.writerows([table.title, key, column.title, *cell] for key, cell in column.cells.items())
     return text.getvalue()
 
 
-def to_json(table: Table) -> str:
-    """The figures in full precision, with runs, settings and notes."""
+def to_json(tables: Sequence[Table]) -> str:
+    """The figures in full precision, with verdicts, runs, settings and notes."""
+    content = {"tables": [_content(table) for table in tables], "notes": _notes(tables)}
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _content(table: Table) -> dict[str, Any]:
     columns = [
         {
             "title": column.title,
@@ -85,18 +98,31 @@ def to_json(table: Table) -> str:
         }
         for column in table.columns
     ]
-    difference = {key: value if math.isfinite(value) else None for key, value in table.difference.items()}
-    content = {"columns": columns, "difference": difference, "notes": table.notes}
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+    verdicts = {
+        key: _jsonable(verdict) | {"difference": _jsonable(verdict.difference)}
+        for key, verdict in table.verdicts.items()
+    }
+    return {"title": table.title, "columns": columns, "verdicts": verdicts}
 
 
-def _jsonable(cell: Cell) -> dict[str, float | None]:
-    """A figure with null for what JSON has no number for."""
-    values = cell._asdict()
-    return {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
+def _jsonable(figures: Estimate | Verdict) -> dict[str, Any]:
+    """The fields, with null for what JSON has no number for."""
+    fields = figures._asdict()
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in fields.items()
+    }
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {"markdown": to_markdown, "csv": to_csv, "json": to_json}
+def _settings(tables: Sequence[Table]) -> list[list[str]]:
+    return differing_settings([column for table in tables for column in table.columns])
+
+
+def _notes(tables: Sequence[Table]) -> list[str]:
+    """Each note once."""
+    return list(dict.fromkeys(note for table in tables for note in table.notes))
+
+
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"markdown": to_markdown, "csv": to_csv, "json": to_json}
 """Formats beside ``rich``, which is printed."""
 
 
@@ -104,18 +130,25 @@ PICTURES = (".png", ".pdf", ".svg")
 """Endings of the pictures that ``draw`` makes."""
 
 
-def draw(table: Table, path: Path) -> None:
-    """Draws the training curves of today's runs and the table's rows as a picture.
+def draw(tables: Sequence[Table], path: Path) -> None:
+    """Draws the training curves of today's runs and the tables' rows as a picture.
 
     Args:
-        table: The table.
+        tables: The tables, drawn one under another.
         path: The file; its ending is the format.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 9), layout="constrained")
+    figure = Figure(figsize=(13, 9 * len(tables)), layout="constrained")
     FigureCanvasAgg(figure)
+    for part, table in zip(figure.subfigures(len(tables), squeeze=False).flat, tables, strict=True):
+        part.suptitle(table.title)
+        _draw(table, part)
+    figure.savefig(path, dpi=120)
+
+
+def _draw(table: Table, figure: Any) -> None:
     grid = figure.add_gridspec(2, 2, height_ratios=(1.2, 1))
     for place, tag in enumerate(("train/loss", "train/acc")):
         axes = figure.add_subplot(grid[0, place])
@@ -136,7 +169,6 @@ def draw(table: Table, path: Path) -> None:
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(8)
     drawn.auto_set_column_width(list(range(len(header))))
-    figure.savefig(path, dpi=120)
 
 
 def _heading(column: Column) -> str:
@@ -144,10 +176,16 @@ def _heading(column: Column) -> str:
 
 
 def _figure(column: Column, key: str) -> str:
-    cell: Cell | None = column.cells.get(key)
+    cell = column.cells.get(key)
     if cell is None:
         return ""
-    if (column.title, key) in _MARKED:
-        return f"{cell.mean} *"
-    text = f"{cell.mean:{ROWS[key].format}}"
-    return text if cell.half_width is None else f"{text} ± {cell.half_width:{ROWS[key].format}}"
+    return f"{cell.mean} *" if (column.title, key) in _MARKED else _with_interval(cell, ROWS[key].format)
+
+
+def _with_interval(figure: Estimate, form: str) -> str:
+    text = f"{figure.mean:{form}}"
+    return text if figure.half_width is None else f"{text} ± {figure.half_width:{form.lstrip('+z')}}"
+
+
+def _said(verdict: Verdict) -> str:
+    return verdict.word if verdict.needed is None else f"{verdict.word} (about {verdict.needed:,} pairs)"

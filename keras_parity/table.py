@@ -1,36 +1,31 @@
-"""The results table: published figures beside today's, with intervals.
+"""The results tables: published figures beside today's, with intervals and a verdict for each experiment.
 
 Above the ground floor, no framework: made from runs by ``compare``, printed by ``report``.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from statistics import fmean, harmonic_mean, stdev
-from typing import Any, NamedTuple
+from typing import Any
 
 from cnn_mnist import runs
-from cnn_mnist.batches import batch_count
 from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
 from keras_parity import published
-from keras_parity.logs import Run
+from keras_parity.disagreements import Pair, mcnemar_note
+from keras_parity.logs import Run, newest_by_seed
+from keras_parity.rows import ACC_MARGIN, RELATIVE_MARGIN, ROWS
+from keras_parity.verdict import Estimate, Verdict, difference, estimate, judge
 
 TITLES = {runs.KERAS: "Keras", runs.PYTORCH: "PyTorch"}
 
-
-class Cell(NamedTuple):
-    """A figure.
-
-    Attributes:
-        mean: Over the runs of a column, or the figure itself.
-        half_width: Half of the 95% interval of the mean; None for a single run.
-        n: Number of runs.
-    """
-
-    mean: float
-    half_width: float | None = None
-    n: int = 1
+_VERDICTS = (
+    "same: the 95% interval of the difference lies within the margin; different: it does not, and excludes zero; the "
+    f"margin, unless --margin sets another, is {ACC_MARGIN} for accuracies and {RELATIVE_MARGIN:.0%} of Keras's mean "
+    "for losses, times and speeds"
+)
+_TOO_FEW = (
+    "one run of a framework decides nothing (several of one seed are one); python -m keras_parity study makes more"
+)
 
 
 @dataclass(frozen=True)
@@ -47,132 +42,145 @@ class Column:
     title: str
     framework: str
     runs: tuple[Run, ...]
-    cells: dict[str, Cell]
-
-
-class Row(NamedTuple):
-    """One row: what it is called, the format of its figures, and how a run gives its figure."""
-
-    title: str
-    format: str
-    value: Callable[[Run], float | None]
+    cells: dict[str, Estimate]
 
 
 @dataclass(frozen=True)
 class Table:
-    """The whole comparison.
+    """One experiment, or all runs where each framework has finished but one.
 
     Attributes:
-        columns: Published Keras, published PyTorch, then today's.
-        difference: PyTorch minus Keras by row, where today has one column of each.
-        settings: Rows of the only-differences table, its header first; empty where nothing differs.
+        title: The settings that make it another experiment than the other tables; empty for a single table.
+        columns: Published Keras, published PyTorch where they are of this architecture, then today's.
+        verdicts: PyTorch minus Keras by row, where both have finished runs.
+        pairs: The mistakes of finished Keras and PyTorch runs of one seed, where both are known.
         notes: What a reader must know, one line each.
     """
 
+    title: str
     columns: list[Column]
-    difference: dict[str, float]
-    settings: list[list[str]]
+    verdicts: dict[str, Verdict]
+    pairs: list[Pair]
     notes: list[str]
 
 
-def _last(tag: str) -> Callable[[Run], float | None]:
-    return lambda run: run.last(tag)
-
-
-def _milliseconds_per_step(run: Run) -> float | None:
-    epochs = run.points.get(runs.EPOCH_SECONDS)
-    if not epochs:
-        return None
-    steps = [later.step - earlier.step for earlier, later in pairwise(epochs)]
-    speed, batch_size = run.points.get(runs.IMAGES_PER_SECOND), run.settings.get("data.batch_size")
-    if not steps and speed and batch_size:  # one epoch; a resumed run does not begin at step 0
-        steps = [batch_count(round(epochs[0].value * speed[0].value), batch_size)]
-    steps = steps or [epochs[0].step]
-    return 1000 * fmean(point.value for point in epochs) / fmean(steps) if fmean(steps) else None
-
-
-def _images_per_second(run: Run) -> float | None:
-    # Each epoch takes the same images, so the speed of the whole is the harmonic mean.
-    speeds = [point.value for point in run.points.get(runs.IMAGES_PER_SECOND, []) if point.value > 0]
-    return harmonic_mean(speeds) if speeds else None
-
-
-ROWS: dict[str, Row] = {
-    "train/acc": Row("acc train", ".4f", _last("train/acc")),
-    "test/acc": Row("acc test", ".4f", _last("test/acc")),
-    "train/loss": Row("loss train", ".4f", _last("train/loss")),
-    "test/loss": Row("loss test", ".4f", _last("test/loss")),
-    runs.FIT_SECONDS: Row("time (s)", ".1f", _last(runs.FIT_SECONDS)),
-    "val/acc": Row("acc held-out part", ".4f", _last("val/acc")),
-    "val/loss": Row("loss held-out part", ".4f", _last("val/loss")),
-    "train_eval/acc": Row("acc train, final weights", ".4f", _last("train_eval/acc")),
-    "train_eval/loss": Row("loss train, final weights", ".4f", _last("train_eval/loss")),
-    runs.PARAMETERS: Row("parameters", ",.0f", _last(runs.PARAMETERS)),
-    "ms_per_step": Row("ms per step", ".2f", _milliseconds_per_step),
-    runs.IMAGES_PER_SECOND: Row("images per second", ",.0f", _images_per_second),
-    runs.SETUP_SECONDS: Row("set-up time (s)", ".1f", _last(runs.SETUP_SECONDS)),
-}
-
-
-def make_table(found: Sequence[Run]) -> Table:
-    """Groups the runs into columns and compares them.
+def make_tables(found: Sequence[Run], margins: Mapping[str, float] | None = None) -> list[Table]:
+    """Groups the runs into columns, the columns into tables, and compares them.
 
     Args:
         found: The runs; those of one framework with the same settings share a column, an unfinished one never
             with a finished one.
+        margins: Greatest differences that count as none, by row, in place of the rows' own.
+
+    Returns:
+        One table, or one for each experiment where a framework has finished several.
     """
-    groups: dict[Any, list[Run]] = {}
-    for run in sorted(found, key=lambda run: run.framework):
-        key = (run.framework, not run.finished, tuple(sorted((name, str(v)) for name, v in run.settings.items())))
-        groups.setdefault(key, []).append(run)
-    columns = [_published(framework) for framework in (runs.KERAS, runs.PYTORCH)]
-    notes = [published.footnote()]
-    todays: list[Column] = []
-    for (framework, unfinished, _), members in groups.items():
-        title = TITLES[framework] + (" (unfinished)" if unfinished else "")
-        alike = sum(key[:2] == (framework, unfinished) for key in groups)
-        if alike > 1:
-            earlier = [column for column in todays if column.framework == framework]
-            title += f" {1 + sum(column.runs[0].finished != unfinished for column in earlier)}"
-        cells = {key: _cell([row.value(run) for run in members]) for key, row in ROWS.items()}
-        known = {key: cell for key, cell in cells.items() if cell is not None}
-        todays.append(Column(title, framework, tuple(members), known))
-        if unfinished:
-            notes += [f"{run.folder} has not finished; it is shown, and averaged with no other" for run in members]
-        notes += [note for run in members if (note := _softmax_twice(run))]
+    columns = _columns(found)
+    finished = Counter(column.framework for column in columns if column.runs[0].finished)
+    groups: dict[Any, list[Column]] = {}
+    for column in columns:
+        experiment = column.runs[0].experiment if max(finished.values(), default=0) > 1 else None
+        groups.setdefault(experiment, []).append(column)
+    titles = _titles(groups.values())
+    tables = [_table(title, group, margins or {}) for title, group in zip(titles, groups.values(), strict=True)]
     for framework, title in TITLES.items():
-        if not any(column.framework == framework for column in todays):
+        if not any(column.framework == framework for column in columns):
             package = "cnn_mnist fit" if framework == runs.PYTORCH else "keras_parity"
-            notes.append(f"no run of {title} among these: python -m {package} makes one")
-    return Table(columns + todays, _difference(todays), _differing_settings(todays), notes)
+            tables[-1].notes.append(f"no run of {title} among these: python -m {package} makes one")
+    return tables
 
 
-def _difference(columns: Sequence[Column]) -> dict[str, float]:
-    """PyTorch minus Keras by row, where each has one finished column; else empty."""
-    finished = [column for column in columns if column.runs[0].finished]
-    by_framework = {column.framework: column.cells for column in finished}
-    if len(finished) != 2 or len(by_framework) != 2:
-        return {}
-    keras, pytorch = by_framework[runs.KERAS], by_framework[runs.PYTORCH]
-    return {key: pytorch[key].mean - keras[key].mean for key in ROWS if key in keras and key in pytorch}
+def differing_settings(columns: Sequence[Column]) -> list[list[str]]:
+    """The only-differences table over columns whose settings are known, its header first; empty without differences."""
+    known = [column for column in columns if column.runs and column.runs[0].settings]
+    settings = [column.runs[0].settings for column in known]
+    body = [[name, *(str(values.get(name, "-")) for values in settings)] for name in _differing(settings)]
+    return [["setting", *(column.title for column in known)], *body] if body else []
+
+
+def _columns(found: Sequence[Run]) -> list[Column]:
+    """Today's columns; where a framework has several of a kind, each bears the number of its experiment."""
+    groups: dict[Any, list[Run]] = {}
+    for run in sorted(found, key=lambda run: (run.framework, not run.finished)):
+        groups.setdefault((run.framework, run.finished, run.experiment), []).append(run)
+    kinds = Counter(key[:2] for key in groups)
+    numbers = {experiment: n for n, experiment in enumerate(dict.fromkeys(key[2] for key in groups), start=1)}
+    columns = []
+    for (framework, finished, experiment), members in groups.items():
+        title = TITLES[framework] + ("" if finished else " (unfinished)")
+        if max(kinds.values()) > 1:
+            title += f" {numbers[experiment]}"
+        values = {key: [v for run in members if (v := row.value(run)) is not None] for key, row in ROWS.items()}
+        cells = {key: estimate(known) for key, known in values.items() if known}
+        columns.append(Column(title, framework, tuple(members), cells))
+    return columns
+
+
+def _table(title: str, todays: list[Column], margins: Mapping[str, float]) -> Table:
+    members = [run for column in todays for run in column.runs]
+    columns, notes = todays, []
+    if any(run.settings.get("model.architecture", published.ARCHITECTURE) == published.ARCHITECTURE for run in members):
+        columns = [_published(framework) for framework in (runs.KERAS, runs.PYTORCH)] + todays
+        notes.append(published.footnote())
+    for run in members:
+        if not run.finished:
+            notes.append(f"{run.folder} has not finished; it is shown, and averaged with no other")
+        if (note := _softmax_twice(run)) is not None:
+            notes.append(note)
+    by_framework = {column.framework: column for column in todays if column.runs[0].finished}
+    if len(by_framework) < 2:
+        return Table(title, columns, {}, [], notes)
+    keras, pytorch = (newest_by_seed(by_framework[framework].runs) for framework in (runs.KERAS, runs.PYTORCH))
+    shared = [(keras[seed].mistakes, pytorch[seed].mistakes) for seed in keras if seed in pytorch]
+    pairs = [(first, second) for first, second in shared if first is not None and second is not None]
+    verdicts = _verdicts(keras, pytorch, margins)
+    notes.append(_TOO_FEW if min(len(keras), len(pytorch)) < 2 else _VERDICTS)
+    if pairs:
+        notes.append((f"{title}: " if title else "") + mcnemar_note(pairs))
+    return Table(title, columns, verdicts, pairs, notes)
+
+
+def _verdicts(keras: Mapping[Any, Run], pytorch: Mapping[Any, Run], margins: Mapping[str, float]) -> dict[str, Verdict]:
+    """The verdict of each row that both have; the runs are given by seed."""
+    verdicts = {}
+    for key, row in ROWS.items():
+        first, second = (
+            {seed: value for seed, run in side.items() if (value := row.value(run)) is not None}
+            for side in (keras, pytorch)
+        )
+        if not (first and second):
+            continue
+        found = difference(first, second)
+        if key == runs.PARAMETERS:  # no chance in it: one run of each decides
+            found = found._replace(half_width=0.0)
+        own = RELATIVE_MARGIN * abs(estimate(list(first.values())).mean) if row.margin is None else row.margin
+        verdicts[key] = judge(found, margins.get(key, own))
+    return verdicts
+
+
+def _titles(groups: Collection[Sequence[Column]]) -> list[str]:
+    """What makes each group another experiment than the others."""
+    if len(groups) < 2:
+        return [""] * len(groups)
+    settings = [group[0].runs[0].settings for group in groups]
+    names = _differing([values for values in settings if values])
+    return [
+        (", ".join(f"{name}={values.get(name, '-')}" for name in names) or "known settings")
+        if values
+        else "unknown settings"
+        for values in settings
+    ]
+
+
+def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of the settings that are not the same in all."""
+    names = sorted({name for values in settings for name in values})
+    return [name for name in names if len({str(values.get(name, "-")) for values in settings}) > 1]
 
 
 def _published(framework: str) -> Column:
-    cells = {tag: Cell(value) for tag, value in published.RESULTS[framework].items()}
+    cells = {tag: Estimate(value) for tag, value in published.RESULTS[framework].items()}
     return Column(f"published {TITLES[framework]}", framework, (), cells)
-
-
-def _cell(values: Sequence[float | None]) -> Cell | None:
-    """Mean and 95% interval (Student's t) of the runs that have the figure."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    if len(known) == 1:
-        return Cell(known[0])
-    from scipy.special import stdtrit  # of scipy.stats it would take a second to import
-
-    quantile = float(stdtrit(len(known) - 1, 0.975))
-    return Cell(fmean(known), quantile * stdev(known) / math.sqrt(len(known)), len(known))
 
 
 def _softmax_twice(run: Run) -> str | None:
@@ -183,15 +191,3 @@ def _softmax_twice(run: Run) -> str | None:
         f"{run.folder}: a loss of {loss:.4f} at an accuracy of {acc:.4f} is that of a softmax before the loss, which "
         f"cannot fall under {SOFTMAX_TWICE_FLOOR:.6f}"
     )
-
-
-def _differing_settings(columns: Sequence[Column]) -> list[list[str]]:
-    """The only-differences table over columns whose settings are known."""
-    known = [column for column in columns if column.runs and column.runs[0].settings]
-    names = sorted({name for column in known for name in column.runs[0].settings})
-    rows = []
-    for name in names:
-        values = [str(column.runs[0].settings.get(name, "-")) for column in known]
-        if len(set(values)) > 1:
-            rows.append([name, *values])
-    return [["setting", *(column.title for column in known)], *rows] if rows else []

@@ -29,7 +29,8 @@ def cells(compare):
         assert code == 0, err
         return {
             column["title"]: {key: cell["mean"] for key, cell in column["cells"].items()}
-            for column in json.loads(out)["columns"]
+            for table in json.loads(out)["tables"]
+            for column in table["columns"]
         }
 
     return read
@@ -118,10 +119,10 @@ def test_without_arguments_the_newest_finished_pair_that_shares_settings_is_take
     make_run("pytorch", 2, finished=False)
     code, out, _ = compare("--format=json")
     assert code == 0
-    columns = json.loads(out)
-    folders = [run for column in columns["columns"] for run in column["runs"]]
+    content = json.loads(out)
+    folders = [run for column in content["tables"][0]["columns"] for run in column["runs"]]
     assert folders == ["lightning_logs/keras/version_0", "lightning_logs/pytorch/version_0"]
-    assert any("pytorch/version_2 has not finished" in note for note in columns["notes"])
+    assert any("pytorch/version_2 has not finished" in note for note in content["notes"])
 
 
 def test_one_framework_is_printed_alone_and_what_is_missing_is_said(compare, make_run):
