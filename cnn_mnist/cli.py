@@ -114,9 +114,7 @@ class CLI(LightningCLI):
     def _warn_of_slow_bf16() -> None:
         can = torch.cpu.get_capabilities()
         if can.get("architecture") == "x86_64" and not (can.get("avx512_bf16") or can.get("amx_bf16")):
-            notice = (
-                "--trainer.precision: this CPU has no bf16 instructions and is ten times slower than in float32"
-            )
+            notice = "--trainer.precision: this CPU has no bf16 instructions and is ten times slower than in float32"
             warnings.warn(UserNotice(notice), stacklevel=2)
 
     def after_fit(self) -> None:

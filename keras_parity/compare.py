@@ -13,7 +13,7 @@ from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.settings import DataSettings
 from keras_parity import gates, report
 from keras_parity.disagreements import draw
-from keras_parity.event_writer import charts, text_page, write_events
+from keras_parity.event_writer import Summary, charts, picture, text_page, write_events
 from keras_parity.logs import ALIASES, all_folders, find_folders, newest_pair, read_run
 from keras_parity.table import Table, make_tables
 
@@ -83,14 +83,16 @@ def main(args: list[str]) -> None:
         if not Path(path).parent.is_dir():
             raise UserError(f"expected a folder that exists, got {Path(path).parent}, for {path}; make it first")
 
-    tables = _tables(config.runs, config.alias, margins)
+    tables, page = _tables(config.runs, config.alias, margins), [charts("Keras and PyTorch", report.CHARTS)]
     try:
         _put_out(tables, config.format, config.output, config.figure)
         if config.disagreements is not None:
-            pictures.save(_disagreements(tables, config.data.data_dir), config.disagreements)
+            drawn = _disagreements(tables, config.data.data_dir)
+            pictures.save(drawn, config.disagreements)
+            page.append(picture("compare/disagreements", drawn))
     except OSError as error:
         raise UserError(f"expected a file that can be written, got {error.filename} ({error.strerror})") from None
-    _into_tensorboard(tables)
+    _into_tensorboard([text_page(report.COMPARE_TAG, report.to_markdown(tables)), *page])
 
     failed = [text for demand in demands for text in gates.unmet(tables, *demand)]
     failed += [text for tag, limit in limits for text in gates.too_far(tables, tag, limit)]
@@ -149,11 +151,10 @@ def _tables(patterns: Sequence[str], alias: Sequence[str], margins: Mapping[str,
     return make_tables(found, margins)
 
 
-def _into_tensorboard(tables: Sequence[Table]) -> None:
+def _into_tensorboard(page: Sequence[Summary]) -> None:
     if not Path(runs.LOG_DIR).is_dir():
         return
     try:
-        page = [text_page(report.COMPARE_TAG, report.to_markdown(tables)), charts("Keras and PyTorch", report.CHARTS)]
         write_events(report.COMPARE_FOLDER, page)
     except OSError as error:
         warnings.warn(UserNotice(f"{report.COMPARE_FOLDER} was not written ({error.strerror})"), stacklevel=2)

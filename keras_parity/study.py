@@ -10,66 +10,29 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from jsonargparse import ActionConfigFile
 from rich.live import Live
 from rich.table import Table
 
-from cnn_mnist import runs
+from cnn_mnist import mistakes, runs
 from cnn_mnist.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity import compare
 from keras_parity.event_writer import drop_pictures
+from keras_parity.jobs import SETTINGS, Job
 from keras_parity.logs import Run, all_folders, read_run
-from keras_parity.settings import TrainerSettings, settings_that_matter
+from keras_parity.settings import TrainerSettings
 from keras_parity.table import TITLES
 
 _ALIGNS = ("keras", "native")
-_SETTINGS = {"model": ModelSettings, "data": DataSettings, "trainer": TrainerSettings}
 _POLL_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a study.
-
-    Attributes:
-        framework: ``"keras"`` or ``"pytorch"``.
-        model: What is trained, its seed included.
-        data: On what, with the same seed.
-        trainer: For how long, and where the run folder goes.
-    """
-
-    framework: str
-    model: ModelSettings
-    data: DataSettings
-    trainer: TrainerSettings
-
-    @property
-    def command(self) -> list[str]:
-        """The command that trains it."""
-        flags = {f"model.{name}": value for name, value in asdict(self.model).items() if name != "seed"}
-        flags |= {f"data.{name}": value for name, value in asdict(self.data).items() if name != "seed"}
-        flags |= {f"trainer.{name}": value for name, value in asdict(self.trainer).items() if name != "log_dir"}
-        flags |= {"seed_everything": self.model.seed, "trainer.enable_progress_bar": False}
-        keras = self.framework == runs.KERAS
-        flags["trainer.log_dir" if keras else "trainer.logger.save_dir"] = self.trainer.log_dir
-        module = ["keras_parity"] if keras else ["cnn_mnist", "fit"]
-        given = (f"--{name}={value}" for name, value in flags.items() if value is not None)
-        return [sys.executable, "-m", *module, *given]
-
-    def is_trained_by(self, run: Run) -> bool:
-        """Whether a run is a finished one of this job."""
-        config: dict[str, Any] = {name: asdict(getattr(self, name)) for name in _SETTINGS}
-        for group in ("model", "data"):
-            del config[group]["seed"]
-        mine = (self.framework, self.model.seed, settings_that_matter(config))
-        return run.finished and (run.framework, run.seed, run.settings) == mine
 
 
 def main(args: list[str]) -> None:
@@ -87,7 +50,7 @@ def main(args: list[str]) -> None:
         raise UserError(
             f"expected 1 or more --seeds and an --align of {', '.join(_ALIGNS)}, got {config.seeds} and {config.align}"
         )
-    model, data, trainer = (kind(**config[name].as_dict()) for name, kind in _SETTINGS.items())
+    model, data, trainer = (kind(**config[name].as_dict()) for name, kind in SETTINGS.items())
     runs.check_writable(trainer.log_dir)
     jobs = [
         Job(framework, replace(model, align=align, seed=seed), replace(data, seed=seed), trainer)
@@ -106,9 +69,10 @@ def main(args: list[str]) -> None:
             if job.model.seed:
                 drop_pictures(run.folder)
     if study.done:
-        compare.main([str(study.done[job].folder) for job in jobs if job in study.done])
+        folders = [str(study.done[job].folder) for job in jobs if job in study.done]
+        compare.main(folders + _disagreements(study.done))
     if study.failed:
-        reasons = "; ".join(f"{_name(job)}: {reason}" for job, reason in study.failed.items())
+        reasons = "; ".join(f"{job}: {reason}" for job, reason in study.failed.items())
         raise UserError(f"{len(study.failed)} of {len(jobs)} runs failed ({reasons}); the same command tries them anew")
 
 
@@ -207,8 +171,13 @@ def _build_parser() -> OneLineErrors:
     return parser
 
 
-def _name(job: Job) -> str:
-    return f"{TITLES[job.framework]}, {job.model.align}, seed {job.model.seed}"
+def _disagreements(done: Mapping[Job, Run]) -> list[str]:
+    """The flags of ``compare`` for a picture of what the frameworks read differently, where there is such a pair."""
+    read = Counter(job.model for job, run in done.items() if (run.folder / mistakes.FILE).is_file())
+    if max(read.values(), default=0) < len(TITLES):
+        return []
+    job = next(iter(done))
+    return [f"--disagreements={Path(job.trainer.log_dir, 'disagreements.png')}", f"--data.data_dir={job.data.data_dir}"]
 
 
 def _die_with_the_study() -> None:

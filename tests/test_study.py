@@ -10,7 +10,7 @@ import time
 import pytest
 
 from cnn_mnist import runs
-from keras_parity import study
+from keras_parity import jobs, study
 from tests.conftest import PROJECT
 
 _MAKE = "import shutil; shutil.copytree({source!r}, {target!r})"
@@ -37,7 +37,7 @@ def studied(command, make_run, monkeypatch, tmp_path):
             target = tmp_path / runs.LOG_DIR / framework / f"version_{number}"
             return [sys.executable, "-c", _MAKE.format(source=str(folder), target=str(target))]
 
-        monkeypatch.setattr(study.Job, "command", property(made))
+        monkeypatch.setattr(jobs.Job, "command", property(made))
         trained.clear()
         return *command("keras_parity", "study", "--trainer.max_epochs=2", *arguments), list(trained)
 
@@ -101,7 +101,7 @@ def test_a_mistake_is_one_line_before_anything_is_trained(studied, arguments, me
 
 def test_the_commands_are_those_that_a_user_types():
     (job,) = [
-        study.Job(
+        jobs.Job(
             runs.PYTORCH, study.ModelSettings(seed=3), study.DataSettings(seed=3), study.TrainerSettings(log_dir="logs")
         )
     ]
@@ -113,9 +113,9 @@ def test_the_commands_are_those_that_a_user_types():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel of Linux ends the child")
 def test_a_killed_study_takes_its_training_with_it(tmp_path):
     code = (
-        "import sys, time\nfrom keras_parity import study\n"
+        "import sys, time\nfrom keras_parity import jobs, study\n"
         'sleep = f\'import os, time; print(os.getpid(), file=open("pid", "w"), flush=True); time.sleep(60)\'\n'
-        "study.Job.command = property(lambda self: [sys.executable, '-c', sleep])\n"
+        "jobs.Job.command = property(lambda self: [sys.executable, '-c', sleep])\n"
         "study.main(['--seeds=1'])\n"
     )
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
