@@ -3,6 +3,7 @@
 import sys
 
 from cnn_mnist import timing  # noqa: F401 - first, since the set-up time counts from its import
+from cnn_mnist.arguments import names_files
 from cnn_mnist.errors import one_line_errors
 
 
@@ -13,6 +14,10 @@ def main() -> None:
             from cnn_mnist import summary
 
             summary.main(sys.argv[2:])
+        elif sys.argv[1:2] == ["predict"] and names_files(sys.argv[2:]):
+            from cnn_mnist import predict
+
+            predict.main(sys.argv[2:])
         else:
             from cnn_mnist import cli
 

@@ -13,6 +13,7 @@ import torch
 from cnn_mnist.architecture import layers_of
 from cnn_mnist.errors import UserError
 from cnn_mnist.network import build_network
+from cnn_mnist.runs import ENDINGS, KERAS
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -30,6 +31,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     expected = f"expected a checkpoint of cnn_mnist, got {path}"
     if not Path(path).is_file():
         raise UserError(f"{expected}, which is no file; give the .ckpt file in the checkpoints folder of a run")
+    if Path(path).suffix == ENDINGS[KERAS]:
+        raise UserError(f"{expected}, which is Keras's; python -m keras_parity predict reads digits with it")
     if not is_zipfile(path):
         raise UserError(f"{expected}, which is truncated or no checkpoint at all; take another file")
     try:

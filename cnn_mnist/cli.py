@@ -48,6 +48,10 @@ class CLI(LightningCLI):
         """Only ``fit`` makes a run folder, unless a logger is typed."""
         for name in self.subcommands().keys() - {"fit"}:
             self._parser(name).set_defaults({"trainer.logger": False})
+        self._parser("predict").description = (
+            "Reads the test set, with the flags below; where images are named, reads your own digits instead: "
+            "predict --ckpt_path=RUN_OR_FILE IMAGE... (see predict IMAGE --help)."
+        )
         self._args = args
         super().parse_arguments(parser, args)
         seed = self.config[self.config["subcommand"]].seed_everything
@@ -60,6 +64,7 @@ class CLI(LightningCLI):
         path = self.config[subcommand].get("ckpt_path")
         if not path:
             return
+        path = str(runs.find_checkpoint(path, runs.PYTORCH))
         checkpoint = read_checkpoint(path)
         model, data = checkpoint["hyper_parameters"], checkpoint.get("datamodule_hyper_parameters", {})
         kept = {"seed_everything": model.get("seed", settings.SEED)}
@@ -68,6 +73,7 @@ class CLI(LightningCLI):
             kept |= {f"data.{name}": value for name, value in data.items() if name not in ("seed", "data_dir")}
         self._parser(subcommand).set_defaults(kept)
         super().parse_arguments(self.parser, self._args)
+        self.config[subcommand].ckpt_path = path
         epochs, asked = checkpoint.get("epoch", -1) + 1, self.config[subcommand].trainer.max_epochs
         if subcommand == "fit" and checkpoint.get("loops") and asked is not None and 0 <= asked <= epochs:
             raise UserError(f"--ckpt_path: {path} has {epochs} epochs already; give a --trainer.max_epochs over that")

@@ -50,6 +50,18 @@ def mistakes(
     return grid([images[index] for index in shown], titles, summary)
 
 
+def seen(images: NDArray[np.uint8], titles: Sequence[str], most: int = 50) -> Picture:
+    """What a network saw of the user's images, each with its reading.
+
+    Args:
+        images: [n, 28, 28].
+        titles: [n].
+        most: How many are drawn at most; a line above says of how many.
+    """
+    summary = f"the first {most} of {len(images)}" if len(images) > most else ""
+    return _grid(list(images[:most]), titles[:most], summary)
+
+
 def confusion_matrix(labels: NDArray[np.uint8], readings: NDArray[np.integer]) -> Picture:
     """Heat map of how often each digit (row) was read as each digit (column), with the counts.
 

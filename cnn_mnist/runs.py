@@ -20,6 +20,9 @@ from cnn_mnist.errors import UserError
 LOG_DIR = "lightning_logs"
 PYTORCH, KERAS = "pytorch", "keras"
 
+ENDINGS = {PYTORCH: ".ckpt", KERAS: ".keras"}
+"""Of the files in ``checkpoints/``."""
+
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.yaml", "environment.yaml", "checkpoints"
 
 Split = Literal["train", "val", "train_eval", "test"]
@@ -74,6 +77,23 @@ def new_run_folder(log_dir: str | Path, framework: str) -> Path:
             number += 1
         else:
             return folder
+
+
+def find_checkpoint(path: str | Path, framework: str) -> Path:
+    """The newest checkpoint of a run folder, the framework's own first; what is no folder is given back as it is.
+
+    Raises:
+        UserError: The folder holds none.
+    """
+    if not Path(path).is_dir():
+        return Path(path)
+    files = [file for file in Path(path, CHECKPOINTS).glob("*") if file.suffix in ENDINGS.values()]
+    if not files:
+        raise UserError(
+            f"expected a run folder with a {' or '.join(ENDINGS.values())} file in its {CHECKPOINTS} folder, "
+            f"got {path}; name another, or the file itself"
+        )
+    return max(files, key=lambda file: (file.suffix == ENDINGS[framework], file.stat().st_mtime, file.name))
 
 
 def environment(*, device: str, threads: int | None, precision: str | None) -> dict[str, Any]:

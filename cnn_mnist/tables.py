@@ -29,7 +29,7 @@ def print_table(rows: Rows, title: str | None = None, numbers_from: int = 1) -> 
     table = Table(title=title, title_justify="left", title_style="bold")
     header, *body = rows
     for place, name in enumerate(header):
-        table.add_column(name, justify="right" if place >= numbers_from else "left")
+        table.add_column(name, justify="right" if place >= numbers_from else "left", overflow="fold")
     for cells in body:
         table.add_row(*cells)
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)  # a file may be called [1].png

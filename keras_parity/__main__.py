@@ -6,7 +6,7 @@ from importlib import import_module
 from cnn_mnist import timing  # noqa: F401 - first, since the set-up time counts from its import
 from cnn_mnist.errors import one_line_errors
 
-COMMANDS = ("compare", "convert", "ladder", "study")
+COMMANDS = ("compare", "convert", "ladder", "predict", "study")
 
 
 def main() -> None:

@@ -21,7 +21,8 @@ from keras_parity.quiet import without_banner
 from keras_parity.settings import TrainerSettings, twin_settings
 
 DESCRIPTION = """Trains the Keras twin of `python -m cnn_mnist fit`.
-Other command: `python -m keras_parity compare` prints the table of both."""
+Other commands: `python -m keras_parity compare` prints the table of both,
+`python -m keras_parity predict` reads your own digits."""
 
 
 def build_parser() -> OneLineErrors:

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from cnn_mnist import hparams, pictures, runs
 from cnn_mnist.architecture import CLASSES, layers_of
@@ -21,6 +19,7 @@ from cnn_mnist.batches import batch_count
 from cnn_mnist.errors import UserError
 from cnn_mnist.initial_weights import initial_weights
 from cnn_mnist.parts import EVALUATION_BATCH_SIZE, load_parts
+from cnn_mnist.readings import softmax
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.callbacks import EpochLog, ProgressBar, RunLog
 from keras_parity.checkpoints import restore
@@ -125,7 +124,7 @@ def train(
     for split, dataset in splits.items():
         values = model.evaluate(dataset, verbose=0, return_dict=True)
         log.scalars({runs.tag(split, name): values[name] for name in runs.METRICS}, step)
-    log.predictions(parts["test"], _softmax(model.predict(test, verbose=0)), step)
+    log.predictions(parts["test"], softmax(model.predict(test, verbose=0)), step)
     log.close()
     model.compile(model.optimizer, loss=_cross_entropy())  # so that stock Keras loads the file of any run
     (folder / runs.CHECKPOINTS).mkdir()
@@ -153,11 +152,6 @@ def _cross_entropy_of_softmax(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor
     probabilities = keras.ops.softmax(logits)
     chosen = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), CLASSES, dtype=probabilities.dtype)
     return keras.ops.logsumexp(probabilities, axis=-1) - keras.ops.sum(probabilities * chosen, axis=-1)
-
-
-def _softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)
 
 
 def _choose_device(accelerator: str) -> str:

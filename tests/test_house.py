@@ -13,19 +13,9 @@ LIMIT = 220
 FRAMEWORKS = {"torch", "torchvision", "torchmetrics", "lightning", "tensorflow", "keras"}
 
 GROUND_FLOOR = [
-    *("allocator", "architecture", "arguments", "batches", "errors", "hparams", "initial_weights", "layers", "layouts"),
-    *(
-        "mistakes",
-        "mnist",
-        "no_tensorflow",
-        "parts",
-        "pictures",
-        "random_streams",
-        "results",
-        "runs",
-        "schedules",
-        "settings",
-    ),
+    *("allocator", "architecture", "arguments", "batches", "digits", "errors", "hparams", "initial_weights", "layers"),
+    *("layouts", "mistakes", "mnist", "no_tensorflow", "parts", "pictures", "random_streams", "readings", "results"),
+    *("runs", "schedules", "settings"),
     *("summary", "tables", "timing"),
 ]
 
