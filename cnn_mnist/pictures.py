@@ -1,6 +1,6 @@
 """The pictures of a run folder, drawn the same for both frameworks.
 
-Ground floor: numpy; matplotlib only inside the functions that draw. Everyone may import it.
+Ground floor: numpy; matplotlib and Pillow only inside the functions that draw. Everyone may import it.
 
 A picture is uint8 [height, width, 3].
 """
@@ -48,18 +48,6 @@ def mistakes(
     titles = [f"{labels[i]} as {readings[i]}, {surest[i]:.2f}" for i in shown]
     summary = f"{len(wrong)} of {len(labels)} misread, the surest {len(shown)}: label as reading, probability"
     return grid([images[index] for index in shown], titles, summary)
-
-
-def seen(images: NDArray[np.uint8], titles: Sequence[str], most: int = 50) -> Picture:
-    """What a network saw of the user's images, each with its reading.
-
-    Args:
-        images: [n, 28, 28].
-        titles: [n].
-        most: How many are drawn at most; a line above says of how many.
-    """
-    summary = f"the first {most} of {len(images)}" if len(images) > most else ""
-    return _grid(list(images[:most]), titles[:most], summary)
 
 
 def confusion_matrix(labels: NDArray[np.uint8], readings: NDArray[np.integer]) -> Picture:
@@ -112,9 +100,9 @@ def grid(images: Sequence[NDArray[np.uint8]], titles: Sequence[str], summary: st
 
 def save(picture: Picture, path: str | Path) -> None:
     """Writes a picture as a PNG file."""
-    from matplotlib.image import imsave
+    from PIL import Image
 
-    imsave(path, picture, format="png")
+    Image.fromarray(picture).save(path, format="png")
 
 
 def _figure(width: float, height: float) -> Any:

@@ -1,6 +1,6 @@
 """What ``predict`` takes and gives in both frameworks: arguments, softmax, table, file and figure.
 
-Ground floor: numpy; Pillow only inside the function that writes a picture. Imported by both ``predict``.
+Ground floor: numpy. Imported by both ``predict``.
 """
 
 import csv
@@ -18,6 +18,8 @@ from cnn_mnist.arguments import OneLineErrors
 from cnn_mnist.digits import Digits
 from cnn_mnist.errors import UserError
 from cnn_mnist.tables import print_table
+
+_MOST_DRAWN = 50
 
 
 class Reading(NamedTuple):
@@ -121,11 +123,10 @@ def _cell(value: object) -> str:
 
 
 def _draw(digits: Digits, readings: Mapping[str, Sequence[Reading]], path: str) -> None:
-    from PIL import Image
-
     lines = [
         [f"{name if len(readings) > 1 else ''} {digit}, {probability:.2f}" for digit, probability in column]
         for name, column in readings.items()
     ]
     titles = ["\n".join(row) for row in zip(*lines, strict=True)]
-    Image.fromarray(pictures.seen(digits.images, titles)).save(path)
+    summary = f"the first {_MOST_DRAWN} of {len(titles)}" if len(titles) > _MOST_DRAWN else ""
+    pictures.save(pictures.grid(list(digits.images[:_MOST_DRAWN]), titles[:_MOST_DRAWN], summary), path)
