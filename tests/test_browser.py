@@ -1,6 +1,7 @@
 """TensorBoard in a headless Chromium shows both runs."""
 
 import html
+import json
 import re
 import shutil
 import socket
@@ -84,3 +85,30 @@ def test_the_images_of_both_runs_are_drawn(tensorboard, tmp_path):
         with urllib.request.urlopen(f"{tensorboard}/{source}", timeout=10) as answer:
             assert answer.read(4) == b"\x89PNG"
     assert re.sub(r"<[^>]*>|\s", "", page).count("data/examples") >= 2
+
+
+def test_the_hparams_tab_has_the_runs_of_both_frameworks_with_their_figures(tensorboard):
+    def ask(route: str, question: dict) -> dict:
+        request = urllib.request.Request(f"{tensorboard}/data/plugin/hparams/{route}", json.dumps(question).encode())
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    experiment = ask("experiment", {"experimentName": ""})
+    metrics = {info["name"]["tag"] for info in experiment["metricInfos"]}
+    assert {"test/acc", "time/fit_seconds"} <= metrics
+    assert "hp_metric" not in metrics
+    columns = [{"metric": info["name"]} for info in experiment["metricInfos"]]
+    question = {"colParams": columns, "allowedStatuses": ["STATUS_UNKNOWN"], "startIndex": 0, "sliceSize": 100}
+    groups = ask("session_groups", question)["sessionGroups"]
+    assert {group["hparams"]["framework"] for group in groups} == {"keras", "pytorch"}
+    for group in groups:
+        assert group["hparams"]["learning_rate"] == pytest.approx(1e-3)
+        values = {value["name"]["tag"]: value["value"] for value in group["metricValues"]}
+        assert values.keys() == metrics
+
+
+def test_custom_scalars_pair_the_frameworks(tensorboard):
+    with urllib.request.urlopen(f"{tensorboard}/data/plugin/custom_scalars/layout", timeout=30) as answer:
+        (category,) = json.load(answer)["category"]
+    assert [chart["title"] for chart in category["chart"]] == ["train/loss", "test/acc"]
