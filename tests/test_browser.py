@@ -1,6 +1,7 @@
 """TensorBoard in a headless Chromium shows both runs."""
 
 import html
+import importlib
 import json
 import re
 import shutil
@@ -13,30 +14,36 @@ import urllib.request
 
 import pytest
 
+from cnn_mnist import mnist
+
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LIGHTNING = ("--trainer.enable_model_summary=false", "--trainer.enable_checkpointing=false")
 QUIET = ("--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--trainer.max_epochs=3")
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.usefixtures("use_tiny_mnist"),
     pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed"),
 ]
 
 
-@pytest.fixture
-def tensorboard(command, tmp_path):
-    """TensorBoard on a run of each framework; gives its address."""
-    command("cnn_mnist", "fit", *LIGHTNING, *QUIET)
-    command("keras_parity", *QUIET)
-    command("keras_parity", "compare")
+@pytest.fixture(scope="module")
+def tensorboard(tmp_path_factory, tiny_mnist):
+    """TensorBoard on a run of each framework, once for all tests; gives its address."""
+    folder = tmp_path_factory.mktemp("runs")
+    commands = [("cnn_mnist", "fit", *LIGHTNING, *QUIET), ("keras_parity", *QUIET), ("keras_parity", "compare")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(mnist, "load", lambda *_: tiny_mnist)
+        for package, *arguments in commands:
+            patch.setattr(sys, "argv", ["__main__.py", *arguments])
+            importlib.import_module(f"{package}.__main__").main()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     arguments = ["--logdir", "lightning_logs", "--port", str(port), "--load_fast=false", "--reload_interval=2"]
     server = subprocess.Popen(
         [sys.executable, "-m", "tensorboard.main", *arguments],
-        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 60

@@ -35,7 +35,8 @@ def test_fit_writes_the_run_folder_of_the_contract(command, tmp_path):
     assert code == 0
     run = tmp_path / "lightning_logs/pytorch/version_0"
     tags = scalars.read(run)
-    assert tags.keys() == SCALARS | {"model/layers", "data/examples", "test/confusion_matrix", "test/mistakes"}
+    drawn = {"model/layers", "data/examples", "test/confusion_matrix", "test/mistakes"}
+    assert tags.keys() == SCALARS | drawn | {"_hparams_/experiment", "_hparams_/session_start_info"}
     # 250 images in batches of 64 are 4 updates an epoch.
     assert [step for step, _ in tags["train/loss"]] == [4, 8]
     assert [step for step, _ in tags["time/epoch_seconds"]] == [4, 8]
