@@ -21,8 +21,9 @@ from keras_parity.quiet import without_banner
 from keras_parity.settings import TrainerSettings, twin_settings
 
 DESCRIPTION = """Trains the Keras twin of `python -m cnn_mnist fit`.
-Other commands: `python -m keras_parity compare` prints the table of both,
-`python -m keras_parity predict` reads your own digits."""
+Other commands, each with its --help: `python -m keras_parity compare` prints the table of both,
+`study` trains many seeds of both, `ladder` proves that they are the same, `convert` moves weights
+from one to the other, `predict` reads your own digits."""
 
 
 def build_parser() -> OneLineErrors:

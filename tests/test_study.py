@@ -81,6 +81,16 @@ def test_a_failed_run_is_listed_with_its_reason_and_the_rest_goes_on(studied):
     assert (code, err, trained) == (0, "", [(0, "keras", "pytorch")])
 
 
+def test_an_interrupted_study_says_how_it_goes_on(studied, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study._Study, "_run", interrupt)
+    code, _, err, _ = studied("--seeds=1")
+    assert code == 130
+    assert err == "python -m keras_parity: interrupted; the same command goes on where it stopped\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
