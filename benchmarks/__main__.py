@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def main() -> None:
     parser.add_argument("races", nargs="*", metavar="RACE", help=f"Of {', '.join(RACES)}; all by default.")
     parser.add_argument("--rounds", type=int, default=5, help="Rounds of each race (default: 5).")
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="Folder of the MNIST files.")
-    parser.add_argument("--output", type=Path, help="File for the figures, as JSON.")
+    parser.add_argument("--output", type=Path, help="File for the figures, as JSON, written after each round.")
     arguments = parser.parse_args()
     unknown = set(arguments.races) - RACES.keys()
     if unknown or arguments.rounds < 1:
@@ -30,18 +31,20 @@ def main() -> None:
 
     with one_line_errors("python -m benchmarks"):
         mnist.load(arguments.data_dir)
-        print(f"On {report.machine()}.")
-        summaries = []
+        print(f"On {report.machine()}.", flush=True)
+        summaries: dict[str, dict[str, Any]] = {}
         for name in arguments.races or RACES:
-            summary = _race(RACES[name], arguments)
-            summaries.append(summary)
-            print(f"\n{report.markdown(summary)}", flush=True)
-        if arguments.output is not None:
-            content = {"machine": report.machine(), "races": summaries}
-            arguments.output.write_text(json.dumps(content, indent=2) + "\n")
+            try:
+                for summary in _rounds(RACES[name], arguments):
+                    summaries[name] = summary
+                    _write(arguments.output, list(summaries.values()))
+            finally:  # a race that is interrupted shows the rounds it had
+                if name in summaries:
+                    print(f"\n{report.markdown(summaries[name])}", flush=True)
 
 
-def _race(race: Race, arguments: argparse.Namespace) -> dict[str, Any]:
+def _rounds(race: Race, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Races, and sums up after each round."""
     rounds: report.Rounds = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(file=sys.stderr)) as bar:
@@ -54,7 +57,12 @@ def _race(race: Race, arguments: argparse.Namespace) -> dict[str, Any]:
                 figures[contestant.name] = run(contestant, arguments.data_dir.resolve(), number)
                 bar.advance(task)
             rounds.append(figures)
-    return report.summarize(race, rounds)
+            yield report.summarize(race, rounds)
+
+
+def _write(output: Path | None, summaries: list[dict[str, Any]]) -> None:
+    if output is not None:
+        output.write_text(json.dumps({"machine": report.machine(), "races": summaries}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

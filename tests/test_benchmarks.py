@@ -1,5 +1,6 @@
 """``python -m benchmarks``: what its tables say of made-up figures. No time is asserted."""
 
+import json
 import sys
 
 import pytest
@@ -67,3 +68,22 @@ def test_an_unknown_race_lists_the_known_ones(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         command_line.main()
     assert "expected 1 or more rounds of epoch, bf16" in capsys.readouterr().err
+
+
+def test_a_race_that_is_interrupted_prints_and_keeps_the_rounds_it_had(monkeypatch, capsys, tmp_path):
+    output = tmp_path / "figures.json"
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "made_up", "--rounds=3", f"--output={output}"])
+    monkeypatch.setattr(command_line, "RACES", {"made_up": MADE_UP})
+    monkeypatch.setattr(command_line.mnist, "load", lambda folder: None)
+
+    def two_rounds(contestant, data_dir, number):
+        if number == 2:
+            raise KeyboardInterrupt
+        return {"seconds": 1.0 + number, "a": 4.0, "b": 0.0, "test/acc": 0.99}
+
+    monkeypatch.setattr(command_line, "run", two_rounds)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        command_line.main()
+    assert "| ours | 1.5 | 1 to 2 | 0.9900 | 2 |" in capsys.readouterr().out
+    (race_,) = json.loads(output.read_text())["races"]
+    assert race_["figures"]["theirs"]["n"] == 2
