@@ -9,8 +9,8 @@ Rows = Sequence[Sequence[str]]
 
 
 def markdown_table(rows: Rows) -> str:
-    """A table in Markdown; the first row is its header."""
-    header, *body = rows
+    """A table in Markdown; the first row is its header. Asterisks stay asterisks."""
+    header, *body = [[cell.replace("*", r"\*") for cell in cells] for cells in rows]
     lines = [header, ["---"] * len(header), *body]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 

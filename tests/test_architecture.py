@@ -3,6 +3,7 @@ import pytest
 from cnn_mnist.architecture import ARCHITECTURES, layer_table, layers_of, trace
 from cnn_mnist.errors import UserError
 from cnn_mnist.layers import Conv, Dense, Flatten, MaxPool
+from cnn_mnist.tables import markdown_table
 
 # (output shape in Keras's order, parameters, arithmetic) of each layer, as published.
 PUBLISHED = {
@@ -75,3 +76,8 @@ def test_an_unknown_architecture_is_refused_with_the_known_ones():
 def test_a_layer_that_does_not_fit_is_named(layers, message):
     with pytest.raises(UserError, match=message):
         trace(layers)
+
+
+def test_the_arithmetic_keeps_its_asterisks_in_markdown():
+    table = markdown_table(layer_table(layers_of("three_conv")))
+    assert r"| 36,928 = (3\*3\*64+1)\*64 |" in table
