@@ -13,6 +13,7 @@ from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.settings import DataSettings
 from keras_parity import gates, report
 from keras_parity.disagreements import draw
+from keras_parity.event_files import read_pictures
 from keras_parity.event_writer import Summary, charts, picture, text_page, write_events
 from keras_parity.logs import ALIASES, all_folders, find_folders, newest_pair, read_run
 from keras_parity.table import Table, make_tables
@@ -53,6 +54,10 @@ def build_parser() -> OneLineErrors:
         default=None,
         help="File for a picture of the test images that both read differently, such as digits.png.",
     )
+    parser.add_argument(
+        "--pictures", type=str | None, default=None, help="Folder for the pictures in the runs' logs, as PNG files."
+    )
+    parser.add_argument("--log_dir", default=runs.LOG_DIR, help="Where TensorBoard finds the tables, in compare.")
     parser.add_argument("--data.data_dir", default=DataSettings().data_dir, help="Folder of the images for it.")
     parser.add_argument(
         "--alias", action="append", default=[], help="Another name of a tag, such as 'test/acc=my_accuracy'."
@@ -79,9 +84,11 @@ def main(args: list[str]) -> None:
         raise UserError(f"--figure: expected a file that ends in {', '.join(report.PICTURES)}, got {config.figure}")
     if config.disagreements is not None and Path(config.disagreements).suffix != ".png":
         raise UserError(f"--disagreements: expected a file that ends in .png, got {config.disagreements}")
-    for path in filter(None, (config.output, config.figure, config.disagreements)):
-        if not Path(path).parent.is_dir():
-            raise UserError(f"expected a folder that exists, got {Path(path).parent}, for {path}; make it first")
+    folders = {path: Path(path).parent for path in (config.output, config.figure, config.disagreements) if path}
+    folders |= {config.pictures: Path(config.pictures)} if config.pictures else {}
+    for path, folder in folders.items():
+        if not folder.is_dir():
+            raise UserError(f"expected a folder that exists, got {folder}, for {path}; make it first")
 
     tables, page = _tables(config.runs, config.alias, margins), [charts("Keras and PyTorch", report.CHARTS)]
     try:
@@ -90,9 +97,11 @@ def main(args: list[str]) -> None:
             drawn = _disagreements(tables, config.data.data_dir)
             pictures.save(drawn, config.disagreements)
             page.append(picture("compare/disagreements", drawn))
+        if config.pictures is not None:
+            _write_pictures(tables, Path(config.pictures))
     except OSError as error:
         raise UserError(f"expected a file that can be written, got {error.filename} ({error.strerror})") from None
-    _into_tensorboard([text_page(report.COMPARE_TAG, report.to_markdown(tables)), *page])
+    _into_tensorboard(config.log_dir, [text_page(report.COMPARE_TAG, report.to_markdown(tables)), *page])
 
     failed = [text for demand in demands for text in gates.unmet(tables, *demand)]
     failed += [text for tag, limit in limits for text in gates.too_far(tables, tag, limit)]
@@ -118,7 +127,18 @@ def _disagreements(tables: Sequence[Table], data_dir: str) -> pictures.Picture:
             f"--disagreements: expected finished runs of both frameworks, of one seed and with {mistakes.FILE}, "
             f"found none; {_HOW}"
         )
-    return draw(pairs, mnist.load(data_dir).test_images)
+    images = mnist.load(data_dir).test_images
+    number = max((image for pair in pairs for misread in pair for image in misread), default=0)
+    if number >= len(images):
+        raise UserError(f"expected numbers of {len(images):,} test images in {mistakes.FILE}, got {number}")
+    return draw(pairs, images)
+
+
+def _write_pictures(tables: Sequence[Table], folder: Path) -> None:
+    for run in (run for table in tables for column in table.columns for run in column.runs):
+        for tag, png in read_pictures(run.folder).items():
+            name = "-".join((run.framework, run.folder.name, *tag.split("/")))
+            (folder / f"{name}.png").write_bytes(png)
 
 
 def _tables(patterns: Sequence[str], alias: Sequence[str], margins: Mapping[str, float]) -> list[Table]:
@@ -151,10 +171,11 @@ def _tables(patterns: Sequence[str], alias: Sequence[str], margins: Mapping[str,
     return make_tables(found, margins)
 
 
-def _into_tensorboard(page: Sequence[Summary]) -> None:
-    if not Path(runs.LOG_DIR).is_dir():
+def _into_tensorboard(log_dir: str, page: Sequence[Summary]) -> None:
+    if not Path(log_dir).is_dir():
         return
+    folder = Path(log_dir, report.COMPARE_TAG)
     try:
-        write_events(report.COMPARE_FOLDER, page)
+        write_events(folder, page)
     except OSError as error:
-        warnings.warn(UserNotice(f"{report.COMPARE_FOLDER} was not written ({error.strerror})"), stacklevel=2)
+        warnings.warn(UserNotice(f"{folder} was not written ({error.strerror})"), stacklevel=2)

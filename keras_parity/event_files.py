@@ -63,11 +63,9 @@ def read_scalars(folder: str | Path) -> Scalars:
     Raises:
         UserError: A file is no event file. A damaged one is read as far as it is good, with a ``UserNotice``.
     """
-    path = Path(folder)
-    files = [path] if path.is_file() else sorted((file for file in path.glob(PATTERN) if file.is_file()), key=_start)
     points: dict[str, list[Point]] = {}
     tensors = False
-    for file in files:
+    for file in _files(Path(folder)):
         for event in read_events(file):
             for value in event.summary.value:
                 number = _number(value)
@@ -79,6 +77,21 @@ def read_scalars(folder: str | Path) -> Scalars:
                     earlier.pop()
                 earlier.append(Point(event.step, event.wall_time, number))
     return Scalars(points, tensors)
+
+
+def read_pictures(folder: str | Path) -> dict[str, bytes]:
+    """The newest picture of each tag of a folder's event files, as the PNG file that it is.
+
+    Args:
+        folder: The folder, or one event file.
+    """
+    values = (value for file in _files(Path(folder)) for event in read_events(file) for value in event.summary.value)
+    return {value.tag: _png(value) for value in values if is_picture(value)}
+
+
+def is_picture(value: Summary.Value) -> bool:
+    """Whether a value is a picture, in either encoding."""
+    return value.HasField("image") or value.metadata.plugin_data.plugin_name == "images"
 
 
 def read_events(path: Path) -> Iterator[Event]:
@@ -139,6 +152,18 @@ def _number(value: Summary.Value) -> float | None:
         return float(np.frombuffer(tensor.tensor_content, kind)[0])
     numbers = tensor.float_val or tensor.double_val or tensor.int_val or tensor.int64_val
     return float(numbers[0]) if numbers else 0.0
+
+
+def _png(value: Summary.Value) -> bytes:
+    # As a tensor: the width, the height and the pictures, all of them strings.
+    return value.image.encoded_image_string if value.HasField("image") else value.tensor.string_val[2]
+
+
+def _files(folder: Path) -> list[Path]:
+    """The event files of a folder, oldest first, or the one that is named."""
+    if folder.is_file():
+        return [folder]
+    return sorted((file for file in folder.glob(PATTERN) if file.is_file()), key=_start)
 
 
 def _start(path: Path) -> tuple[float, str]:

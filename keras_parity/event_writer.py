@@ -15,7 +15,7 @@ from tensorboard.plugins.custom_scalar import metadata
 from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MultilineChartContent
 
 from cnn_mnist.pictures import Picture
-from keras_parity.event_files import PATTERN, read_events, record
+from keras_parity.event_files import PATTERN, is_picture, read_events, record
 
 _STRING = 7  # DT_STRING
 
@@ -59,16 +59,12 @@ def drop_pictures(folder: Path) -> None:
     for path in folder.glob(PATTERN):
         events = list(read_events(path))
         for event in events:
-            kept = [value for value in event.summary.value if not _is_picture(value)]
+            kept = [value for value in event.summary.value if not is_picture(value)]
             if len(kept) < len(event.summary.value):
                 event.summary.CopyFrom(Summary(value=kept))
         temporary = folder / f"temporary.{path.name.rpartition('.')[2]}"
         temporary.write_bytes(b"".join(map(record, events)))
         os.replace(temporary, path)
-
-
-def _is_picture(value: Summary.Value) -> bool:
-    return value.HasField("image") or value.metadata.plugin_data.plugin_name == "images"
 
 
 def _strings(tag: str, plugin: str, content: bytes) -> Summary:

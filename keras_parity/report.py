@@ -11,19 +11,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnn_mnist import runs
 from cnn_mnist.tables import markdown_table, print_table
 from keras_parity.rows import ROWS
 from keras_parity.table import TITLES, Column, Table, differing_settings
 from keras_parity.verdict import Estimate, Verdict
 
 COMPARE_TAG = "compare"
-"""Tag of the tables' text in TensorBoard, and name of its folder under ``lightning_logs``."""
+"""Tag of the tables' text in TensorBoard, and name of its folder among the logs."""
 
 CHARTS = ("train/loss", "test/acc")
 """Tags that TensorBoard's custom scalars draw over all runs of both frameworks."""
-
-COMPARE_FOLDER = Path(runs.LOG_DIR, COMPARE_TAG)
 
 _MARKED = {("published PyTorch", tag) for tag in ("train/loss", "test/loss")}
 

@@ -71,7 +71,7 @@ def main(args: list[str]) -> None:
                 drop_pictures(run.folder)
     if study.done:
         folders = [str(study.done[job].folder) for job in jobs if job in study.done]
-        compare.main(folders + _disagreements(study.done))
+        compare.main([*folders, f"--log_dir={trainer.log_dir}", *_disagreements(study.done)])
     if study.failed:
         reasons = "; ".join(f"{job}: {reason}" for job, reason in study.failed.items())
         raise UserError(f"{len(study.failed)} of {len(jobs)} runs failed ({reasons}); the same command tries them anew")

@@ -1,8 +1,11 @@
+import io
 import struct
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
@@ -23,6 +26,17 @@ def _write(folder, tag, points, **arguments):
 
 def _values(folder, tag="loss"):
     return [(point.step, point.value) for point in read_scalars(folder).points[tag]]
+
+
+def _write_number_and_picture(framework, folder, pixels=_PICTURE):
+    if framework == "pytorch":
+        with SummaryWriter(folder) as writer:
+            writer.add_scalar("test/acc", 0.5, 3)
+            writer.add_image("seen", pixels, 3, dataformats="HWC")
+    else:
+        with tf.summary.create_file_writer(str(folder)).as_default(3):
+            tf.summary.scalar("test/acc", 0.5)
+            tf.summary.image("seen", pixels[None])
 
 
 def _file(folder):
@@ -143,14 +157,7 @@ def test_what_is_written_replaces_the_last_and_is_tensorboards(tmp_path):
 
 @pytest.mark.parametrize("framework", ["pytorch", "keras"])
 def test_a_run_without_its_pictures_has_the_same_points(framework, tmp_path):
-    if framework == "pytorch":
-        with SummaryWriter(tmp_path) as writer:
-            writer.add_scalar("test/acc", 0.5, 3)
-            writer.add_image("seen", _PICTURE, 3, dataformats="HWC")
-    else:
-        with tf.summary.create_file_writer(str(tmp_path)).as_default(3):
-            tf.summary.scalar("test/acc", 0.5)
-            tf.summary.image("seen", _PICTURE[None])
+    _write_number_and_picture(framework, tmp_path)
     (file,) = tmp_path.iterdir()
     before, size = read_scalars(tmp_path), file.stat().st_size
     drop_pictures(tmp_path)
@@ -161,3 +168,12 @@ def test_a_run_without_its_pictures_has_the_same_points(framework, tmp_path):
     events.Reload()
     assert not events.Tags()["images"]
     assert "seen" not in events.Tags()["tensors"]
+
+
+@pytest.mark.parametrize("framework", ["pytorch", "keras"])
+def test_the_newest_picture_of_a_tag_is_read_as_the_png_file_that_it_is(framework, tmp_path):
+    _write_number_and_picture(framework, tmp_path)
+    time.sleep(1.1)  # names of files have whole seconds
+    _write_number_and_picture(framework, tmp_path, pixels=255 - _PICTURE)
+    (png,) = event_files.read_pictures(tmp_path).values()
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), 255 - _PICTURE)

@@ -34,7 +34,7 @@ def studied(command, make_run, monkeypatch, tmp_path):
             settings = {"align": job.model.align}
             made = make_run(framework, number, epochs=job.trainer.max_epochs, settings=settings, seed=seed)
             folder = made.rename(tmp_path / f"made_{number}")
-            target = tmp_path / runs.LOG_DIR / framework / f"version_{number}"
+            target = tmp_path / job.trainer.log_dir / framework / f"version_{number}"
             return [sys.executable, "-c", _MAKE.format(source=str(folder), target=str(target))]
 
         monkeypatch.setattr(jobs.Job, "command", property(made))
@@ -61,6 +61,12 @@ def test_a_finished_run_is_never_trained_again(studied):
     assert {seed for seed, _, _ in trained} == {2}
     assert "n = 3" in out
     assert "n = 2" in first
+
+
+def test_the_tables_stand_beside_the_runs_for_tensorboard(studied, tmp_path):
+    studied("--seeds=1", "--trainer.log_dir=elsewhere")
+    (page,) = (tmp_path / "elsewhere" / "compare").iterdir()
+    assert b"difference (PyTorch - Keras)" in page.read_bytes()
 
 
 def test_runs_of_other_settings_do_not_count(studied):

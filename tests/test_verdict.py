@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import scipy.stats
+from torch.utils.tensorboard import SummaryWriter
 
 from cnn_mnist import mnist
 from cnn_mnist.mistakes import read_mistakes, write_mistakes
@@ -274,9 +275,31 @@ def test_disagreements_are_drawn(compare, make_pairs, tiny_mnist, monkeypatch, t
     assert (tmp_path / "digits.png").read_bytes()[1:4] == b"PNG"
 
 
+def test_a_number_beyond_the_test_set_is_one_line(compare, make_pairs, use_tiny_mnist):
+    for folder in make_pairs(noise=NOISE[:1])[0]:
+        (folder / "mistakes.csv").write_text("image,label,reading\n70,1,2\n")
+    code, _, err = compare("--disagreements=digits.png")
+    assert code == 1
+    assert err.endswith("expected numbers of 70 test images in mistakes.csv, got 70\n")
+    assert err.count("\n") == 1
+
+
+def test_the_pictures_of_the_logs_become_files(compare, make_run, tmp_path):
+    run = make_run("keras")
+    make_run("pytorch")
+    with SummaryWriter(run) as writer:
+        writer.add_image("test/mistakes", np.zeros((3, 5, 3), np.uint8), 3, dataformats="HWC")
+    (tmp_path / "pictures").mkdir()
+    assert compare("--pictures=pictures")[0] == 0
+    (written,) = (tmp_path / "pictures").iterdir()
+    assert written.name == "keras-version_0-test-mistakes.png"
+    assert written.read_bytes()[1:4] == b"PNG"
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
+        ("--pictures=none", "expected a folder that exists, got none, for none; make it first"),
         ("--disagreements=digits.png", "--disagreements: expected finished runs of both frameworks, of one seed"),
         ("--disagreements=digits.pdf", "--disagreements: expected a file that ends in .png, got digits.pdf"),
         ("--margin=test/acc=-1", "--margin: expected TAG=NUMBER, 0 or more, such as test/acc=0.003, got test/acc=-1"),
