@@ -53,7 +53,7 @@ def draw(pairs: Sequence[Pair], images: NDArray[np.uint8], most: int = 50) -> pi
         often = f"({readings[image].total()} of {len(pairs)})"
         titles.append(f"label {labels[image]}: Keras {keras_reading},\nPyTorch {pytorch_reading} {often}")
     summary = f"{len(readings)} test images read differently in {_count(pairs)}, the most often {len(shown)}"
-    return pictures.grid([images[image] for image in shown], titles, summary, size=8)
+    return pictures.grid([images[image] for image in shown], titles, summary, size=11)
 
 
 def _count(pairs: Sequence[Pair]) -> str:

@@ -154,7 +154,8 @@ def _draw(table: Table, figure: Any) -> None:
                 curve = run.points.get(tag, [])
                 label = column.title if number == 0 else None
                 color = f"C{list(TITLES).index(column.framework)}"
-                axes.plot([p.step for p in curve], [p.value for p in curve], ".-", label=label, color=color)
+                steps, values = [p.step for p in curve], [p.value for p in curve]
+                axes.plot(steps, values, ".-", lw=1, ms=4, alpha=0.6, label=label, color=color)
         axes.set(title=tag, xlabel="optimizer updates", yscale="log" if tag.endswith("loss") else "linear")
         if axes.lines:
             axes.legend()
