@@ -1,9 +1,7 @@
 """TensorBoard in a headless Chromium shows both runs."""
 
-import html
 import importlib
 import json
-import re
 import shutil
 import socket
 import subprocess
@@ -11,11 +9,17 @@ import sys
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 from cnn_mnist import mnist
+from tests.conftest import PROJECT
 
+REFERENCE = PROJECT / "lightning_logs/reference"
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LIGHTNING = ("--trainer.enable_model_summary=false", "--trainer.enable_checkpointing=false")
 QUIET = ("--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--trainer.max_epochs=3")
@@ -37,21 +41,35 @@ def tensorboard(tmp_path_factory, tiny_mnist):
         for package, *arguments in commands:
             patch.setattr(sys, "argv", ["__main__.py", *arguments])
             importlib.import_module(f"{package}.__main__").main()
+    with _served(folder / "lightning_logs") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """TensorBoard on the runs that are there after a clone; gives its address."""
+    folder = tmp_path_factory.mktemp("clone") / "lightning_logs"
+    shutil.copytree(REFERENCE, folder / "reference")
+    with _served(folder, below="reference/") as address:
+        yield address
+
+
+@contextmanager
+def _served(folder: Path, below: str = "") -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = ["--logdir", "lightning_logs", "--port", str(port), "--load_fast=false", "--reload_interval=2"]
+    arguments = ["--logdir", str(folder), "--port", str(port), "--load_fast=false", "--reload_interval=2"]
     server = subprocess.Popen(
-        [sys.executable, "-m", "tensorboard.main", *arguments],
-        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "-m", "tensorboard.main", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     address = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 60
     while True:
         try:
             with urllib.request.urlopen(f"{address}/data/runs", timeout=5) as answer:
-                found = answer.read()
-            if all(run in found for run in (b"keras/version_0", b"pytorch/version_0", b"compare")):
+                found = json.load(answer)
+            if {f"{below}{run}" for run in ("keras/version_0", "pytorch/version_0", "compare")} <= set(found):
                 break
         except OSError:
             pass
@@ -62,36 +80,51 @@ def tensorboard(tmp_path_factory, tiny_mnist):
     server.wait()
 
 
-def _page(address: str, tmp_path) -> str:
-    """The page's elements after it has drawn itself."""
-    arguments = [
-        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"),
-        *("--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"),
-        *("--window-size=1600,2400", "--virtual-time-budget=20000", "--dump-dom", address),
-    ]
-    answer = subprocess.run([BROWSER, *arguments], capture_output=True, text=True, timeout=120, check=True)
-    return answer.stdout
+@pytest.fixture
+def page():
+    """A page of a headless Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1600, "height": 2400})
+        page.set_default_timeout(60_000)
+        yield page
+        browser.close()
 
 
-def test_both_curves_of_the_train_loss_stand_on_one_chart(tensorboard, tmp_path):
+def test_both_curves_of_the_train_loss_stand_on_one_chart(tensorboard, page):
     pinned = urllib.parse.quote('[{"plugin":"scalars","tag":"train/loss"}]')
-    page = _page(f"{tensorboard}/?pinnedCards={pinned}#timeseries", tmp_path)
-    words = re.sub(r"<style.*?</style>|<script.*?</script>|<[^>]*>", " ", page, flags=re.DOTALL).split()
-    pinned_card = " ".join(words[words.index("Pinned") : words.index("cards")])
-    assert "train /loss" in pinned_card
+    page.goto(f"{tensorboard}/?pinnedCards={pinned}#timeseries")
+    card = page.locator("card-view").filter(has_text="train/loss").first
     # The chart's own table: run, smoothed, value, step, after 3 epochs of 4 updates.
-    assert re.search(r"keras/version_0 \S+ \S+ 12 ", pinned_card)
-    assert re.search(r"pytorch/version_0 \S+ \S+ 12 ", pinned_card)
+    for run in ("keras/version_0", "pytorch/version_0"):
+        expect(card.locator("tb-data-table-content-row").filter(has_text=run)).to_contain_text("12")
 
 
-def test_the_images_of_both_runs_are_drawn(tensorboard, tmp_path):
-    page = html.unescape(_page(f"{tensorboard}/#timeseries", tmp_path))
-    sources = re.findall(r'<img[^>]*src="[^"]*?(data/plugin/[^"]*)"', page)
-    assert len(sources) >= 2
-    for source in sources:
-        with urllib.request.urlopen(f"{tensorboard}/{source}", timeout=10) as answer:
-            assert answer.read(4) == b"\x89PNG"
-    assert re.sub(r"<[^>]*>|\s", "", page).count("data/examples") >= 2
+def test_the_images_of_both_runs_are_drawn(tensorboard, page):
+    page.goto(f"{tensorboard}/#timeseries")
+    shown = page.locator("card-view").filter(has_text="data/examples")
+    expect(shown).to_have_count(2)
+    for card in shown.all():
+        card.scroll_into_view_if_needed()
+        image = card.locator("img").first
+        expect(image).to_be_visible()
+        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+
+
+def test_the_verdict_of_the_reference_runs_stands_in_the_text_tab(reference, page):
+    page.goto(f"{reference}/#text")
+    text = page.locator("tf-text-loader").filter(has_text="difference (PyTorch - Keras)").first
+    expect(text).to_contain_text("acc test")
+    expect(text).to_contain_text("McNemar's exact test over 10 pairs of runs")
+    expect(text).to_contain_text("same")
+
+
+def test_the_hparams_tab_shows_the_reference_runs(reference, page):
+    page.goto(f"{reference}/#hparams")
+    table = page.locator("tf-hparams-table-view")
+    expect(table).to_contain_text("three_conv")
+    expect(table).to_contain_text("test/acc")
+    assert "hp_metric" not in page.locator("tf-hparams-dashboard").inner_text()
 
 
 def test_the_hparams_tab_has_the_runs_of_both_frameworks_with_their_figures(tensorboard):
