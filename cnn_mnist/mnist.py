@@ -95,7 +95,7 @@ def scale(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
     Done here, once: inside ``tf.function`` or XLA the division comes out otherwise for half of the values.
     """
-    return images.astype(np.float32) / np.float32(255)
+    return np.divide(images, np.float32(255), dtype=np.float32)  # without a second float copy of the whole set
 
 
 def _read(raw: Path) -> dict[str, bytes]:

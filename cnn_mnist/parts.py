@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from cnn_mnist import batches, mnist
 from cnn_mnist.settings import DataSettings
 
-EVALUATION_BATCH_SIZE = 1000
-"""Large enough that an operation's start costs nothing, small enough that activations stay in the caches."""
+EVALUATION_BATCH_SIZE = 250
+"""Batches of 64 to 2,000 evaluate at the same speed (51 to 57 µs an image); 1,000 took 100 MB more than 250."""
 
 
 class Part(NamedTuple):

@@ -14,7 +14,6 @@ from cnn_mnist import settings
 from cnn_mnist.allocator import keep_large_buffers
 from cnn_mnist.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
-from cnn_mnist.results import print_results
 from cnn_mnist.runs import read_config
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.quiet import without_banner
@@ -121,6 +120,8 @@ def main(args: list[str]) -> None:
         parser.save(config, path)
 
     log = train(trainer, model, data, write_config, config.ckpt_path)
+    from cnn_mnist.results import print_results  # here, since it imports numpy, which --help has no use for
+
     print_results(log.values, str(log.folder))
 
 
