@@ -99,6 +99,29 @@ def trace(layers: Sequence[Layer], input_shape: Shape = IMAGE_SHAPE) -> list[Tra
     return traced
 
 
+def modules(layers: Sequence[Layer]) -> list[tuple[str, TracedLayer | None]]:
+    """The modules that both frameworks build, in their order.
+
+    A ReLU is a module of its own, behind the max pool that follows its layer: values and gradients are the same,
+    since pools take the first maximum of a window and nothing passes through a window without a positive
+    element, and it touches a quarter of the elements.
+
+    Args:
+        layers: The records, first to last.
+
+    Returns:
+        Name and layer of each module; a ReLU is named after its layer, ``conv1_relu``, and stands as None.
+    """
+    placed: list[tuple[str, TracedLayer | None]] = []
+    for traced in trace(layers):
+        behind_relu = bool(placed) and placed[-1][1] is None
+        place = len(placed) - (behind_relu and isinstance(traced.layer, MaxPool))
+        placed.insert(place, (traced.name, traced))
+        if getattr(traced.layer, "activation", None) == "relu":
+            placed.append((f"{traced.name}_relu", None))
+    return placed
+
+
 def layer_table(layers: Sequence[Layer], order: Order = "keras") -> list[tuple[str, str, str, str]]:
     """The table of the layers, its header first: layer, output shape, parameters with their arithmetic, total.
 

@@ -11,17 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cnn_mnist.architecture import trace
+from cnn_mnist.architecture import modules
 from cnn_mnist.layers import Conv, Dense, Flatten, Layer, MaxPool, Shape
 from cnn_mnist.layouts import to_pytorch
 
 
 def build_network(layers: Sequence[Layer]) -> nn.Sequential:
-    """Builds the network, its modules named as ``trace()`` names the layers.
-
-    A ReLU stands after the max pool that follows its layer: values and gradients are the same, since both take
-    the first maximum of a window and pass nothing through a window without a positive element, and it
-    touches a quarter of the elements.
+    """Builds the network, its modules named as ``architecture.modules`` names them.
 
     Args:
         layers: The records; they end in logits.
@@ -30,19 +26,10 @@ def build_network(layers: Sequence[Layer]) -> nn.Sequential:
         A module from images [batch, 1, 28, 28] to logits [batch, 10], weights as PyTorch makes them,
         in channels_last, which nearly halves the convolutions on a CPU.
     """
-    modules: OrderedDict[str, nn.Module] = OrderedDict()
-    pending: str | None = None
-    for traced in trace(layers):
-        if pending and not isinstance(traced.layer, MaxPool):
-            modules[pending], pending = nn.ReLU(), None
-        modules[traced.name] = _module(traced.layer, traced.input_shape)
-        if pending:
-            modules[pending], pending = nn.ReLU(), None
-        if getattr(traced.layer, "activation", None) == "relu":
-            pending = f"{traced.name}_relu"
-    if pending:
-        modules[pending] = nn.ReLU()
-    return nn.Sequential(modules).to(memory_format=torch.channels_last)
+    built = (
+        (name, _module(traced.layer, traced.input_shape) if traced else nn.ReLU()) for name, traced in modules(layers)
+    )
+    return nn.Sequential(OrderedDict(built)).to(memory_format=torch.channels_last)
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, NDArray], layers: Sequence[Layer]) -> None:

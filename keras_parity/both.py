@@ -4,12 +4,8 @@ Above both first floors: imported first by the converter and the ladder, and by 
 """
 
 import contextlib
-import os
 
 from cnn_mnist.allocator import keep_large_buffers
-
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 keep_large_buffers()
 
@@ -18,7 +14,7 @@ with contextlib.suppress(ImportError):
     import triton  # noqa: F401
 import torch  # noqa: E402, F401
 
-from keras_parity.quiet import without_banner  # noqa: E402
+from keras_parity.importing import importing_tensorflow  # noqa: E402
 
-with without_banner():
+with importing_tensorflow():
     import tensorflow  # noqa: F401

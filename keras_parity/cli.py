@@ -4,19 +4,17 @@ Above the ground floor; imports Keras only when a training starts. Imported by `
 """
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ActionConfigFile, Namespace
 
 from cnn_mnist import settings
-from cnn_mnist.allocator import keep_large_buffers
 from cnn_mnist.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import read_config
 from cnn_mnist.settings import DataSettings, ModelSettings
-from keras_parity.quiet import without_banner
+from keras_parity.importing import importing_tensorflow
 from keras_parity.settings import TrainerSettings, twin_settings
 
 DESCRIPTION = """Trains the Keras twin of `python -m cnn_mnist fit`.
@@ -110,10 +108,7 @@ def main(args: list[str]) -> None:
     model = ModelSettings(**_fields(config.model), seed=seed)
     data = DataSettings(**_fields(config.data), seed=seed)
 
-    keep_large_buffers()
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with without_banner():
+    with importing_tensorflow():
         from keras_parity.train import train
 
     def write_config(path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cnn_mnist.architecture import layers_of, trace
+from cnn_mnist.architecture import layers_of, modules, trace
 from cnn_mnist.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
 from cnn_mnist.initial_weights import initial_weights
@@ -59,7 +59,7 @@ def project_port(model: ModelSettings, data: DataSettings) -> Port:
         test=(scale(parts["test"].images)[..., None], parts["test"].labels.astype(np.int64)),
         torch_optimizer=lambda params: make_optimizer(params, model),
         keras_optimizer=lambda: optimizers.make_optimizer(model),
-        layers=_same_outputs(layers, network),
+        layers=_same_outputs(layers),
     )
 
 
@@ -135,23 +135,12 @@ def _into_tensorboard(rungs: Sequence[Rung], folder: Path) -> None:
         tf.summary.image("ladder/rungs", np.asarray(canvas.buffer_rgba())[None, ..., :3])
 
 
-def _same_outputs(layers: Sequence[Layer], network: torch.nn.Sequential) -> dict[str, object]:
-    """Each Keras layer and the torch module with its output.
-
-    A Keras layer holds its ReLU; in the torch network it is a module, behind the pool that follows if one does.
-    """
-    modules = list(dict(network.named_children()))
-    outputs: dict[str, object] = {}
+def _same_outputs(layers: Sequence[Layer]) -> dict[str, object]:
+    """Each Keras layer and the torch module with its output: the module of its name, flattened in Keras's order."""
+    outputs: dict[str, object] = {name: name for name, _ in modules(layers)}
     for traced in trace(layers):
-        following = modules[modules.index(traced.name) + 1 :][:1]
-        if f"{traced.name}_relu" in modules:
-            outputs[traced.name] = (traced.name, torch.relu)
-        elif isinstance(traced.layer, Flatten) and len(traced.input_shape) == 3:
+        if isinstance(traced.layer, Flatten) and len(traced.input_shape) == 3:
             outputs[traced.name] = (traced.name, partial(_in_keras_order, shape=traced.input_shape))
-        elif following and following[0].endswith("_relu"):
-            outputs[traced.name] = following[0]
-        else:
-            outputs[traced.name] = traced.name
     return outputs
 
 

@@ -5,7 +5,6 @@ Imported by ``__main__`` alone.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,14 +15,13 @@ from jsonargparse import Namespace
 from numpy.typing import NDArray
 
 from cnn_mnist import mnist, readings
-from cnn_mnist.allocator import keep_large_buffers
 from cnn_mnist.digits import read_digits
 from cnn_mnist.errors import UserError
 from cnn_mnist.parts import EVALUATION_BATCH_SIZE
 from cnn_mnist.readings import Reading
 from cnn_mnist.runs import ENDINGS, KERAS, PYTORCH, find_checkpoint
+from keras_parity.importing import importing_tensorflow
 from keras_parity.portable import named_architecture
-from keras_parity.quiet import without_banner
 
 DESCRIPTION = """Reads your own digits with a trained network.
 Two --ckpt_path, one of each framework, set their readings side by side."""
@@ -53,10 +51,7 @@ def compute_logits(path: Path, images: NDArray[np.uint8]) -> NDArray[np.floating
     Raises:
         UserError: The file is none of this project.
     """
-    keep_large_buffers()
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with without_banner():
+    with importing_tensorflow():
         from keras_parity.checkpoints import read_model
         from keras_parity.twin import read_weights
 

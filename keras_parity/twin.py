@@ -9,12 +9,12 @@ from functools import singledispatch
 import keras
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture import IMAGE_SHAPE, trace
+from cnn_mnist.architecture import IMAGE_SHAPE, modules
 from cnn_mnist.layers import Conv, Dense, Flatten, Layer, MaxPool
 
 
 def build_twin(layers: Sequence[Layer]) -> keras.Sequential:
-    """Builds the network, its layers named as ``trace()`` names them.
+    """Builds the network, its layers named as ``architecture.modules`` names them.
 
     Args:
         layers: The records; they end in logits.
@@ -22,8 +22,10 @@ def build_twin(layers: Sequence[Layer]) -> keras.Sequential:
     Returns:
         A model from images [batch, 28, 28, 1] to logits [batch, 10], weights as Keras makes them.
     """
-    traced = trace(layers)
-    return keras.Sequential([keras.Input(IMAGE_SHAPE), *(_keras_layer(entry.layer, entry.name) for entry in traced)])
+    built = (
+        _keras_layer(traced.layer, name) if traced else keras.layers.ReLU(name=name) for name, traced in modules(layers)
+    )
+    return keras.Sequential([keras.Input(IMAGE_SHAPE), *built])
 
 
 def load_weights(model: keras.Model, weights: Mapping[str, NDArray]) -> None:
@@ -46,7 +48,7 @@ def _keras_layer(layer: Layer, name: str) -> keras.Layer:
 
 @_keras_layer.register
 def _(layer: Conv, name: str) -> keras.Layer:
-    return keras.layers.Conv2D(layer.filters, layer.kernel_size, activation=layer.activation, name=name)
+    return keras.layers.Conv2D(layer.filters, layer.kernel_size, name=name)
 
 
 @_keras_layer.register
@@ -61,4 +63,4 @@ def _(layer: Flatten, name: str) -> keras.Layer:
 
 @_keras_layer.register
 def _(layer: Dense, name: str) -> keras.Layer:
-    return keras.layers.Dense(layer.units, activation=layer.activation, name=name)
+    return keras.layers.Dense(layer.units, name=name)

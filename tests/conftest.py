@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from keras_parity import importing
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # two processes on two cores: more threads would wait for one another
     os.environ["OMP_NUM_THREADS"] = os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
 os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ |= importing.SETTINGS  # many tests import TensorFlow themselves
 with contextlib.suppress(ImportError):
     import triton  # noqa: F401 - TensorFlow imported before it crashes the process
 import numpy as np

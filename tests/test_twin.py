@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import torch
 import yaml
 
@@ -263,3 +264,30 @@ def test_threads_are_the_machines(command, tmp_path):
     command("keras_parity", "--trainer.max_epochs=1", *QUIET)
     environment = yaml.safe_load((tmp_path / "lightning_logs/keras/version_0/environment.yaml").read_text())
     assert environment["threads"] == os.cpu_count()
+
+
+def test_relu_after_the_pool_is_the_model_with_relu_before_it():
+    twin = build_twin(layers_of("three_conv"))
+    assert [layer.name for layer in twin.layers[:3]] == ["conv1", "pool1", "conv1_relu"]
+    relu = {"activation": "relu"}
+    published = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            *(keras.layers.Conv2D(32, 3, **relu), keras.layers.MaxPooling2D(2)),
+            *(keras.layers.Conv2D(64, 3, **relu), keras.layers.MaxPooling2D(2)),
+            *(keras.layers.Conv2D(64, 3, **relu), keras.layers.Flatten()),
+            *(keras.layers.Dense(64, **relu), keras.layers.Dense(10)),
+        ]
+    )
+    published.set_weights(twin.get_weights())
+    images = np.random.default_rng(0).random((16, 28, 28, 1), np.float32).round(1)  # ties in the windows
+    images[:4] = 0
+    outputs, gradients = [], []
+    for model in (twin, published):
+        with tf.GradientTape() as tape:
+            outputs.append(model(images))
+            loss = tf.reduce_sum(tf.square(outputs[-1]))
+        gradients.append(tape.gradient(loss, [variable.value for variable in model.trainable_variables]))
+    np.testing.assert_allclose(*outputs, atol=1e-6)
+    for ours, theirs in zip(*gradients, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5 * np.abs(theirs).max())
