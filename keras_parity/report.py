@@ -22,6 +22,7 @@ COMPARE_TAG = "compare"
 CHARTS = ("train/loss", "test/acc")
 """Tags that TensorBoard's custom scalars draw over all runs of both frameworks."""
 
+_DIFFERENCE = "difference (PyTorch - Keras)"
 _MARKED = {("published PyTorch", tag) for tag in ("train/loss", "test/loss")}
 
 
@@ -29,7 +30,7 @@ def rows(table: Table) -> list[list[str]]:
     """The table as strings, its header first."""
     header = ["", *(_heading(column) for column in table.columns)]
     if table.verdicts:
-        header += ["difference (PyTorch - Keras)", "verdict"]
+        header += [_DIFFERENCE, "verdict"]
     body = []
     for key, row in ROWS.items():
         if not any(key in column.cells for column in table.columns):
@@ -68,13 +69,15 @@ def to_markdown(tables: Sequence[Table]) -> str:
 
 
 def to_csv(tables: Sequence[Table]) -> str:
-    """The figures in full precision: experiment, row, column, mean, half width of the 95% interval, n."""
+    """The figures in full precision: experiment, row, column, mean, half width of the 95% interval, n, verdict."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["experiment", "row", "column", "mean", "half_width_95", "n"])
+    writer.writerow(["experiment", "row", "column", "mean", "half_width_95", "n", "verdict"])
     for table in tables:
         for column in table.columns:
-            writer.writerows([table.title, key, column.title, *cell] for key, cell in column.cells.items())
+            writer.writerows([table.title, key, column.title, *cell, ""] for key, cell in column.cells.items())
+        for key, verdict in table.verdicts.items():
+            writer.writerow([table.title, key, _DIFFERENCE, *verdict.difference, verdict.word])
     return text.getvalue()
 
 

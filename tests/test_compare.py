@@ -86,6 +86,17 @@ def test_several_runs_become_mean_interval_and_n(compare, make_run):
     assert row["n"] == "3"
 
 
+def test_the_csv_holds_the_differences_and_their_verdicts(compare, make_run):
+    for seed, accuracy in enumerate((0.990, 0.991, 0.992)):
+        make_run("keras", seed, seed=seed, **{"test/acc": accuracy})
+        make_run("pytorch", seed, seed=seed, **{"test/acc": accuracy + 0.005})
+    _, out, _ = compare("lightning_logs/*/*", "--format=csv")
+    (row,) = (row for row in csv.DictReader(io.StringIO(out)) if row["verdict"] and row["row"] == "test/acc")
+    assert row["column"] == "difference (PyTorch - Keras)"
+    assert float(row["mean"]) == pytest.approx(0.005)
+    assert (row["n"], row["verdict"]) == ("3", "different")
+
+
 def test_runs_whose_settings_differ_are_never_averaged_and_only_the_differences_are_listed(compare, make_run):
     make_run("keras", 0)
     make_run("keras", 1, settings={"align": "native"}, **{"test/acc": 0.5})
