@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cnn_mnist.architecture import layers_of, modules, trace
+from cnn_mnist.architecture import layers_of, modules
 from cnn_mnist.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
 from cnn_mnist.initial_weights import initial_weights
@@ -137,10 +137,10 @@ def _into_tensorboard(rungs: Sequence[Rung], folder: Path) -> None:
 
 def _same_outputs(layers: Sequence[Layer]) -> dict[str, object]:
     """Each Keras layer and the torch module with its output: the module of its name, flattened in Keras's order."""
-    outputs: dict[str, object] = {name: name for name, _ in modules(layers)}
-    for traced in trace(layers):
-        if isinstance(traced.layer, Flatten) and len(traced.input_shape) == 3:
-            outputs[traced.name] = (traced.name, partial(_in_keras_order, shape=traced.input_shape))
+    outputs: dict[str, object] = {}
+    for name, traced in modules(layers):
+        flattens = traced and isinstance(traced.layer, Flatten) and len(traced.input_shape) == 3
+        outputs[name] = (name, partial(_in_keras_order, shape=traced.input_shape)) if traced and flattens else name
     return outputs
 
 
