@@ -5,6 +5,7 @@ import sys
 from cnn_mnist import timing  # noqa: F401 - first, since the set-up time counts from its import
 from cnn_mnist.arguments import names_files
 from cnn_mnist.errors import one_line_errors
+from cnn_mnist.importing import collector_at_rest, importing_lightning
 
 
 def main() -> None:
@@ -15,11 +16,13 @@ def main() -> None:
 
             summary.main(sys.argv[2:])
         elif sys.argv[1:2] == ["predict"] and names_files(sys.argv[2:]):
-            from cnn_mnist import predict
+            with collector_at_rest():
+                from cnn_mnist import predict
 
             predict.main(sys.argv[2:])
         else:
-            from cnn_mnist import cli
+            with importing_lightning():
+                from cnn_mnist import cli
 
             cli.main()
 

@@ -6,13 +6,15 @@ Above both first floors: imported first by the converter and the ladder, and by 
 import contextlib
 
 from cnn_mnist.allocator import keep_large_buffers
+from cnn_mnist.importing import collector_at_rest
 
 keep_large_buffers()
 
-# TensorFlow imported before triton is a segmentation fault, and PyTorch imports triton sooner or later.
-with contextlib.suppress(ImportError):
-    import triton  # noqa: F401
-import torch  # noqa: E402, F401
+with collector_at_rest():
+    # TensorFlow imported before triton is a segmentation fault, and PyTorch imports triton sooner or later.
+    with contextlib.suppress(ImportError):
+        import triton  # noqa: F401
+    import torch  # noqa: F401
 
 from keras_parity.importing import importing_tensorflow  # noqa: E402
 

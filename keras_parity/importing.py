@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cnn_mnist.allocator import keep_large_buffers
+from cnn_mnist.importing import collector_at_rest
 
 SETTINGS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -29,7 +30,8 @@ def importing_tensorflow() -> Iterator[None]:
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
-        yield
+        with collector_at_rest():
+            yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)

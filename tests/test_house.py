@@ -1,10 +1,12 @@
 """The rules of the house: who may import whom, and how long a file may grow."""
 
 import ast
+import gc
 from pathlib import Path
 
 import pytest
 
+from cnn_mnist.importing import collector_at_rest
 from tests.conftest import PROJECT
 
 LIMIT = 220
@@ -13,10 +15,9 @@ LIMIT = 220
 FRAMEWORKS = {"torch", "torchvision", "torchmetrics", "lightning", "tensorflow", "keras"}
 
 GROUND_FLOOR = [
-    *("allocator", "architecture", "arguments", "batches", "digits", "errors", "hparams", "initial_weights", "layers"),
-    *("layouts", "mistakes", "mnist", "no_tensorflow", "parts", "pictures", "random_streams", "readings", "results"),
-    *("runs", "schedules", "settings"),
-    *("summary", "tables", "timing"),
+    *("allocator", "architecture", "arguments", "batches", "digits", "errors", "hparams", "importing"),
+    *("initial_weights", "layers", "layouts", "mistakes", "mnist", "no_tensorflow", "parts", "pictures"),
+    *("random_streams", "readings", "results", "runs", "schedules", "settings", "summary", "tables", "timing"),
 ]
 
 
@@ -92,3 +93,36 @@ def test_summary_imports_no_framework(run_python):
     assert "93,322" in answer.stdout
     modules = answer.stdout.splitlines()[-1]
     assert not [name for name in FRAMEWORKS if f"'{name}'" in modules]
+
+
+def test_lightning_is_imported_without_scipy_signal_and_the_collector_works_afterwards(run_python):
+    code = """
+import atexit, gc, sys
+atexit.register(lambda: print("scipy.signal" in sys.modules, gc.isenabled(), gc.get_freeze_count() > 0))
+from cnn_mnist.__main__ import main
+main()
+"""
+    answer = run_python("-c", code, "--help")
+    assert answer.stdout.endswith("False True True\n"), answer.stderr
+
+
+@pytest.mark.parametrize("when", ["meanwhile", "afterwards"])
+def test_whoever_reads_scipy_signal_gets_the_real_one(run_python, when):
+    use = "import scipy.signal; print(scipy.signal.windows.hamming(3).round(2).tolist())"
+    meanwhile, afterwards = (use if when == moment else "pass" for moment in ("meanwhile", "afterwards"))
+    code = f"""
+from cnn_mnist.importing import importing_lightning
+with importing_lightning():
+    import torchmetrics
+    {meanwhile}
+{afterwards}
+"""
+    answer = run_python("-c", code)
+    assert answer.stdout == "[0.08, 1.0, 0.08]\n", answer.stderr
+
+
+def test_the_collector_works_again_after_an_import_that_fails():
+    with pytest.raises(ImportError), collector_at_rest():
+        import no_such_module  # noqa: F401
+    assert gc.isenabled()
+    gc.unfreeze()
