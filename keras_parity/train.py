@@ -118,6 +118,7 @@ def train(
         )
     step = int(model.optimizer.iterations.numpy())
 
+    model.steps_per_execution = 1  # predict would unroll them into its graph, and the rest into a second: 2 s
     test = evaluation_batches(parts["test"], EVALUATION_BATCH_SIZE, dtype)
     training = evaluation_batches(parts["train"], EVALUATION_BATCH_SIZE, dtype)
     splits: dict[runs.Split, tf.data.Dataset] = {"test": test, "train_eval": training}
