@@ -177,6 +177,7 @@ def main(args: list[str] | None = None) -> CLI:
 
     Raises:
         UserError: A mistake that the user can mend.
+        KeyboardInterrupt: The user interrupts a training, which Lightning has put in order.
     """
     keep_large_buffers()
     keep_tensorflow_out()
@@ -193,3 +194,7 @@ def main(args: list[str] | None = None) -> CLI:
         )
     except MisconfigurationException as error:
         raise UserError(" ".join(str(error).split())) from None
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, KeyboardInterrupt):  # Lightning leaves with 1, as after an error
+            raise KeyboardInterrupt from None
+        raise

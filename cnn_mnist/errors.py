@@ -22,8 +22,8 @@ class UserNotice(UserWarning):
 def one_line_errors(program: str) -> Iterator[None]:
     """Prints a ``UserNotice`` as ``program: warning: ...``, and ends the process on a ``UserError``.
 
-    The error is printed as ``program: error: ...`` on stderr and the exit code is 1; it is 130 when the user
-    interrupts.
+    The error is printed as ``program: error: ...`` on stderr and the exit code is 1. When the user interrupts, it is
+    130, and the ``KeyboardInterrupt``'s own text is printed, or that it was interrupted.
 
     Args:
         program: What the user typed, for example ``"python -m cnn_mnist"``.
@@ -42,5 +42,6 @@ def one_line_errors(program: str) -> Iterator[None]:
             yield
         except UserError as error:
             sys.exit(f"{program}: error: {error}")
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            print(f"{program}: {str(interrupt) or 'interrupted'}", file=sys.stderr)
             sys.exit(130)

@@ -62,8 +62,7 @@ def main(args: list[str]) -> None:
     try:
         study.train()
     except KeyboardInterrupt:
-        print("python -m keras_parity: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        raise  # ends the process with 130, as everywhere
+        raise KeyboardInterrupt("interrupted; the same command goes on where it stopped") from None
     if config.small:
         for job, run in study.done.items():
             shutil.rmtree(run.folder / runs.CHECKPOINTS, ignore_errors=True)

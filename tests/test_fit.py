@@ -211,3 +211,18 @@ def test_a_cpu_without_bf16_is_told_before_it_crawls(command, monkeypatch, able)
     code, _, err = command("cnn_mnist", "fit", *QUIET, *part, "--trainer.precision=bf16-mixed")
     assert code == 0
     assert ("has no bf16 instructions" in err) is not able
+
+
+def test_an_interrupted_fit_says_so_and_ends_with_130(run_python, data_dir):
+    code = """
+from cnn_mnist.__main__ import main
+from cnn_mnist.module import Classifier
+def interrupted(*_):
+    raise KeyboardInterrupt
+Classifier.training_step = interrupted
+main()
+"""  # in a process of its own, since Lightning leaves SIGINT ignored
+    answer = run_python("-c", code, "fit", f"--data.data_dir={data_dir}", "--trainer.enable_progress_bar=false")
+    assert answer.returncode == 130
+    assert answer.stderr.splitlines()[-1] == "python -m cnn_mnist: interrupted"
+    assert "Traceback" not in answer.stderr
