@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from cnn_mnist import runs
 from cnn_mnist.architecture import layers_of
+from cnn_mnist.every_step import SparingModule
 from cnn_mnist.initial_weights import Rule, initial_weights
 from cnn_mnist.loader import Batch
 from cnn_mnist.metrics import LossAndAccuracy, Predictions
@@ -27,7 +27,7 @@ TEST_SPLITS: tuple[runs.Split, ...] = ("test", "train_eval")
 """What the loaders given to ``Trainer.test`` are, in their order; the second is optional."""
 
 
-class Classifier(LightningModule):
+class Classifier(SparingModule):
     """A CNN that emits logits, trained by cross-entropy from logits.
 
     Args:
