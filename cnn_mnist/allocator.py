@@ -16,7 +16,7 @@ def keep_large_buffers() -> None:
 
     By default every activation buffer over 128 KiB is mapped anew, and its pages faulted in again, at every
     step: half of a training step on a CPU. The heap's next half GiB is asked for in pages of 2 MiB, with which a
-    PyTorch step takes 2% to 7% less (medians of four times 24 to 70 pairs in turns); Linux may be set up to refuse.
+    PyTorch step takes 2% to 7% less (medians of five times 24 to 70 pairs in turns); Linux may be set up to refuse.
     """
     if not sys.platform.startswith("linux"):
         return

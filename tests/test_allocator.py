@@ -43,11 +43,12 @@ def with_and_without(run_python):
 
 def test_a_buffer_that_is_taken_again_faults_no_page_in_again(with_and_without):
     with_it, without = with_and_without(_FAULTS)
-    assert with_it < 100 < 10 * _SIZE / 2**13 < without
+    assert with_it < 100 < 10 * _SIZE / 2**22 < without  # half of the pages, where all of them are huge
 
 
 def test_a_large_buffer_lies_in_huge_pages_where_linux_gives_them(with_and_without):
-    if "[madvise]" not in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text():
+    given = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not given.exists() or "[madvise]" not in given.read_text():
         pytest.skip("this Linux is set up to give huge pages always or never")
     with_it, without = with_and_without(_HUGE_KILOBYTES)
     assert without < _SIZE / 2**11 < with_it
