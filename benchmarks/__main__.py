@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks import report
 from benchmarks.race import Race, run
 from benchmarks.races import RACES
-from cnn_mnist import mnist
+from cnn_mnist.data import mnist
 from cnn_mnist.errors import one_line_errors
 
 

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.choose FLAG=VALUE,VALUE ...``: settings of the speedrun, compared on a held-out part.
+"""``python -m benchmarks.choose FLAG=VALUE,VALUE ...``: settings of the speedrun, compared on a validation split.
 
 A command of its own; the test set is not read.
 """
@@ -9,15 +9,15 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from benchmarks.race import Contestant, run
-from cnn_mnist import runs
-from cnn_mnist.tables import markdown_table
+from cnn_mnist.console.tables import markdown_table
+from cnn_mnist.runs import tags
 
 _FIT = ("-m", "cnn_mnist", "fit", "--config=speedrun", "--data.data_dir={data}", "--trainer.logger.save_dir={log}")
 _HELD_OUT = ("--data.val_size=10000", "--trainer.limit_test_batches=0", "--seed_everything={round}")
 
 
 def main() -> None:
-    """Trains every combination of the values with several seeds and prints its accuracy on the held-out part."""
+    """Trains every combination of the values with several seeds and prints its accuracy on the validation split."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.choose", description=__doc__)
     parser.add_argument("values", nargs="+", help="Such as model.learning_rate=0.006,0.008")
     parser.add_argument("--seeds", type=int, default=4, help="Seeds of each combination (default: 4).")
@@ -29,9 +29,9 @@ def main() -> None:
         flags = (f"--{name}={value}" for name, value in zip(names, values, strict=True))
         trained = Contestant(" ".join(values), (*_FIT, *_HELD_OUT, *flags))
         figures = [run(trained, arguments.data_dir.resolve(), seed) for seed in range(arguments.seeds)]
-        accuracies = [each[runs.tag("val", "acc")] for each in figures]
+        accuracies = [each[tags.tag("val", "acc")] for each in figures]
         error = stdev(accuracies) / len(accuracies) ** 0.5 if len(accuracies) > 1 else float("nan")
-        seconds = fmean(each[runs.FIT_SECONDS] for each in figures)
+        seconds = fmean(each[tags.FIT_SECONDS] for each in figures)
         rows.append([*values, f"{fmean(accuracies):.4f}", f"{error:.4f}", f"{seconds:.2f}"])
         print(" ".join(rows[-1]), flush=True)
     print(f"\n{markdown_table(rows)}")

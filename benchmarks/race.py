@@ -1,7 +1,4 @@
-"""A race: what takes part, and one contestant's run in a process of its own.
-
-Imported by ``races`` and by the command line.
-"""
+"""A race: what takes part, and one contestant's run in a process of its own."""
 
 import json
 import os
@@ -13,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_parity.logs import find_folders, read_run
+from keras_parity.logs.run import find_folders, read_run
 
 PROJECT = Path(__file__).parent.parent
 Figures = dict[str, float]

@@ -1,10 +1,7 @@
-"""Which races there are.
-
-Imported by the command line.
-"""
+"""Which races there are."""
 
 from benchmarks.race import Contestant, Figures, Race, Ratio
-from cnn_mnist import runs
+from cnn_mnist.runs import tags
 
 _FIT = ("-m", "cnn_mnist", "fit", "--data.data_dir={data}", "--trainer.logger.save_dir={log}")
 _TWIN = ("-m", "keras_parity", "--data.data_dir={data}", "--trainer.log_dir={log}")
@@ -14,12 +11,12 @@ TWO_EPOCHS = "--trainer.max_epochs=2"  # the first warms up
 
 
 def _over_the_training(figures: Figures) -> float:
-    return figures["wall_seconds"] - figures[runs.FIT_SECONDS]
+    return figures["wall_seconds"] - figures[tags.FIT_SECONDS]
 
 
 def _per_image(size: int) -> Contestant:
     sized = (f"--data.val_size={60_000 - size}", "--trainer.limit_val_batches=0", TWO_EPOCHS)
-    return Contestant(f"{size:,} images", (*_FIT, *sized), lambda figures: 1e6 / figures[runs.IMAGES_PER_SECOND])
+    return Contestant(f"{size:,} images", (*_FIT, *sized), lambda figures: 1e6 / figures[tags.IMAGES_PER_SECOND])
 
 
 EPOCH = Race(
@@ -30,9 +27,9 @@ EPOCH = Race(
         Contestant("published PyTorch loop, 2 workers", (*_PUBLISHED, "2")),
         Contestant("plain Lightning module", ("-m", "benchmarks.contestants.plain_lightning", "{data}")),
         Contestant("bare torch loop", ("-m", "benchmarks.contestants.bare_torch", "{data}")),
-        Contestant(FIT, (*_FIT, TWO_EPOCHS), runs.EPOCH_SECONDS),
+        Contestant(FIT, (*_FIT, TWO_EPOCHS), tags.EPOCH_SECONDS),
         Contestant("published Keras loop", ("-m", "benchmarks.contestants.published_keras", "{data}")),
-        Contestant(TWIN, (*_TWIN, TWO_EPOCHS), runs.EPOCH_SECONDS),
+        Contestant(TWIN, (*_TWIN, TWO_EPOCHS), tags.EPOCH_SECONDS),
         Contestant("floor: multiply-adds at a matrix product's rate", ("-m", "benchmarks.contestants.gemm")),
     ),
     ratios=(
@@ -50,13 +47,13 @@ BF16 = Race(
     title="One epoch in bf16",
     unit="s",
     contestants=(
-        Contestant(FIT, (*_FIT, TWO_EPOCHS), runs.EPOCH_SECONDS),
-        Contestant(f"{FIT}, bf16", (*_FIT, TWO_EPOCHS, "--trainer.precision=bf16-mixed"), runs.EPOCH_SECONDS),
+        Contestant(FIT, (*_FIT, TWO_EPOCHS), tags.EPOCH_SECONDS),
+        Contestant(f"{FIT}, bf16", (*_FIT, TWO_EPOCHS, "--trainer.precision=bf16-mixed"), tags.EPOCH_SECONDS),
     ),
     ratios=(Ratio(f"{FIT}, bf16", FIT, 0.80),),
 )
 
-_SPEEDRUN = Contestant("speedrun", (*_FIT, "--config=speedrun", "--seed_everything={round}"), runs.FIT_SECONDS)
+_SPEEDRUN = Contestant("speedrun", (*_FIT, "--config=speedrun", "--seed_everything={round}"), tags.FIT_SECONDS)
 
 TO_99 = Race(
     title="Time to 99%, the training loop alone",

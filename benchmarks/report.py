@@ -1,14 +1,11 @@
-"""Medians and ratios pair by pair, as Markdown and JSON.
-
-Imported by the command line.
-"""
+"""Medians and ratios pair by pair, as Markdown and JSON."""
 
 from statistics import mean, median
 from typing import Any
 
 from benchmarks.race import Figures, Race
-from cnn_mnist import runs
-from cnn_mnist.tables import markdown_table
+from cnn_mnist.console.tables import markdown_table
+from cnn_mnist.runs.folder import environment
 
 Rounds = list[dict[str, Figures]]
 """The figures of each round by contestant."""
@@ -16,10 +13,10 @@ Rounds = list[dict[str, Figures]]
 
 def machine() -> str:
     """The machine and the versions, in one line."""
-    environment = runs.environment(device="cpu", threads=None, precision=None)
+    found = environment(device="cpu", threads=None, precision=None)
     names = ("torch", "lightning", "keras", "tensorflow")
-    versions = ", ".join(f"{name} {environment['packages'][name]}" for name in names)
-    return f"{environment['cpu']}, {environment['cores']} cores; Python {environment['python']}, {versions}"
+    versions = ", ".join(f"{name} {found['packages'][name]}" for name in names)
+    return f"{found['cpu']}, {found['cores']} cores; Python {found['python']}, {versions}"
 
 
 def summarize(race: Race, rounds: Rounds) -> dict[str, Any]:

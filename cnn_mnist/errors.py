@@ -1,7 +1,4 @@
-"""The one kind of error a user can mend, and how a command line ends on it.
-
-Ground floor: imports nothing of the project; everyone may import it.
-"""
+"""The one kind of error a user can mend, and how a command line ends on it."""
 
 import sys
 import warnings

@@ -1,7 +1,5 @@
 """Random numbers that are the same on every machine, in every version of numpy and in both frameworks.
 
-Ground floor: numpy only; everyone may import it.
-
 numpy keeps the raw bits of a ``BitGenerator`` and of ``SeedSequence`` fixed for ever, but not what
 ``Generator`` makes of them (NEP 19), so everything here is made from the raw bits.
 """

@@ -1,15 +1,11 @@
-"""The settings both trainers share, with the published experiment as their defaults.
-
-Ground floor: the standard library only; everyone may import it. Both command lines read their flags, types,
-defaults and help from here.
-"""
+"""The settings both trainers share, with the published experiment as their defaults."""
 
 import math
 import warnings
 from dataclasses import dataclass
 from typing import Literal
 
-from cnn_mnist.architecture import CLASSES, layers_of
+from cnn_mnist.architecture.trace import CLASSES, layers_of
 from cnn_mnist.errors import UserError, UserNotice
 
 SOFTMAX_TWICE_FLOOR = math.log(1 + (CLASSES - 1) / math.e)
@@ -38,11 +34,11 @@ class ModelSettings:
         nesterov: Whether SGD's momentum looks one step ahead.
         beta_1: Adam's and AdamW's decay of the mean gradient, in [0, 1).
         beta_2: Adam's and AdamW's decay of the mean squared gradient, in [0, 1).
-        weight_decay: Part of the weights that is taken off at a learning rate of 1; decoupled, as in Keras, unless
+        weight_decay: Split of the weights that is taken off at a learning rate of 1; decoupled, as in Keras, unless
             align is native.
         schedule: "constant", or "cosine": up to the learning rate in the warm-up, then down to 0 in half a cosine.
-        warmup: Part of the updates in which the cosine schedule rises, in [0, 1).
-        label_smoothing: Part of each target that is spread over all digits, in [0, 1); the loss of every split is
+        warmup: Split of the updates in which the cosine schedule rises, in [0, 1).
+        label_smoothing: Split of each target that is spread over all digits, in [0, 1); the loss of every split is
             then the cross-entropy to those targets.
         softmax_before_loss: Repeats the published mistake of a softmax before the cross-entropy from logits; the
             loss then cannot fall under 1.461150.
@@ -112,6 +108,30 @@ class DataSettings:
         _expect("batch_size", self.batch_size >= 1, "1 or more images", self.batch_size)
         _expect("val_size", self.val_size >= 0, "0 or more images", self.val_size)
         _expect("seed", 0 <= self.seed < SEEDS, f"0 to {SEEDS - 1}", self.seed)
+
+
+def cosine_factor(step: int, steps: int, warmup: float) -> float:
+    """The part of the peak learning rate that one update takes: linear warm-up from 0, then half a cosine to 0.
+
+    Source: Loshchilov and Hutter 2017, eq. 5, without restarts; Keras's ``CosineDecay`` computes the same.
+
+    Args:
+        step: The update, counted from 0.
+        steps: Updates in the whole training.
+        warmup: Split of them in which the rate rises, in [0, 1).
+
+    Returns:
+        A number in [0, 1].
+    """
+    rising = warmup_steps(steps, warmup)
+    if step < rising:
+        return step / rising
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / (steps - rising))))
+
+
+def warmup_steps(steps: int, warmup: float) -> int:
+    """Updates in which the rate rises; at least one update is left for the fall."""
+    return min(int(warmup * steps), steps - 1)
 
 
 def _expect(name: str, holds: bool, expected: str, came: object) -> None:

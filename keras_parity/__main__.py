@@ -3,21 +3,36 @@
 import sys
 from importlib import import_module
 
-from cnn_mnist import timing  # noqa: F401 - first, since the set-up time counts from its import
-from cnn_mnist.errors import one_line_errors
+from cnn_mnist.errors import UserError, one_line_errors
+from cnn_mnist.runs import timing  # noqa: F401 - first, since the set-up time counts from its import
 
-COMMANDS = ("compare", "convert", "ladder", "predict", "study")
+COMMANDS = {
+    "compare": "print one table of both frameworks' runs",
+    "convert": "move weights from one framework to the other",
+    "ladder": "prove that both compute the same, or name the first step that differs",
+    "predict": "predict your own digits, or the test set",
+    "study": "train both frameworks with many seeds, and compare them",
+}
 
 
 def main() -> None:
     """Runs the command that the arguments name; without one, trains the twin."""
     with one_line_errors("python -m keras_parity"):
         arguments = sys.argv[1:]
-        if arguments and arguments[0] in COMMANDS:
-            command = import_module(f"keras_parity.{arguments.pop(0)}")
+        if not arguments or arguments[0].startswith("-"):
+            from keras_parity.twin import cli
+
+            cli.main(arguments, COMMANDS)
+        elif arguments[0] == "predict":
+            from keras_parity.twin import predict
+
+            predict.main(arguments[1:])
+        elif arguments[0] in COMMANDS:
+            import_module(f"keras_parity.{arguments[0]}.cli").main(arguments[1:])
         else:
-            command = import_module("keras_parity.cli")
-        command.main(arguments)
+            from cnn_mnist.console.arguments import nearest
+
+            raise UserError(f"no command {arguments[0]!r}{nearest(arguments[0], COMMANDS)} (see --help)")
 
 
 if __name__ == "__main__":

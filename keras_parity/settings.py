@@ -1,15 +1,13 @@
-"""The settings of the twin's training, and how a Lightning run's ``config.yaml`` is taken over.
-
-Above the ground floor, no framework: imported by the command line.
-"""
+"""The settings of the twin's training, and how a Lightning run's ``config.yaml`` is taken over."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cnn_mnist import runs, settings
+from cnn_mnist import settings
 from cnn_mnist.errors import UserError
+from cnn_mnist.runs.folder import CONFIG, LOG_DIR, read_config
 
 DTYPE_POLICIES = {
     "32-true": "float32",
@@ -44,7 +42,7 @@ class TrainerSettings:
     precision: str | int | None = "32-true"
     limit_train_batches: int | float | None = None
     enable_progress_bar: bool = True
-    log_dir: str = runs.LOG_DIR
+    log_dir: str = LOG_DIR
 
     def __post_init__(self) -> None:
         if self.max_epochs < 1:
@@ -107,8 +105,8 @@ def twin_settings(run: str | Path) -> dict[str, Any]:
     Raises:
         UserError: There is no such run, or it has a setting that Keras cannot honour.
     """
-    path = Path(run, runs.CONFIG)
-    config = runs.read_config(run)
+    path = Path(run, CONFIG)
+    config = read_config(run)
     if config is None:
         raise UserError(f"--twin_of: expected the folder of a Lightning run with its {path.name}, got {run}")
     trainer = config.get("trainer") or {}

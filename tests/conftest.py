@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from keras_parity import importing
+from keras_parity import frameworks
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # two processes on two cores: more threads would wait for one another
     os.environ["OMP_NUM_THREADS"] = os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
 os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ |= importing.SETTINGS  # many tests import TensorFlow themselves
+os.environ |= frameworks.SETTINGS  # many tests import TensorFlow themselves
 with contextlib.suppress(ImportError):
     import triton  # noqa: F401 - TensorFlow imported before it crashes the process
 import numpy as np
@@ -23,7 +23,7 @@ from tensorboard.compat import tf2
 
 tf2.summary  # noqa: B018 - loads TensorFlow's, before a Lightning command has TensorBoard do without
 
-from cnn_mnist import mnist
+from cnn_mnist.data import mnist
 
 PROJECT = Path(__file__).parent.parent
 _FINAL = {"train_eval/acc": 0.998, "train_eval/loss": 0.004, "test/acc": 0.991, "test/loss": 0.034}

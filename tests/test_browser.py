@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from cnn_mnist import mnist
+from cnn_mnist.data import mnist
 from tests.conftest import PROJECT
 
 REFERENCE = PROJECT / "lightning_logs/reference"

@@ -6,32 +6,33 @@ A process: ``python -m benchmarks.contestants.bare_torch DATA_DIR``; times its s
 import json
 import sys
 import time
+from dataclasses import asdict
 
 import numpy as np
 
-from cnn_mnist.allocator import keep_large_buffers
+from cnn_mnist.frameworks import keep_large_buffers
 
 keep_large_buffers()
 
 import torch
 import torch.nn.functional as F
 
-from cnn_mnist.architecture import layers_of
-from cnn_mnist.batches import batch_slices, epoch_order
-from cnn_mnist.initial_weights import initial_weights
-from cnn_mnist.mnist import scale
-from cnn_mnist.network import build_network, load_weights
-from cnn_mnist.optimizers import make_optimizer
-from cnn_mnist.parts import load_parts
+from cnn_mnist.architecture.initial_weights import initial_weights
+from cnn_mnist.architecture.trace import layers_of
+from cnn_mnist.data.mnist import scale
+from cnn_mnist.data.order import batch_slices, epoch_order
+from cnn_mnist.data.splits import load_splits
+from cnn_mnist.pytorch.network import build_network, load_weights
+from cnn_mnist.pytorch.optimizers import make_optimizer
 from cnn_mnist.settings import DataSettings, ModelSettings
 
 
 def main(data_dir: str) -> None:
     """Trains two epochs."""
     data, model = DataSettings(data_dir=data_dir), ModelSettings()
-    part = load_parts(data)["train"]
-    all_images = torch.from_numpy(scale(part.images)).unsqueeze(1)
-    all_labels = torch.from_numpy(part.labels.astype(np.int64))
+    train = load_splits(**asdict(data))["train"]
+    all_images = torch.from_numpy(scale(train.images)).unsqueeze(1)
+    all_labels = torch.from_numpy(train.labels.astype(np.int64))
     layers = layers_of(model.architecture)
     network = build_network(layers)
     load_weights(network, initial_weights(layers, "keras", model.seed), layers)

@@ -1,4 +1,4 @@
-"""The default settings, stopped at the first epoch that reads 99% of the test set; the readings are not timed.
+"""The default settings, stopped at the first epoch that reads 99% of the test set; the predictions are not timed.
 
 A process: ``python -m benchmarks.contestants.default_to_99 DATA_DIR SEED``.
 """
@@ -8,17 +8,17 @@ import sys
 import tempfile
 from typing import Any
 
-from cnn_mnist import runs
-from cnn_mnist.allocator import keep_large_buffers
+from cnn_mnist.frameworks import keep_large_buffers
+from cnn_mnist.runs import tags
 
 keep_large_buffers()
 
 from lightning.pytorch import Callback, Trainer
 
-from cnn_mnist.callbacks import Timing
-from cnn_mnist.cli_defaults import quieten_lightning
-from cnn_mnist.data_module import MNISTDataModule
-from cnn_mnist.module import Classifier
+from cnn_mnist.pytorch.callbacks import Timing
+from cnn_mnist.pytorch.cli_defaults import quieten_lightning
+from cnn_mnist.pytorch.data_module import MNISTDataModule
+from cnn_mnist.pytorch.module import Classifier
 
 
 class StopAt99(Callback):
@@ -28,7 +28,7 @@ class StopAt99(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Looks at the accuracy."""
-        self.accuracy = trainer.callback_metrics[runs.tag("val", "acc")].item()
+        self.accuracy = trainer.callback_metrics[tags.tag("val", "acc")].item()
         trainer.should_stop = self.accuracy >= 0.99
 
 

@@ -9,8 +9,8 @@ from statistics import median
 
 import torch
 
-from cnn_mnist.architecture import layers_of, trace
-from cnn_mnist.layers import Conv, Dense
+from cnn_mnist.architecture.layers import Conv, Dense
+from cnn_mnist.architecture.trace import layers_of, trace
 
 SIZE = 2048
 IMAGES = 60_000

@@ -1,7 +1,4 @@
-"""The published network and loop's settings, written as a user writes them in PyTorch.
-
-Imported by the contestants that are not ours.
-"""
+"""The published network and loop's settings, written as a user writes them in PyTorch."""
 
 import torch
 from torch import nn

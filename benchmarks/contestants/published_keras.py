@@ -14,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 from keras import layers
 
-from cnn_mnist import mnist
+from cnn_mnist.data import mnist
 
 
 class Clock(keras.callbacks.Callback):

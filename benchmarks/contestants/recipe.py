@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from cnn_mnist.allocator import keep_large_buffers
+from cnn_mnist.frameworks import keep_large_buffers
 
 if "tuned" in sys.argv:
     keep_large_buffers()
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnn_mnist import mnist
+from cnn_mnist.data import mnist
 
 BATCH_SIZE = 256
 

@@ -1,0 +1,176 @@
+"""What a Lightning run writes beside its metrics, and when it stops early."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+
+from cnn_mnist.architecture.trace import layer_table, trace
+from cnn_mnist.console.tables import markdown_table
+from cnn_mnist.errors import UserError
+from cnn_mnist.pytorch.data_module import MNISTDataModule
+from cnn_mnist.pytorch.loader import Batch
+from cnn_mnist.pytorch.module import Classifier
+from cnn_mnist.runs import hparams, pictures, tags
+from cnn_mnist.runs.folder import PYTORCH, write_environment
+from cnn_mnist.runs.mistakes import write_mistakes
+from cnn_mnist.runs.timing import Stopwatch
+
+
+class Timing(Callback):
+    """Logs ``time/*`` and ``throughput/*``."""
+
+    def __init__(self) -> None:
+        self.stopwatch = Stopwatch()
+        self._setup_logged = False
+        self._images = 0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Training begins."""
+        self.stopwatch.resume()
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        """Training begins here too, where a run is resumed in the middle of an epoch."""
+        self.stopwatch.resume()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Counts the images; the first step ends the set-up."""
+        self._images += batch.size
+        if not self._setup_logged:
+            self._setup_logged = True
+            self._synchronize(trainer)
+            self._log(trainer, self.stopwatch.setup_done())
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Validation does not count."""
+        self._synchronize(trainer)
+        self.stopwatch.pause()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Training goes on."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.stopwatch.resume()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the epoch."""
+        self._synchronize(trainer)
+        self._log(trainer, self.stopwatch.epoch_done(self._images))
+        self._images = 0
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the whole training."""
+        self._log(trainer, self.stopwatch.fit_done())
+
+    @staticmethod
+    def _synchronize(trainer: Trainer) -> None:
+        """Waits for a GPU, which is still at work when its step's call has returned."""
+        if trainer.strategy.root_device.type != "cpu":
+            torch.accelerator.synchronize()
+
+    @staticmethod
+    def _log(trainer: Trainer, values: dict[str, float]) -> None:
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step)
+
+
+class RunRecord(Callback):
+    """Writes what a run folder holds beside scalars: environment, layer table and pictures."""
+
+    @rank_zero_only
+    def on_fit_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Writes the environment, the settings, the layer table and the examples."""
+        logger = _logger(trainer)
+        if logger is None:
+            return
+        writer = logger.experiment
+        device = trainer.strategy.root_device
+        write_environment(
+            logger.log_dir,  # trainer.log_dir would wait for the other processes
+            device=torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+            threads=torch.get_num_threads(),
+            precision=str(trainer.precision),
+        )
+        parameters = trace(pl_module.layers)[-1].total
+        writer.add_scalar(tags.PARAMETERS, parameters, 0)
+        writer.add_text(tags.LAYERS, markdown_table(layer_table(pl_module.layers)), 0)
+        data = _data(trainer)
+        run = PYTORCH, pl_module.settings, data.settings, trainer.max_epochs, str(trainer.precision)
+        for summary in hparams.summaries(*run):
+            writer.file_writer.add_summary(summary, 0)
+        train = data.splits["train"]
+        writer.add_image(tags.EXAMPLES, pictures.examples(train.images, train.labels), 0, dataformats="HWC")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Writes the confusion matrix and the misclassified digits, and after a whole test ``mistakes.csv``."""
+        indices, probabilities = pl_module.predictions.compute()  # in every process: it gathers
+        pl_module.predictions.reset()
+        logger = _logger(trainer)
+        if logger is None or not trainer.is_global_zero:
+            return
+        test, order = _data(trainer).splits["test"], indices.cpu().numpy()
+        images, labels = (array[order] for array in test)
+        chances = probabilities.cpu().numpy()
+        predictions = chances.argmax(axis=1)
+        drawn = {
+            tags.CONFUSION_MATRIX: pictures.confusion_matrix(labels, predictions),
+            tags.MISTAKES: pictures.mistakes(images, labels, chances),
+        }
+        for name, picture in drawn.items():
+            logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
+        if np.array_equal(order, np.arange(len(test.labels))):  # a part of it would pass for the whole
+            write_mistakes(logger.log_dir, labels, predictions)
+
+
+class StopOnNonFiniteLoss(Callback):
+    """Ends the training with the step at which the loss first was no finite number.
+
+    Losses are collected and looked at together, since each look waits for a GPU.
+
+    Args:
+        every: Steps between two looks.
+    """
+
+    def __init__(self, every: int = 100) -> None:
+        self.every = every
+        self._losses: list[Tensor] = []
+        self._steps: list[int] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
+        """Keeps the step's loss."""
+        self._losses.append(outputs["loss"])
+        self._steps.append(trainer.global_step)
+        if len(self._losses) == self.every:
+            self._look(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks at the rest."""
+        if self._losses:
+            self._look(trainer)
+
+    def _look(self, trainer: Trainer) -> None:
+        finite = np.isfinite(torch.stack(self._losses).float().cpu().numpy())
+        step = self._steps[int(finite.argmin())]
+        self._losses.clear()
+        self._steps.clear()
+        if not finite.all():
+            logger = _logger(trainer)
+            raise UserError(
+                f"expected a finite loss, got NaN or infinity at step {step} of "
+                f"{logger.log_dir if logger else 'a run without a log'}; lower --model.learning_rate"
+            )
+
+
+def _logger(trainer: Trainer) -> TensorBoardLogger | None:
+    """The first TensorBoard logger; None for a run without one."""
+    return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
+
+
+def _data(trainer: Trainer) -> MNISTDataModule:
+    return trainer.datamodule  # type: ignore[attr-defined]

@@ -1,0 +1,55 @@
+"""Reads a checkpoint of this project, safely, and refuses what is none."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+from zipfile import is_zipfile
+
+import torch
+
+from cnn_mnist.architecture.trace import layers_of
+from cnn_mnist.errors import UserError
+from cnn_mnist.pytorch.network import build_network
+from cnn_mnist.runs.folder import ENDINGS, KERAS
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Loads a Lightning checkpoint on the CPU, without running code from it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Lightning's dict, with ``state_dict`` and ``hyper_parameters`` that belong together.
+
+    Raises:
+        UserError: There is no such file, it is truncated, or it is no checkpoint of this project.
+    """
+    expected = f"expected a checkpoint of cnn_mnist, got {path}"
+    if not Path(path).is_file():
+        raise UserError(f"{expected}, which is no file; give the .ckpt file in the checkpoints folder of a run")
+    if Path(path).suffix == ENDINGS[KERAS]:
+        raise UserError(f"{expected}, which is Keras's; python -m keras_parity predict reads digits with it")
+    if not is_zipfile(path):
+        raise UserError(f"{expected}, which is truncated or no checkpoint at all; take another file")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, UnpicklingError, EOFError, KeyError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{expected}, which cannot be loaded safely ({reason}); take another file") from None
+    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
+        raise UserError(f"{expected}, which has no state_dict and hyper_parameters; take another file")
+    _check_weights(checkpoint, expected)
+    return checkpoint
+
+
+def _check_weights(checkpoint: dict[str, Any], expected: str) -> None:
+    """Raises ``UserError`` unless the weights are those of the architecture that the checkpoint names."""
+    architecture = checkpoint["hyper_parameters"].get("architecture")
+    if not isinstance(architecture, str):
+        raise UserError(f"{expected}, whose hyper_parameters name no architecture; take another file")
+    wanted = {(f"network.{k}", v.shape) for k, v in build_network(layers_of(architecture)).state_dict().items()}
+    came = {(name, getattr(tensor, "shape", None)) for name, tensor in checkpoint["state_dict"].items()}
+    if came != wanted:
+        odd = min(name for name, _ in came ^ wanted)
+        raise UserError(f"{expected}, whose weights are not those of {architecture} (see {odd}); take another file")

@@ -1,0 +1,197 @@
+"""``fit``, ``validate``, ``test`` and ``predict`` on the command line, with LightningCLI."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.trainer import Trainer
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from cnn_mnist import settings
+from cnn_mnist.console.results import print_predictions, print_results
+from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.frameworks import keep_large_buffers, keep_tensorflow_out
+from cnn_mnist.pytorch.callbacks import RunRecord, StopOnNonFiniteLoss, Timing
+from cnn_mnist.pytorch.checkpoints import read_checkpoint
+from cnn_mnist.pytorch.cli_defaults import DEFAULTS, TURNED_OFF_BY, Parser, quieten_lightning
+from cnn_mnist.pytorch.data_module import MNISTDataModule
+from cnn_mnist.pytorch.every_step import NoProfiler
+from cnn_mnist.pytorch.module import Classifier
+from cnn_mnist.runs.folder import CONFIG, PYTORCH, check_writable, find_checkpoint
+
+
+class CLI(LightningCLI):
+    """The command line: the published experiment by default, and no flag that is silently ignored."""
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the seed."""
+        parser.add_argument(
+            "--seed_everything",
+            type=int,
+            default=settings.SEED,
+            help="Seed of everything random, at least 0: initial weights, order of the images, what is held out.",
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Links the seed, and sets the defaults."""
+        parser.link_arguments("seed_everything", "model.seed")
+        parser.link_arguments("seed_everything", "data.seed")
+        parser.set_defaults(DEFAULTS)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Only ``fit`` makes a run folder, unless a logger is typed."""
+        for name in self.subcommands().keys() - {"fit"}:
+            self._parser(name).set_defaults({"trainer.logger": False})
+        self._parser("predict").description = (
+            "Reads the test set, with the flags below; where images are named, reads your own digits instead: "
+            "predict --ckpt_path=RUN_OR_FILE IMAGE... (see predict IMAGE --help)."
+        )
+        self._args = args
+        super().parse_arguments(parser, args)
+        seed = self.config[self.config["subcommand"]].seed_everything
+        if not 0 <= seed < settings.SEEDS:
+            raise UserError(f"--seed_everything: expected 0 to {settings.SEEDS - 1}, got {seed}")
+
+    def _parse_ckpt_path(self) -> None:
+        """Has the checkpoint's settings as defaults; what the user typed otherwise is refused, not ignored."""
+        subcommand: str = self.config["subcommand"]
+        path = self.config[subcommand].get("ckpt_path")
+        if not path:
+            return
+        path = str(find_checkpoint(path, PYTORCH))
+        checkpoint = read_checkpoint(path)
+        model, data = checkpoint["hyper_parameters"], checkpoint.get("datamodule_hyper_parameters", {})
+        kept = {"seed_everything": model.get("seed", settings.SEED)}
+        kept |= {f"model.{name}": value for name, value in model.items() if name != "seed"}
+        if subcommand in ("fit", "validate"):
+            kept |= {f"data.{name}": value for name, value in data.items() if name not in ("seed", "data_dir")}
+        self._parser(subcommand).set_defaults(kept)
+        super().parse_arguments(self.parser, self._args)
+        self.config[subcommand].ckpt_path = path
+        epochs, asked = checkpoint.get("epoch", -1) + 1, self.config[subcommand].trainer.max_epochs
+        if subcommand == "fit" and checkpoint.get("loops") and asked is not None and 0 <= asked <= epochs:
+            raise UserError(f"--ckpt_path: {path} has {epochs} epochs already; give a --trainer.max_epochs over that")
+        for flag, value in kept.items():
+            typed = self.config[subcommand][flag]
+            if typed != value:
+                raise UserError(
+                    f"--{flag}: {path} was trained with {value}, got {typed}; "
+                    "leave the flag out to go on with the checkpoint, or the checkpoint out to train anew"
+                )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Builds the trainer, without the default callbacks that a flag turns off."""
+        config = self._get(self.config_init, "trainer")
+        if self.subcommand != "fit" or not config["logger"]:
+            self.save_config_callback = None  # config.yaml belongs to a training's run folder
+        off = tuple(kind for flag, kind in TURNED_OFF_BY.items() if config[flag] is False)
+        config["profiler"] = config["profiler"] or NoProfiler()
+        config["callbacks"] = [callback for callback in config["callbacks"] or [] if not isinstance(callback, off)]
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ImportError, RuntimeError, TypeError, ValueError, MisconfigurationException) as error:
+            if "gpu backend" not in str(error):
+                raise UserError(f"--trainer: {' '.join(str(error).split())}") from None
+            raise UserError(
+                "--trainer.accelerator=gpu: expected a GPU that PyTorch "
+                f"{torch.__version__} can use, found none; use --trainer.accelerator=cpu"
+            ) from None
+
+    def before_fit(self) -> None:
+        """Refuses a log folder that cannot be written or that holds a run already, before data is touched."""
+        if self.trainer.max_epochs == 0 or self.trainer.limit_train_batches == 0:
+            raise UserError("fit: expected something to train, got no epochs or no batches; give more of them")
+        for logger in self.trainer.loggers:
+            if logger.save_dir is not None:
+                check_writable(Path(logger.save_dir, str(logger.name or "")))
+        if str(self.trainer.precision).startswith("bf16") and self.trainer.strategy.root_device.type == "cpu":
+            self._warn_of_slow_bf16()
+        config = Path(self.trainer.log_dir or ".", CONFIG)
+        if self.trainer.logger is not None and config.exists():
+            raise UserError(f"expected a new run folder, got {config.parent}, which holds a run; name another version")
+
+    @staticmethod
+    def _warn_of_slow_bf16() -> None:
+        can = torch.cpu.get_capabilities()
+        if can.get("architecture") == "x86_64" and not (can.get("avx512_bf16") or can.get("amx_bf16")):
+            notice = "--trainer.precision: this CPU has no bf16 instructions and is ten times slower than in float32"
+            warnings.warn(UserNotice(notice), stacklevel=2)
+
+    def after_fit(self) -> None:
+        """Evaluates the trained network on the test set and the whole training set, into the same run."""
+        metrics = dict(self.trainer.callback_metrics)
+        loaders = [self.datamodule.test_dataloader(), self.datamodule.train_eval_dataloader()]
+        self.trainer.test(self.model, loaders, verbose=False)
+        metrics |= self.trainer.callback_metrics
+        self._print_results(metrics, self.trainer.log_dir if self.trainer.logger else None)
+
+    def before_validate(self) -> None:
+        """A trained network and a validation split are needed."""
+        self._need_checkpoint()
+        if self.datamodule.settings.val_size == 0:
+            raise UserError("validate: expected a validation split, got --data.val_size=0; give the size of the run's")
+
+    def after_validate(self) -> None:
+        """Prints loss and accuracy."""
+        self._print_results(self.trainer.callback_metrics)
+
+    def before_test(self) -> None:
+        """A trained network is needed."""
+        self._need_checkpoint()
+
+    def after_test(self) -> None:
+        """Prints loss and accuracy."""
+        self._print_results(self.trainer.callback_metrics)
+
+    def before_predict(self) -> None:
+        """A trained network is needed, in one process."""
+        self._need_checkpoint()
+        if self.trainer.world_size > 1:
+            raise UserError(f"predict: expected one process, got {self.trainer.world_size}; give --trainer.devices=1")
+
+    def after_predict(self) -> None:
+        """Prints the predictions of the first test images."""
+        if self.trainer.is_global_zero:
+            print_predictions(self.trainer.predict_loop.predictions, self.datamodule.splits["test"].labels)
+
+    def _print_results(self, metrics: Mapping[str, torch.Tensor], run: str | None = None) -> None:
+        if self.trainer.is_global_zero:
+            print_results({name: float(value) for name, value in metrics.items()}, run)
+
+    def _need_checkpoint(self) -> None:
+        if not self._get(self.config, "ckpt_path"):
+            raise UserError(f"{self.subcommand}: expected a trained network; name one with --ckpt_path=FILE.ckpt")
+
+
+def main(args: list[str] | None = None) -> CLI:
+    """Runs the command line.
+
+    Args:
+        args: The arguments; by default those of the process.
+
+    Raises:
+        UserError: A mistake that the user can mend.
+        KeyboardInterrupt: The user interrupts a training, which Lightning has put in order.
+    """
+    keep_large_buffers()
+    keep_tensorflow_out()
+    quieten_lightning()
+    try:
+        return CLI(
+            Classifier,
+            MNISTDataModule,
+            trainer_defaults={"callbacks": [Timing(), RunRecord(), StopOnNonFiniteLoss()]},
+            parser_class=Parser,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            args=args,
+        )
+    except MisconfigurationException as error:
+        raise UserError(" ".join(str(error).split())) from None
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, KeyboardInterrupt):  # Lightning leaves with 1, as after an error
+            raise KeyboardInterrupt from None
+        raise

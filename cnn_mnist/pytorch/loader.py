@@ -1,0 +1,107 @@
+"""Batches from a data set that lies in memory, resumable in the middle of an epoch."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from cnn_mnist.data.order import batch_count, batch_slices, epoch_order
+from cnn_mnist.errors import UserError
+
+
+class Batch(NamedTuple):
+    """One process's share of a batch.
+
+    Attributes:
+        images: float32 [share, 1, 28, 28] in [0, 1].
+        labels: int64 [share].
+        indices: Place of each image in its data set, int64 [share].
+        size: Images in the whole batch, over all processes; a share may be smaller than the others by one.
+    """
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+    size: int
+
+
+class Loader:
+    """Iterates over the batches of one epoch; every process takes its share of each.
+
+    It speaks Lightning's two protocols: ``sampler.set_epoch`` for the epoch, and ``state_dict`` /
+    ``load_state_dict`` for the place in it.
+
+    Args:
+        images: float32 [n, 1, 28, 28], on the device that trains.
+        labels: int64 [n], there too.
+        batch_size: Images in a batch, over all processes.
+        seed: Seed of the order; None for the order of the data set.
+        rank: Which process this is.
+        world_size: Number of processes.
+    """
+
+    batch_sampler = None  # Lightning asks where there is a sampler
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.images, self.labels = images, labels
+        self.batch_size, self.seed = batch_size, seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+        self.position = 0  # batches of this epoch handed out so far
+        self._first = 0  # batch at which the next iteration starts
+
+    def __len__(self) -> int:
+        return batch_count(len(self.labels), self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        size = len(self.labels)
+        if self.seed is None:
+            order = torch.arange(size, device=self.images.device)
+        else:
+            order = torch.from_numpy(epoch_order(size, self.seed, self.epoch)).to(self.images.device)
+        self.position, self._first = self._first, 0
+        for place in batch_slices(size, self.batch_size, first=self.position):
+            self.position += 1
+            indices = order[place][self.rank :: self.world_size]
+            yield Batch(self.images[indices], self.labels[indices], indices, place.stop - place.start)
+
+    @property
+    def sampler(self) -> "Loader":
+        """Where Lightning looks for ``set_epoch``."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Goes to the start of another epoch; keeps a restored place in this one."""
+        if epoch != self.epoch:
+            self.epoch, self._first = epoch, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the data: seed, batch size, epoch and batches of it that were handed out."""
+        return {
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "epoch": self.epoch,
+            "position": self.position,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to a place that ``state_dict`` gave.
+
+        Raises:
+            UserError: The place belongs to another order of the data.
+        """
+        for name in ("seed", "batch_size"):
+            if state[name] != getattr(self, name):
+                raise UserError(
+                    f"{name}: the checkpoint's run has {state[name]}, got {getattr(self, name)}; go on with its own"
+                )
+        self.epoch, self._first = state["epoch"], state["position"]

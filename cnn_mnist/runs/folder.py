@@ -1,0 +1,139 @@
+"""What a run folder holds and the names of its tags: written by both trainers, read by ``compare``.
+
+A run folder is ``lightning_logs/<pytorch|keras>/version_N`` with event files, ``config.yaml`` (all that is
+needed to repeat the run), ``environment.yaml``, ``mistakes.csv`` and ``checkpoints/``. The step of every point is
+the number of optimizer updates done so far; loss is in nats, accuracy a fraction in [0, 1], time in wall-clock seconds.
+"""
+
+import os
+import platform
+import subprocess
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from cnn_mnist.errors import UserError
+
+LOG_DIR = "lightning_logs"
+PYTORCH, KERAS = "pytorch", "keras"
+
+ENDINGS = {PYTORCH: ".ckpt", KERAS: ".keras"}
+"""Of the files in ``checkpoints/``."""
+
+CONFIG, ENVIRONMENT, CHECKPOINTS = "config.yaml", "environment.yaml", "checkpoints"
+
+_PACKAGES = ("torch", "lightning", "torchmetrics", "tensorflow", "keras", "tensorboard", "numpy")
+
+
+def check_writable(folder: str | Path) -> None:
+    """Raises ``UserError`` unless ``folder``, or the nearest one above it that exists, can be written."""
+    nearest = next(path for path in (Path(folder), *Path(folder).absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"expected a folder for logs that can be written, got {folder} ({error.strerror}); name another"
+        ) from None
+
+
+def new_run_folder(log_dir: str | Path, framework: str) -> Path:
+    """Makes the next ``version_N`` of a framework; two processes never get the same.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    check_writable(Path(log_dir, framework))
+    taken = [int(path.name[8:]) for path in Path(log_dir, framework).glob("version_*") if path.name[8:].isdigit()]
+    number = max(taken, default=-1) + 1
+    while True:
+        folder = Path(log_dir, framework, f"version_{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def find_checkpoint(path: str | Path, framework: str) -> Path:
+    """The newest checkpoint of a run folder, the framework's own first; what is no folder is given back as it is.
+
+    Raises:
+        UserError: The folder holds none.
+    """
+    if not Path(path).is_dir():
+        return Path(path)
+    files = [file for file in Path(path, CHECKPOINTS).glob("*") if file.suffix in ENDINGS.values()]
+    if not files:
+        raise UserError(
+            f"expected a run folder with a {' or '.join(ENDINGS.values())} file in its {CHECKPOINTS} folder, "
+            f"got {path}; name another, or the file itself"
+        )
+    return max(files, key=lambda file: (file.suffix == ENDINGS[framework], file.stat().st_mtime, file.name))
+
+
+def environment(*, device: str, threads: int | None, precision: str | None) -> dict[str, Any]:
+    """What a run's figures depend on and ``config.yaml`` does not say.
+
+    Args:
+        device: What trained, for example ``"cpu"`` or ``"NVIDIA H200"``.
+        threads: CPU threads inside one operation.
+        precision: As the trainer calls it, for example ``"32-true"``.
+    """
+    return {
+        "device": device,
+        "threads": threads,
+        "precision": precision,
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "commit": _commit(),
+    }
+
+
+def write_environment(folder: str | Path, **run: Any) -> None:
+    """Writes ``environment.yaml`` into a run folder; the other arguments are those of ``environment``."""
+    import yaml
+
+    Path(folder, ENVIRONMENT).write_text(yaml.safe_dump(environment(**run), sort_keys=False))
+
+
+def read_config(folder: str | Path) -> dict[str, Any] | None:
+    """The settings of a run as its ``config.yaml`` has them; None where it has none that can be read."""
+    import yaml
+
+    try:
+        config = yaml.load(Path(folder, CONFIG).read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, yaml.YAMLError):
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _commit() -> str | None:
+    """The project's commit, with ``-dirty`` where files differ from it; None outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,53 @@
+"""The misclassified test images of a run, kept in its folder: with the labels, they are all its predictions."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_mnist.architecture.trace import CLASSES
+from cnn_mnist.errors import UserError
+
+FILE = "mistakes.csv"
+Mistakes = dict[int, tuple[int, int]]
+"""(label, prediction) of each misclassified image, by its number in the test set."""
+
+_HEADER = ["image", "label", "prediction"]
+
+
+def write_mistakes(folder: str | Path, labels: NDArray[np.uint8], predictions: NDArray[np.integer]) -> None:
+    """Writes ``mistakes.csv``: number, label and prediction of each misclassified image, ascending.
+
+    Args:
+        folder: The run folder.
+        labels: Those of the whole test set, [n].
+        predictions: Likewise, [n].
+    """
+    with Path(folder, FILE).open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_HEADER)
+        writer.writerows((image, labels[image], predictions[image]) for image in np.flatnonzero(labels != predictions))
+
+
+def read_mistakes(folder: str | Path) -> Mistakes | None:
+    """What ``mistakes.csv`` says; None where a run has none.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    path = Path(folder, FILE)
+    try:
+        header, *lines = csv.reader(path.read_text().splitlines())
+        mistakes = {int(image): (int(label), int(prediction)) for image, label, prediction in lines}
+        misclassified = (a != b and {a, b} <= set(range(CLASSES)) for a, b in mistakes.values())
+        if header != _HEADER or len(mistakes) != len(lines) or not all(misclassified):
+            raise ValueError
+    except FileNotFoundError:
+        return None
+    except (ValueError, csv.Error):
+        raise UserError(
+            f"expected lines of {','.join(_HEADER)} as a trainer writes them, got something else in {path}; "
+            "delete it, and the run is compared without its predictions"
+        ) from None
+    return mistakes

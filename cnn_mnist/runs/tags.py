@@ -1,0 +1,27 @@
+"""The tags of a run's event files, with one meaning in both frameworks.
+
+The step of every point is the number of optimizer updates done so far; loss is in nats, accuracy a fraction in
+[0, 1], time in wall-clock seconds.
+"""
+
+from typing import Literal
+
+SplitName = Literal["train", "val", "train_eval", "test"]
+METRICS = ("loss", "acc")
+
+SETUP_SECONDS = "time/setup_seconds"
+EPOCH_SECONDS = "time/epoch_seconds"
+FIT_SECONDS = "time/fit_seconds"
+IMAGES_PER_SECOND = "throughput/images_per_second"
+
+PARAMETERS = "model/parameters"
+LAYERS = "model/layers"
+TEXT_SUFFIX = "/text_summary"  # PyTorch's SummaryWriter adds it to the tag of a text
+EXAMPLES = "data/examples"
+CONFUSION_MATRIX = "test/confusion_matrix"
+MISTAKES = "test/mistakes"
+
+
+def tag(split: SplitName, metric: str) -> str:
+    """The tag of a split's loss or accuracy, ``"test/acc"``."""
+    return f"{split}/{metric}"

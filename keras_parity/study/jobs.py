@@ -1,0 +1,55 @@
+"""One run of a study: the command that trains it, and how it is known again."""
+
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cnn_mnist.runs.folder import KERAS
+from cnn_mnist.settings import DataSettings, ModelSettings
+from keras_parity.compare.table import TITLES
+from keras_parity.logs.run import Run
+from keras_parity.settings import TrainerSettings, settings_that_matter
+
+SETTINGS = {"model": ModelSettings, "data": DataSettings, "trainer": TrainerSettings}
+"""The groups of a study's flags."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a study.
+
+    Attributes:
+        framework: ``"keras"`` or ``"pytorch"``.
+        model: What is trained, its seed included.
+        data: On what, with the same seed.
+        trainer: For how long, and where the run folder goes.
+    """
+
+    framework: str
+    model: ModelSettings
+    data: DataSettings
+    trainer: TrainerSettings
+
+    @property
+    def command(self) -> list[str]:
+        """The command that trains it."""
+        flags = {f"model.{name}": value for name, value in asdict(self.model).items() if name != "seed"}
+        flags |= {f"data.{name}": value for name, value in asdict(self.data).items() if name != "seed"}
+        flags |= {f"trainer.{name}": value for name, value in asdict(self.trainer).items() if name != "log_dir"}
+        flags |= {"seed_everything": self.model.seed, "trainer.enable_progress_bar": False}
+        keras = self.framework == KERAS
+        flags["trainer.log_dir" if keras else "trainer.logger.save_dir"] = self.trainer.log_dir
+        module = ["keras_parity"] if keras else ["cnn_mnist", "fit"]
+        given = (f"--{name}={value}" for name, value in flags.items() if value is not None)
+        return [sys.executable, "-m", *module, *given]
+
+    def is_trained_by(self, run: Run) -> bool:
+        """Whether a run is a finished one of this job."""
+        config: dict[str, Any] = {name: asdict(getattr(self, name)) for name in SETTINGS}
+        for group in ("model", "data"):
+            del config[group]["seed"]
+        mine = (self.framework, self.model.seed, settings_that_matter(config))
+        return run.finished and (run.framework, run.seed, run.settings) == mine
+
+    def __str__(self) -> str:
+        return f"{TITLES[self.framework]}, {self.model.align}, seed {self.model.seed}"

@@ -1,0 +1,159 @@
+"""What a Keras run writes, when it stops early, and its progress bar."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cnn_mnist.architecture.layers import Layer
+from cnn_mnist.architecture.trace import layer_table, trace
+from cnn_mnist.console.tables import markdown_table
+from cnn_mnist.data.splits import Split
+from cnn_mnist.errors import UserError
+from cnn_mnist.runs import pictures, tags
+from cnn_mnist.runs.mistakes import write_mistakes
+from cnn_mnist.runs.timing import Stopwatch
+from keras_parity.twin.loader import TrainingBatches
+
+
+class RunLog:
+    """The event file of a run; the step of a point is the number of optimizer updates done so far.
+
+    Args:
+        folder: The run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.values: dict[str, float] = {}  # the last of each tag
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def scalars(self, values: dict[str, float], step: int) -> None:
+        """Writes values by tag."""
+        self.values |= values
+        with self._writer.as_default(step):
+            for tag, value in values.items():
+                tf.summary.scalar(tag, value)
+        self._writer.flush()
+
+    def picture(self, tag: str, picture: pictures.Picture, step: int) -> None:
+        """Writes a picture, uint8 [height, width, 3]."""
+        with self._writer.as_default(step):
+            tf.summary.image(tag, picture[None])
+
+    def architecture(self, layers: tuple[Layer, ...]) -> None:
+        """Writes the layer table and the number of parameters."""
+        self.scalars({tags.PARAMETERS: trace(layers)[-1].total}, step=0)
+        with self._writer.as_default(0):
+            tf.summary.text(tags.LAYERS + tags.TEXT_SUFFIX, markdown_table(layer_table(layers)))
+
+    def settings(self, summaries: Iterable[Any]) -> None:
+        """Writes TensorBoard's own records of the settings, see ``cnn_mnist.runs.hparams``."""
+        with self._writer.as_default(0):
+            for summary in summaries:
+                tf.summary.experimental.write_raw_pb(summary.SerializeToString())
+
+    def predictions(self, split: Split, probabilities: NDArray[np.floating], step: int) -> None:
+        """Writes the confusion matrix, the misclassified digits and ``mistakes.csv``; probabilities [n, 10]."""
+        predictions = probabilities.argmax(axis=1)
+        self.picture(tags.CONFUSION_MATRIX, pictures.confusion_matrix(split.labels, predictions), step)
+        self.picture(tags.MISTAKES, pictures.mistakes(split.images, split.labels, probabilities), step)
+        write_mistakes(self.folder, split.labels, predictions)
+
+    def close(self) -> None:
+        """Closes the event file."""
+        self._writer.close()
+
+
+class EpochLog(keras.callbacks.Callback):
+    """Sets the order of each epoch, and logs its metrics, ``time/*`` and ``throughput/*``.
+
+    Args:
+        log: Where to.
+        batches: The training batches, which follow the epoch.
+        images: Training images in an epoch.
+    """
+
+    def __init__(self, log: RunLog, batches: TrainingBatches, images: int) -> None:
+        super().__init__()
+        self.log, self.batches, self.images = log, batches, images
+        self.stopwatch = Stopwatch()
+        self._setup_logged = False
+
+    @property
+    def _step(self) -> int:
+        return int(self.model.optimizer.iterations.numpy())
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Training begins, in the order of this epoch."""
+        self.batches.epoch = epoch
+        self.stopwatch.resume()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """The first call that returns ends the set-up."""
+        if not self._setup_logged:
+            self._setup_logged = True
+            self.log.scalars(self.stopwatch.setup_done(), self._step)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Validation does not count."""
+        self.stopwatch.pause()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Logs the epoch; ends the training where its loss is no finite number."""
+        values = self.stopwatch.epoch_done(self.images)
+        logs = logs or {}
+        for name in tags.METRICS:
+            values[tags.tag("train", name)] = logs[name]
+            if f"val_{name}" in logs:
+                values[tags.tag("val", name)] = logs[f"val_{name}"]
+        self.log.scalars(values, self._step)
+        if not math.isfinite(logs["loss"]):
+            raise UserError(
+                f"expected a finite loss, got NaN or infinity in epoch {epoch} (up to step {self._step}) of "
+                f"{self.log.folder}; lower --model.learning_rate"
+            )
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Logs the whole training."""
+        self.log.scalars(self.stopwatch.fit_done(), self._step)
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """A rich bar for every epoch, as Lightning draws it; used in a ``with``, which gives the terminal back."""
+
+    def __enter__(self) -> "ProgressBar":
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(complete_style="#6206E0", finished_style="#6206E0"),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("•"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[metrics]}", style="italic"),
+        )
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._progress.stop()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Adds the epoch's bar."""
+        title = f"Epoch {epoch}/{self.params['epochs'] - 1}"
+        self._task = self._progress.add_task(title, total=self.params["steps"], metrics="")
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Moves the bar; Keras calls this once for every execution of several steps."""
+        self._progress.update(self._task, completed=min(batch + 1, self.params["steps"]))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Shows the epoch's metrics."""
+        metrics = " ".join(f"train/{name}: {(logs or {})[name]:.3f}" for name in tags.METRICS)
+        self._progress.update(self._task, metrics=metrics)

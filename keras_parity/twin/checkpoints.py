@@ -1,0 +1,73 @@
+"""Reads a ``.keras`` file of this project, safely, and goes on from it."""
+
+import math
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+from zipfile import BadZipFile
+
+import keras
+
+from cnn_mnist.errors import UserError
+from cnn_mnist.settings import ModelSettings
+from keras_parity.twin.network import load_weights, read_weights
+from keras_parity.twin.optimizers import settings_of
+
+
+def read_model(path: str) -> keras.Model:
+    """Loads a model without running code from the file.
+
+    Raises:
+        UserError: There is no such file, it is truncated, or it holds no model that can be loaded safely.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"expected a .keras file, got {path}, which is no file")
+    try:
+        return keras.saving.load_model(path, safe_mode=True)
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile, zlib.error) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"expected a .keras file, got {path}, which cannot be loaded safely ({reason})") from None
+
+
+def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int) -> int:
+    """Copies weights and optimizer state into a compiled model.
+
+    Args:
+        model: The model, compiled with ``settings``.
+        path: The ``.keras`` file.
+        settings: What the user asks for; the file's own must be the same.
+        steps: Optimizer updates in an epoch.
+
+    Returns:
+        The epoch that comes next.
+
+    Raises:
+        UserError: The file cannot be loaded, is of another network or other settings, or stands inside an epoch.
+    """
+    saved = read_model(path)
+    ours, theirs = read_weights(model), read_weights(saved)
+    if {name: array.shape for name, array in ours.items()} != {name: array.shape for name, array in theirs.items()}:
+        raise UserError(f"--ckpt_path: expected the weights of {settings.architecture}, got {path}, which has others")
+    _refuse_other_optimizer(saved, settings, path)
+    load_weights(model, theirs)
+    model.optimizer.build(model.trainable_variables)
+    for variable, value in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):
+        variable.assign(value)
+    epochs, rest = divmod(int(model.optimizer.iterations.numpy()), steps)
+    if rest:
+        raise UserError(
+            f"--ckpt_path: expected the end of an epoch of {steps} updates, got {path} at update {rest} of one; "
+            "give the batch size and the validation split that it was trained with"
+        )
+    return epochs
+
+
+def _refuse_other_optimizer(saved: keras.Model, settings: ModelSettings, path: str) -> None:
+    """Raises ``UserError`` unless a model was trained by the optimizer that the settings name."""
+    kept = settings_of(saved.optimizer)
+    for name, asked in asdict(settings).items():
+        value = kept.get(name, asked)  # what this optimizer does not know is of no matter
+        if value != asked and not (isinstance(asked, float) and math.isclose(value, asked, rel_tol=1e-6)):
+            raise UserError(
+                f"--model.{name}: {path} was trained with {value}, got {asked}; give its own to go on with it"
+            )

@@ -1,0 +1,139 @@
+"""The twin's command line: flags in, a training out."""
+
+import argparse
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
+
+from cnn_mnist import settings
+from cnn_mnist.console.arguments import OneLineErrors
+from cnn_mnist.errors import UserError
+from cnn_mnist.runs.folder import read_config
+from cnn_mnist.settings import DataSettings, ModelSettings
+from keras_parity.frameworks import importing_tensorflow
+from keras_parity.settings import TrainerSettings, twin_settings
+
+
+class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+    """Leaves the list of commands as it is."""
+
+
+def build_parser(commands: Mapping[str, str] | None = None) -> OneLineErrors:
+    """The twin's flags; those that mean the same as in ``python -m cnn_mnist fit`` bear the same name.
+
+    Args:
+        commands: The other commands of ``python -m keras_parity``, each with its purpose, for the help.
+    """
+    lines = [f"  {name:18}{purpose}" for name, purpose in (commands or {}).items()]
+    parser = OneLineErrors(
+        prog="python -m keras_parity",
+        usage="python -m keras_parity [COMMAND] [flags]" if commands else None,
+        description="\n".join(
+            [
+                "Without a command: trains the Keras twin of `python -m cnn_mnist fit`.",
+                "",
+                "commands, each with its --help:",
+            ]
+            + lines
+        ),
+        formatter_class=_HelpFormatter,
+    )
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
+    parser.add_argument(
+        "--seed_everything",
+        type=int,
+        default=settings.SEED,
+        help="Seed of everything random, at least 0: initial weights, order of the images, what is held out.",
+    )
+    parser.add_class_arguments(TrainerSettings, "trainer")
+    parser.add_class_arguments(ModelSettings, "model", skip={"seed"})
+    parser.add_class_arguments(DataSettings, "data", skip={"seed"})
+    parser.add_argument(
+        "--ckpt_path", type=str | None, default=None, help="A .keras file of this project to go on from."
+    )
+    parser.add_argument(
+        "--twin_of",
+        type=str | None,
+        default=None,
+        help="Folder of a Lightning run whose settings are taken over; flags typed beside it win.",
+    )
+    return parser
+
+
+def parse(args: list[str], commands: Mapping[str, str] | None = None) -> tuple[OneLineErrors, Namespace]:
+    """Reads the arguments.
+
+    Args:
+        args: Without the program's name.
+
+    Returns:
+        The parser, and the settings, with those of the run that ``--twin_of`` names taken over.
+
+    Raises:
+        UserError: That run cannot be taken over.
+    """
+    parser = build_parser(commands)
+    # Looked for first and taken out, so that --print_config prints the settings that come of it.
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--twin_of")
+    known, rest = early.parse_known_args(args)
+    if known.twin_of is not None:
+        taken = twin_settings(known.twin_of)
+        unknown = taken.keys() - parser.get_defaults().keys()
+        if unknown:
+            raise UserError(f"--twin_of: {known.twin_of} has settings that the twin does not know: {sorted(unknown)}")
+        parser.set_defaults(taken)
+    config = parser.parse_args(rest)
+    if config.ckpt_path is not None:
+        config = _with_settings_of_checkpoint(parser, config, rest)
+    return parser, config
+
+
+def _with_settings_of_checkpoint(parser: OneLineErrors, config: Namespace, args: list[str]) -> Namespace:
+    """Takes the settings of the run that a checkpoint lies in; what is typed against them is refused."""
+    path = config.ckpt_path
+    kept = read_config(Path(path).parent.parent)
+    if kept is None:  # a converted file: what it tells itself is checked when it is restored
+        return config
+    taken = {"seed_everything": kept["seed_everything"], "trainer.precision": kept["trainer"]["precision"]}
+    taken |= {f"model.{name}": value for name, value in kept["model"].items()}
+    taken |= {f"data.{name}": value for name, value in kept["data"].items() if name != "data_dir"}
+    parser.set_defaults(taken)
+    config = parser.parse_args(args)
+    for flag, value in taken.items():
+        if config[flag] != value:
+            raise UserError(
+                f"--{flag}: {path} was trained with {value}, got {config[flag]}; leave the flag out to go on with it"
+            )
+    return config
+
+
+def main(args: list[str], commands: Mapping[str, str]) -> None:
+    """Trains with the settings that the arguments give, and prints the results.
+
+    Raises:
+        UserError: A mistake that the user can mend.
+    """
+    parser, config = parse(args, commands)
+    seed = config.seed_everything
+    trainer = TrainerSettings(**_fields(config.trainer))
+    model = ModelSettings(**_fields(config.model), seed=seed)
+    data = DataSettings(**_fields(config.data), seed=seed)
+
+    with importing_tensorflow():
+        from keras_parity.twin.train import train
+
+    def write_config(path: Path) -> None:
+        parser.save(config, path)
+
+    log = train(trainer, model, data, write_config, config.ckpt_path)
+    from cnn_mnist.console.results import print_results  # here, since it imports numpy, which --help has no use for
+
+    print_results(log.values, str(log.folder))
+
+
+def _fields(namespace: Namespace) -> dict[str, Any]:
+    return namespace.as_dict()

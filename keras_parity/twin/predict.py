@@ -1,0 +1,81 @@
+"""``python -m keras_parity predict IMAGE...``: the user's own digits, read in Keras and beside it in PyTorch."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from jsonargparse import Namespace
+from numpy.typing import NDArray
+
+from cnn_mnist.architecture.trace import CLASSES, IMAGE_SHAPE
+from cnn_mnist.console import predictions
+from cnn_mnist.console.predictions import Prediction
+from cnn_mnist.data import mnist
+from cnn_mnist.data.digits import read_digits
+from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE
+from cnn_mnist.errors import UserError
+from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
+from keras_parity.frameworks import importing_tensorflow
+
+DESCRIPTION = """Reads your own digits with a trained network.
+Two --ckpt_path, one of each framework, set their predictions side by side."""
+
+
+def main(args: list[str]) -> None:
+    """Reads the arguments after ``predict``, the images and their digits, and puts these out.
+
+    Raises:
+        UserError: A mistake that the user can mend.
+    """
+    config = predictions.parse("python -m keras_parity", DESCRIPTION, args)
+    checkpoints = _by_framework([find_checkpoint(path, KERAS) for path in config.ckpt_path])
+    digits = read_digits(config.images, config.invert)
+    found = {}
+    for framework, path in checkpoints.items():
+        if framework == KERAS:
+            found[framework] = predictions.read(compute_logits(path, digits.images))
+        else:
+            found[framework] = _read_in_pytorch(path, config)
+    predictions.put_out(digits, found, config)
+
+
+def compute_logits(path: Path, images: NDArray[np.uint8]) -> NDArray[np.floating]:
+    """The logits [n, 10] of images [n, 28, 28], by the network of a ``.keras`` file.
+
+    Raises:
+        UserError: The file is none of this project.
+    """
+    with importing_tensorflow():
+        from keras_parity.twin.checkpoints import read_model
+
+    model = read_model(str(path))
+    if model.input_shape[1:] != IMAGE_SHAPE or model.output_shape[1:] != (CLASSES,):
+        shapes = f"{model.input_shape[1:]} to {model.output_shape[1:]}"
+        raise UserError(f"expected a network from images {IMAGE_SHAPE} to {CLASSES} logits, got {path}, from {shapes}")
+    return model.predict(mnist.scale(images)[..., None], batch_size=EVALUATION_BATCH_SIZE, verbose=0)
+
+
+def _by_framework(paths: list[Path]) -> dict[str, Path]:
+    """The files by framework, in their order."""
+    of_ending = {ending: framework for framework, ending in ENDINGS.items()}
+    found = {of_ending.get(path.suffix, str(path)): path for path in paths}
+    if found.keys() - ENDINGS.keys() or len(found) < len(paths):
+        came = " and ".join(map(str, paths))
+        raise UserError(f"--ckpt_path: expected a {ENDINGS[KERAS]} file, a {ENDINGS[PYTORCH]} file or both, got {came}")
+    return found
+
+
+def _read_in_pytorch(path: Path, config: Namespace) -> list[Prediction]:
+    """What ``python -m cnn_mnist predict`` makes of the same arguments."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "predictions.json")
+        flags = [f"--ckpt_path={path}", f"--invert={json.dumps(config.invert)}", f"--output={output}"]
+        command = [sys.executable, "-m", "cnn_mnist", "predict", *flags, *config.images]
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        if answer.returncode != 0:
+            reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise UserError(reason.removeprefix("python -m cnn_mnist: error: "))
+        return [Prediction(entry["digit"], entry["probability"]) for entry in json.loads(output.read_text())]

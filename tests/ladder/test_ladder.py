@@ -1,0 +1,222 @@
+"""The ladder holds for what is the same, and breaks at the right rung with the right name for what is not."""
+
+import copy
+import json
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import torch
+from torch import nn
+
+from cnn_mnist.architecture.initial_weights import initial_weights
+from cnn_mnist.architecture.layouts import to_pytorch
+from cnn_mnist.architecture.trace import layers_of
+from cnn_mnist.pytorch.keras_optimizers import KerasRMSprop
+from cnn_mnist.pytorch.network import load_weights
+from cnn_mnist.settings import DataSettings, ModelSettings
+from keras_parity.ladder import cli as ladder
+from keras_parity.ladder import trajectories
+from keras_parity.ladder.cli import Port, climb, project_port
+from tests.pytorch.test_optimizers import VARIANTS
+
+pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
+
+CONV5X5 = layers_of("conv5x5")
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    monkeypatch.setattr(trajectories, "STEPS_GIVEN", 6)
+    monkeypatch.setattr(trajectories, "STEPS_FREE", 12)
+    monkeypatch.setattr(trajectories, "DRAWS", 2)
+    monkeypatch.setattr(ladder, "STEPS_FREE", 12)
+
+
+@pytest.fixture
+def port(use_tiny_mnist) -> Port:
+    return project_port(ModelSettings(architecture="conv5x5"), DataSettings(batch_size=25))
+
+
+def test_the_projects_own_port_climbs_all_eleven_rungs(port):
+    rungs = list(climb(port))
+    assert all(rung.holds for rung in rungs), rungs[-1]
+    assert [rung.number for rung in rungs] == [1, 2, 3, 4, 5, 6, 6, 7, 7, 8, 9, 10, 11]
+
+
+@pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
+def test_every_optimizer_passes_rungs_7_to_9(use_tiny_mnist, settings):
+    port = project_port(ModelSettings(architecture="conv5x5", **settings), DataSettings(batch_size=25))
+    rungs = {rung.number: rung.holds for rung in climb(port)}
+    assert rungs[7]
+    assert rungs[8]
+    assert rungs[9]
+
+
+def _first_break(port: Port):
+    *below, last = climb(port)
+    assert all(rung.holds for rung in below)
+    assert not last.holds
+    return last
+
+
+def test_a_dropped_bias_breaks_rung_1(port):
+    network = copy.deepcopy(port.network)
+    network.conv1.bias = None
+    rung = _first_break(replace(port, network=network))
+    assert (rung.number, rung.where.split(":")[0]) == (1, "conv1")
+    assert "800 parameters in PyTorch" in rung.where
+    assert "a bias that one side has not" in rung.cause
+
+
+def test_a_batch_order_shifted_by_one_breaks_rung_2(port):
+    rung = _first_break(replace(port, keras_batches=[*port.keras_batches[1:], port.keras_batches[0]]))
+    assert (rung.number, rung.where) == (2, "images of batch 0")
+    assert "order of the batches" in rung.cause
+
+
+def test_scaling_in_the_graph_breaks_rung_2(port):
+    scale = tf.function(lambda images: tf.cast(images, tf.float32) / 255)
+    batches = [(scale(np.round(i * 255).astype(np.uint8)).numpy(), labels) for i, labels in port.keras_batches]
+    rung = _first_break(replace(port, keras_batches=batches))
+    assert (rung.number, rung.where) == (2, "images of batch 0")
+    assert "division inside tf.function" in rung.cause
+
+
+def test_pytorchs_initial_weights_on_one_side_break_rung_3(port):
+    network = copy.deepcopy(port.network)
+    load_weights(network, initial_weights(CONV5X5, "pytorch", 0), CONV5X5)
+    rung = _first_break(replace(port, network=network))
+    assert (rung.number, rung.where) == (3, "conv1.bias")
+    assert "Glorot against Kaiming" in rung.cause
+
+
+def test_a_transposed_kernel_breaks_rung_3(port):
+    network = copy.deepcopy(port.network)
+    network.conv2.weight.data = network.conv2.weight.data.transpose(2, 3).contiguous()
+    rung = _first_break(replace(port, network=network))
+    assert (rung.number, rung.where) == (3, "conv2.weight")
+    assert "a kernel that was not transposed" in rung.cause
+
+
+def test_a_wrong_flatten_order_breaks_rung_4(port):
+    def forgetful(weights):
+        dense = weights["dense1/kernel"]
+        return to_pytorch(weights, CONV5X5) | {"dense1.weight": np.ascontiguousarray(dense.T)}
+
+    network = copy.deepcopy(port.network)
+    kernel = initial_weights(CONV5X5, "keras", 0)["dense1/kernel"]
+    network.dense1.weight.data = torch.from_numpy(np.ascontiguousarray(kernel.T))
+    rung = _first_break(replace(port, network=network, to_pytorch=forgetful))
+    assert (rung.number, rung.where) == (4, "dense1")
+    assert "the order in which flatten reads the axes" in rung.cause
+
+
+def test_softmax_before_the_loss_breaks_rung_5(port):
+    twice = lambda logits, labels: nn.functional.cross_entropy(logits.softmax(1), labels)  # noqa: E731
+    rung = _first_break(replace(port, torch_loss=twice))
+    assert (rung.number, rung.where) == (5, "loss")
+    assert "softmax before a loss" in rung.cause
+
+
+def test_a_frozen_layer_breaks_rung_6(port):
+    network = copy.deepcopy(port.network)
+    network.conv2.register_full_backward_hook(lambda module, grads, _: tuple(2 * grad for grad in grads))
+    rung = _first_break(replace(port, network=network))
+    assert (rung.number, rung.where) == (6, "conv1.weight")
+
+
+def test_epsilon_outside_the_root_breaks_rung_7(port):
+    rung = _first_break(replace(port, torch_optimizer=lambda p: torch.optim.RMSprop(p, 1e-3, alpha=0.9, eps=1e-7)))
+    assert rung.number == 7
+    assert rung.where.split(".")[0] in ("conv1", "conv2", "dense1")
+    assert "epsilon inside or outside the root" in rung.cause
+
+
+def test_coupled_weight_decay_breaks_rung_7(port):
+    class Coupled(KerasRMSprop):
+        def update(self, group, params, grads, slots):
+            super().update(group, params, torch._foreach_add(grads, params, alpha=0.01), slots)
+
+    decoupled = lambda: keras.optimizers.RMSprop(1e-3, 0.9, epsilon=1e-7, weight_decay=0.01)  # noqa: E731
+    coupled = lambda params: Coupled(params, 1e-3, 0.9, 1e-7)  # noqa: E731
+    rung = _first_break(replace(port, torch_optimizer=coupled, keras_optimizer=decoupled))
+    assert rung.number == 7
+    assert "weight decay coupled or decoupled" in rung.cause
+
+
+def test_a_state_that_only_later_steps_show_breaks_rung_9(port):
+    class Forgetful(KerasRMSprop):
+        def update(self, group, params, grads, slots):
+            if group["step"] == 5:
+                torch._foreach_zero_(slots["velocity"])
+            super().update(group, params, grads, slots)
+
+    rung = _first_break(replace(port, torch_optimizer=lambda params: Forgetful(params, 1e-3, 0.9, 1e-7)))
+    assert (rung.number, rung.where) == (9, "step 6")
+
+
+def test_another_model_than_the_projects_climbs_too(port):
+    network = nn.Sequential()
+    network.add_module("flat", nn.Flatten())
+    network.add_module("hidden", nn.Linear(784, 16))
+    network.add_module("tanh", nn.Tanh())
+    network.add_module("out", nn.Linear(16, 10))
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            keras.layers.Flatten(name="flat"),
+            keras.layers.Dense(16, name="hidden"),
+            keras.layers.Activation("tanh", name="tanh"),
+            keras.layers.Dense(10, name="out"),
+        ]
+    )
+    mapping = lambda weights: {  # noqa: E731
+        f"{layer}.{ours}": np.ascontiguousarray(weights[f"{layer}/{theirs}"].T)
+        for layer in ("hidden", "out")
+        for ours, theirs in (("weight", "kernel"), ("bias", "bias"))
+    }
+    weights = {f"{layer.name}/{v.name}": v.numpy() for layer in model.layers for v in layer.trainable_variables}
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in mapping(weights).items()})
+    rungs = list(climb(replace(port, network=network, model=model, to_pytorch=mapping, layers={})))
+    assert all(rung.holds for rung in rungs), rungs[-1]
+    assert rungs[-1].number == 11
+
+
+def test_the_command_prints_writes_and_draws(command, tmp_path):
+    flags = ("--model.architecture=conv5x5", "--data.batch_size=25", "--model.optimizer=sgd", "--model.momentum=0.9")
+    code, out, err = command("keras_parity", "ladder", *flags, "--output=rungs.json", "--log_dir=logs")
+    assert code == 0, err
+    assert out.count("holds") == 13
+    assert [rung["number"] for rung in json.loads((tmp_path / "rungs.json").read_text())][-1] == 11
+    assert list((tmp_path / "logs/ladder").glob("*tfevents*"))
+
+
+def test_the_command_exits_with_1_and_names_the_rung_that_breaks(command, monkeypatch):
+    genuine = project_port
+
+    def broken(model, data):
+        return replace(genuine(model, data), torch_loss=lambda logits, labels: logits.sum())
+
+    monkeypatch.setattr(ladder, "project_port", broken)
+    code, out, err = command("keras_parity", "ladder", "--model.architecture=conv5x5", "--data.batch_size=25")
+    assert code == 1
+    assert "BREAKS" in out
+    assert "rung 5 breaks (loss of the first batch, nats) at loss; usual causes: softmax before a loss" in err
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--output=rungs.txt", "--output: expected a file that ends in .json or .md"),
+        ("--output=no/such/rungs.md", "expected a folder that exists, got no/such"),
+        ("--model.architecture=lenet", "unknown architecture 'lenet'"),
+    ],
+)
+def test_a_mistake_is_one_line(command, flag, message):
+    code, out, err = command("keras_parity", "ladder", flag)
+    assert (code, out) == (1, "")
+    assert message in err
+    assert err.count("\n") == 1

@@ -1,0 +1,179 @@
+import io
+import struct
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
+
+from cnn_mnist.errors import UserError, UserNotice
+from keras_parity.logs import event_files
+from keras_parity.logs.event_files import read_scalars
+from keras_parity.logs.event_writer import charts, drop_pictures, picture, text_page, write_events
+
+_PICTURE = np.random.default_rng(0).integers(0, 255, (3, 5, 3), dtype=np.uint8)
+
+
+def _write(folder, tag, points, **arguments):
+    writer = SummaryWriter(folder, **arguments)
+    for step, value in points:
+        writer.add_scalar(tag, value, step)
+    writer.close()
+
+
+def _values(folder, tag="loss"):
+    return [(point.step, point.value) for point in read_scalars(folder).points[tag]]
+
+
+def _write_number_and_picture(framework, folder, pixels=_PICTURE):
+    if framework == "pytorch":
+        with SummaryWriter(folder) as writer:
+            writer.add_scalar("test/acc", 0.5, 3)
+            writer.add_image("seen", pixels, 3, dataformats="HWC")
+    else:
+        with tf.summary.create_file_writer(str(folder)).as_default(3):
+            tf.summary.scalar("test/acc", 0.5)
+            tf.summary.image("seen", pixels[None])
+
+
+def _file(folder):
+    (path,) = folder.glob("*tfevents*")
+    return path
+
+
+def _records(path):
+    """Byte offset of each record."""
+    data, offset, offsets = path.read_bytes(), 0, []
+    while offset < len(data):
+        offsets.append(offset)
+        offset += 16 + struct.unpack_from("<Q", data, offset)[0]
+    return offsets
+
+
+def test_no_point_is_thinned(tmp_path):
+    _write(tmp_path, "loss", [(step, float(step)) for step in range(12_000)])
+    assert _values(tmp_path) == [(step, float(step)) for step in range(12_000)]
+
+
+def test_tensorflows_tensors_are_read_as_pytorchs_values_are(tmp_path):
+    import tensorflow as tf
+
+    with tf.summary.create_file_writer(str(tmp_path)).as_default():
+        for step in range(30):
+            tf.summary.scalar("loss", step / 7, step)
+            tf.summary.scalar("half", tf.constant(step, tf.float64), step)
+        tf.summary.text("text", "no scalar", 0)
+        tf.summary.image("image", np.zeros((1, 2, 2, 3), np.uint8), 0)
+        tf.summary.histogram("histogram", [1.0, 2.0], 0)
+    scalars = read_scalars(tmp_path)
+    assert scalars.tensors
+    assert scalars.points.keys() == {"loss", "half"}
+    assert _values(tmp_path) == [(step, float(np.float32(step / 7))) for step in range(30)]
+
+
+def test_pytorchs_records_are_no_tensors(tmp_path):
+    _write(tmp_path, "loss", [(0, 1.0)])
+    assert not read_scalars(tmp_path).tensors
+
+
+def test_several_files_are_one_run_in_the_order_of_steps(tmp_path):
+    _write(tmp_path, "loss", [(1, 1.0), (2, 2.0)], filename_suffix=".z")
+    _write(tmp_path, "loss", [(3, 3.0)], filename_suffix=".a")
+    assert _values(tmp_path) == [(1, 1.0), (2, 2.0), (3, 3.0)]
+
+
+def test_a_restart_replaces_what_was_written_from_its_step_on(tmp_path):
+    _write(tmp_path, "loss", [(10, 1.0), (20, 2.0), (30, 3.0)])
+    _write(tmp_path, "loss", [(20, 2.5), (25, 2.75)], filename_suffix=".again")
+    assert _values(tmp_path) == [(10, 1.0), (20, 2.5), (25, 2.75)]
+
+
+def test_a_bad_checksum_leaves_one_record_out_and_names_its_place(tmp_path):
+    _write(tmp_path, "loss", [(1, 1.0), (2, 2.0), (3, 3.0)])
+    path = _file(tmp_path)
+    offset = _records(path)[2]
+    content = bytearray(path.read_bytes())
+    content[offset + 14] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserNotice, match=rf"{path.name}: at byte {offset} the file has a record with a bad checksum"):
+        assert _values(tmp_path) == [(1, 1.0), (3, 3.0)]
+
+
+def test_a_bad_length_ends_the_reading_there(tmp_path):
+    _write(tmp_path, "loss", [(1, 1.0), (2, 2.0), (3, 3.0)])
+    path = _file(tmp_path)
+    offset = _records(path)[2]
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserNotice, match=f"at byte {offset} .* is read to there"):
+        assert _values(tmp_path) == [(1, 1.0)]
+
+
+@pytest.mark.parametrize("kept", [3, 11, 15, 20])
+def test_a_truncated_file_is_read_as_far_as_it_goes(tmp_path, kept):
+    _write(tmp_path, "loss", [(1, 1.0), (2, 2.0)])
+    path = _file(tmp_path)
+    offset = _records(path)[-1]
+    path.write_bytes(path.read_bytes()[: offset + kept])
+    with pytest.warns(UserNotice, match=f"at byte {offset} the file ends inside a record"):
+        assert _values(tmp_path) == [(1, 1.0)]
+
+
+def test_an_empty_file_is_said(tmp_path):
+    (tmp_path / "events.out.tfevents.1.x").touch()
+    with pytest.warns(UserNotice, match="at byte 0 the file is empty"):
+        assert read_scalars(tmp_path).points == {}
+
+
+def test_a_file_that_is_no_event_file_is_refused(tmp_path):
+    path = tmp_path / "events.out.tfevents.1.x"
+    path.write_bytes(b"these are notes, not events")
+    with pytest.raises(UserError, match=r"expected an event file, got .*which is none"):
+        read_scalars(path)
+
+
+def test_the_checksum_is_tensorboards():
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
+    assert event_files._masked_crc(b"some bytes") == masked_crc32c(b"some bytes")
+
+
+def test_what_is_written_replaces_the_last_and_is_tensorboards(tmp_path):
+    write_events(tmp_path, [text_page("compare", "| old |")])
+    write_events(tmp_path, [text_page("compare", "| new |"), charts("both", ["test/acc"]), picture("seen", _PICTURE)])
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    (event,) = events.Tensors("compare")
+    assert event.tensor_proto.string_val[0] == b"| new |"
+    assert events.SummaryMetadata("compare").plugin_data.plugin_name == "text"
+    assert events.SummaryMetadata("custom_scalars__config__").plugin_data.plugin_name == "custom_scalars"
+    (image,) = events.Images("seen")
+    assert (image.height, image.width, image.encoded_image_string[:4]) == (3, 5, b"\x89PNG")
+
+
+@pytest.mark.parametrize("framework", ["pytorch", "keras"])
+def test_a_run_without_its_pictures_has_the_same_points(framework, tmp_path):
+    _write_number_and_picture(framework, tmp_path)
+    (file,) = tmp_path.iterdir()
+    before, size = read_scalars(tmp_path), file.stat().st_size
+    drop_pictures(tmp_path)
+    assert list(tmp_path.iterdir()) == [file]
+    assert read_scalars(tmp_path) == before
+    assert file.stat().st_size < size
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert not events.Tags()["images"]
+    assert "seen" not in events.Tags()["tensors"]
+
+
+@pytest.mark.parametrize("framework", ["pytorch", "keras"])
+def test_the_newest_picture_of_a_tag_is_read_as_the_png_file_that_it_is(framework, tmp_path):
+    _write_number_and_picture(framework, tmp_path)
+    time.sleep(1.1)  # names of files have whole seconds
+    _write_number_and_picture(framework, tmp_path, pixels=255 - _PICTURE)
+    (png,) = event_files.read_pictures(tmp_path).values()
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), 255 - _PICTURE)
