@@ -5,6 +5,7 @@ import sys
 from argparse import ArgumentTypeError
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -101,3 +102,11 @@ def _with_packaged(args: Sequence[str]) -> list[str]:
         known = flag in ("--config", "-c") and name and packaged.is_file() and not Path(name).is_file()
         found.append(f"{arg.removesuffix(name)}{packaged}" if known else arg)
     return found
+
+
+def names_files(args: list[str]) -> bool:
+    """Whether an argument is neither a flag nor a flag's value; every flag takes one, after = or a space."""
+    return any(
+        not arg.startswith("-") and ("=" in before or not before.startswith("-"))
+        for before, arg in pairwise(["", *args])
+    )

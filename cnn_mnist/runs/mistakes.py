@@ -14,6 +14,7 @@ Mistakes = dict[int, tuple[int, int]]
 """(label, prediction) of each misclassified image, by its number in the test set."""
 
 _HEADER = ["image", "label", "prediction"]
+_EARLIER_HEADER = ["image", "label", "reading"]  # of runs before the rooms
 
 
 def write_mistakes(folder: str | Path, labels: NDArray[np.uint8], predictions: NDArray[np.integer]) -> None:
@@ -41,7 +42,7 @@ def read_mistakes(folder: str | Path) -> Mistakes | None:
         header, *lines = csv.reader(path.read_text().splitlines())
         mistakes = {int(image): (int(label), int(prediction)) for image, label, prediction in lines}
         misclassified = (a != b and {a, b} <= set(range(CLASSES)) for a, b in mistakes.values())
-        if header != _HEADER or len(mistakes) != len(lines) or not all(misclassified):
+        if header not in (_HEADER, _EARLIER_HEADER) or len(mistakes) != len(lines) or not all(misclassified):
             raise ValueError
     except FileNotFoundError:
         return None

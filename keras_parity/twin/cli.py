@@ -28,17 +28,11 @@ def build_parser(commands: Mapping[str, str] | None = None) -> OneLineErrors:
         commands: The other commands of ``python -m keras_parity``, each with its purpose, for the help.
     """
     lines = [f"  {name:18}{purpose}" for name, purpose in (commands or {}).items()]
+    heading = ["Without a command: trains the Keras twin of `python -m cnn_mnist fit`.", "", "commands:"]
     parser = OneLineErrors(
         prog="python -m keras_parity",
         usage="python -m keras_parity [COMMAND] [flags]" if commands else None,
-        description="\n".join(
-            [
-                "Without a command: trains the Keras twin of `python -m cnn_mnist fit`.",
-                "",
-                "commands, each with its --help:",
-            ]
-            + lines
-        ),
+        description="\n".join([*heading, *lines]),
         formatter_class=_HelpFormatter,
     )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
@@ -68,6 +62,7 @@ def parse(args: list[str], commands: Mapping[str, str] | None = None) -> tuple[O
 
     Args:
         args: Without the program's name.
+        commands: As in ``build_parser``.
 
     Returns:
         The parser, and the settings, with those of the run that ``--twin_of`` names taken over.
