@@ -2,16 +2,29 @@
 
 import sys
 
-from cnn_mnist.console.arguments import names_files
-from cnn_mnist.errors import one_line_errors
+from cnn_mnist.console.arguments import names_files, nearest
+from cnn_mnist.errors import UserError, one_line_errors
 from cnn_mnist.frameworks import collector_at_rest
 from cnn_mnist.runs import timing  # noqa: F401 - first, since the set-up time counts from its import
 
+COMMANDS = {
+    "fit": "train the network, and evaluate it on the test set",
+    "validate": "evaluate a trained network on the validation split",
+    "test": "evaluate a trained network on the test set",
+    "predict": "predict the test set, or your own digits",
+    "summary": "print the layers with their parameters",
+}
+
 
 def main() -> None:
-    """Runs the command that the arguments name; ``summary`` needs no framework and imports none."""
+    """Runs the command that the arguments name; without one, lists the commands, and imports no framework for it."""
     with one_line_errors("python -m cnn_mnist"):
-        if sys.argv[1:2] == ["summary"]:
+        if not sys.argv[1:]:
+            print("usage: python -m cnn_mnist COMMAND [flags]\n\ncommands, each with its --help:")
+            print("\n".join(f"  {name:10}{purpose}" for name, purpose in COMMANDS.items()))
+        elif not sys.argv[1].startswith("-") and sys.argv[1] not in COMMANDS:
+            raise UserError(f"no command {sys.argv[1]!r}{nearest(sys.argv[1], COMMANDS)} (see --help)")
+        elif sys.argv[1] == "summary":
             from cnn_mnist.console import summary
 
             summary.main(sys.argv[2:])

@@ -1,18 +1,18 @@
-"""Imports PyTorch and TensorFlow into one process, in the only order that does not crash it."""
+"""Imports PyTorch and TensorFlow into one process, whichever of them is there already, so that it does not crash."""
 
 import contextlib
 
 from cnn_mnist.frameworks import collector_at_rest, keep_large_buffers
+from keras_parity.frameworks import importing_tensorflow, keep_triton_out
 
 keep_large_buffers()
+keep_triton_out()
 
 with collector_at_rest():
-    # TensorFlow imported before triton is a segmentation fault, and PyTorch imports triton sooner or later.
+    # Where TensorFlow is not there yet, triton comes before it: see keep_triton_out.
     with contextlib.suppress(ImportError):
         import triton  # noqa: F401
     import torch  # noqa: F401
-
-from keras_parity.frameworks import importing_tensorflow  # noqa: E402
 
 with importing_tensorflow():
     import tensorflow  # noqa: F401

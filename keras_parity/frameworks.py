@@ -1,6 +1,7 @@
 """What stands around the import of TensorFlow: its settings before, and silence meanwhile."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,7 +29,18 @@ def importing_tensorflow() -> Iterator[None]:
     try:
         with collector_at_rest():
             yield
+        keep_triton_out()
     finally:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def keep_triton_out() -> None:
+    """Has ``import triton`` fail from now on where TensorFlow was imported before it; does nothing elsewhere.
+
+    Imported behind TensorFlow it crashes the process, and PyTorch imports it sooner or later: any optimizer does.
+    PyTorch does without it as on a machine that has none.
+    """
+    if "tensorflow" in sys.modules and "triton" not in sys.modules:
+        sys.modules["triton"] = None  # type: ignore[assignment]

@@ -45,6 +45,12 @@ class Parser(OneLineErrors, LightningArgumentParser):
         action.add_subcommand("summary", parser, help=parser.description)
         return action
 
+    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
+        """Reads a configuration, an earlier run's too, whose progress bar lay elsewhere."""
+        return super().parse_string(
+            content.replace("cnn_mnist.every_step.", "cnn_mnist.pytorch.every_step."), *args, **kwargs
+        )
+
 
 def quieten_lightning() -> None:
     """Leaves out Lightning's advice on its other products, and its warnings about what is meant here."""

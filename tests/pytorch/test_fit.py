@@ -12,6 +12,7 @@ from cnn_mnist.pytorch import data_module
 from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.runs.mistakes import read_mistakes
 from tests import scalars
+from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
 
@@ -226,3 +227,11 @@ main()
     assert answer.returncode == 130
     assert answer.stderr.splitlines()[-1] == "python -m cnn_mnist: interrupted"
     assert "Traceback" not in answer.stderr
+
+
+def test_the_configuration_of_an_earlier_run_still_loads(command):
+    config = PROJECT / "lightning_logs/reference/pytorch/version_0/config.yaml"
+    assert "class_path: cnn_mnist.every_step.SparingProgressBar" in config.read_text()
+    code, out, err = command("cnn_mnist", "fit", f"--config={config}", "--print_config")
+    assert (code, err) == (0, "")
+    assert "architecture: three_conv" in out

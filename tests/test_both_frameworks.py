@@ -1,0 +1,25 @@
+"""PyTorch and Keras in one process, in any order, before or after this project."""
+
+from itertools import permutations
+
+import pytest
+
+USE = """
+import keras, torch
+torch.optim.Adam(torch.nn.Linear(2, 2).parameters()).step()
+print(keras.layers.Dense(3)(keras.ops.ones((1, 2))).shape)
+"""
+
+ORDERS = list(permutations(("import torch", "import keras", "from keras_parity.ladder import cli")))
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=" | ".join)
+def test_both_work_whatever_is_imported_first(run_python, order):
+    answer = run_python("-c", "\n".join(order) + USE)
+    assert answer.returncode == 0, answer.stderr[-500:]
+    assert answer.stdout == "(1, 3)\n"
+
+
+def test_pytorch_works_behind_the_twin(run_python):
+    twin = "from keras_parity.frameworks import importing_tensorflow\nwith importing_tensorflow():\n    import keras"
+    assert run_python("-c", twin + USE).stdout == "(1, 3)\n"
