@@ -23,7 +23,8 @@ def main() -> None:
             print("usage: python -m cnn_mnist COMMAND [flags]\n\ncommands, each with its --help:")
             print("\n".join(f"  {name:10}{purpose}" for name, purpose in COMMANDS.items()))
         elif not sys.argv[1].startswith("-") and sys.argv[1] not in COMMANDS:
-            raise UserError(f"no command {sys.argv[1]!r}{nearest(sys.argv[1], COMMANDS)} (see --help)")
+            meant = nearest(sys.argv[1], COMMANDS)
+            raise UserError(f"expected a command of {', '.join(COMMANDS)}, got {sys.argv[1]}{meant}")
         elif sys.argv[1] == "summary":
             from cnn_mnist.console import summary
 

@@ -32,7 +32,8 @@ def main() -> None:
         else:
             from cnn_mnist.console.arguments import nearest
 
-            raise UserError(f"no command {arguments[0]!r}{nearest(arguments[0], COMMANDS)} (see --help)")
+            meant = nearest(arguments[0], COMMANDS)
+            raise UserError(f"expected a command of {', '.join(COMMANDS)}, got {arguments[0]}{meant}")
 
 
 if __name__ == "__main__":
