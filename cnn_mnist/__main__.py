@@ -4,7 +4,7 @@ import sys
 
 from cnn_mnist.console.arguments import names_files, nearest
 from cnn_mnist.errors import UserError, one_line_errors
-from cnn_mnist.frameworks import collector_at_rest
+from cnn_mnist.frameworks import collector_at_rest, importing_lightning
 from cnn_mnist.runs import timing  # noqa: F401 - first, since the set-up time counts from its import
 
 COMMANDS = {
@@ -35,7 +35,7 @@ def main() -> None:
 
             predict.main(sys.argv[2:])
         else:
-            with collector_at_rest():
+            with importing_lightning():
                 from cnn_mnist.pytorch import cli
 
             cli.main()

@@ -35,3 +35,18 @@ def with_and_without(run_python):
 def test_a_buffer_that_is_taken_again_faults_no_page_in_again(with_and_without):
     with_it, without = with_and_without(_FAULTS)
     assert with_it < 100 < 10 * _SIZE / 2**22 < without  # half of the pages, where all of them are huge
+
+
+@pytest.mark.parametrize("when", ["meanwhile", "afterwards"])
+def test_whoever_reads_scipy_signal_gets_the_real_one(run_python, when):
+    use = "import scipy.signal; print(scipy.signal.windows.hamming(3).round(2).tolist())"
+    meanwhile, afterwards = (use if when == moment else "pass" for moment in ("meanwhile", "afterwards"))
+    code = f"""
+from cnn_mnist.frameworks import importing_lightning
+with importing_lightning():
+    import torchmetrics
+    {meanwhile}
+{afterwards}
+"""
+    answer = run_python("-c", code)
+    assert answer.stdout == "[0.08, 1.0, 0.08]\n", answer.stderr
