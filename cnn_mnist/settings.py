@@ -34,11 +34,11 @@ class ModelSettings:
         nesterov: Whether SGD's momentum looks one step ahead.
         beta_1: Adam's and AdamW's decay of the mean gradient, in [0, 1).
         beta_2: Adam's and AdamW's decay of the mean squared gradient, in [0, 1).
-        weight_decay: Split of the weights that is taken off at a learning rate of 1; decoupled, as in Keras, unless
+        weight_decay: Part of the weights that is taken off at a learning rate of 1; decoupled, as in Keras, unless
             align is native.
         schedule: "constant", or "cosine": up to the learning rate in the warm-up, then down to 0 in half a cosine.
-        warmup: Split of the updates in which the cosine schedule rises, in [0, 1).
-        label_smoothing: Split of each target that is spread over all digits, in [0, 1); the loss of every split is
+        warmup: Part of the updates in which the cosine schedule rises, in [0, 1).
+        label_smoothing: Part of each target that is spread over all digits, in [0, 1); the loss of every split is
             then the cross-entropy to those targets.
         softmax_before_loss: Repeats the published mistake of a softmax before the cross-entropy from logits; the
             loss then cannot fall under 1.461150.
@@ -118,7 +118,7 @@ def cosine_factor(step: int, steps: int, warmup: float) -> float:
     Args:
         step: The update, counted from 0.
         steps: Updates in the whole training.
-        warmup: Split of them in which the rate rises, in [0, 1).
+        warmup: Part of them in which the rate rises, in [0, 1).
 
     Returns:
         A number in [0, 1].

@@ -17,7 +17,7 @@ SIDE, BOX, MIDDLE = 28, 20, 14
 """MNIST's image, the box its digits are scaled to, and the pixel its centres of mass lie on (LeCun, and so it is)."""
 
 FLOOR = 0.2
-"""Split of the contrast under which a pixel is paper."""
+"""Part of the contrast under which a pixel is paper."""
 
 LEAST_CONTRAST = 16
 """Grey levels of 255 under which a picture is blank."""

@@ -24,7 +24,7 @@ class KerasOptimizer(torch.optim.Optimizer):
     Args:
         params: Parameters or parameter groups.
         lr: Learning rate.
-        weight_decay: Split of a parameter that is taken off at a learning rate of 1.
+        weight_decay: Part of a parameter that is taken off at a learning rate of 1.
         **defaults: The subclass's own settings.
     """
 

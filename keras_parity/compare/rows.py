@@ -13,7 +13,7 @@ ACC_MARGIN = 0.002
 """20 of the 10,000 test images: two standard errors of an accuracy of 0.99."""
 
 RELATIVE_MARGIN = 0.1
-"""Split of Keras's mean: the margin of losses, times and speeds."""
+"""Part of Keras's mean: the margin of losses, times and speeds."""
 
 
 class Row(NamedTuple):

@@ -172,7 +172,7 @@ def _start(path: Path) -> tuple[float, str]:
         length = min(_HEADER.unpack(head)[0], 1 << 20) if len(head) == _HEADER.size else 0
         try:
             return (Event.FromString(file.read(length)).wall_time, path.name)
-        except Exception:  # whatever protobuf makes of garbage; the prediction itself says what is wrong
+        except Exception:  # whatever protobuf makes of garbage; the reading itself says what is wrong
             return (0.0, path.name)
 
 
