@@ -2,7 +2,7 @@
 
 import sys
 
-from cnn_mnist.console.arguments import names_files, nearest
+from cnn_mnist.console.arguments import nearest
 from cnn_mnist.errors import UserError, one_line_errors
 from cnn_mnist.frameworks import collector_at_rest, importing_lightning
 from cnn_mnist.runs import timing  # noqa: F401 - first, since the set-up time counts from its import
@@ -29,7 +29,7 @@ def main() -> None:
             from cnn_mnist.console import summary
 
             summary.main(sys.argv[2:])
-        elif sys.argv[1:2] == ["predict"] and names_files(sys.argv[2:]):
+        elif sys.argv[1] == "predict":
             with collector_at_rest():
                 from cnn_mnist.pytorch import predict
 

@@ -31,6 +31,7 @@ class TrainerSettings:
         limit_train_batches: Batches of an epoch that are trained on: a number of them, or a part in [0, 1]; None for
             all.
         enable_progress_bar: Whether a bar is drawn for every epoch.
+        enable_checkpointing: Whether the trained network is kept in the run folder.
         log_dir: Folder that gets keras/version_N.
 
     Raises:
@@ -42,6 +43,7 @@ class TrainerSettings:
     precision: str | int | None = "32-true"
     limit_train_batches: int | float | None = None
     enable_progress_bar: bool = True
+    enable_checkpointing: bool = True
     log_dir: str = LOG_DIR
 
     def __post_init__(self) -> None:

@@ -1,14 +1,16 @@
 """How both command lines take arguments: one line on stderr for a mistake, with the name that was meant."""
 
+import argparse
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
+
+from cnn_mnist.errors import UserError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 """Where the settings lie that ``--config NAME`` finds, as NAME.yaml."""
@@ -21,11 +23,22 @@ class OneLineErrors(ArgumentParser):
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
+        self._switches: set[str] = set()
         super().__init__(*args, **({"allow_abbrev": False} | settings))
+
+    def add_argument(self, *names: Any, **settings: Any) -> Any:
+        """Adds an argument; a bare flag of ``type=bool`` is true."""
+        if settings.get("type") is bool:
+            self._switches.update(names)
+        return super().add_argument(*names, **settings)
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:  # type: ignore[override]
         """Parses the arguments, by default those of the process."""
-        return super().parse_args(_with_packaged(sys.argv[1:] if args is None else args), *more, **settings)
+        typed = _with_packaged(sys.argv[1:] if args is None else args)
+        for place, (arg, value) in enumerate(zip(typed, [*typed[1:], ""], strict=True)):
+            if arg in self._switches and value.lower() not in ("true", "false"):
+                typed[place] = f"{arg}=true"
+        return super().parse_args(typed, *more, **settings)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints the message on one line, with the flag that was meant, and exits with 2."""
@@ -53,9 +66,37 @@ def _with_packaged(args: Sequence[str]) -> list[str]:
     return found
 
 
-def names_files(args: list[str]) -> bool:
-    """Whether an argument is neither a flag nor a flag's value; every flag takes one, after = or a space."""
-    return any(
-        not arg.startswith("-") and ("=" in before or not before.startswith("-"))
-        for before, arg in pairwise(["", *args])
-    )
+class OutputFile:
+    """The type of an argument that names a file to write.
+
+    Args:
+        *endings: Those it may have, for example ``".csv", ".json"``.
+    """
+
+    def __init__(self, *endings: str) -> None:
+        self.endings = endings
+
+    def __repr__(self) -> str:
+        return f"a {' or '.join(self.endings)} file"
+
+    def __call__(self, path: str) -> str:
+        """The path, where its ending is one of those and its folder exists."""
+        if Path(path).suffix not in self.endings:
+            raise argparse.ArgumentTypeError(f"expected {self!r}, got {path}")
+        if not Path(path).parent.is_dir():
+            raise argparse.ArgumentTypeError(f"expected a folder that exists, got {Path(path).parent}, for {path}")
+        return path
+
+
+def refuse_others(kept: Mapping[str, Any], typed: Mapping[str, Any], path: str | Path) -> None:
+    """Refuses settings that differ from those a checkpoint was trained with, both by flag.
+
+    Raises:
+        UserError: One of ``kept`` was typed otherwise.
+    """
+    for flag, value in kept.items():
+        if typed[flag] != value:
+            raise UserError(
+                f"--{flag}: {path} was trained with {value}, got {typed[flag]}; "
+                "leave the flag out to go on with the checkpoint, or the checkpoint out to train anew"
+            )

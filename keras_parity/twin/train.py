@@ -127,8 +127,9 @@ def train(
     log.predictions(splits["test"], softmax(model.predict(test, verbose=0)), step)
     log.close()
     model.compile(model.optimizer, loss=_cross_entropy())  # so that stock Keras loads the file of any run
-    (folder / CHECKPOINTS).mkdir()
-    model.save(folder / CHECKPOINTS / f"epoch={trainer.max_epochs - 1}-step={step}.keras")
+    if trainer.enable_checkpointing:
+        (folder / CHECKPOINTS).mkdir()
+        model.save(folder / CHECKPOINTS / f"epoch={trainer.max_epochs - 1}-step={step}.keras")
     return log
 
 
