@@ -1,8 +1,22 @@
 """Tables of strings, for the terminal and for Markdown."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from textwrap import wrap
+from typing import IO, TYPE_CHECKING
+
+from rich.cells import cell_len
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Rows = Sequence[Sequence[str]]
+
+_GAP = 2
+_HANGING = "    "
+# The spaces inside `0.9921 ± 0.0007`, `320 = (3*3*1+1)*32`, `n = 10` and `0.0230 *`.
+_INSIDE_FIGURE = re.compile(r" (?=[±=*](?: |$))|(?<= [±=]) ")
+_FIGURE = re.compile(r"[-+]?(?:\d|nan|inf)|-?$")
 
 
 def markdown_table(rows: Rows) -> str:
@@ -12,21 +26,84 @@ def markdown_table(rows: Rows) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def print_table(rows: Rows, title: str | None = None, numbers_from: int = 1) -> None:
-    """Prints a table with rich.
+def print_table(rows: Rows, title: str = "", file: IO[str] | None = None) -> None:
+    """Prints a table no wider than the terminal, without breaking a word or a figure, and an empty line.
+
+    Cells wrap at spaces. Where the table is too wide even so, each row becomes lines of ``header: cell``.
 
     Args:
-        rows: The header, then the body.
+        rows: The header, then the body. Columns of figures are aligned to the right.
         title: A line above it.
-        numbers_from: First column that is aligned to the right.
+        file: Where it is printed; by default standard output.
     """
-    from rich.console import Console
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold")
-    header, *body = rows
-    for place, name in enumerate(header):
-        table.add_column(name, justify="right" if place >= numbers_from else "left", overflow="fold")
-    for cells in body:
-        table.add_row(*cells)
-    Console(markup=False, emoji=False).print(table)  # a file may be called [1].png
+    console, (header, *body) = _console(file), rows
+    print_text(title, file, style="bold")
+    room = console.width - _GAP * (len(header) - 1)
+    widths = _widths(rows, room)
+    if sum(widths) > room:
+        for first, *others in body:
+            cells = [f"  {name}: {cell}" for name, cell in zip(header[1:], others, strict=True) if cell]
+            print_text("\n".join([f"{header[0]} {first}".strip(), *cells, ""]), file)
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+    for name, width, *column in zip(header, widths, *body, strict=True):
+        figures = all(map(_FIGURE.match, column))
+        table.add_column("\n".join(wrapped(name, width)), justify="right" if figures else "left", no_wrap=True)
+    for row in body:
+        table.add_row(*("\n".join(wrapped(cell, width)) for cell, width in zip(row, widths, strict=True)))
+    console.print(table)
+    console.print()
+
+
+def print_text(text: str, file: IO[str] | None = None, style: str = "") -> None:
+    """Prints a text whose lines wrap at spaces to the width of the terminal; an empty one is not printed."""
+    console = _console(file)
+    for line in text.split("\n") if text else ():
+        for part in wrapped(line, console.width, _HANGING) or [""]:
+            console.print(part, style=style, soft_wrap=True)
+
+
+def wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """The lines of a text, no longer than ``width`` unless a single word or figure is; later ones are indented."""
+    joined = _INSIDE_FIGURE.sub("\N{NO-BREAK SPACE}", text)
+    lines = wrap(joined, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def natural_width(rows: Rows) -> int:
+    """Characters that a table takes across where its headers wrap and its other cells do not."""
+    return sum(_body_widths(rows)) + _GAP * (len(rows[0]) - 1)
+
+
+def terminal_width() -> int:
+    """Characters across the terminal; 80 where there is none, unless ``COLUMNS`` says otherwise."""
+    return _console().width
+
+
+def _console(file: IO[str] | None = None) -> "Console":
+    from rich.console import Console
+
+    return Console(file=file, markup=False, emoji=False, highlight=False, force_jupyter=False)
+
+
+def _widths(rows: Rows, room: int) -> list[int]:
+    """Of the columns: as they are, else headers wrap, else the widest columns shrink until all fit or none can."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    if sum(widths) > room:
+        widths = _body_widths(rows)
+    least = [_longest_word(column) for column in zip(*rows, strict=True)]
+    while sum(widths) > room and widths != least:
+        widest = max(range(len(widths)), key=lambda place: (widths[place] > least[place], widths[place]))
+        widths[widest] -= 1
+    return widths
+
+
+def _body_widths(rows: Rows) -> list[int]:
+    return [max([_longest_word([name]), *map(cell_len, column)]) for name, *column in zip(*rows, strict=True)]
+
+
+def _longest_word(cells: Iterable[str]) -> int:
+    return max((cell_len(line) for cell in cells for line in wrapped(cell, 1)), default=1)
