@@ -57,6 +57,19 @@ def limit(text: str, flag: str) -> tuple[str, float]:
     return tag.strip(), number
 
 
+def alias(text: str) -> tuple[str, str]:
+    """Reads ``'test/acc=my_accuracy'`` as tag and its other name.
+
+    Raises:
+        UserError: It is no such thing.
+    """
+    tag, _, other = text.partition("=")
+    if not other:
+        raise UserError(f"--alias: expected TAG=NAME, such as test/acc=my_accuracy, got {text}")
+    known(tag, "--alias")
+    return tag, other
+
+
 def unmet(tables: Sequence[Table], tag: str, comparison: str, bound: float) -> list[str]:
     """The columns of all tables that have not what is demanded, in words."""
     columns = [column for table in tables for column in table.columns if column.runs]

@@ -5,10 +5,11 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from cnn_mnist.console.tables import markdown_table, print_table
+from cnn_mnist.console.tables import markdown_table, natural_width, print_table, print_text, terminal_width
 from keras_parity.compare.rows import ROWS
 from keras_parity.compare.table import TITLES, Column, Table, differing_settings
 from keras_parity.compare.verdict import Estimate, Verdict
@@ -19,38 +20,43 @@ COMPARE_TAG = "compare"
 CHARTS = ("train/loss", "test/acc")
 """Tags that TensorBoard's custom scalars draw over all runs of both frameworks."""
 
-_DIFFERENCE = "difference (PyTorch - Keras)"
 _MARKED = {("published PyTorch", tag) for tag in ("train/loss", "test/loss")}
 
 
 def rows(table: Table) -> list[list[str]]:
-    """The table as strings, its header first."""
-    header = ["", *(_heading(column) for column in table.columns)]
-    if table.verdicts:
-        header += [_DIFFERENCE, "verdict"]
+    """The table as strings, its header first; in each row words stand before figures."""
+    header = ["", *(["verdict", "difference"] if table.verdicts else []), *map(_heading, table.columns)]
     body = []
     for key, row in ROWS.items():
-        if not any(key in column.cells for column in table.columns):
-            continue
-        cells = [row.title, *(_figure(column, key) for column in table.columns)]
-        if table.verdicts:
-            verdict = table.verdicts.get(key)
-            cells += [_with_interval(verdict.difference, f"+z{row.format}"), _said(verdict)] if verdict else ["", ""]
-        body.append(cells)
+        verdict, said = table.verdicts.get(key), ["", ""] if table.verdicts else []
+        if verdict is not None:
+            said = [_said(verdict), _with_interval(verdict.difference, f"+z{row.format}")]
+        if any(key in column.cells for column in table.columns):
+            body.append([row.title, *said, *(_figure(column, key) for column in table.columns)])
     return [header, *body]
 
 
-def print_rich(tables: Sequence[Table]) -> None:
-    """Prints the tables, what differs in the settings, and the notes on the terminal."""
-    from rich.console import Console
+def print_tables(tables: Sequence[Table], file: IO[str] | None = None) -> None:
+    """Prints the tables, what differs in the settings, and the notes.
 
+    Args:
+        tables: The tables; the published columns are printed below today's where the terminal is too narrow for all.
+        file: Where they are printed; by default standard output.
+    """
     for table in tables:
-        print_table(rows(table), title=table.title or "results")
+        for part in [table] if natural_width(rows(table)) <= terminal_width() else _apart(table):
+            print_table(rows(part), part.title or "results", file)
     if settings := _settings(tables):
-        print_table(settings, title="settings that differ")
-    console = Console(highlight=False)
+        print_table(settings, "settings that differ", file)
     for note in _notes(tables):
-        console.print(note, markup=False, soft_wrap=True)
+        print_text(note, file)
+
+
+def to_text(tables: Sequence[Table]) -> str:
+    """What ``print_tables`` prints."""
+    text = io.StringIO()
+    print_tables(tables, text)
+    return text.getvalue()
 
 
 def to_markdown(tables: Sequence[Table]) -> str:
@@ -74,7 +80,7 @@ def to_csv(tables: Sequence[Table]) -> str:
         for column in table.columns:
             writer.writerows([table.title, key, column.title, *cell, ""] for key, cell in column.cells.items())
         for key, verdict in table.verdicts.items():
-            writer.writerow([table.title, key, _DIFFERENCE, *verdict.difference, verdict.word])
+            writer.writerow([table.title, key, "difference (PyTorch - Keras)", *verdict.difference, verdict.word])
     return text.getvalue()
 
 
@@ -95,19 +101,22 @@ def _content(table: Table) -> dict[str, Any]:
         }
         for column in table.columns
     ]
-    verdicts = {
-        key: _jsonable(verdict) | {"difference": _jsonable(verdict.difference)}
-        for key, verdict in table.verdicts.items()
-    }
+    verdicts = {key: _jsonable(verdict) for key, verdict in table.verdicts.items()}
     return {"title": table.title, "columns": columns, "verdicts": verdicts}
 
 
-def _jsonable(figures: Estimate | Verdict) -> dict[str, Any]:
-    """The fields, with null for what JSON has no number for."""
-    fields = figures._asdict()
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in fields.items()
-    }
+def _jsonable(value: Any) -> Any:
+    """Named fields as a mapping, and null for what JSON has no number for."""
+    if isinstance(value, Estimate | Verdict):
+        return {name: _jsonable(field) for name, field in value._asdict().items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _apart(table: Table) -> list[Table]:
+    """Today's columns, and the published ones if there are any."""
+    published = [column for column in table.columns if not column.runs]
+    todays = replace(table, columns=[column for column in table.columns if column.runs])
+    return [todays, *([replace(table, columns=published, verdicts={}, title="published")] if published else [])]
 
 
 def _settings(tables: Sequence[Table]) -> list[list[str]]:
@@ -123,50 +132,34 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"markdown": to_markdown,
 """Formats beside ``rich``, which is printed."""
 
 
-PICTURES = (".png", ".pdf", ".svg")
-"""Endings of the pictures that ``draw`` makes."""
-
-
-def draw(tables: Sequence[Table], path: Path) -> None:
-    """Draws the training curves of today's runs and the tables' rows as a picture.
+def draw(tables: Sequence[Table], path: str | Path) -> None:
+    """Draws the training curves of today's runs as a picture.
 
     Args:
         tables: The tables, drawn one under another.
-        path: The file; its ending is the format.
+        path: The file; its ending, such as .png, .pdf or .svg, is the format.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 9 * len(tables)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(13, 5 * len(tables)), layout="constrained")
     for part, table in zip(figure.subfigures(len(tables), squeeze=False).flat, tables, strict=True):
         part.suptitle(table.title)
-        _draw(table, part)
+        for axes, tag in zip(part.subplots(1, 2), ("train/loss", "train/acc"), strict=True):
+            _draw(table, tag, axes)
     figure.savefig(path, dpi=120)
 
 
-def _draw(table: Table, figure: Any) -> None:
-    grid = figure.add_gridspec(2, 2, height_ratios=(1.2, 1))
-    for place, tag in enumerate(("train/loss", "train/acc")):
-        axes = figure.add_subplot(grid[0, place])
-        for column in table.columns:
-            for number, run in enumerate(column.runs):
-                curve = run.points.get(tag, [])
-                label = column.title if number == 0 else None
-                color = f"C{list(TITLES).index(column.framework)}"
-                steps, values = [p.step for p in curve], [p.value for p in curve]
-                axes.plot(steps, values, ".-", lw=1, ms=4, alpha=0.6, label=label, color=color)
-        axes.set(title=tag, xlabel="optimizer updates", yscale="log" if tag.endswith("loss") else "linear")
-        if axes.lines:
-            axes.legend()
-        axes.grid(alpha=0.3)
-    axes = figure.add_subplot(grid[1, :])
-    axes.axis("off")
-    header, *body = rows(table)
-    drawn = axes.table(body, colLabels=header, loc="center", cellLoc="right")
-    drawn.auto_set_font_size(False)
-    drawn.set_fontsize(8)
-    drawn.auto_set_column_width(list(range(len(header))))
+def _draw(table: Table, tag: str, axes: Any) -> None:
+    for column in table.columns:
+        for number, run in enumerate(column.runs):
+            curve = run.points.get(tag, [])
+            color = f"C{list(TITLES).index(column.framework)}"
+            label = None if number else column.title
+            steps, values = [point.step for point in curve], [point.value for point in curve]
+            axes.plot(steps, values, ".-", lw=1, ms=4, alpha=0.6, label=label, color=color)
+    axes.set(title=tag, xlabel="optimizer updates", yscale="log" if tag.endswith("loss") else "linear")
+    axes.legend()
+    axes.grid(alpha=0.3)
 
 
 def _heading(column: Column) -> str:

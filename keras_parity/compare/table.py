@@ -1,4 +1,4 @@
-"""The results tables: published figures beside today's, with intervals and a verdict for each experiment."""
+"""The results tables: today's figures beside the published, with intervals and a verdict for each experiment."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -17,12 +17,13 @@ from keras_parity.logs.run import Run, newest_by_seed
 TITLES = {KERAS: "Keras", PYTORCH: "PyTorch"}
 
 _VERDICTS = (
-    "same: the 95% interval of the difference lies within the margin; different: it does not, and excludes zero; the "
-    f"margin, unless --margin sets another, is {ACC_MARGIN} for accuracies and {RELATIVE_MARGIN:.0%} of Keras's mean "
-    "for losses, times and speeds"
+    "the difference is PyTorch's mean minus Keras's; same: its 95% interval lies within the margin; different: it does "
+    f"not, and excludes zero; the margin, unless --margin sets another, is {ACC_MARGIN} for accuracies and "
+    f"{RELATIVE_MARGIN:.0%} of Keras's mean for losses, times and speeds"
 )
 _TOO_FEW = (
-    "one run of a framework decides nothing (several of one seed are one); python -m keras_parity study makes more"
+    "the difference is PyTorch's mean minus Keras's; one run of a framework decides nothing (several of one seed are "
+    "one); python -m keras_parity study makes more"
 )
 
 
@@ -43,13 +44,13 @@ class Column:
     cells: dict[str, Estimate]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
-    """One experiment, or all runs where each framework has finished but one.
+    """One experiment, or all runs where each framework has finished but one; ``print`` shows it as text.
 
     Attributes:
         title: The settings that make it another experiment than the other tables; empty for a single table.
-        columns: Published Keras, published PyTorch where they are of this architecture, then today's.
+        columns: Today's, then published Keras and published PyTorch where they are of this architecture.
         verdicts: PyTorch minus Keras by row, where both have finished runs.
         pairs: The mistakes of finished Keras and PyTorch runs of one seed, where both are known.
         notes: What a reader must know, one line each.
@@ -60,6 +61,17 @@ class Table:
     verdicts: dict[str, Verdict]
     pairs: list[Pair]
     notes: list[str]
+
+    def __repr__(self) -> str:
+        runs = [run for column in self.columns for run in column.runs]
+        name = self.title or (runs[0].settings.get("model.architecture", "unknown settings") if runs else "published")
+        counts = ", ".join(f"{len(column.runs)} {column.title}" for column in self.columns if column.runs)
+        return f"Table({name}: {counts} runs)"
+
+    def __str__(self) -> str:
+        from keras_parity.compare.report import to_text  # which imports this file
+
+        return to_text([self])
 
 
 def make_tables(found: Sequence[Run], margins: Mapping[str, float] | None = None) -> list[Table]:
@@ -118,7 +130,7 @@ def _table(title: str, todays: list[Column], margins: Mapping[str, float]) -> Ta
     members = [run for column in todays for run in column.runs]
     columns, notes = todays, []
     if any(run.settings.get("model.architecture", published.ARCHITECTURE) == published.ARCHITECTURE for run in members):
-        columns = [_published(framework) for framework in (KERAS, PYTORCH)] + todays
+        columns = todays + [_published(framework) for framework in (KERAS, PYTORCH)]
         notes.append(published.footnote())
     for run in members:
         if not run.finished:
@@ -173,7 +185,7 @@ def _titles(groups: Collection[Sequence[Column]]) -> list[str]:
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """The names of the settings that are not the same in all."""
     names = sorted({name for values in settings for name in values})
-    return [name for name in names if len({str(values.get(name, "-")) for values in settings}) > 1]
+    return [name for name in names if any(values.get(name, "-") != settings[0].get(name, "-") for values in settings)]
 
 
 def _published(framework: str) -> Column:

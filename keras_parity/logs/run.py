@@ -21,6 +21,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "val/acc": ("val_acc_epoch", "val_acc", "val_accuracy", "validation/epoch_accuracy", "validation/epoch_acc"),
     "test/loss": ("test_loss_epoch", "test_loss"),
     "test/acc": ("test_acc_epoch", "test_acc", "test_accuracy"),
+    tags.PARAMETERS: ("model/parameters",),  # as this project wrote it at first
 }
 
 _LAST = {tags.tag("train", "loss"), tags.FIT_SECONDS, tags.tag("test", "acc"), tags.tag("train_eval", "acc")}
@@ -29,7 +30,7 @@ _LAST = {tags.tag("train", "loss"), tags.FIT_SECONDS, tags.tag("test", "acc"), t
 _STOCK_KERAS_FOLDERS = ("train", "validation")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """One run.
 
@@ -53,9 +54,9 @@ class Run:
     mistakes: Mistakes | None
 
     @property
-    def experiment(self) -> tuple[tuple[str, str], ...]:
-        """The settings as what runs are grouped by."""
-        return tuple(sorted((name, str(value)) for name, value in self.settings.items()))
+    def experiment(self) -> Hashable:
+        """The settings as what runs are grouped by: equal where they are, 64 and 64.0 too."""
+        return _hashable(self.settings)
 
     @property
     def started(self) -> float:
@@ -66,6 +67,10 @@ class Run:
         """The last value of a tag; None where the run has none."""
         points = self.points.get(tag)
         return points[-1].value if points else None
+
+    def __repr__(self) -> str:
+        seed = "seed unknown" if self.seed is None else f"seed {self.seed}"
+        return f"Run({self.folder}, {self.framework}, {seed}, {'finished' if self.finished else 'unfinished'})"
 
 
 def find_folders(patterns: Iterable[str]) -> list[Path]:
@@ -94,7 +99,7 @@ def all_folders(log_dir: str | Path = LOG_DIR) -> list[Path]:
     return [path for place in places for path in sorted(place.glob("version_*")) if _holds_log(path)]
 
 
-def read_run(folder: Path, aliases: Mapping[str, tuple[str, ...]] = ALIASES, typed: Collection[str] = ()) -> Run:
+def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASES, typed: Collection[str] = ()) -> Run:
     """Reads a run.
 
     Args:
@@ -105,6 +110,7 @@ def read_run(folder: Path, aliases: Mapping[str, tuple[str, ...]] = ALIASES, typ
     Raises:
         UserError: A file in it is not what its name says.
     """
+    folder = Path(folder)
     points, tensors = read_scalars(folder)
     for name in _STOCK_KERAS_FOLDERS:
         below = read_scalars(folder / name)
@@ -153,3 +159,9 @@ def newest_by_seed(found: Iterable[Run]) -> dict[Hashable, Run]:
 
 def _holds_log(folder: Path) -> bool:
     return any(any(place.glob(PATTERN)) for place in (folder, *(folder / name for name in _STOCK_KERAS_FOLDERS)))
+
+
+def _hashable(value: Any) -> Hashable:
+    if isinstance(value, Mapping):
+        return frozenset((name, _hashable(inner)) for name, inner in value.items())
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value

@@ -3,12 +3,17 @@
 import csv
 import io
 import json
+import re
 import statistics
 
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
+from cnn_mnist.console.tables import wrapped
+from cnn_mnist.runs import tags
 from keras_parity.compare import published
+from keras_parity.compare.table import make_tables
+from keras_parity.logs.run import all_folders, read_run
 
 
 @pytest.fixture
@@ -65,11 +70,11 @@ def test_both_frameworks_stand_beside_the_published_columns(compare, cells, make
     assert "1.4696" in out
     assert "+0.0020" in out
     table = cells()
-    assert list(table) == ["published Keras", "published PyTorch", "Keras", "PyTorch"]
+    assert list(table) == ["Keras", "PyTorch", "published Keras", "published PyTorch"]
     assert table["Keras"]["train/loss"] == pytest.approx(0.05)
     assert table["Keras"]["ms_per_step"] == pytest.approx(10)
     assert table["Keras"]["throughput/images_per_second"] == pytest.approx(60_000 / 9.38)
-    assert table["Keras"]["model/parameters"] == 93_322
+    assert table["Keras"][tags.PARAMETERS] == 93_322
     assert table["PyTorch"]["time/setup_seconds"] == 5
 
 
@@ -148,7 +153,7 @@ def test_an_unfinished_run_is_shown_apart(compare, make_run):
     make_run("keras", 1, finished=False)
     code, out, _ = compare("lightning_logs/keras/*", "--format=markdown")
     assert code == 0
-    assert "| Keras | Keras (unfinished) |" in out
+    assert "|  | Keras | Keras (unfinished) | published Keras |" in out
     assert "version_1 has not finished" in out
 
 
@@ -205,24 +210,99 @@ def test_stock_logs_of_both_frameworks_are_read_through_aliases(cells, tmp_path)
     assert table["PyTorch"] == {"train/acc": 0.75, "train/loss": 0.125, "test/acc": 0.875}
 
 
-def test_formats_figure_and_tensorboard(compare, make_run, tmp_path):
+def test_each_file_is_written_in_the_format_of_its_ending_and_named_before_the_next_command(
+    compare, make_run, tmp_path
+):
     make_run("keras")
     make_run("pytorch")
-    code, out, err = compare("--output=table.md", "--figure=table.png")
-    assert (code, out, err) == (0, "", "")
-    assert (
-        (tmp_path / "table.md").read_text().startswith("|  | published Keras | published PyTorch | Keras | PyTorch |")
-    )
-    assert (tmp_path / "table.png").read_bytes()[1:4] == b"PNG"
+    code, out, err = compare("--output=table.md", "--figure=curves.pdf")
+    assert (code, err) == (0, "")
+    assert out == "wrote table.md\nwrote curves.pdf\nnext: tensorboard --logdir lightning_logs\n"
+    header = "|  | verdict | difference | Keras | PyTorch | published Keras | published PyTorch |"
+    assert (tmp_path / "table.md").read_text().startswith(header)
+    assert (tmp_path / "curves.pdf").read_bytes().startswith(b"%PDF")
     assert len(list((tmp_path / "lightning_logs/compare").iterdir())) == 1
+    compare("--output=table.json")
+    assert len(json.loads((tmp_path / "table.json").read_text())["tables"]) == 1
+
+
+def test_what_is_piped_holds_the_table_alone(compare, make_run):
+    make_run("keras")
+    _, out, err = compare("--format=json", "--figure=curves.png")
+    assert json.loads(out)["tables"]
+    assert err == "wrote curves.png\n"
+
+
+def test_the_terminal_ends_with_the_next_command(compare, make_run, tmp_path):
+    make_run("keras")
+    (tmp_path / "my logs").mkdir()
+    assert compare()[1].endswith("\nnext: tensorboard --logdir lightning_logs\n")
+    assert compare("--log_dir=my logs")[1].endswith("\nnext: tensorboard --logdir 'my logs'\n")
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_on_any_terminal_no_word_or_figure_of_the_table_is_broken(compare, make_run, monkeypatch, width):
+    for seed in range(3):
+        make_run("keras", seed, seed=seed, **{"test/acc": 0.99 + seed / 1000})
+        make_run("pytorch", seed, seed=seed, **{"test/acc": 0.99 - seed / 500})
+    _, markdown, _ = compare("lightning_logs/*/*", "--format=markdown")
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, _ = compare("lightning_logs/*/*")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= width
+    for line in markdown.replace("\\*", "*").splitlines():
+        for cell in line.strip("| ").split(" | ") if line.startswith("| ") else ():
+            for part in wrapped(cell, 1):
+                assert re.search(rf"(?<!\S){re.escape(part)}(?!\S)", out) or part == "---", part
+
+
+def test_verdicts_stand_before_figures_and_the_published_columns_below_where_they_do_not_fit(
+    compare, make_run, monkeypatch
+):
+    make_run("keras")
+    make_run("pytorch")
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = [line.rstrip() for line in compare()[1].splitlines()]
+    assert [line.split() for line in lines[:2]] == [["results"], ["verdict", "difference", "Keras", "PyTorch"]]
+    below = lines.index("published")
+    assert lines[below + 1].split() == ["published", "Keras", "published", "PyTorch"]
+    assert lines[below + 4].split() == ["acc", "test", "0.9902", "0.9913"]
+    monkeypatch.setenv("COLUMNS", "140")
+    assert compare()[1].splitlines()[1].split()[-1] == "PyTorch"
+
+
+def test_64_and_64_point_0_are_one_setting(compare, make_run):
+    make_run("keras", 0, settings={"learning_rate": 1})
+    make_run("keras", 1, seed=1, settings={"learning_rate": 1.0})
+    _, out, _ = compare("lightning_logs/keras/*")
+    assert "Keras (n = 2)" in out
+    assert "settings that differ" not in out
+    make_run("keras", 2, settings={"learning_rate": [1, 2]})
+    assert "model.learning_rate" in compare("lightning_logs/keras/*")[1]
+
+
+def test_a_run_and_a_table_have_a_short_repr_and_a_table_prints_as_text(make_run, monkeypatch, tmp_path):
+    for framework in ("keras", "pytorch"):
+        for seed in range(2):
+            make_run(framework, seed, seed=seed)
+    monkeypatch.chdir(tmp_path)
+    runs = [read_run(folder) for folder in all_folders()]
+    assert repr(runs[0]) == "Run(lightning_logs/keras/version_0, keras, seed 0, finished)"
+    (table,) = make_tables(runs)
+    assert repr(table) == "Table(three_conv: 2 Keras, 2 PyTorch runs)"
+    monkeypatch.setenv("COLUMNS", "140")
+    assert str(table).startswith("results\n")
+    assert "Keras (n = 2)" in str(table)
+    assert "Not a mean loss" in str(table)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--format=html"], "--format: expected one of rich, markdown, csv, json, got html"),
+        (["--format=html"], "html"),
         (["--output=no/such/table.md"], "expected a folder that exists, got no/such"),
-        (["--figure=no/such/table.png"], "expected a folder that exists, got no/such"),
+        (["--output=table.txt"], "expected a .md or .csv or .json file, got table.txt"),
+        (["--disagreements=digits.pdf"], "expected a .png file, got digits.pdf"),
         (["--require=test/acc"], "--require: expected TAG, comparison and number"),
         (["--require=test/accuracy > 0.9"], "--require: expected one of the tags train/acc, test/acc"),
         (["--max_difference=test/acc"], "--max_difference: expected TAG=NUMBER"),
@@ -230,13 +310,13 @@ def test_formats_figure_and_tensorboard(compare, make_run, tmp_path):
         (["--alias=my/acc=x"], "--alias: expected one of the tags"),
         (["--alias=test/acc=x"], "--alias: expected a tag of these runs, got x"),
         (["missing/*"], "expected a run folder with event files, got missing/*"),
-        (["--figure=table.xyz"], "--figure: expected a file that ends in .png"),
+        (["--figure=table.xyz"], "expected a .png or .pdf or .svg file, got table.xyz"),
     ],
 )
 def test_a_mistake_is_one_line(compare, make_run, flags, message):
     make_run("keras")
     code, _, err = compare(*flags)
-    assert code == 1
+    assert code in (1, 2)
     assert err.count("\n") == 1
     assert message in err
 
