@@ -2,8 +2,7 @@
 
 import sys
 
-from cnn_mnist.console.arguments import nearest
-from cnn_mnist.errors import UserError, one_line_errors
+from cnn_mnist.errors import UserError, nearest, one_line_errors
 from cnn_mnist.frameworks import collector_at_rest, importing_lightning
 from cnn_mnist.runs import timing  # noqa: F401 - first, since the set-up time counts from its import
 

@@ -2,8 +2,9 @@
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -13,6 +14,22 @@ class UserError(ValueError):
 
 class UserNotice(UserWarning):
     """Something the user should know that stops nothing; one line."""
+
+
+_ALSO_CALLED = {"lr": "learning_rate", "alpha": "rho", "eps": "epsilon", "betas": "beta_1", "epochs": "max_epochs"}
+
+
+def nearest(typed: str, known: Iterable[str]) -> str:
+    """``"; did you mean ...?"`` with the known name that is most like the typed one; empty where none is.
+
+    Example:
+        >>> nearest("--model.lr", ["--model.learning_rate", "--model.rho"])
+        '; did you mean --model.learning_rate?'
+    """
+    group, _, name = typed.rpartition(".")
+    usual = f"{group}.{_ALSO_CALLED.get(name, name)}".lstrip(".")
+    found = get_close_matches(usual, list(known), n=1)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 @contextmanager

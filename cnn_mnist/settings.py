@@ -2,11 +2,12 @@
 
 import math
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from cnn_mnist.architecture.trace import CLASSES, layers_of
-from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.errors import UserError, UserNotice, nearest
 
 SOFTMAX_TWICE_FLOOR = math.log(1 + (CLASSES - 1) / math.e)
 """Least possible cross-entropy, in nats, when the "logits" are probabilities: a 1 against nine 0s."""
@@ -108,6 +109,14 @@ class DataSettings:
         _expect("batch_size", self.batch_size >= 1, "1 or more images", self.batch_size)
         _expect("val_size", self.val_size >= 0, "0 or more images", self.val_size)
         _expect("seed", 0 <= self.seed < SEEDS, f"0 to {SEEDS - 1}", self.seed)
+
+
+def check_names(kind: type[ModelSettings | DataSettings], typed: Iterable[str]) -> None:
+    """Raises ``UserError`` with the nearest name for the first that ``kind`` has no field of."""
+    known = [field.name for field in fields(kind)]
+    for name in typed:
+        if name not in known:
+            raise UserError(f"expected a setting of {kind.__name__}, got {name}{nearest(name, known)}")
 
 
 def cosine_factor(step: int, steps: int, warmup: float) -> float:

@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from cnn_mnist.errors import UserError, one_line_errors
+from cnn_mnist.errors import UserError, nearest, one_line_errors
 from cnn_mnist.runs import timing  # noqa: F401 - first, since the set-up time counts from its import
 
 COMMANDS = {
@@ -30,8 +30,6 @@ def main() -> None:
         elif arguments[0] in COMMANDS:
             import_module(f"keras_parity.{arguments[0]}.cli").main(arguments[1:])
         else:
-            from cnn_mnist.console.arguments import nearest
-
             meant = nearest(arguments[0], COMMANDS)
             raise UserError(f"expected a command of {', '.join(COMMANDS)}, got {arguments[0]}{meant}")
 

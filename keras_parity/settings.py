@@ -1,11 +1,15 @@
 """The settings of the twin's training, and how a Lightning run's ``config.yaml`` is taken over."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+from jsonargparse import Namespace
+
 from cnn_mnist import settings
+from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CONFIG, LOG_DIR, read_config
 
@@ -30,7 +34,10 @@ class TrainerSettings:
         precision: 32-true, 64-true, bf16-mixed or bf16-true.
         limit_train_batches: Batches of an epoch that are trained on: a number of them, or a part in [0, 1]; None for
             all.
+        log_every_n_steps: Steps between two points of train/loss and train/acc within an epoch; 0 for its end alone.
+            One with a divisor just under 32 costs least.
         enable_progress_bar: Whether a bar is drawn for every epoch.
+        enable_model_summary: Whether the layers are printed.
         enable_checkpointing: Whether the trained network is kept in the run folder.
         log_dir: Folder that gets keras/version_N.
 
@@ -42,13 +49,17 @@ class TrainerSettings:
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     precision: str | int | None = "32-true"
     limit_train_batches: int | float | None = None
+    log_every_n_steps: int = 50
     enable_progress_bar: bool = True
+    enable_model_summary: bool = True
     enable_checkpointing: bool = True
     log_dir: str = LOG_DIR
 
     def __post_init__(self) -> None:
         if self.max_epochs < 1:
             raise UserError(f"max_epochs: expected 1 or more epochs, got {self.max_epochs}")
+        if self.log_every_n_steps < 0:
+            raise UserError(f"log_every_n_steps: expected 0 or more steps, got {self.log_every_n_steps}")
         if self.lightning_precision not in DTYPE_POLICIES:
             known = ", ".join(DTYPE_POLICIES)
             raise UserError(f"precision: expected one that Keras has too, of {known}, got {self.precision}")
@@ -72,14 +83,13 @@ class TrainerSettings:
         return _ALIASES.get(str(self.precision), str(self.precision))
 
 
-# What a Lightning run may have set without the twin being another computation: what it prints and where it logs.
+# What a Lightning run may have set without being another computation: what it prints, where it logs, what it runs on.
 _HARMLESS = {
-    *("logger", "callbacks", "default_root_dir", "log_every_n_steps", "profiler", "detect_anomaly", "benchmark"),
+    *("logger", "callbacks", "default_root_dir", "profiler", "detect_anomaly", "benchmark", "model_registry"),
     *("deterministic", "inference_mode", "num_sanity_val_steps", "use_distributed_sampler", "barebones"),
-    *("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "enable_autolog_hparams"),
-    *("strategy", "devices", "num_nodes", "sync_batchnorm", "model_registry"),
+    *("enable_autolog_hparams", "strategy", "devices", "num_nodes", "sync_batchnorm", "accelerator", "log_dir"),
+    *("log_every_n_steps", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"),
 }
-_TAKEN = {"max_epochs", "accelerator", "precision", "limit_train_batches"}
 # Lightning's defaults of the rest; None is one for every setting.
 _NEUTRAL = {
     "fast_dev_run": False,
@@ -93,6 +103,21 @@ _HARMLESS_CALLBACKS = {
     *("SparingProgressBar", "RichProgressBar", "TQDMProgressBar"),
     *("RichModelSummary", "ModelSummary", "ModelCheckpoint"),
 }
+_TAKEN = {entry.name for entry in fields(TrainerSettings)}
+
+
+class Parser(OneLineErrors):
+    """A parser with ``--trainer.*`` flags, whose configuration file may be one of ``python -m cnn_mnist fit``."""
+
+    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
+        """Reads a configuration; Lightning's log folder is taken, what Keras cannot honour is refused."""
+        config = yaml.safe_load(content)
+        if isinstance(config, dict) and isinstance(trainer := config.get("trainer"), dict):
+            logger = trainer.get("logger") or {}
+            log_dir = logger.get("init_args", {}).get("save_dir") if isinstance(logger, dict) else None
+            config["trainer"] = _taken_over({"log_dir": log_dir} | trainer, "--config")
+            content = yaml.safe_dump({name: value for name, value in config.items() if value is not None})
+        return super().parse_string(content, *args, **kwargs)
 
 
 def twin_settings(run: str | Path) -> dict[str, Any]:
@@ -114,25 +139,27 @@ def twin_settings(run: str | Path) -> dict[str, Any]:
     trainer = config.get("trainer") or {}
     if "log_dir" in trainer:
         raise UserError(f"--twin_of: expected the folder of a Lightning run, got {run}, which is one of Keras")
-    _refuse_what_keras_has_not(trainer, path)
     taken: dict[str, Any] = {"seed_everything": config.get("seed_everything", settings.SEED)}
     for group in ("model", "data"):
         taken |= {f"{group}.{name}": value for name, value in (config.get(group) or {}).items()}
-    for name in _TAKEN & trainer.keys():
-        if trainer[name] is not None:
-            taken[f"trainer.{name}"] = trainer[name]
-    return taken
+    computed = _taken_over(trainer, f"--twin_of: {path}")
+    return taken | {f"trainer.{n}": v for n, v in computed.items() if n == "accelerator" or n not in _HARMLESS}
 
 
-def _refuse_what_keras_has_not(trainer: Mapping[str, Any], path: Path) -> None:
+def _taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A Lightning trainer's settings as far as the twin has them.
+
+    Raises:
+        UserError: One that it has not changes what is computed.
+    """
     for name, value in trainer.items():
-        if name in _HARMLESS | _TAKEN or value is None or value == _NEUTRAL.get(name):
-            continue
-        raise UserError(f"--twin_of: {path} sets trainer.{name}={value}, which the Keras twin cannot honour")
+        if name not in _HARMLESS | _TAKEN and value is not None and value != _NEUTRAL.get(name):
+            raise UserError(f"{where} sets trainer.{name}={value}, which the Keras twin cannot honour")
     for callback in trainer.get("callbacks") or []:
         name = str(callback.get("class_path", callback)).rsplit(".", 1)[-1]
         if name not in _HARMLESS_CALLBACKS:
-            raise UserError(f"--twin_of: {path} has the callback {name}, which the Keras twin cannot honour")
+            raise UserError(f"{where} has the callback {name}, which the Keras twin cannot honour")
+    return {name: value for name, value in trainer.items() if name in _TAKEN and value is not None}
 
 
 def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,6 +178,6 @@ def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
         matter["ckpt_path"] = config["ckpt_path"]  # a resumed run has trained a part of it only
     precision = str(trainer.get("precision"))
     matter["trainer.precision"] = _ALIASES.get(precision, precision)
-    told = _HARMLESS | {"max_epochs", "accelerator", "precision", "log_dir"}
+    told = _HARMLESS | {"max_epochs", "precision"}
     others = {name: value for name, value in trainer.items() if name not in told and value is not None}
     return matter | {f"trainer.{name}": value for name, value in others.items() if value != _NEUTRAL.get(name)}

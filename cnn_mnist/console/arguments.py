@@ -3,14 +3,13 @@
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, nearest
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 """Where the settings lie that ``--config NAME`` finds, as NAME.yaml."""
@@ -26,11 +25,10 @@ class OneLineErrors(ArgumentParser):
         self._switches: set[str] = set()
         super().__init__(*args, **({"allow_abbrev": False} | settings))
 
-    def add_argument(self, *names: Any, **settings: Any) -> Any:
-        """Adds an argument; a bare flag of ``type=bool`` is true."""
-        if settings.get("type") is bool:
-            self._switches.update(names)
-        return super().add_argument(*names, **settings)
+    def add_switch(self, name: str, help: str) -> None:
+        """Adds a flag that is true where it stands bare, and None where it does not stand."""
+        self._switches.add(name)
+        self.add_argument(name, type=bool, default=None, help=help)
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:  # type: ignore[override]
         """Parses the arguments, by default those of the process."""
@@ -47,12 +45,6 @@ class OneLineErrors(ArgumentParser):
         meant = nearest(unknown[1], self._option_string_actions) if unknown else ""
         print(f"{program}: error: {' '.join(message.split())}{meant} (see --help)", file=sys.stderr)
         raise SystemExit(2)
-
-
-def nearest(typed: str, known: Iterable[str]) -> str:
-    """``"; did you mean ...?"`` with the known name that is most like the typed one; empty where none is."""
-    found = get_close_matches(typed, list(known), n=1)
-    return f"; did you mean {found[0]}?" if found else ""
 
 
 def _with_packaged(args: Sequence[str]) -> list[str]:

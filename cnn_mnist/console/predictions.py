@@ -1,4 +1,4 @@
-"""What ``predict`` takes and gives in both frameworks: arguments, softmax, table, file and figure."""
+"""What ``predict`` takes and gives in both frameworks: arguments, images, softmax, table, file and figure."""
 
 import csv
 import json
@@ -10,13 +10,14 @@ import numpy as np
 from jsonargparse import Namespace
 from numpy.typing import NDArray
 
-from cnn_mnist.console.arguments import OneLineErrors
+from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.console.tables import print_table
-from cnn_mnist.data.digits import Digits
+from cnn_mnist.data import mnist
+from cnn_mnist.data.digits import Digits, read_digits
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import pictures
 
-_MOST_DRAWN = 50
+_MOST_DRAWN, _MOST_LISTED = 50, 20
 
 
 class Prediction(NamedTuple):
@@ -26,33 +27,35 @@ class Prediction(NamedTuple):
     probability: float
 
 
-def parse(program: str, description: str, args: list[str]) -> Namespace:
-    """Reads the arguments after ``predict``: ``images``, ``ckpt_path`` (a list), ``invert``, ``output``, ``figure``.
+def build_parser(program: str, description: str) -> OneLineErrors:
+    """The arguments of ``predict``: images, ckpt_path (a list), invert, data.data_dir, output and figure."""
+    parser = OneLineErrors(prog=f"{program} predict", description=description)
+    parser.add_argument(
+        "images",
+        nargs="*",
+        type=str,
+        help="PNG or JPEG files, or folders of them, of one digit each; without any, the test set of MNIST.",
+    )
+    parser.add_argument("--ckpt_path", action="append", type=str, default=[], help="A run folder or a checkpoint file.")
+    parser.add_switch("--invert", "Ink is darker than paper; told from each image's border where it is not given.")
+    parser.add_argument("--data.data_dir", type=str, default="data", help="Folder of the MNIST files.")
+    parser.add_argument(
+        "--output", type=OutputFile(".csv", ".json"), default=None, help="A .csv or .json file in place of the table."
+    )
+    parser.add_argument("--figure", type=OutputFile(".png"), default=None, help="A .png file for what the network saw.")
+    return parser
+
+
+def load_digits(config: Namespace) -> Digits:
+    """The images that the arguments name, or the test set where they name none.
 
     Raises:
-        UserError: There is no checkpoint, or a file to write has another ending or no folder.
+        UserError: No image could be read, or MNIST is missing.
     """
-    parser = OneLineErrors(prog=f"{program} predict", description=description)
-    parser.add_argument("images", nargs="+", type=str, help="PNG or JPEG files, or folders of them, of one digit each.")
-    parser.add_argument("--ckpt_path", action="append", type=str, default=[], help="A run folder or a checkpoint file.")
-    parser.add_argument(
-        "--invert",
-        type=bool | None,
-        default=None,
-        help="Whether ink is darker than paper; told from each image's border where it is not given.",
-    )
-    parser.add_argument("--output", type=str | None, default=None, help="A .csv or .json file in place of the table.")
-    parser.add_argument("--figure", type=str | None, default=None, help="A .png file for what the network saw.")
-    config = parser.parse_args(args)
-    if not config.ckpt_path:
-        raise UserError("predict: expected a trained network; name one with --ckpt_path=RUN_OR_FILE")
-    for flag, endings in (("output", (".csv", ".json")), ("figure", (".png",))):
-        path = Path(config[flag] or f"none{endings[0]}")
-        if path.suffix not in endings:
-            raise UserError(f"--{flag}: expected a file that ends in {' or '.join(endings)}, got {path}")
-        if not path.parent.is_dir():
-            raise UserError(f"--{flag}: expected a folder that exists, got {path.parent}, for {path}; make it first")
-    return config
+    if config.images:
+        return read_digits(config.images, config.invert)
+    data = mnist.load(config.data.data_dir)
+    return Digits([str(number) for number in range(len(data.test_labels))], data.test_images, data.test_labels)
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -61,7 +64,7 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     return exponents / exponents.sum(axis=1, keepdims=True)
 
 
-def read(logits: NDArray[np.floating]) -> list[Prediction]:
+def from_logits(logits: NDArray[np.floating]) -> list[Prediction]:
     """The prediction of each row of logits [n, 10]."""
     return [Prediction(int(row.argmax()), float(row.max())) for row in softmax(logits)]
 
@@ -70,17 +73,17 @@ def put_out(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], con
     """Prints the table, or writes it where ``--output`` says, and draws ``--figure``.
 
     Args:
-        digits: What was read.
+        digits: What was predicted.
         predictions: By the name of a framework, or of two, which then stand side by side.
         config: What ``parse`` gave.
 
     Raises:
         UserError: A file cannot be written.
     """
-    records = _records(digits.files, predictions)
+    records = _records(digits, predictions)
     try:
         if config.output is None:
-            _print(records)
+            _print(records[: _MOST_LISTED if digits.labels is not None else None])
         elif config.output.endswith(".json"):
             Path(config.output).write_text(json.dumps(records, indent=1) + "\n")
         else:
@@ -92,13 +95,21 @@ def put_out(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], con
             _draw(digits, predictions, config.figure)
     except OSError as error:
         raise UserError(f"expected a file that can be written, got {error.filename} ({error.strerror})") from None
+    if digits.labels is not None:
+        for name, column in predictions.items():
+            right = sum(found.digit == label for found, label in zip(column, digits.labels, strict=True))
+            print(f"{name}: {right} of {len(column)} test images right")
+    for path in filter(None, (config.output, config.figure)):
+        print(f"wrote {path}")
 
 
-def _records(files: Sequence[str], predictions: Mapping[str, Sequence[Prediction]]) -> list[dict[str, Any]]:
-    """One flat record for each file, its keys the columns of the table."""
+def _records(digits: Digits, predictions: Mapping[str, Sequence[Prediction]]) -> list[dict[str, Any]]:
+    """One flat record for each image, its keys the columns of the table."""
     records = []
-    for file, *row in zip(files, *predictions.values(), strict=True):
+    for place, (file, *row) in enumerate(zip(digits.files, *predictions.values(), strict=True)):
         record: dict[str, Any] = {"file": file}
+        if digits.labels is not None:
+            record = {"image": place, "label": int(digits.labels[place])}
         for name, prediction in zip(predictions, row, strict=True):
             prefix = f"{name}_" if len(predictions) > 1 else ""
             record |= {f"{prefix}{field}": value for field, value in prediction._asdict().items()}
@@ -109,7 +120,7 @@ def _records(files: Sequence[str], predictions: Mapping[str, Sequence[Prediction
 
 
 def _print(records: Sequence[Mapping[str, Any]]) -> None:
-    header = [name.replace("_", "\n") for name in records[0]]
+    header = [name.replace("_", " ") for name in records[0]]
     print_table([header, *([_cell(value) for value in record.values()] for record in records)])
 
 

@@ -2,10 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from cnn_mnist.console.tables import print_table
 from cnn_mnist.errors import UserError
@@ -51,24 +47,3 @@ def print_results(metrics: dict[str, float], run: str | None) -> None:
         if Path(run).parent.name == PYTORCH:
             following = f"python -m keras_parity --twin_of {run}" + ("" if usual else f" --trainer.log_dir={log_dir}")
         print(f"run:  {run}\nnext: {following}\n      tensorboard --logdir {log_dir}")
-
-
-def print_predictions(predictions: list[dict[str, Any]], labels: NDArray[np.uint8], most: int = 20) -> None:
-    """Prints the predictions of the first images and how many of all are right.
-
-    Args:
-        predictions: What ``Classifier.predict_step`` gave for each batch.
-        labels: uint8 [n], in the order of the data set.
-        most: How many images are listed.
-    """
-    if not predictions:
-        raise UserError("expected predictions, got none; leave --return_predictions and --trainer.limit_* out")
-    index, digit, probabilities = (
-        np.concatenate([batch[name].cpu().numpy() for batch in predictions])
-        for name in ("index", "digit", "probabilities")
-    )
-    rows = [("image", "label", "digit", "probability")]
-    for i, d, p in zip(index[:most], digit, probabilities, strict=False):
-        rows.append((str(i), str(labels[i]), str(d), f"{p[d]:.4f}"))
-    print_table(rows, title=f"first {len(rows) - 1} of {len(index)} test images", numbers_from=0)
-    print(f"{int((digit == labels[index]).sum())} of {len(index)} right")

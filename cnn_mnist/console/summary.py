@@ -7,7 +7,7 @@ from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.console.tables import print_table
 
 
-def summary_parser() -> ArgumentParser:
+def build_parser() -> ArgumentParser:
     """The arguments of ``summary``."""
     parser = OneLineErrors(description="Prints each layer's output shape and parameters, without training.")
     parser.add_argument(
@@ -31,5 +31,5 @@ def summarize(architecture: str, order: Order) -> None:
 
 def main(arguments: list[str]) -> None:
     """Reads the arguments after ``summary`` and prints."""
-    config = summary_parser().parse_args(arguments)
+    config = build_parser().parse_args(arguments)
     summarize(config.model.architecture, config.order)

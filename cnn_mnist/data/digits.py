@@ -26,15 +26,17 @@ _LONGEST_SIDE = 10 * SIDE  # a photo is averaged down to it first, which takes i
 
 
 class Digits(NamedTuple):
-    """What was read, in the order of the command line.
+    """What is predicted, in the order of the command line or of the test set.
 
     Attributes:
-        files: Path of each image.
+        files: Path of each image, or its number in the test set.
         images: uint8 [n, 28, 28], 0 is background.
+        labels: uint8 [n], 0 to 9, where they are known.
     """
 
     files: list[str]
     images: NDArray[np.uint8]
+    labels: NDArray[np.uint8] | None = None
 
 
 def read_digits(paths: Sequence[str | Path], invert: bool | None = None) -> Digits:

@@ -1,9 +1,12 @@
 """What a Lightning run writes beside its metrics, and when it stops early."""
 
-from typing import Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -14,11 +17,23 @@ from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.data_module import MNISTDataModule
 from cnn_mnist.pytorch.loader import Batch
-from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.runs import hparams, pictures, tags
-from cnn_mnist.runs.folder import PYTORCH, write_environment
+from cnn_mnist.runs.folder import CONFIG, PYTORCH, write_environment
 from cnn_mnist.runs.mistakes import write_mistakes
 from cnn_mnist.runs.timing import Stopwatch
+
+if TYPE_CHECKING:
+    from cnn_mnist.pytorch.module import Classifier
+
+_TRAINER = (
+    "max_epochs",
+    "max_steps",
+    "limit_train_batches",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "precision",
+)
+"""What a ``Trainer`` built in Python tells of the training."""
 
 
 class Timing(Callback):
@@ -84,12 +99,15 @@ class RunRecord(Callback):
     """Writes what a run folder holds beside scalars: environment, layer table and pictures."""
 
     @rank_zero_only
-    def on_fit_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
-        """Writes the environment, the settings, the layer table and the examples."""
+    def on_fit_start(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
+        """Writes the settings, the environment, the layer table and the examples."""
         logger = _logger(trainer)
         if logger is None:
             return
         writer = logger.experiment
+        data = _data(trainer)
+        if not Path(logger.log_dir, CONFIG).exists():  # the command line has written all of its own
+            _write_config(Path(logger.log_dir, CONFIG), trainer, pl_module, data)
         device = trainer.strategy.root_device
         write_environment(
             logger.log_dir,  # trainer.log_dir would wait for the other processes
@@ -100,14 +118,13 @@ class RunRecord(Callback):
         parameters = trace(pl_module.layers)[-1].total
         writer.add_scalar(tags.PARAMETERS, parameters, 0)
         writer.add_text(tags.LAYERS, markdown_table(layer_table(pl_module.layers)), 0)
-        data = _data(trainer)
         run = PYTORCH, pl_module.settings, data.settings, trainer.max_epochs, str(trainer.precision)
-        for summary in hparams.summaries(*run):
+        for summary in hparams.summaries(*run, Path(logger.log_dir).name):
             writer.file_writer.add_summary(summary, 0)
         train = data.splits["train"]
         writer.add_image(tags.EXAMPLES, pictures.examples(train.images, train.labels), 0, dataformats="HWC")
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
         """Writes the confusion matrix and the misclassified digits, and after a whole test ``mistakes.csv``."""
         indices, probabilities = pl_module.predictions.compute()  # in every process: it gathers
         pl_module.predictions.reset()
@@ -170,6 +187,16 @@ class StopOnNonFiniteLoss(Callback):
 def _logger(trainer: Trainer) -> TensorBoardLogger | None:
     """The first TensorBoard logger; None for a run without one."""
     return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
+
+
+def _write_config(path: Path, trainer: Trainer, model: "Classifier", data: MNISTDataModule) -> None:
+    settings: dict[str, Any] = {name: getattr(trainer, name) for name in _TRAINER}
+    if settings["limit_train_batches"] == 1.0:  # Lightning's word for all
+        settings["limit_train_batches"] = None
+    groups = {"model": asdict(model.settings), "data": asdict(data.settings)}
+    seed = groups["model"].pop("seed")
+    del groups["data"]["seed"]
+    path.write_text(yaml.safe_dump({"seed_everything": seed, "trainer": settings} | groups, sort_keys=False))
 
 
 def _data(trainer: Trainer) -> MNISTDataModule:

@@ -1,4 +1,4 @@
-"""``fit``, ``validate``, ``test`` and ``predict`` on the command line, with LightningCLI."""
+"""``fit``, ``validate`` and ``test`` on the command line, with LightningCLI."""
 
 import warnings
 from collections.abc import Mapping
@@ -11,15 +11,15 @@ from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from cnn_mnist import settings
-from cnn_mnist.console.results import print_predictions, print_results
+from cnn_mnist.console.arguments import refuse_others
+from cnn_mnist.console.results import print_results
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.frameworks import keep_large_buffers, keep_tensorflow_out
-from cnn_mnist.pytorch.callbacks import RunRecord, StopOnNonFiniteLoss, Timing
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
-from cnn_mnist.pytorch.cli_defaults import DEFAULTS, TURNED_OFF_BY, Parser, quieten_lightning
+from cnn_mnist.pytorch.cli_defaults import DEFAULTS, Parser
 from cnn_mnist.pytorch.data_module import MNISTDataModule
-from cnn_mnist.pytorch.every_step import NoProfiler
 from cnn_mnist.pytorch.module import Classifier
+from cnn_mnist.pytorch.notices import quieten_lightning
 from cnn_mnist.runs.folder import CONFIG, PYTORCH, check_writable, find_checkpoint
 
 
@@ -41,14 +41,15 @@ class CLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed")
         parser.set_defaults(DEFAULTS)
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's, but for ``predict``, which is a command of its own."""
+        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Only ``fit`` makes a run folder, unless a logger is typed."""
         for name in self.subcommands().keys() - {"fit"}:
             self._parser(name).set_defaults({"trainer.logger": False})
-        self._parser("predict").description = (
-            "Reads the test set, with the flags below; where images are named, reads your own digits instead: "
-            "predict --ckpt_path=RUN_OR_FILE IMAGE... (see predict IMAGE --help)."
-        )
         self._args = args
         super().parse_arguments(parser, args)
         seed = self.config[self.config["subcommand"]].seed_everything
@@ -74,22 +75,12 @@ class CLI(LightningCLI):
         epochs, asked = checkpoint.get("epoch", -1) + 1, self.config[subcommand].trainer.max_epochs
         if subcommand == "fit" and checkpoint.get("loops") and asked is not None and 0 <= asked <= epochs:
             raise UserError(f"--ckpt_path: {path} has {epochs} epochs already; give a --trainer.max_epochs over that")
-        for flag, value in kept.items():
-            typed = self.config[subcommand][flag]
-            if typed != value:
-                raise UserError(
-                    f"--{flag}: {path} was trained with {value}, got {typed}; "
-                    "leave the flag out to go on with the checkpoint, or the checkpoint out to train anew"
-                )
+        refuse_others(kept, self.config[subcommand], path)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Builds the trainer, without the default callbacks that a flag turns off."""
-        config = self._get(self.config_init, "trainer")
-        if self.subcommand != "fit" or not config["logger"]:
+        """Builds the trainer; what it refuses is said in one line."""
+        if self.subcommand != "fit" or not self._get(self.config_init, "trainer")["logger"]:
             self.save_config_callback = None  # config.yaml belongs to a training's run folder
-        off = tuple(kind for flag, kind in TURNED_OFF_BY.items() if config[flag] is False)
-        config["profiler"] = config["profiler"] or NoProfiler()
-        config["callbacks"] = [callback for callback in config["callbacks"] or [] if not isinstance(callback, off)]
         try:
             return super().instantiate_trainer(**kwargs)
         except (ImportError, RuntimeError, TypeError, ValueError, MisconfigurationException) as error:
@@ -123,8 +114,7 @@ class CLI(LightningCLI):
     def after_fit(self) -> None:
         """Evaluates the trained network on the test set and the whole training set, into the same run."""
         metrics = dict(self.trainer.callback_metrics)
-        loaders = [self.datamodule.test_dataloader(), self.datamodule.train_eval_dataloader()]
-        self.trainer.test(self.model, loaders, verbose=False)
+        self.trainer.test(self.model, self.datamodule, verbose=False)
         metrics |= self.trainer.callback_metrics
         self._print_results(metrics, self.trainer.log_dir if self.trainer.logger else None)
 
@@ -145,17 +135,6 @@ class CLI(LightningCLI):
     def after_test(self) -> None:
         """Prints loss and accuracy."""
         self._print_results(self.trainer.callback_metrics)
-
-    def before_predict(self) -> None:
-        """A trained network is needed, in one process."""
-        self._need_checkpoint()
-        if self.trainer.world_size > 1:
-            raise UserError(f"predict: expected one process, got {self.trainer.world_size}; give --trainer.devices=1")
-
-    def after_predict(self) -> None:
-        """Prints the predictions of the first test images."""
-        if self.trainer.is_global_zero:
-            print_predictions(self.trainer.predict_loop.predictions, self.datamodule.splits["test"].labels)
 
     def _print_results(self, metrics: Mapping[str, torch.Tensor], run: str | None = None) -> None:
         if self.trainer.is_global_zero:
@@ -183,7 +162,6 @@ def main(args: list[str] | None = None) -> CLI:
         return CLI(
             Classifier,
             MNISTDataModule,
-            trainer_defaults={"callbacks": [Timing(), RunRecord(), StopOnNonFiniteLoss()]},
             parser_class=Parser,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,

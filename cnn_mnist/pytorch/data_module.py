@@ -1,5 +1,6 @@
 """MNIST for Lightning: the whole set in memory, scaled once."""
 
+import inspect
 from dataclasses import asdict
 from typing import Any
 
@@ -10,28 +11,38 @@ from torch import Tensor
 
 from cnn_mnist.data import mnist
 from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE, Split, load_splits
-from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.loader import Batch, Loader
-from cnn_mnist.settings import DataSettings
+from cnn_mnist.settings import DataSettings, check_names
 
 
 class MNISTDataModule(LightningDataModule):
     """MNIST in memory: uint8 as found, float32 in [0, 1] where it is trained on.
 
+    Example:
+        >>> images, labels = next(iter(MNISTDataModule().train_dataloader()))
+        >>> images.shape
+        torch.Size([64, 1, 28, 28])
+
     Args:
-        **settings: The fields of ``DataSettings``.
+        **settings: The fields of ``DataSettings``, see there.
+
+    Attributes:
+        splits: ``"train"``, ``"val"`` and ``"test"`` as found, once they are loaded.
 
     Raises:
-        UserError: A setting is out of its range; at ``prepare_data``, MNIST is missing or not MNIST, or the
-            training set is too small for the settings.
+        UserError: A setting is unknown or out of its range; when the data are first needed, MNIST is missing or not
+            MNIST, or the training set is too small for the settings.
     """
+
+    __signature__ = inspect.signature(DataSettings)
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
+        check_names(DataSettings, settings)
         self.settings = DataSettings(**settings)
         self.save_hyperparameters(asdict(self.settings))
-        self.splits: dict[str, Split] = {}  # as found, by name
-        self._on_device: dict[str, tuple[Tensor, Tensor]] = {}
+        self.splits: dict[str, Split] = {}
+        self._on_device: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
 
     def prepare_data(self) -> None:
         """Finds or makes the data, and checks the settings against it before anything is written."""
@@ -42,7 +53,7 @@ class MNISTDataModule(LightningDataModule):
         self._load()
 
     def train_dataloader(self) -> Loader:
-        """The training part, in the order of (seed, epoch)."""
+        """The training split, in the order of (seed, epoch)."""
         return self._loader("train", self.settings.batch_size, self.settings.seed)
 
     def val_dataloader(self) -> Loader | list[Any]:
@@ -52,16 +63,15 @@ class MNISTDataModule(LightningDataModule):
         return self._loader("val", EVALUATION_BATCH_SIZE)
 
     def train_eval_dataloader(self) -> Loader:
-        """The training part for evaluation: in order, in large batches."""
+        """The training split for evaluation: in order, in large batches."""
         return self._loader("train", EVALUATION_BATCH_SIZE)
 
-    def test_dataloader(self) -> Loader:
-        """The test set, whole."""
-        return self._loader("test", EVALUATION_BATCH_SIZE)
-
-    def predict_dataloader(self) -> Loader:
-        """The test set, whole."""
-        return self.test_dataloader()
+    def test_dataloader(self) -> Loader | list[Loader]:
+        """The test set, whole; to a trainer that tests what it has trained, the training split behind it."""
+        loader = self._loader("test", EVALUATION_BATCH_SIZE)
+        if self.trainer is not None and self.trainer.testing and self.trainer.global_step:
+            return [loader, self.train_eval_dataloader()]
+        return loader
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """The batch as it is: it was cut on the device that trains."""
@@ -72,17 +82,17 @@ class MNISTDataModule(LightningDataModule):
 
     def _loader(self, name: str, batch_size: int, seed: int | None = None) -> Loader:
         if self.trainer is None:
-            raise UserError("the data module has no trainer; give it to Trainer.fit, .validate, .test or .predict")
+            return Loader(*self._tensors(name, torch.device("cpu")), batch_size, seed)
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        tensors = self._tensors(name, self.trainer.strategy.root_device)
-        return Loader(*tensors, batch_size, seed, rank, world_size)
+        return Loader(*self._tensors(name, self.trainer.strategy.root_device), batch_size, seed, rank, world_size)
 
     def _tensors(self, name: str, device: torch.device) -> tuple[Tensor, Tensor]:
-        """A part's images and labels on the device that trains, made on first use and kept there."""
-        if name not in self._on_device:
+        """A split's images and labels on the device that trains, made on first use and kept there."""
+        self._load()
+        if (name, device) not in self._on_device:
             images, labels = self.splits[name]
-            self._on_device[name] = (
+            self._on_device[name, device] = (
                 torch.from_numpy(mnist.scale(images)).unsqueeze(1).to(device),
                 torch.from_numpy(labels.astype(np.int64)).to(device),
             )
-        return self._on_device[name]
+        return self._on_device[name, device]

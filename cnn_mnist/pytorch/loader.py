@@ -1,7 +1,8 @@
 """Batches from a data set that lies in memory, resumable in the middle of an epoch."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,8 +11,9 @@ from cnn_mnist.data.order import batch_count, batch_slices, epoch_order
 from cnn_mnist.errors import UserError
 
 
-class Batch(NamedTuple):
-    """One process's share of a batch.
+@dataclass(eq=False)
+class Batch:
+    """One process's share of a batch; ``images, labels = batch`` takes it apart.
 
     Attributes:
         images: float32 [share, 1, 28, 28] in [0, 1].
@@ -24,6 +26,9 @@ class Batch(NamedTuple):
     labels: Tensor
     indices: Tensor
     size: int
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter((self.images, self.labels))
 
 
 class Loader:

@@ -1,40 +1,66 @@
 """The network, its loss and its steps as a LightningModule."""
 
+import inspect
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import RichModelSummary, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import Metric
 
 from cnn_mnist.architecture.initial_weights import Rule, initial_weights
 from cnn_mnist.architecture.trace import layers_of
-from cnn_mnist.pytorch.every_step import SparingModule
+from cnn_mnist.pytorch.callbacks import RunRecord, StopOnNonFiniteLoss, Timing
 from cnn_mnist.pytorch.loader import Batch
-from cnn_mnist.pytorch.metrics import LossAndAccuracy, Predictions
+from cnn_mnist.pytorch.metrics import Predictions, make_metric
 from cnn_mnist.pytorch.network import build_network, load_weights
+from cnn_mnist.pytorch.notices import quieten_lightning
 from cnn_mnist.pytorch.optimizers import make_optimizer
+from cnn_mnist.pytorch.progress import LayerTable, LineProgressBar
 from cnn_mnist.runs import tags
-from cnn_mnist.settings import ModelSettings, cosine_factor
+from cnn_mnist.runs.folder import LOG_DIR, PYTORCH
+from cnn_mnist.runs.tags import METRICS
+from cnn_mnist.settings import ModelSettings, check_names, cosine_factor
 
 TEST_SPLITS: tuple[tags.SplitName, ...] = ("test", "train_eval")
 """What the loaders given to ``Trainer.test`` are, in their order; the second is optional."""
 
 
-class Classifier(SparingModule):
+class Classifier(LightningModule):
     """A CNN that emits logits, trained by cross-entropy from logits.
 
+    A ``Trainer`` that trains it writes the run folder of the project, ``lightning_logs/pytorch/version_N``.
+
+    Example:
+        >>> model, data = Classifier(learning_rate=0.01), MNISTDataModule()
+        >>> trainer = Trainer(max_epochs=1)
+        >>> trainer.fit(model, data)
+        >>> trainer.test(model, data)
+
     Args:
-        **settings: The fields of ``ModelSettings``.
+        **settings: The fields of ``ModelSettings``, see there.
+
+    Attributes:
+        figures: Loss and accuracy of the epoch that runs, by tag.
 
     Raises:
-        UserError: A setting is out of its range.
+        UserError: A setting is unknown or out of its range.
     """
+
+    __signature__ = inspect.signature(ModelSettings)
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
+        quieten_lightning()
+        check_names(ModelSettings, settings)
         self.settings = ModelSettings(**settings)
         self.save_hyperparameters(asdict(self.settings))
         self.layers = layers_of(self.settings.architecture)
@@ -42,8 +68,27 @@ class Classifier(SparingModule):
         rule: Rule = "keras" if self.settings.align == "keras" else "pytorch"
         load_weights(self.network, initial_weights(self.layers, rule, self.settings.seed), self.layers)
         splits: tuple[tags.SplitName, ...] = ("train", "val", *TEST_SPLITS)
-        self.metrics = nn.ModuleDict({f"{split}_metric": LossAndAccuracy() for split in splits})
+        self.metrics = nn.ModuleDict({tags.tag(split, name): make_metric(name) for split in splits for name in METRICS})
         self.predictions = Predictions()
+        self.figures: dict[str, Tensor] = {}
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """What makes a run folder whole, and the project's own bar and layer table where Lightning's would be.
+
+        Likewise the default logger gives way to one that writes where the commands write; an evaluation alone
+        leaves no folder.
+        """
+        trainer: Any = self.trainer
+        ours = [Timing(), RunRecord(), StopOnNonFiniteLoss()]
+        for theirs, replacement in (RichProgressBar, LineProgressBar), (RichModelSummary, LayerTable):
+            kept = [callback for callback in trainer.callbacks if type(callback) is not theirs]
+            ours += [replacement()] * (len(kept) < len(trainer.callbacks))
+            trainer.callbacks = kept
+        for place, logger in enumerate(trainer.loggers):
+            if type(logger) is TensorBoardLogger and logger.name == LOG_DIR:
+                ours_too = TensorBoardLogger(Path(logger.save_dir, LOG_DIR), PYTORCH, default_hp_metric=False)
+                trainer.loggers[place : place + 1] = [ours_too] if trainer.state.fn == "fit" else []
+        return ours
 
     def setup(self, stage: str) -> None:
         """Has a GPU compute in full float32 where Keras is the measure; TensorFlow's TF32 is off likewise."""
@@ -72,27 +117,29 @@ class Classifier(SparingModule):
         if split == "test":
             self.predictions.update(batch.indices, logits)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """``{"index": [batch], "digit": [batch], "probabilities": [batch, 10]}``."""
-        probabilities = self(batch.images).float().softmax(dim=1)
-        return {
-            "index": batch.indices,
-            "digit": probabilities.argmax(dim=1),
-            "probabilities": probabilities,
-        }
+    def on_train_epoch_start(self) -> None:
+        """An epoch has its own figures."""
+        self.figures.clear()
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Logs ``train/*``, the running means over the epoch: at its end, and every so many steps before."""
+        trainer: Any = self.trainer
+        every, last = trainer.log_every_n_steps, trainer.is_last_batch
+        if last or (every and (batch_idx + 1) % every == 0):
+            self._log("train", reset=last)
 
     def on_train_epoch_end(self) -> None:
-        """Logs ``train/*``, the running means over the epoch."""
-        self._log_split("train")
+        """Logs ``train/*`` of an epoch that ended before its last batch."""
+        self._log("train")
 
     def on_validation_epoch_end(self) -> None:
         """Logs ``val/*``."""
-        self._log_split("val")
+        self._log("val")
 
     def on_test_epoch_end(self) -> None:
         """Logs ``test/*`` and, where its loader was given, ``train_eval/*``."""
         for split in TEST_SPLITS:
-            self._log_split(split)
+            self._log(split)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of the settings, with Keras's formula or PyTorch's as ``align`` says, and its schedule."""
@@ -105,25 +152,31 @@ class Classifier(SparingModule):
 
     def _shared_step(self, batch: Batch, split: tags.SplitName) -> tuple[Tensor, Tensor]:
         """Adds the batch to the split's metrics; gives the sum of its losses [] and its logits [batch, 10]."""
-        logits = self(batch.images)
+        images, labels = batch
+        logits = self(images)
         scores = logits.softmax(dim=1) if self.settings.softmax_before_loss else logits
         smoothing = self.settings.label_smoothing
-        loss_sum = F.cross_entropy(scores, batch.labels, reduction="sum", label_smoothing=smoothing)
-        self._metric(split).update(loss_sum.detach(), logits.detach(), batch.labels)
-        return loss_sum, logits
+        losses = F.cross_entropy(scores, labels, reduction="none", label_smoothing=smoothing)
+        self._metric(split, "loss").update(losses.detach())
+        self._metric(split, "acc").update(logits.detach(), labels)
+        return losses.sum(), logits
 
-    def _metric(self, split: tags.SplitName) -> LossAndAccuracy:
-        return cast(LossAndAccuracy, self.metrics[f"{split}_metric"])
+    def _metric(self, split: tags.SplitName, name: str) -> Metric:
+        return cast(Metric, self.metrics[tags.tag(split, name)])
 
-    def _log_split(self, split: tags.SplitName) -> None:
-        # Once an epoch and by hand: self.log in every step costs more than the step's metrics, and Lightning
-        # would count an epoch's end as one update less and add a tag of its own.
-        metric = self._metric(split)
-        if not metric.update_called or self.trainer.sanity_checking:
-            metric.reset()
-            return
-        values = {tags.tag(split, name): value for name, value in metric.compute().items()}
-        metric.reset()
-        self.log_dict(values, logger=False, prog_bar=True, rank_zero_only=True)
-        for logger in self.loggers:
-            logger.log_metrics({name: value.item() for name, value in values.items()}, step=self.global_step)
+    def _log(self, split: tags.SplitName, *, reset: bool = True) -> None:
+        """Logs a split's means, where it has any, at the number of updates done so far."""
+        metrics = {tags.tag(split, name): self._metric(split, name) for name in METRICS}
+        if all(metric.update_called for metric in metrics.values()) and not self.trainer.sanity_checking:
+            values = {tag: metric.compute() for tag, metric in metrics.items()}
+            self.figures |= values
+            if split == "train":
+                # By hand: Lightning would count an epoch's end as one update less, and add a tag of its own.
+                self.log_dict(values, logger=False, prog_bar=True, rank_zero_only=True)
+                for logger in self.loggers:
+                    logger.log_metrics({tag: value.item() for tag, value in values.items()}, self.global_step)
+            else:
+                self.log_dict(values | {"step": torch.tensor(float(self.global_step))}, rank_zero_only=True)
+        if reset:
+            for metric in metrics.values():
+                metric.reset()

@@ -1,4 +1,4 @@
-"""``python -m cnn_mnist predict IMAGE...``: the user's own digits, read in PyTorch."""
+"""``python -m cnn_mnist predict [IMAGE...]``: the user's own digits, or the test set, in PyTorch."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from cnn_mnist.architecture.trace import layers_of
 from cnn_mnist.console import predictions
+from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.data import mnist
-from cnn_mnist.data.digits import read_digits
 from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
@@ -17,21 +17,29 @@ from cnn_mnist.pytorch.network import build_network
 from cnn_mnist.runs.folder import PYTORCH, find_checkpoint
 
 
+def build_parser() -> OneLineErrors:
+    """The arguments of ``predict``."""
+    return predictions.build_parser(
+        "python -m cnn_mnist", "Predicts your own digits, or the test set, with a trained network."
+    )
+
+
 def main(args: list[str]) -> None:
-    """Reads the arguments after ``predict``, the images and their digits, and puts these out.
+    """Predicts the images that the arguments after ``predict`` name, and prints or writes the predictions.
 
     Raises:
         UserError: A mistake that the user can mend.
     """
-    config = predictions.parse("python -m cnn_mnist", "Reads your own digits with a trained network.", args)
-    if len(config.ckpt_path) > 1:
+    config = build_parser().parse_args(args)
+    if len(config.ckpt_path) != 1:
         raise UserError(
-            f"--ckpt_path: expected one network, got {len(config.ckpt_path)}; "
+            f"--ckpt_path: expected one trained network, a run folder or a .ckpt file, got {len(config.ckpt_path)}; "
             "python -m keras_parity predict sets two side by side"
         )
     checkpoint = find_checkpoint(config.ckpt_path[0], PYTORCH)
-    digits = read_digits(config.images, config.invert)
-    predictions.put_out(digits, {PYTORCH: predictions.read(compute_logits(checkpoint, digits.images))}, config)
+    digits = predictions.load_digits(config)
+    found = predictions.from_logits(compute_logits(checkpoint, digits.images))
+    predictions.put_out(digits, {PYTORCH: found}, config)
 
 
 def compute_logits(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -14,9 +14,12 @@ _METRICS = (
     tags.IMAGES_PER_SECOND,
 )
 
+_FIRST = ("architecture", "framework", "learning_rate", "optimizer", "seed")
+"""What the tab shows without a click: it sorts its columns by ``differs``, then by name, and ticks five."""
+
 
 def summaries(
-    framework: str, model: ModelSettings, data: DataSettings, max_epochs: int | None, precision: str
+    framework: str, model: ModelSettings, data: DataSettings, max_epochs: int | None, precision: str, name: str
 ) -> list[Any]:
     """The records of a run, as ``tensorboard.compat.proto.summary_pb2.Summary``.
 
@@ -26,18 +29,23 @@ def summaries(
         data: On what.
         max_epochs: For how long.
         precision: Lightning's name of it.
+        name: The run's, for example ``"version_0"``; with the framework it names the trial.
     """
-    from tensorboard.plugins.hparams import summary_v2 as api
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import api_pb2, metadata, summary_v2
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     settings: Mapping[str, Any] = {
         "framework": framework,
-        **{name: value for name, value in (asdict(data) | asdict(model)).items() if name != "data_dir"},
+        **{field: value for field, value in (asdict(data) | asdict(model)).items() if field != "data_dir"},
         "max_epochs": max_epochs or 0,
         "precision": precision,
     }
-    metrics = [api.Metric(tag) for tag in _METRICS]
     # The tab takes one experiment for all runs, so every run of both frameworks writes the same one.
-    return [
-        api.hparams_config_pb(hparams=[api.HParam(name) for name in settings], metrics=metrics, time_created_secs=0),
-        api.hparams_pb(settings),
-    ]
+    experiment = api_pb2.Experiment(
+        hparam_infos=[api_pb2.HParamInfo(name=field, differs=field in _FIRST) for field in settings],
+        metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in _METRICS],
+    )
+    about = metadata.create_summary_metadata(HParamsPluginData(experiment=experiment))
+    value = Summary.Value(tag=metadata.EXPERIMENT_TAG, metadata=about, tensor=metadata.NULL_TENSOR)
+    return [Summary(value=[value]), summary_v2.hparams_pb(settings, trial_id=f"{framework}/{name}")]

@@ -14,12 +14,13 @@ EPOCH_SECONDS = "time/epoch_seconds"
 FIT_SECONDS = "time/fit_seconds"
 IMAGES_PER_SECOND = "throughput/images_per_second"
 
-PARAMETERS = "model/parameters"
 LAYERS = "model/layers"
 TEXT_SUFFIX = "/text_summary"  # PyTorch's SummaryWriter adds it to the tag of a text
-EXAMPLES = "data/examples"
-CONFUSION_MATRIX = "test/confusion_matrix"
-MISTAKES = "test/mistakes"
+# TensorBoard sorts by name and opens what comes first: losses and accuracies, not pictures and a constant.
+EXAMPLES = "visual/examples"
+CONFUSION_MATRIX = "visual/confusion_matrix"
+MISTAKES = "visual/mistakes"
+PARAMETERS = "weights/parameters"
 
 
 def tag(split: SplitName, metric: str) -> str:

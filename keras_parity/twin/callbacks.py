@@ -1,18 +1,18 @@
 """What a Keras run writes, when it stops early, and its progress bar."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cnn_mnist.architecture.layers import Layer
 from cnn_mnist.architecture.trace import layer_table, trace
+from cnn_mnist.console.progress import Bar
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.data.splits import Split
 from cnn_mnist.errors import UserError
@@ -78,11 +78,12 @@ class EpochLog(keras.callbacks.Callback):
         log: Where to.
         batches: The training batches, which follow the epoch.
         images: Training images in an epoch.
+        every: Steps between two points within an epoch, 0 for none; steps of one execution divide it.
     """
 
-    def __init__(self, log: RunLog, batches: TrainingBatches, images: int) -> None:
+    def __init__(self, log: RunLog, batches: TrainingBatches, images: int, every: int) -> None:
         super().__init__()
-        self.log, self.batches, self.images = log, batches, images
+        self.log, self.batches, self.images, self.every = log, batches, images, every
         self.stopwatch = Stopwatch()
         self._setup_logged = False
 
@@ -95,11 +96,13 @@ class EpochLog(keras.callbacks.Callback):
         self.batches.epoch = epoch
         self.stopwatch.resume()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """The first call that returns ends the set-up."""
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """The first call that returns ends the set-up; within the epoch, logs the running means when they are due."""
         if not self._setup_logged:
             self._setup_logged = True
             self.log.scalars(self.stopwatch.setup_done(), self._step)
+        if self.every and (batch + 1) % self.every == 0 and batch + 1 < self.params["steps"]:
+            self.log.scalars(_figures(logs), self._step)
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Validation does not count."""
@@ -107,16 +110,11 @@ class EpochLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Logs the epoch; ends the training where its loss is no finite number."""
-        values = self.stopwatch.epoch_done(self.images)
-        logs = logs or {}
-        for name in tags.METRICS:
-            values[tags.tag("train", name)] = logs[name]
-            if f"val_{name}" in logs:
-                values[tags.tag("val", name)] = logs[f"val_{name}"]
+        values = self.stopwatch.epoch_done(self.images) | _figures(logs)
         self.log.scalars(values, self._step)
-        if not math.isfinite(logs["loss"]):
+        if not math.isfinite(values[tags.tag("train", "loss")]):
             raise UserError(
-                f"expected a finite loss, got NaN or infinity in epoch {epoch} (up to step {self._step}) of "
+                f"expected a finite loss, got NaN or infinity in epoch {epoch + 1} (up to step {self._step}) of "
                 f"{self.log.folder}; lower --model.learning_rate"
             )
 
@@ -126,34 +124,53 @@ class EpochLog(keras.callbacks.Callback):
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """A rich bar for every epoch, as Lightning draws it; used in a ``with``, which gives the terminal back."""
+    """The bar of ``console.progress`` on Keras's hooks; used in a ``with``, which gives the terminal back.
 
-    def __enter__(self) -> "ProgressBar":
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(complete_style="#6206E0", finished_style="#6206E0"),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("•"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[metrics]}", style="italic"),
-        )
-        self._progress.start()
+    Args:
+        enabled: Whether anything is drawn.
+
+    Attributes:
+        batches: Those of the next evaluation.
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        super().__init__()
+        self.batches = 0
+        self._bar = Bar(enabled)
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._progress.stop()
+        self._bar.stop()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Adds the epoch's bar."""
-        title = f"Epoch {epoch}/{self.params['epochs'] - 1}"
-        self._task = self._progress.add_task(title, total=self.params["steps"], metrics="")
+        """Adds the epoch's line."""
+        self._bar.start(f"epoch {epoch + 1}/{self.params['epochs']}", self.params["steps"])
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Moves the bar; Keras calls this once for every execution of several steps."""
-        self._progress.update(self._task, completed=min(batch + 1, self.params["steps"]))
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Moves it; Keras calls this once for every execution of several steps."""
+        self._bar.move(min(batch + 1, self.params["steps"]), _figures(logs))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Shows the epoch's metrics."""
-        metrics = " ".join(f"train/{name}: {(logs or {})[name]:.3f}" for name in tags.METRICS)
-        self._progress.update(self._task, metrics=metrics)
+        """Shows the figures of the whole epoch."""
+        self._bar.move(self.params["steps"], _figures(logs))
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Adds the evaluation's line."""
+        self._bar.start("evaluation", self.batches)
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Moves it."""
+        self._bar.move(min(batch + 1, self.batches))
+
+    def on_test_end(self, logs: Any = None) -> None:
+        """Takes it away."""
+        self._bar.drop()
+
+
+def _figures(logs: Mapping[str, float] | None) -> dict[str, float]:
+    """What Keras calls ``loss`` and ``val_loss``, by tag."""
+    splits: tuple[tuple[tags.SplitName, str], ...] = (("train", ""), ("val", "val_"))
+    names = {f"{prefix}{name}": tags.tag(split, name) for split, prefix in splits for name in tags.METRICS}
+    return {tag: logs[name] for name, tag in names.items() if logs and name in logs}

@@ -9,19 +9,19 @@ from typing import Any
 from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
 
 from cnn_mnist import settings
-from cnn_mnist.console.arguments import OneLineErrors
+from cnn_mnist.console.arguments import refuse_others
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.folder import read_config
+from cnn_mnist.runs.folder import CHECKPOINTS, KERAS, find_checkpoint, read_config
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.frameworks import importing_tensorflow
-from keras_parity.settings import TrainerSettings, twin_settings
+from keras_parity.settings import Parser, TrainerSettings, twin_settings
 
 
 class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     """Leaves the list of commands as it is."""
 
 
-def build_parser(commands: Mapping[str, str] | None = None) -> OneLineErrors:
+def build_parser(commands: Mapping[str, str] | None = None) -> Parser:
     """The twin's flags; those that mean the same as in ``python -m cnn_mnist fit`` bear the same name.
 
     Args:
@@ -29,7 +29,7 @@ def build_parser(commands: Mapping[str, str] | None = None) -> OneLineErrors:
     """
     lines = [f"  {name:18}{purpose}" for name, purpose in (commands or {}).items()]
     heading = ["Without a command: trains the Keras twin of `python -m cnn_mnist fit`.", "", "commands:"]
-    parser = OneLineErrors(
+    parser = Parser(
         prog="python -m keras_parity",
         usage="python -m keras_parity [COMMAND] [flags]" if commands else None,
         description="\n".join([*heading, *lines]),
@@ -46,7 +46,7 @@ def build_parser(commands: Mapping[str, str] | None = None) -> OneLineErrors:
     parser.add_class_arguments(ModelSettings, "model", skip={"seed"})
     parser.add_class_arguments(DataSettings, "data", skip={"seed"})
     parser.add_argument(
-        "--ckpt_path", type=str | None, default=None, help="A .keras file of this project to go on from."
+        "--ckpt_path", type=str | None, default=None, help="A run folder or a .keras file to go on from."
     )
     parser.add_argument(
         "--twin_of",
@@ -57,7 +57,7 @@ def build_parser(commands: Mapping[str, str] | None = None) -> OneLineErrors:
     return parser
 
 
-def parse(args: list[str], commands: Mapping[str, str] | None = None) -> tuple[OneLineErrors, Namespace]:
+def parse(args: list[str], commands: Mapping[str, str] | None = None) -> tuple[Parser, Namespace]:
     """Reads the arguments.
 
     Args:
@@ -87,22 +87,19 @@ def parse(args: list[str], commands: Mapping[str, str] | None = None) -> tuple[O
     return parser, config
 
 
-def _with_settings_of_checkpoint(parser: OneLineErrors, config: Namespace, args: list[str]) -> Namespace:
+def _with_settings_of_checkpoint(parser: Parser, config: Namespace, args: list[str]) -> Namespace:
     """Takes the settings of the run that a checkpoint lies in; what is typed against them is refused."""
-    path = config.ckpt_path
-    kept = read_config(Path(path).parent.parent)
-    if kept is None:  # a converted file: what it tells itself is checked when it is restored
-        return config
-    taken = {"seed_everything": kept["seed_everything"], "trainer.precision": kept["trainer"]["precision"]}
-    taken |= {f"model.{name}": value for name, value in kept["model"].items()}
-    taken |= {f"data.{name}": value for name, value in kept["data"].items() if name != "data_dir"}
+    path = find_checkpoint(config.ckpt_path, KERAS)
+    kept = read_config(path.parent.parent) if path.parent.name == CHECKPOINTS else None
+    taken: dict[str, Any] = {}  # of a file alone: what it tells itself is checked when it is restored
+    if kept is not None:
+        taken = {"seed_everything": kept["seed_everything"], "trainer.precision": kept["trainer"]["precision"]}
+        taken |= {f"model.{name}": value for name, value in kept["model"].items()}
+        taken |= {f"data.{name}": value for name, value in kept["data"].items() if name != "data_dir"}
     parser.set_defaults(taken)
     config = parser.parse_args(args)
-    for flag, value in taken.items():
-        if config[flag] != value:
-            raise UserError(
-                f"--{flag}: {path} was trained with {value}, got {config[flag]}; leave the flag out to go on with it"
-            )
+    refuse_others(taken, {flag: config[flag] for flag in taken}, path)
+    config.ckpt_path = str(path)
     return config
 
 

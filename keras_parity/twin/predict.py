@@ -1,4 +1,4 @@
-"""``python -m keras_parity predict IMAGE...``: the user's own digits, read in Keras and beside it in PyTorch."""
+"""``python -m keras_parity predict [IMAGE...]``: the user's own digits, or the test set, in Keras and in PyTorch."""
 
 import json
 import subprocess
@@ -14,31 +14,30 @@ from cnn_mnist.architecture.trace import CLASSES, IMAGE_SHAPE
 from cnn_mnist.console import predictions
 from cnn_mnist.console.predictions import Prediction
 from cnn_mnist.data import mnist
-from cnn_mnist.data.digits import read_digits
 from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from keras_parity.frameworks import importing_tensorflow
 
-DESCRIPTION = """Reads your own digits with a trained network.
+DESCRIPTION = """Predicts your own digits, or the test set, with a trained network.
 Two --ckpt_path, one of each framework, set their predictions side by side."""
 
 
 def main(args: list[str]) -> None:
-    """Reads the arguments after ``predict``, the images and their digits, and puts these out.
+    """Predicts the images that the arguments after ``predict`` name, and prints or writes the predictions.
 
     Raises:
         UserError: A mistake that the user can mend.
     """
-    config = predictions.parse("python -m keras_parity", DESCRIPTION, args)
+    config = predictions.build_parser("python -m keras_parity", DESCRIPTION).parse_args(args)
     checkpoints = _by_framework([find_checkpoint(path, KERAS) for path in config.ckpt_path])
-    digits = read_digits(config.images, config.invert)
+    digits = predictions.load_digits(config)
     found = {}
     for framework, path in checkpoints.items():
         if framework == KERAS:
-            found[framework] = predictions.read(compute_logits(path, digits.images))
+            found[framework] = predictions.from_logits(compute_logits(path, digits.images))
         else:
-            found[framework] = _read_in_pytorch(path, config)
+            found[framework] = _predict_in_pytorch(path, config)
     predictions.put_out(digits, found, config)
 
 
@@ -62,18 +61,19 @@ def _by_framework(paths: list[Path]) -> dict[str, Path]:
     """The files by framework, in their order."""
     of_ending = {ending: framework for framework, ending in ENDINGS.items()}
     found = {of_ending.get(path.suffix, str(path)): path for path in paths}
-    if found.keys() - ENDINGS.keys() or len(found) < len(paths):
-        came = " and ".join(map(str, paths))
+    if not found or found.keys() - ENDINGS.keys() or len(found) < len(paths):
+        came = " and ".join(map(str, paths)) or "none"
         raise UserError(f"--ckpt_path: expected a {ENDINGS[KERAS]} file, a {ENDINGS[PYTORCH]} file or both, got {came}")
     return found
 
 
-def _read_in_pytorch(path: Path, config: Namespace) -> list[Prediction]:
+def _predict_in_pytorch(path: Path, config: Namespace) -> list[Prediction]:
     """What ``python -m cnn_mnist predict`` makes of the same arguments."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "predictions.json")
-        flags = [f"--ckpt_path={path}", f"--invert={json.dumps(config.invert)}", f"--output={output}"]
-        command = [sys.executable, "-m", "cnn_mnist", "predict", *flags, *config.images]
+        flags = [f"--ckpt_path={path}", f"--output={output}", f"--data.data_dir={config.data.data_dir}"]
+        invert = [] if config.invert is None else [f"--invert={json.dumps(config.invert)}"]
+        command = [sys.executable, "-m", "cnn_mnist", "predict", *flags, *invert, *config.images]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
         if answer.returncode != 0:
             reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -1,8 +1,8 @@
 """Trains the Keras twin and writes its run folder."""
 
 import os
+import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import tensorflow as tf
 from cnn_mnist.architecture.initial_weights import initial_weights
 from cnn_mnist.architecture.trace import CLASSES, layers_of
 from cnn_mnist.console.predictions import softmax
+from cnn_mnist.console.summary import summarize
 from cnn_mnist.data.order import batch_count
 from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE, load_splits
 from cnn_mnist.errors import UserError
@@ -28,7 +29,7 @@ from keras_parity.twin.network import build_twin, load_weights
 from keras_parity.twin.optimizers import make_optimizer
 
 STEPS_PER_EXECUTION = 32
-"""Steps that TensorFlow runs between two returns to Python; an epoch's rest is run as it is, without a new trace."""
+"""Most steps that TensorFlow runs between two returns to Python; an epoch's rest is run without a new trace."""
 
 
 def compile_twin(settings: ModelSettings, steps: int) -> keras.Sequential:
@@ -82,11 +83,16 @@ def train(
     keras.config.set_dtype_policy(policy)  # floatx alone does nothing once a policy is cached
     tf.config.experimental.enable_tensor_float_32_execution(False)
 
+    # Of a validation that is shorter than an execution of several steps; nothing is left out.
+    warnings.filterwarnings("ignore", message="Your input ran out of data")
+
     splits = load_splits(**asdict(data))
     images = len(splits["train"].labels)
     steps = trainer.batches_of(batch_count(images, data.batch_size))
     model = compile_twin(model_settings, steps * trainer.max_epochs)
     first_epoch = 0
+    if every := trainer.log_every_n_steps:  # a point within an epoch needs a return to Python
+        model.steps_per_execution = max(n for n in range(1, STEPS_PER_EXECUTION + 1) if every % n == 0)
     if ckpt_path is not None:
         first_epoch = restore(model, ckpt_path, model_settings, steps)
         if first_epoch >= trainer.max_epochs:
@@ -101,29 +107,33 @@ def train(
     log = RunLog(folder)
     log.architecture(layers_of(model_settings.architecture))
     run = KERAS, model_settings, data, trainer.max_epochs, trainer.lightning_precision
-    log.settings(hparams.summaries(*run))
+    log.settings(hparams.summaries(*run, folder.name))
     log.picture(tags.EXAMPLES, pictures.examples(*splits["train"]), step=0)
 
-    callbacks: list[keras.callbacks.Callback] = [EpochLog(log, batches, min(images, steps * data.batch_size))]
-    with ProgressBar() if trainer.enable_progress_bar else nullcontext() as bar:
+    if trainer.enable_model_summary:
+        summarize(model_settings.architecture, "keras")
+    epochs = EpochLog(log, batches, min(images, steps * data.batch_size), every)
+    with ProgressBar(trainer.enable_progress_bar) as bar:
+        bar.batches = len(held_out) if held_out else 0
         model.fit(
             batches.dataset,
             epochs=trainer.max_epochs,
             initial_epoch=first_epoch,
             validation_data=held_out,
-            callbacks=[*callbacks, bar] if bar else callbacks,
+            callbacks=[epochs, bar],
             shuffle=False,  # the batches come in their order
             verbose=0,
         )
-    step = int(model.optimizer.iterations.numpy())
+        step = int(model.optimizer.iterations.numpy())
 
-    model.steps_per_execution = 1  # predict would unroll them into its graph, and the rest into a second: 2 s
-    test = evaluation_batches(splits["test"], EVALUATION_BATCH_SIZE, dtype)
-    training = evaluation_batches(splits["train"], EVALUATION_BATCH_SIZE, dtype)
-    evaluated: dict[tags.SplitName, tf.data.Dataset] = {"test": test, "train_eval": training}
-    for split, dataset in evaluated.items():
-        values = model.evaluate(dataset, verbose=0, return_dict=True)
-        log.scalars({tags.tag(split, name): values[name] for name in tags.METRICS}, step)
+        model.steps_per_execution = 1  # predict would unroll them into its graph, and the rest into a second: 2 s
+        test = evaluation_batches(splits["test"], EVALUATION_BATCH_SIZE, dtype)
+        training = evaluation_batches(splits["train"], EVALUATION_BATCH_SIZE, dtype)
+        evaluated: dict[tags.SplitName, tf.data.Dataset] = {"test": test, "train_eval": training}
+        for split, dataset in evaluated.items():
+            bar.batches = len(dataset)
+            values = model.evaluate(dataset, verbose=0, return_dict=True, callbacks=[bar])
+            log.scalars({tags.tag(split, name): values[name] for name in tags.METRICS}, step)
     log.predictions(splits["test"], softmax(model.predict(test, verbose=0)), step)
     log.close()
     model.compile(model.optimizer, loss=_cross_entropy())  # so that stock Keras loads the file of any run

@@ -12,7 +12,10 @@ from cnn_mnist.pytorch.module import Classifier
 
 pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
 
-QUIET = ("--trainer.enable_progress_bar=false", "--trainer.callbacks=[]")
+QUIET = (
+    *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
+    "--trainer.enable_checkpointing=false",
+)
 
 
 def _files(folder: Path) -> set[Path]:
@@ -140,7 +143,7 @@ def test_validate_without_a_held_out_part(refused, checkpoint):
 class TestCheckpoints:
     @pytest.mark.parametrize("command_name", ["fit", "test", "predict"])
     def test_a_file_that_is_missing(self, refused, command_name):
-        error = refused(command_name, "--ckpt_path=none.ckpt", *QUIET)
+        error = refused(command_name, "--ckpt_path=none.ckpt")
         assert "expected a checkpoint of cnn_mnist, got none.ckpt, which is no file" in error
 
     def test_a_truncated_one(self, refused, checkpoint, tmp_path):

@@ -2,27 +2,32 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from cnn_mnist.pytorch.metrics import LossAndAccuracy, Predictions
+from cnn_mnist.pytorch.metrics import Predictions, make_metric
 
 
 def test_means_weigh_samples_and_equal_a_float64_recomputation():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(6000, 10, generator=generator)
     labels = torch.randint(10, (6000,), generator=generator)
-    metric = LossAndAccuracy()
-    for some, their in zip(logits.split(64), labels.split(64), strict=True):
-        metric.update(F.cross_entropy(some, their, reduction="sum"), some, their)
-    values = metric.compute()
+    loss, acc = make_metric("loss"), make_metric("acc")
+    for some, their in zip(logits.split(64), labels.split(64), strict=True):  # the last of 48 weighs less
+        loss.update(F.cross_entropy(some, their, reduction="none"))
+        acc.update(some, their)
     exact = F.cross_entropy(logits.double(), labels).item()
-    assert abs(values["loss"].item() - exact) < 1e-6
-    assert values["acc"].item() == np.float32((logits.argmax(1) == labels).sum().item() / 6000)
+    assert abs(loss.compute().item() - exact) < 1e-6
+    assert acc.compute().item() == np.float32((logits.argmax(1) == labels).sum().item() / 6000)
 
 
 def test_accuracy_is_micro_not_the_mean_over_classes():
-    metric = LossAndAccuracy()
-    logits = F.one_hot(torch.tensor([0, 0, 0, 0]), 10).float()
-    metric.update(torch.zeros(()), logits, torch.tensor([0, 0, 0, 1]))
-    assert metric.compute()["acc"].item() == 0.75
+    metric = make_metric("acc")
+    metric.update(F.one_hot(torch.tensor([0, 0, 0, 0]), 10).float(), torch.tensor([0, 0, 0, 1]))
+    assert metric.compute().item() == 0.75
+
+
+def test_a_loss_of_nan_is_not_left_out():
+    metric = make_metric("loss")
+    metric.update(torch.tensor([1.0, float("nan")]))
+    assert metric.compute().isnan()
 
 
 def test_predictions_come_in_the_order_of_the_data_set():

@@ -13,15 +13,20 @@ from cnn_mnist.data.mnist import scale
 from cnn_mnist.data.order import batch_slices, epoch_order
 from cnn_mnist.data.splits import Split
 from cnn_mnist.pytorch.module import Classifier
+from cnn_mnist.runs import tags as names
 from cnn_mnist.runs.mistakes import read_mistakes
 from keras_parity.logs.event_files import read_scalars
+from keras_parity.logs.run import read_run
 from keras_parity.twin.loader import TrainingBatches
 from keras_parity.twin.network import build_twin, load_weights, read_weights
 
 pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
 
-QUIET = ("--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu")
-LIGHTNING = ("--trainer.enable_model_summary=false", "--trainer.enable_checkpointing=false", *QUIET)
+QUIET = (
+    *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
+    "--trainer.accelerator=cpu",
+)
+LIGHTNING = ("--trainer.enable_checkpointing=false", *QUIET)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -94,7 +99,7 @@ def test_images_and_texts_bear_the_same_tags(command, tmp_path):
         plugins = {tag: events.SummaryMetadata(tag).plugin_data.plugin_name for tag in found["tensors"]}
         tags.append(set(found["images"]) | {tag for tag, plugin in plugins.items() if plugin in ("images", "text")})
     assert tags[0] == tags[1]
-    assert "test/mistakes" in tags[0]
+    assert names.MISTAKES in tags[0]
 
 
 def test_twin_of_takes_every_setting_of_a_lightning_run(command, tmp_path):
@@ -115,6 +120,28 @@ def test_twin_of_takes_every_setting_of_a_lightning_run(command, tmp_path):
         assert logs[0][tag][-1].value == pytest.approx(logs[1][tag][-1].value, rel=1e-6)
 
 
+def test_a_settings_file_of_fit_trains_the_twin_too(command, tmp_path):
+    flags = (
+        *("--trainer.max_epochs=1", "--trainer.log_every_n_steps=2", "--data.batch_size=50"),
+        *("--model.optimizer=adam", "--trainer.logger.init_args.save_dir=logs"),
+    )
+    (tmp_path / "one.yaml").write_text(command("cnn_mnist", "fit", *flags, *LIGHTNING, "--print_config")[1])
+    assert command("cnn_mnist", "fit", "--config=one.yaml")[0] == 0
+    code, _, err = command("keras_parity", "--config=one.yaml")
+    assert (code, err) == (0, "")
+    runs = [read_run(tmp_path / f"logs/{name}/version_0") for name in ("pytorch", "keras")]
+    assert runs[0].experiment == runs[1].experiment
+    for run in runs:
+        assert [point.step for point in run.points["train/acc"]] == [2, 4, 5]
+    for ours, theirs in zip(*(run.points["train/loss"] for run in runs), strict=True):
+        assert ours.value == pytest.approx(theirs.value, rel=1e-3)
+
+
+def test_a_settings_file_that_keras_cannot_honour_is_refused_by_name(refused, tmp_path):
+    (tmp_path / "one.yaml").write_text("trainer: {accumulate_grad_batches: 4}")
+    assert "trainer.accumulate_grad_batches=4, which the Keras twin cannot honour" in refused("--config=one.yaml")
+
+
 def test_config_yaml_repeats_the_run(command, tmp_path):
     command("keras_parity", "--trainer.max_epochs=1", "--data.batch_size=50", *QUIET)
     code, _, err = command("keras_parity", "--config=lightning_logs/keras/version_0/config.yaml")
@@ -130,7 +157,8 @@ def test_stock_keras_loads_the_checkpoint_and_a_resumed_run_goes_on_from_it(comm
     command("keras_parity", "--trainer.max_epochs=1", *QUIET)
     (checkpoint,) = (tmp_path / "lightning_logs/keras/version_1").rglob("*.keras")
     assert keras.saving.load_model(checkpoint).count_params() == 93_322
-    code, _, err = command("keras_parity", "--trainer.max_epochs=2", f"--ckpt_path={checkpoint}", *QUIET)
+    folder = checkpoint.parent.parent
+    code, _, err = command("keras_parity", "--trainer.max_epochs=2", f"--ckpt_path={folder}", *QUIET)
     assert code == 0, err
     models = [
         keras.saving.load_model(next((tmp_path / f"lightning_logs/keras/version_{n}").rglob("*.keras"))) for n in (0, 2)
@@ -143,7 +171,7 @@ def test_stock_keras_loads_the_checkpoint_and_a_resumed_run_goes_on_from_it(comm
 @pytest.fixture
 def refused(command):
     def run(*arguments: object) -> str:
-        code, out, err = command("keras_parity", *arguments, *QUIET[:1])
+        code, out, err = command("keras_parity", *arguments, *QUIET)
         assert code in (1, 2)
         assert out == ""
         assert err.count("\n") == 1

@@ -1,0 +1,94 @@
+"""The project's progress bar and layer table in place of Lightning's."""
+
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+
+from cnn_mnist.console.progress import EVERY, Bar
+from cnn_mnist.console.summary import summarize
+
+if TYPE_CHECKING:
+    from cnn_mnist.pytorch.module import Classifier
+
+
+class LineProgressBar(ProgressBar):
+    """One line for each epoch with the epoch's own figures, as the Keras twin draws it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar = Bar()
+        self._epoch = -1
+
+    def disable(self) -> None:
+        """Draws nothing."""
+        self._bar.enabled = False
+
+    def enable(self) -> None:
+        """Draws again."""
+        self._bar.enabled = True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Adds the epoch's line; not at the epoch's start, which a run that is resumed in its middle has not."""
+        if self._epoch != trainer.current_epoch:
+            self._epoch = trainer.current_epoch
+            epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"
+            self._bar.start(f"epoch {self._epoch + 1}/{epochs}", int(self.total_train_batches))
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: Trainer, pl_module: "Classifier", outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Moves it."""
+        if batch_idx % EVERY == 0:
+            self._move(batch_idx + 1, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
+        """Shows the figures of the whole epoch."""
+        self._move(int(self.total_train_batches), pl_module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Adds the evaluation's line."""
+        self._evaluate(trainer.num_val_batches)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Adds the evaluation's line."""
+        self._evaluate(trainer.num_test_batches)
+
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Moves it."""
+        self._bar.advance()
+
+    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Moves it."""
+        self._bar.advance()
+
+    def on_validation_end(self, *args: Any) -> None:
+        """Takes it away."""
+        self._bar.drop()
+
+    def on_test_end(self, *args: Any) -> None:
+        """Takes it away."""
+        self._bar.drop()
+
+    def teardown(self, *args: Any, **kwargs: Any) -> None:
+        """Gives the terminal back."""
+        self._bar.stop()
+
+    def on_exception(self, *args: Any, **kwargs: Any) -> None:
+        """Gives the terminal back."""
+        self._bar.stop()
+
+    def _evaluate(self, batches: list[int | float]) -> None:
+        self._bar.start("evaluation", int(sum(batches)))
+
+    def _move(self, done: int, pl_module: "Classifier") -> None:
+        self._bar.move(done, {tag: value.item() for tag, value in pl_module.figures.items()})
+
+
+class LayerTable(Callback):
+    """Prints the layers with their shapes and parameters when a training starts."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
+        """Prints them, in one process."""
+        if trainer.is_global_zero:
+            summarize(pl_module.settings.architecture, "keras")

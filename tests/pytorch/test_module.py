@@ -1,0 +1,87 @@
+"""The module and the data module in Python, without the command line."""
+
+import inspect
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from cnn_mnist import Classifier, MNISTDataModule
+from cnn_mnist.errors import UserError
+from keras_parity import read_run
+from tests import scalars
+
+pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
+
+
+@pytest.fixture
+def trainer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Trainer(max_epochs=2, accelerator="cpu", log_every_n_steps=2)
+
+
+def test_a_batch_is_images_and_labels_without_a_trainer():
+    images, labels = next(iter(MNISTDataModule().train_dataloader()))
+    assert images.shape == (64, 1, 28, 28)
+    assert labels.dtype == torch.int64
+    images, labels = next(iter(MNISTDataModule().test_dataloader()))
+    assert labels.tolist() == [i % 10 for i in range(70)]
+
+
+def test_the_signatures_show_fields_types_and_defaults():
+    assert str(inspect.signature(Classifier).parameters["learning_rate"]) == "learning_rate: float = 0.001"
+    assert str(inspect.signature(MNISTDataModule).parameters["batch_size"]) == "batch_size: int = 64"
+
+
+@pytest.mark.parametrize(("name", "meant"), [("lr", "learning_rate"), ("momentun", "momentum"), ("alpha", "rho")])
+def test_an_unknown_setting_is_refused_with_the_nearest(name, meant):
+    with pytest.raises(UserError, match=f"got {name}; did you mean {meant}?"):
+        Classifier(**{name: 0.01})
+
+
+def test_a_training_in_python_is_a_whole_run(trainer, capsys, tmp_path):
+    model, data = Classifier(optimizer="adam", seed=3), MNISTDataModule(batch_size=50, seed=3)
+    trainer.fit(model, data)
+    (figures, _) = trainer.test(model, data)
+    out = capsys.readouterr().out
+    run = read_run(trainer.log_dir)
+    assert run.folder == tmp_path / "lightning_logs/pytorch/version_0"
+    assert (run.framework, run.seed, run.finished) == ("pytorch", 3, True)
+    assert (run.settings["model.optimizer"], run.settings["trainer.max_epochs"]) == ("adam", 2)
+    tags = scalars.read(run.folder)
+    assert figures["test/acc"] == pytest.approx(tags["test/acc"][0][1])
+    assert [step for step, _ in tags["test/acc"]] == [10]
+    assert "epoch" not in tags
+    assert "conv 32@3x3" in out
+    assert "Tip" not in out
+
+
+def test_it_is_the_experiment_that_the_command_line_trains(trainer, command):
+    model, data = Classifier(), MNISTDataModule()
+    trainer.fit(model, data)
+    trainer.test(model, data, verbose=False)
+    command("cnn_mnist", "fit", "--trainer.max_epochs=2", "--trainer.accelerator=cpu")
+    ours, theirs = (read_run(f"lightning_logs/pytorch/version_{n}") for n in range(2))
+    assert ours.experiment == theirs.experiment
+    assert ours.last("test/loss") == theirs.last("test/loss")
+
+
+def test_validate_gives_its_figures_and_leaves_no_folder(trainer, tmp_path):
+    (figures,) = trainer.validate(Classifier(), MNISTDataModule(val_size=50))
+    assert figures.keys() == {"val/loss", "val/acc", "step"}
+    assert not list(tmp_path.rglob("version_*"))
+
+
+def test_a_logger_that_the_user_chose_stays(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trainer = Trainer(max_epochs=1, accelerator="cpu", logger=TensorBoardLogger("mine", "name"))
+    trainer.fit(Classifier(), MNISTDataModule())
+    assert trainer.log_dir == "mine/name/version_0"
+
+
+def test_within_an_epoch_the_running_mean_is_logged_every_so_many_steps(trainer):
+    trainer.fit(Classifier(), MNISTDataModule(batch_size=50))
+    points = scalars.read(trainer.log_dir)["train/loss"]
+    assert [step for step, _ in points] == [2, 4, 5, 7, 9, 10]
+    assert len({value for _, value in points}) == 6
