@@ -1,7 +1,6 @@
 """``python -m keras_parity study``: both frameworks, seed by seed, each run in a process of its own."""
 
 import ctypes
-import shutil
 import signal
 import subprocess
 import sys
@@ -9,28 +8,26 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 
 from jsonargparse import ActionConfigFile
-from rich.live import Live
-from rich.table import Table
+from rich.console import Console
+from rich.progress import Progress
 
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import mistakes, tags
-from cnn_mnist.runs.folder import CHECKPOINTS, check_writable
-from cnn_mnist.settings import DataSettings, ModelSettings
+from cnn_mnist.runs.folder import check_writable
 from keras_parity.compare import cli as compare
 from keras_parity.compare.table import TITLES
-from keras_parity.logs.event_writer import drop_pictures
 from keras_parity.logs.run import Run, all_folders, read_run
-from keras_parity.settings import TrainerSettings
 from keras_parity.study.jobs import SETTINGS, Job
 
 _ALIGNS = ("keras", "native")
-_POLL_SECONDS = 0.5
+_SECONDS_TO_STOP = 10
+_SKIPPED = {"trainer": {"enable_progress_bar", "enable_model_summary"}, "model": {"seed", "align"}, "data": {"seed"}}
 
 
 def main(args: list[str]) -> None:
@@ -56,96 +53,73 @@ def main(args: list[str]) -> None:
         for align in aligns
         for framework in (TITLES if seed % 2 else reversed(TITLES))  # in turns, and each goes first as often
     ]
-    study = _Study(jobs)
     try:
-        study.train()
+        done, failed = _train(jobs)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on where it stopped") from None
-    if config.small:
-        for job, run in study.done.items():
-            shutil.rmtree(run.folder / CHECKPOINTS, ignore_errors=True)
-            if job.model.seed:
-                drop_pictures(run.folder)
-    if study.done:
-        folders = [str(study.done[job].folder) for job in jobs if job in study.done]
-        compare.main([*folders, f"--log_dir={trainer.log_dir}", *_disagreements(study.done)])
-    if study.failed:
-        reasons = "; ".join(f"{job}: {reason}" for job, reason in study.failed.items())
-        raise UserError(f"{len(study.failed)} of {len(jobs)} runs failed ({reasons}); the same command tries them anew")
+    if done:
+        folders = [str(done[job].folder) for job in jobs if job in done]
+        compare.main([*folders, f"--log_dir={trainer.log_dir}", *_disagreements(done)])
+    if failed:
+        reasons = "; ".join(f"{job}: {reason}" for job, reason in failed.items())
+        raise UserError(f"{len(failed)} of {len(jobs)} runs failed ({reasons}); the same command tries them anew")
 
 
-class _Study:
-    """What is trained, what failed and why, what runs now."""
+def _train(jobs: Sequence[Job]) -> tuple[dict[Job, Run], dict[Job, str]]:
+    """Trains the jobs that are not done, one after the other, and prints a line for each.
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.jobs = jobs
-        self.failed: dict[Job, str] = {}
-        self.done: dict[Job, Run] = {}
-        self._durations: list[float] = []
-        self._look()
+    Returns:
+        The finished runs, and why the other jobs have none.
+    """
+    done, failed = _done(jobs), dict[Job, str]()
+    console = Console(markup=False, emoji=False, highlight=False)
+    # Refreshed from this thread alone, so that the fork is safe; the speed is that of all runs so far.
+    bar = Progress(console=console, auto_refresh=False, disable=not console.is_terminal, speed_estimate_period=1e9)
+    with bar:
+        task = bar.add_task("runs", total=len(jobs) - len(done))
+        bar.advance(task, 0)  # the time left counts from here
+        for number, job in enumerate(jobs, start=1):
+            said = "trained before"
+            if job not in done:
+                bar.refresh()
+                start = time.monotonic()
+                reason = _run(job.command)
+                said = f"{time.monotonic() - start:.0f} s"
+                done = _done(jobs)
+                bar.advance(task)
+                if job not in done:
+                    failed[job] = reason
+            said = f"failed: {failed[job]}" if job in failed else f"test accuracy {_accuracy(done[job])}, {said}"
+            console.print(f"[{number}/{len(jobs)}] {job}: {said}", soft_wrap=True)
+    return done, failed
 
-    def train(self) -> None:
-        """Trains the jobs that are not done, one after the other, under a live table."""
-        with Live(self._table(), auto_refresh=False) as live:
-            for job in self.jobs:
-                if job not in self.done:
-                    self._run(job, live)
-            live.update(self._table(), refresh=True)
 
-    def _run(self, job: Job, live: Live) -> None:
-        start = time.monotonic()
-        with tempfile.TemporaryFile() as output:
-            # Live draws from this thread alone, so that the fork is safe.
-            process = subprocess.Popen(
-                job.command, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_die_with_the_study
-            )
-            try:
-                while process.poll() is None:
-                    live.update(self._table(job, time.monotonic() - start), refresh=True)
-                    time.sleep(_POLL_SECONDS)
-            except BaseException:
-                process.kill()
-                process.wait()
-                raise
-            output.seek(0)
-            lines = output.read().decode(errors="replace").strip().splitlines()
-        if process.returncode == 0:
-            self._durations.append(time.monotonic() - start)
-            self._look()
-        if job not in self.done:
-            self.failed[job] = (lines or [f"exit code {process.returncode}"])[-1]
+def _run(command: list[str]) -> str:
+    """Runs a training to its end; gives the last line that it prints."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_die_with_the_study)
+        try:
+            process.wait()
+        except KeyboardInterrupt:  # which the terminal has sent to the training too
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_SECONDS_TO_STOP)
+            raise
+        finally:
+            process.kill()
+        output.seek(0)
+        lines = output.read().decode(errors="replace").strip().splitlines()
+    return (lines or [f"exit code {process.returncode}"])[-1]
 
-    def _look(self) -> None:
-        """Finds the finished runs of the study's jobs; the newest of each counts."""
-        log_dir = self.jobs[0].trainer.log_dir
-        found = sorted((read_run(folder) for folder in all_folders(log_dir)), key=lambda run: run.started)
-        self.done = {job: run for run in found for job in self.jobs if job.is_trained_by(run)}
 
-    def _table(self, running: Job | None = None, seconds: float = 0.0) -> Table:
-        aligns = dict.fromkeys(job.model.align for job in self.jobs)
-        columns = [(align, framework) for align in aligns for framework in TITLES]
-        table = Table(title="study: accuracy on the test set", title_justify="left", caption_justify="left")
-        table.add_column("seed", justify="right")
-        for align, framework in columns:
-            table.add_column(f"{TITLES[framework]}, {align}" if len(aligns) > 1 else TITLES[framework], justify="right")
-        cells: dict[int, dict[tuple[str, str], str]] = {}
-        for job in self.jobs:
-            row = cells.setdefault(job.model.seed, {})
-            row[job.model.align, job.framework] = self._cell(job, running, seconds)
-        for seed, row in cells.items():
-            table.add_row(str(seed), *(row[column] for column in columns))
-        left = len(self.jobs) - len(self.done) - len(self.failed)
-        table.caption = f"{len(self.done)} of {len(self.jobs)} runs done"
-        if self._durations and left:
-            table.caption += f", about {(left * fmean(self._durations) - seconds) / 60:.0f} minutes left"
-        return table
+def _done(jobs: Sequence[Job]) -> dict[Job, Run]:
+    """The finished runs of the jobs; the newest of each counts."""
+    folders = all_folders(jobs[0].trainer.log_dir)
+    found = sorted(map(read_run, folders), key=lambda run: run.started)
+    return {job: run for run in found for job in jobs if job.is_trained_by(run)}
 
-    def _cell(self, job: Job, running: Job | None, seconds: float) -> str:
-        if job in self.done:
-            return f"{self.done[job].last(tags.tag('test', 'acc')):.4f}"
-        if job in self.failed:
-            return "failed"
-        return f"training, {seconds:.0f} s" if job == running else ""
+
+def _accuracy(run: Run) -> str:
+    return f"{run.last(tags.tag('test', 'acc')):.4f}"
 
 
 def _build_parser() -> OneLineErrors:
@@ -157,15 +131,8 @@ def _build_parser() -> OneLineErrors:
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
     parser.add_argument("--seeds", type=int, default=10, help="How many seeds, from 0 on.")
     parser.add_argument("--align", default="keras", help="keras, native, or both as keras,native.")
-    parser.add_argument(
-        "--small",
-        type=bool,
-        default=False,
-        help="Whether checkpoints are taken away at the end, and pictures but for those of seed 0.",
-    )
-    parser.add_class_arguments(TrainerSettings, "trainer", skip={"enable_progress_bar"})
-    parser.add_class_arguments(ModelSettings, "model", skip={"seed", "align"})
-    parser.add_class_arguments(DataSettings, "data", skip={"seed"})
+    for name, kind in SETTINGS.items():
+        parser.add_class_arguments(kind, name, skip=_SKIPPED[name])
     return parser
 
 

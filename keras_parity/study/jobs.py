@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from cnn_mnist.runs.folder import KERAS
 from cnn_mnist.settings import DataSettings, ModelSettings
@@ -33,9 +32,12 @@ class Job:
     @property
     def command(self) -> list[str]:
         """The command that trains it."""
-        flags = {f"model.{name}": value for name, value in asdict(self.model).items() if name != "seed"}
-        flags |= {f"data.{name}": value for name, value in asdict(self.data).items() if name != "seed"}
-        flags |= {f"trainer.{name}": value for name, value in asdict(self.trainer).items() if name != "log_dir"}
+        flags = {
+            f"{group}.{name}": value
+            for group in SETTINGS
+            for name, value in asdict(getattr(self, group)).items()
+            if name not in ("seed", "log_dir")
+        }
         flags |= {"seed_everything": self.model.seed, "trainer.enable_progress_bar": False}
         keras = self.framework == KERAS
         flags["trainer.log_dir" if keras else "trainer.logger.save_dir"] = self.trainer.log_dir
@@ -45,11 +47,9 @@ class Job:
 
     def is_trained_by(self, run: Run) -> bool:
         """Whether a run is a finished one of this job."""
-        config: dict[str, Any] = {name: asdict(getattr(self, name)) for name in SETTINGS}
-        for group in ("model", "data"):
-            del config[group]["seed"]
-        mine = (self.framework, self.model.seed, settings_that_matter(config))
-        return run.finished and (run.framework, run.seed, run.settings) == mine
+        mine = settings_that_matter({group: asdict(getattr(self, group)) for group in SETTINGS})
+        return run.finished and (run.framework, run.seed, run.settings) == (self.framework, self.model.seed, mine)
 
     def __str__(self) -> str:
-        return f"{TITLES[self.framework]}, {self.model.align}, seed {self.model.seed}"
+        native = ", native" if self.model.align == "native" else ""
+        return f"{TITLES[self.framework]}{native}, seed {self.model.seed}"

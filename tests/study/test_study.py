@@ -2,19 +2,32 @@
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
-from cnn_mnist.runs.folder import PYTORCH
-from keras_parity.study import cli as study
+from cnn_mnist.runs.folder import KERAS, PYTORCH
+from cnn_mnist.settings import DataSettings, ModelSettings
+from keras_parity.logs.run import all_folders, read_run
+from keras_parity.settings import TrainerSettings
 from keras_parity.study import jobs
 from tests.conftest import PROJECT
 
 _MAKE = "import shutil; shutil.copytree({source!r}, {target!r})"
+_STUDY = """
+import sys
+from cnn_mnist.errors import one_line_errors
+from keras_parity.study import cli as study, jobs
+study._SECONDS_TO_STOP = 2
+jobs.Job.command = property(lambda self: [sys.executable, "-c", {training!r}])
+with one_line_errors("study"):
+    study.main(["--seeds=1"])
+"""
 
 
 @pytest.fixture
@@ -49,8 +62,15 @@ def test_each_seed_trains_both_frameworks_in_turns_and_ends_in_the_table(studied
     code, out, err, trained = studied("--seeds=2")
     assert (code, err) == (0, "")
     assert trained == [(0, "keras", "pytorch"), (0, "keras", "keras"), (1, "keras", "keras"), (1, "keras", "pytorch")]
-    assert "4 of 4 runs done" in out
+    lines = [re.sub(r"\d+ s$", "N s", line) for line in out.splitlines()[:4]]
+    assert lines == [
+        "[1/4] PyTorch, seed 0: test accuracy 0.9910, N s",
+        "[2/4] Keras, seed 0: test accuracy 0.9910, N s",
+        "[3/4] Keras, seed 1: test accuracy 0.9910, N s",
+        "[4/4] PyTorch, seed 1: test accuracy 0.9910, N s",
+    ]
     assert "n = 2" in out
+    assert out.endswith("\nnext: tensorboard --logdir lightning_logs\n")
 
 
 def test_a_finished_run_is_never_trained_again(studied):
@@ -60,6 +80,7 @@ def test_a_finished_run_is_never_trained_again(studied):
     code, out, _, trained = studied("--seeds=3")
     assert code == 0
     assert {seed for seed, _, _ in trained} == {2}
+    assert "[4/6] PyTorch, seed 1: test accuracy 0.9910, trained before\n" in out
     assert "n = 3" in out
     assert "n = 2" in first
 
@@ -67,7 +88,7 @@ def test_a_finished_run_is_never_trained_again(studied):
 def test_the_tables_stand_beside_the_runs_for_tensorboard(studied, tmp_path):
     studied("--seeds=1", "--trainer.log_dir=elsewhere")
     (page,) = (tmp_path / "elsewhere" / "compare").iterdir()
-    assert b"difference (PyTorch - Keras)" in page.read_bytes()
+    assert b"| verdict | difference |" in page.read_bytes()
 
 
 def test_runs_of_other_settings_do_not_count(studied):
@@ -82,20 +103,34 @@ def test_a_failed_run_is_listed_with_its_reason_and_the_rest_goes_on(studied):
     code, out, err, trained = studied("--seeds=2", fails=0)
     assert code == 1
     assert len(trained) == 4
-    assert "failed" in out
-    assert "1 of 4 runs failed (PyTorch, keras, seed 0: no such luck)" in err
+    assert out.startswith("[1/4] PyTorch, seed 0: failed: no such luck\n")
+    assert "1 of 4 runs failed (PyTorch, seed 0: no such luck)" in err
     code, _, err, trained = studied("--seeds=2")
     assert (code, err, trained) == (0, "", [(0, "keras", "pytorch")])
 
 
-def test_an_interrupted_study_says_how_it_goes_on(studied, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(study._Study, "_run", interrupt)
-    code, _, err, _ = studied("--seeds=1")
-    assert code == 130
-    assert err == "python -m keras_parity: interrupted; the same command goes on where it stopped\n"
+@pytest.mark.parametrize(
+    ("training", "left"),
+    [
+        (
+            "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: time.sleep(0.7); open('closed', 'w')",
+            ["closed"],
+        ),
+        ("import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)", []),
+    ],
+)
+def test_an_interrupted_study_waits_for_its_training_and_says_how_it_goes_on(tmp_path, training, left):
+    code = _STUDY.format(training=f"open('began', 'w')\n{training}") + "\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(PROJECT)}, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    _wait_until((tmp_path / "began").exists)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, err = process.communicate()
+    assert process.returncode == 130
+    assert err == "study: interrupted; the same command goes on where it stopped\n"
+    assert [path.name for path in tmp_path.glob("closed")] == left
 
 
 @pytest.mark.parametrize(
@@ -117,23 +152,41 @@ def test_a_mistake_is_one_line_before_anything_is_trained(studied, arguments, me
 
 
 def test_the_commands_are_those_that_a_user_types():
-    (job,) = [
-        jobs.Job(
-            PYTORCH, study.ModelSettings(seed=3), study.DataSettings(seed=3), study.TrainerSettings(log_dir="logs")
-        )
-    ]
+    job = jobs.Job(PYTORCH, ModelSettings(seed=3), DataSettings(seed=3), TrainerSettings(log_dir="logs"))
     assert job.command[1:4] == ["-m", "cnn_mnist", "fit"]
     assert {"--seed_everything=3", "--trainer.logger.save_dir=logs", "--model.align=keras"} <= set(job.command)
     assert not [flag for flag in job.command if "None" in flag or "seed=" in flag]
 
 
+@pytest.mark.parametrize("framework", [KERAS, PYTORCH])
+def test_a_real_run_of_either_trainer_is_known_as_done(command, use_tiny_mnist, framework):
+    model = ModelSettings(architecture="conv5x5", optimizer="adam", seed=3)
+    data = DataSettings(batch_size=16, val_size=50, seed=3)
+    trainer = TrainerSettings(max_epochs=1, accelerator="cpu", limit_train_batches=2, enable_checkpointing=False)
+    job = jobs.Job(framework, model, data, trainer)
+    package, *arguments = job.command[2:]
+    code, _, err = command(package, *arguments)
+    assert code == 0, err
+    (folder,) = all_folders()
+    run = read_run(folder)
+    assert job.is_trained_by(run)
+    assert not (folder / "checkpoints").exists()
+    others = [
+        replace(job, framework=({KERAS, PYTORCH} - {framework}).pop()),
+        replace(job, model=replace(model, seed=4)),
+        replace(job, model=replace(model, optimizer="sgd")),
+        replace(job, data=replace(data, batch_size=32)),
+        replace(job, trainer=replace(trainer, max_epochs=2)),
+        replace(job, trainer=replace(trainer, limit_train_batches=3)),
+    ]
+    assert not [other for other in others if other.is_trained_by(run)]
+    assert not job.is_trained_by(replace(run, finished=False))
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel of Linux ends the child")
 def test_a_killed_study_takes_its_training_with_it(tmp_path):
-    code = (
-        "import sys, time\nfrom keras_parity.study import cli as study, jobs\n"
-        'sleep = f\'import os, time; print(os.getpid(), file=open("pid", "w"), flush=True); time.sleep(60)\'\n'
-        "jobs.Job.command = property(lambda self: [sys.executable, '-c', sleep])\n"
-        "study.main(['--seeds=1'])\n"
+    code = _STUDY.format(
+        training="import os, time; print(os.getpid(), file=open('pid', 'w'), flush=True); time.sleep(60)"
     )
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
