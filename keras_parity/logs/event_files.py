@@ -3,6 +3,7 @@
 TensorBoard's own readers thin tags and cut damaged files short in silence.
 """
 
+import mmap
 import struct
 import warnings
 from collections.abc import Iterator
@@ -85,21 +86,21 @@ def read_pictures(folder: str | Path) -> dict[str, bytes]:
         folder: The folder, or one event file.
     """
     values = (value for file in _files(Path(folder)) for event in read_events(file) for value in event.summary.value)
-    return {value.tag: _png(value) for value in values if is_picture(value)}
-
-
-def is_picture(value: Summary.Value) -> bool:
-    """Whether a value is a picture, in either encoding."""
-    return value.HasField("image") or value.metadata.plugin_data.plugin_name == "images"
+    return {value.tag: png for value in values if (png := _png(value))}
 
 
 def read_events(path: Path) -> Iterator[Event]:
     """The good events of a file, in its order; one ``UserNotice`` names the first place that is not.
 
     Raises:
-        UserError: It is no event file.
+        UserError: It is no event file, or cannot be read.
     """
-    data, offset, damage = path.read_bytes(), 0, None
+    try:
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+    except OSError as error:
+        raise UserError(f"expected an event file that can be read, got {path} ({error.strerror})") from None
+    offset, damage = 0, None
     while offset < len(data):
         body = offset + _HEADER.size
         if body > len(data):
@@ -107,7 +108,7 @@ def read_events(path: Path) -> Iterator[Event]:
             break
         length, length_crc = _HEADER.unpack_from(data, offset)
         if _masked_crc(data[offset : offset + 8]) != length_crc:
-            if offset == 0:
+            if offset == 0 and any(data[:body]):  # zeros are what a power cut leaves
                 raise UserError(f"expected an event file, got {path}, which is none; name a run folder")
             damage = damage or (offset, "has a record with a bad checksum, and is read to there")
             break
@@ -147,15 +148,17 @@ def _number(value: Summary.Value) -> float | None:
     if kind is None or any(dim.size != 1 for dim in value.tensor.tensor_shape.dim):
         return None
     tensor = value.tensor
-    if tensor.tensor_content:
-        return float(np.frombuffer(tensor.tensor_content, kind)[0])
+    if content := tensor.tensor_content:
+        return float(np.frombuffer(content, kind)[0]) if len(content) == np.dtype(kind).itemsize else None
     numbers = tensor.float_val or tensor.double_val or tensor.int_val or tensor.int64_val
     return float(numbers[0]) if numbers else 0.0
 
 
 def _png(value: Summary.Value) -> bytes:
-    # As a tensor: the width, the height and the pictures, all of them strings.
-    return value.image.encoded_image_string if value.HasField("image") else value.tensor.string_val[2]
+    """The first picture in either encoding; empty for anything else."""
+    if value.metadata.plugin_data.plugin_name == "images":  # width, height and the pictures, all of them strings
+        return next(iter(value.tensor.string_val[2:]), b"")
+    return value.image.encoded_image_string
 
 
 def _files(folder: Path) -> list[Path]:
@@ -167,13 +170,12 @@ def _files(folder: Path) -> list[Path]:
 
 def _start(path: Path) -> tuple[float, str]:
     """When a file was begun, from its first record; an unreadable one counts as the oldest."""
-    with path.open("rb") as file:
-        head = file.read(_HEADER.size)
-        length = min(_HEADER.unpack(head)[0], 1 << 20) if len(head) == _HEADER.size else 0
-        try:
+    try:
+        with path.open("rb") as file:
+            length = min(_HEADER.unpack(file.read(_HEADER.size))[0], 1 << 20)
             return (Event.FromString(file.read(length)).wall_time, path.name)
-        except Exception:  # whatever protobuf makes of garbage; the reading itself says what is wrong
-            return (0.0, path.name)
+    except Exception:  # whatever protobuf makes of garbage; the reading itself says what is wrong
+        return (0.0, path.name)
 
 
 def _masked_crc(data: bytes) -> int:

@@ -1,9 +1,8 @@
-"""Writes TensorBoard's records without a framework: what a comparison shows there, and runs without their pictures."""
+"""Writes TensorBoard's records without a framework: what a comparison shows there, and the means of runs."""
 
 import io
-import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
@@ -12,20 +11,27 @@ from tensorboard.plugins.custom_scalar import metadata
 from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MultilineChartContent
 
 from cnn_mnist.runs.pictures import Picture
-from keras_parity.logs.event_files import PATTERN, is_picture, read_events, record
+from keras_parity.logs.event_files import PATTERN, record
 
 _STRING = 7  # DT_STRING
+_OURS = ".compare"
 
 
-def write_events(folder: str | Path, summaries: Sequence[Summary]) -> None:
-    """Makes the folder hold one event file with these summaries at step 0, in place of any that it held."""
+def write_events(folder: str | Path, summaries: Iterable[Summary], events: Iterable[Event] = ()) -> None:
+    """Makes the folder hold one event file of this function, in place of any that it has written there.
+
+    Args:
+        folder: Where; somebody else's files in it stay.
+        summaries: Written at step 0.
+        events: Written after them, with steps and times of their own.
+    """
     folder, now = Path(folder), time.time()
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob(PATTERN):
+    for old in folder.glob(PATTERN + _OURS):
         old.unlink()
-    events = [Event(wall_time=now, file_version="brain.Event:2")]
-    events += [Event(wall_time=now, summary=summary) for summary in summaries]
-    (folder / f"events.out.tfevents.{int(now)}.compare").write_bytes(b"".join(map(record, events)))
+    head = [Event(wall_time=now, file_version="brain.Event:2")]
+    head += [Event(wall_time=now, summary=summary) for summary in summaries]
+    (folder / f"events.out.tfevents.{int(now)}{_OURS}").write_bytes(b"".join(map(record, [*head, *events])))
 
 
 def text_page(tag: str, markdown: str) -> Summary:
@@ -49,19 +55,6 @@ def charts(title: str, tags: Sequence[str]) -> Summary:
     drawn = [Chart(title=tag, multiline=MultilineChartContent(tag=[f"^{tag}$"])) for tag in tags]
     layout = Layout(category=[Category(title=title, chart=drawn)])
     return _strings(metadata.CONFIG_SUMMARY_TAG, metadata.PLUGIN_NAME, layout.SerializeToString())
-
-
-def drop_pictures(folder: Path) -> None:
-    """Writes the event files of a run folder anew without their pictures, each atomically."""
-    for path in folder.glob(PATTERN):
-        events = list(read_events(path))
-        for event in events:
-            kept = [value for value in event.summary.value if not is_picture(value)]
-            if len(kept) < len(event.summary.value):
-                event.summary.CopyFrom(Summary(value=kept))
-        temporary = folder / f"temporary.{path.name.rpartition('.')[2]}"
-        temporary.write_bytes(b"".join(map(record, events)))
-        os.replace(temporary, path)
 
 
 def _strings(tag: str, plugin: str, content: bytes) -> Summary:

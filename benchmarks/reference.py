@@ -1,0 +1,90 @@
+"""``python -m benchmarks.reference``: what TensorBoard and the READMEs show of the 40 runs in ``benchmarks/reference``.
+
+TensorBoard ticks no run by itself where there are more than 40, so it is given one run for each framework and network:
+the mean over the seeds. Run from the project's folder.
+"""
+
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import BytesIO, StringIO
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+from PIL import Image
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+
+from cnn_mnist.architecture.trace import layer_table, layers_of
+from cnn_mnist.console.tables import markdown_table
+from cnn_mnist.errors import one_line_errors
+from cnn_mnist.runs import hparams, tags
+from cnn_mnist.runs.folder import KERAS, LOG_DIR, PYTORCH
+from cnn_mnist.settings import DataSettings, ModelSettings
+from keras_parity.compare import cli
+from keras_parity.logs.event_files import read_pictures
+from keras_parity.logs.event_writer import picture, text_page, write_events
+from keras_parity.logs.run import Run, read_run
+
+RAW = Path("benchmarks/reference")
+SHOWN = Path(LOG_DIR, "reference")
+README = Path(LOG_DIR, "README.md")
+
+_TABLES = "<!-- tables -->", "<!-- end of the tables -->"
+_TODAYS = {
+    "model/parameters": tags.PARAMETERS,
+    "data/examples": tags.EXAMPLES,
+    "test/confusion_matrix": tags.CONFUSION_MATRIX,
+    "test/mistakes": tags.MISTAKES,
+}
+"""Tags of today by those of the raw runs."""
+
+
+def main() -> None:
+    """Writes the means of all runs, the comparison, the pictures and the README's tables."""
+    found = [read_run(folder) for folder in sorted(RAW.glob("*/version_*"))]
+    for framework in (KERAS, PYTORCH):
+        for architecture in {str(run.settings["model.architecture"]) for run in found}:
+            of_it = (run for run in found if run.settings["model.architecture"] == architecture)
+            write_mean([run for run in of_it if run.framework == framework], SHOWN / framework / architecture)
+    for tag, png in read_pictures(SHOWN / PYTORCH / "three_conv").items():
+        (SHOWN / f"{tag.split('/')[1]}.png").write_bytes(png)
+    drawn = [f"--figure={SHOWN}/curves.png", f"--disagreements={SHOWN}/disagreements.png"]
+    with redirect_stdout(StringIO()) as tables:
+        cli.main([f"{RAW}/*/*", "--format=markdown", f"--log_dir={SHOWN}", *drawn])
+    head, _, rest = README.read_text().partition(_TABLES[0])
+    README.write_text(f"{head}{_TABLES[0]}\n{tables.getvalue()}{_TABLES[1]}{rest.partition(_TABLES[1])[2]}")
+
+
+def write_mean(runs: list[Run], folder: Path) -> None:
+    """Writes one run in place of several that differ only in their seeds.
+
+    Args:
+        runs: At least one; the first gives the pictures and the wall times.
+        folder: Where to; ``<framework>/<architecture>``.
+    """
+    first = runs[0]
+    model, data = (
+        {name.split(".")[1]: value for name, value in first.settings.items() if name.startswith(f"{group}.")}
+        for group in ("model", "data")
+    )
+    settings = ModelSettings(**model), DataSettings(**data)
+    about = int(first.settings["trainer.max_epochs"]), str(first.settings["trainer.precision"])
+    summaries = hparams.summaries(first.framework, *settings, *about, f"{folder.name}, mean of {len(runs)} seeds")
+    layers = text_page(tags.LAYERS + tags.TEXT_SUFFIX, markdown_table(layer_table(layers_of(folder.name))))
+    pictures = [
+        picture(_TODAYS[tag], np.asarray(Image.open(BytesIO(png)))) for tag, png in read_pictures(first.folder).items()
+    ]
+    write_events(folder, [*summaries, layers, *pictures], _means(runs))
+
+
+def _means(runs: list[Run]) -> Iterator[Event]:
+    for tag in sorted(runs[0].points.keys() - _TODAYS.keys()):
+        for points in zip(*(run.points[tag] for run in runs), strict=True):
+            value = Summary.Value(tag=tag, simple_value=mean(point.value for point in points))
+            yield Event(wall_time=points[0].wall_time, step=points[0].step, summary=Summary(value=[value]))
+
+
+if __name__ == "__main__":
+    with one_line_errors("python -m benchmarks.reference"):
+        main()

@@ -1,0 +1,58 @@
+"""The reference runs: what is shown of them is what the raw ones say."""
+
+import shutil
+from statistics import mean
+
+import pytest
+
+from benchmarks import reference
+from cnn_mnist.runs import tags
+from keras_parity.logs.event_files import read_pictures, read_scalars
+from keras_parity.logs.run import all_folders
+from tests.conftest import PROJECT
+
+MEANS = [f"{framework}/{network}" for framework in ("keras", "pytorch") for network in ("conv5x5", "three_conv")]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, data_dir):
+    """A folder in which ``python -m benchmarks.reference`` has run anew."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "benchmarks").symlink_to(PROJECT / "benchmarks")
+    (folder / "data").symlink_to(data_dir)
+    (folder / "lightning_logs/reference").mkdir(parents=True)
+    shutil.copy(PROJECT / "lightning_logs/README.md", folder / "lightning_logs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        reference.main()
+    return folder / "lightning_logs"
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_the_repository_holds_what_the_script_makes_of_the_raw_runs(made, name):
+    kept, anew = (folder / "reference" / name for folder in (PROJECT / "lightning_logs", made))
+    assert read_scalars(kept) == read_scalars(anew)
+    assert read_pictures(kept) == read_pictures(anew)
+    assert read_pictures(kept).keys() == {tags.EXAMPLES, tags.CONFUSION_MATRIX, tags.MISTAKES}
+
+
+def test_a_point_is_the_mean_over_the_seeds_of_one_network():
+    raw = PROJECT / "benchmarks/reference/keras"
+    seeds = [read_scalars(raw / f"version_{version}").points["train/loss"] for version in range(10)]
+    shown = read_scalars(PROJECT / "lightning_logs/reference/keras/three_conv").points["train/loss"]
+    assert [point.step for point in shown] == list(range(938, 9381, 938))
+    expected = [mean(point.value for point in points) for points in zip(*seeds, strict=True)]
+    assert [point.value for point in shown] == pytest.approx(expected)
+
+
+def test_compare_takes_none_of_them_for_a_users_run(made):
+    assert [path for path in made.rglob("*tfevents*") if path.parent.name in ("three_conv", "compare")]
+    assert all_folders(made) == []
+
+
+def test_the_readme_of_the_logs_holds_todays_tables_and_every_picture(made):
+    readme = (PROJECT / "lightning_logs/README.md").read_text()
+    assert readme == (made / "README.md").read_text()
+    assert readme.count("McNemar") > 1
+    for path in (PROJECT / "lightning_logs/reference").glob("*.png"):
+        assert f"(reference/{path.name})" in readme
