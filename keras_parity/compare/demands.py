@@ -1,19 +1,15 @@
 """What a user demands of the results: read from the flags, checked against the tables."""
 
+import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from cnn_mnist.errors import UserError
 from keras_parity.compare.rows import ROWS
 from keras_parity.compare.table import Table
 
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
+_COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
 def known(tag: str, flag: str) -> None:
@@ -29,13 +25,10 @@ def demand(text: str) -> tuple[str, str, float]:
         UserError: It is no such thing.
     """
     match = re.fullmatch(r"\s*(\S+?)\s*(>=|<=|>|<)\s*(\S+)\s*", text)
-    try:
-        tag, comparison, bound = match.groups() if match else ("", "", "")
-        number = float(bound)
-    except ValueError:
-        raise UserError(
-            f"--require: expected TAG, comparison and number, such as 'test/acc >= 0.985', got {text}"
-        ) from None
+    tag, comparison, bound = match.groups() if match else ("", "", "")
+    number = _number(bound)
+    if math.isnan(number):
+        raise UserError(f"--require: expected TAG, comparison and number, such as 'test/acc >= 0.985', got {text}")
     known(tag, "--require")
     return tag, comparison, number
 
@@ -47,12 +40,9 @@ def limit(text: str, flag: str) -> tuple[str, float]:
         UserError: It is no such thing.
     """
     tag, _, bound = text.partition("=")
-    try:
-        number = float(bound)
-        if not number >= 0:
-            raise ValueError
-    except ValueError:
-        raise UserError(f"{flag}: expected TAG=NUMBER, 0 or more, such as test/acc=0.003, got {text}") from None
+    number = _number(bound)
+    if not number >= 0:
+        raise UserError(f"{flag}: expected TAG=NUMBER, 0 or more, such as test/acc=0.003, got {text}")
     known(tag.strip(), flag)
     return tag.strip(), number
 
@@ -92,3 +82,11 @@ def too_far(tables: Sequence[Table], tag: str, limit: float) -> list[str]:
         elif not abs(verdict.difference.mean) <= limit:
             failed.append(f"{where}{tag} differs by {verdict.difference.mean:+.6g}, allowed {limit:g}")
     return failed
+
+
+def _number(text: str) -> float:
+    """NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -136,8 +136,8 @@ def test_an_interrupted_study_waits_for_its_training_and_says_how_it_goes_on(tmp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seeds=0"], "expected 1 or more --seeds"),
-        (["--align=pytorch"], "an --align of keras, native"),
+        (["--seeds=0"], "--seeds: expected 1 or more, got 0"),
+        (["--align=pytorch"], "keras,native"),
         (["--model.architecture=four_conv"], "unknown architecture"),
         (["--trainer.log_dir=/proc/1/none"], "expected a folder for logs that can be written"),
         (["--epochs=1"], "epochs"),
