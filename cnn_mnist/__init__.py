@@ -3,8 +3,9 @@
 The names of ``__all__`` are imported when they are first used, so that ``import cnn_mnist`` imports no framework.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cnn_mnist.frameworks import exports
 
 if TYPE_CHECKING:
     from cnn_mnist.architecture.trace import ARCHITECTURES as ARCHITECTURES
@@ -21,14 +22,4 @@ _WHERE = {
     "trace": "architecture.trace:trace",
 }
 __all__ = ["ARCHITECTURES", "Classifier", "MNISTDataModule", "load_mnist", "trace"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, attribute = _WHERE[name].partition(":")
-    return getattr(import_module(f"{__name__}.{module}"), attribute)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = exports(__name__, _WHERE)

@@ -1,13 +1,15 @@
-"""What a process settles before it imports a framework: its allocator, Python's collector, and TensorBoard's stub."""
+"""What stands around the import of a framework: when it comes, the allocator, the collector, TensorBoard's stub."""
 
 import ctypes
 import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+Importing = Callable[[str], AbstractContextManager[None]]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -68,6 +70,25 @@ def importing_lightning() -> Iterator[None]:
         finally:
             if isinstance(sys.modules.get(name), _Deferred):
                 del sys.modules[name]
+
+
+def exports(package: str, where: Mapping[str, str], importing: Importing = lambda _: nullcontext()) -> tuple[Any, Any]:
+    """``__getattr__`` and ``__dir__`` of a package whose names are imported when they are first used.
+
+    Args:
+        package: Its name.
+        where: Name to ``"room.module:attribute"``.
+        importing: What is done around an import, given the room and module.
+    """
+
+    def get(name: str) -> Any:
+        if name not in where:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module, _, attribute = where[name].partition(":")
+        with importing(module):
+            return getattr(import_module(f"{package}.{module}"), attribute)
+
+    return get, lambda: sorted({*vars(sys.modules[package]), *where})
 
 
 def keep_tensorflow_out() -> None:

