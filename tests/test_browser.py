@@ -1,6 +1,7 @@
-"""TensorBoard in a headless Chromium shows both runs."""
+"""TensorBoard in a headless Chromium, after a clone, a fit, a twin and their comparison."""
 
 import importlib
+import io
 import json
 import shutil
 import socket
@@ -13,14 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 from cnn_mnist.data import mnist
 from tests.conftest import PROJECT
 
-REFERENCE = PROJECT / "lightning_logs/reference"
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+TRAINED = ("keras/version_0", "pytorch/version_0")
+MEANS = tuple(f"reference/{run}/{network}" for run in ("keras", "pytorch") for network in ("conv5x5", "three_conv"))
 LIGHTNING = ("--trainer.enable_model_summary=false", "--trainer.enable_checkpointing=false")
 QUIET = ("--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--trainer.max_epochs=3")
 
@@ -32,9 +36,11 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def tensorboard(tmp_path_factory, tiny_mnist):
-    """TensorBoard on a run of each framework, once for all tests; gives its address."""
-    folder = tmp_path_factory.mktemp("runs")
-    commands = [("cnn_mnist", "fit", *LIGHTNING, *QUIET), ("keras_parity", *QUIET), ("keras_parity", "compare")]
+    """TensorBoard as after a clone, one fit, one twin and their comparison, once for all tests; gives its address."""
+    folder = tmp_path_factory.mktemp("clone")
+    shutil.copytree(PROJECT / "lightning_logs/reference", folder / "lightning_logs/reference")
+    runs = [f"lightning_logs/{run}" for run in TRAINED]
+    commands = [("cnn_mnist", "fit", *LIGHTNING, *QUIET), ("keras_parity", *QUIET), ("keras_parity", "compare", *runs)]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(mnist, "load", lambda *_: tiny_mnist)
@@ -45,17 +51,8 @@ def tensorboard(tmp_path_factory, tiny_mnist):
         yield address
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    """TensorBoard on the runs that are there after a clone; gives its address."""
-    folder = tmp_path_factory.mktemp("clone") / "lightning_logs"
-    shutil.copytree(REFERENCE, folder / "reference")
-    with _served(folder, below="reference/") as address:
-        yield address
-
-
 @contextmanager
-def _served(folder: Path, below: str = "") -> Iterator[str]:
+def _served(folder: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -69,7 +66,7 @@ def _served(folder: Path, below: str = "") -> Iterator[str]:
         try:
             with urllib.request.urlopen(f"{address}/data/runs", timeout=5) as answer:
                 found = json.load(answer)
-            if {f"{below}{run}" for run in ("keras/version_0", "pytorch/version_0", "compare")} <= set(found):
+            if {*TRAINED, *MEANS, "compare", "reference/compare"} == set(found):
                 break
         except OSError:
             pass
@@ -91,6 +88,39 @@ def page():
         browser.close()
 
 
+def _drawn(canvas) -> bool:
+    """Whether the chart holds a colour beside the greys of its axes and grid."""
+    with Image.open(io.BytesIO(canvas.screenshot())) as picture:
+        colours = np.asarray(picture.convert("RGB"), int)
+    return np.count_nonzero(np.ptp(colours, axis=2) > 60) > 100
+
+
+def test_the_first_page_draws_curves_of_every_run_without_a_click(tensorboard, page):
+    page.goto(tensorboard)
+    groups = page.locator("metrics-card-group-toolbar")
+    expect(groups.first).to_contain_text("test")
+    for tag, step in (("test/acc", "12"), ("test/loss", "12"), ("throughput/images_per_second", "12")):
+        card = page.locator("card-view").filter(has_text=tag).first
+        # The chart's own table: run, smoothed, value, step; the user's runs have 3 epochs of 4 updates.
+        for run in TRAINED:
+            expect(card.locator("tb-data-table-content-row").filter(has_text=run)).to_contain_text(step)
+        for run in MEANS:
+            expect(card.locator("tb-data-table-content-row").filter(has_text=run)).to_contain_text("9,380")
+    assert _drawn(card.locator("line-chart"))
+    assert page.locator("card-view img").count() == 0
+
+
+def test_the_scalars_page_draws_curves_of_every_run_without_a_click(tensorboard, page):
+    page.goto(f"{tensorboard}/#scalars")
+    charts = page.locator("tf-scalar-card")
+    expect(charts.first).to_contain_text("test/acc")
+    for run in (*TRAINED, *MEANS):
+        expect(page.locator(f"[id='checkbox-{run}']")).to_have_attribute("aria-checked", "true")
+    chart = charts.filter(has_text="throughput/images_per_second")
+    expect(chart.locator("vz-line-chart2, tf-line-chart-data-loader").first).to_be_visible()
+    assert _drawn(chart)
+
+
 def test_both_curves_of_the_train_loss_stand_on_one_chart(tensorboard, page):
     pinned = urllib.parse.quote('[{"plugin":"scalars","tag":"train/loss"}]')
     page.goto(f"{tensorboard}/?pinnedCards={pinned}#timeseries")
@@ -100,10 +130,10 @@ def test_both_curves_of_the_train_loss_stand_on_one_chart(tensorboard, page):
         expect(card.locator("tb-data-table-content-row").filter(has_text=run)).to_contain_text("12")
 
 
-def test_the_images_of_both_runs_are_drawn(tensorboard, page):
-    page.goto(f"{tensorboard}/#timeseries")
-    shown = page.locator("card-view").filter(has_text="data/examples")
-    expect(shown).to_have_count(2)
+def test_the_images_of_every_run_are_drawn(tensorboard, page):
+    page.goto(f"{tensorboard}/?tagFilter=visual/examples#timeseries")
+    shown = page.locator("card-view").filter(has_text="visual/examples")
+    expect(shown).to_have_count(6)
     for card in shown.all():
         card.scroll_into_view_if_needed()
         image = card.locator("img").first
@@ -111,20 +141,20 @@ def test_the_images_of_both_runs_are_drawn(tensorboard, page):
         assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
 
 
-def test_the_verdict_of_the_reference_runs_stands_in_the_text_tab(reference, page):
-    page.goto(f"{reference}/#text")
-    page.get_by_role("textbox", name="Write a regex to filter runs").fill("compare")  # over 40 runs, none is ticked
-    text = page.locator("tf-text-loader").filter(has_text="difference (PyTorch - Keras)").first
+def test_the_verdict_of_the_reference_runs_stands_in_the_text_tab(tensorboard, page):
+    page.goto(f"{tensorboard}/#text")
+    text = page.locator("tf-text-loader").filter(has_text="over 10 pairs of runs").first
     expect(text).to_contain_text("acc test")
-    expect(text).to_contain_text("McNemar's exact test over 10 pairs of runs")
     expect(text).to_contain_text("same")
 
 
-def test_the_hparams_tab_shows_the_reference_runs(reference, page):
-    page.goto(f"{reference}/#hparams")
+def test_the_hparams_tab_shows_framework_and_run_first(tensorboard, page):
+    page.goto(f"{tensorboard}/#hparams")
     table = page.locator("tf-hparams-table-view")
-    expect(table).to_contain_text("three_conv")
-    expect(table).to_contain_text("test/acc")
+    for text in (*TRAINED, "keras/three_con", "test/acc"):
+        expect(table).to_contain_text(text)
+    columns = [name.strip() for name in table.locator(".table-header").all_inner_texts()]
+    assert columns[2:7] == ["architecture", "framework", "learning_rate", "optimizer", "seed"]
     assert "hp_metric" not in page.locator("tf-hparams-dashboard").inner_text()
 
 
@@ -142,14 +172,21 @@ def test_the_hparams_tab_has_the_runs_of_both_frameworks_with_their_figures(tens
     columns = [{"metric": info["name"]} for info in experiment["metricInfos"]]
     question = {"colParams": columns, "allowedStatuses": ["STATUS_UNKNOWN"], "startIndex": 0, "sliceSize": 100}
     groups = ask("session_groups", question)["sessionGroups"]
-    assert {group["hparams"]["framework"] for group in groups} == {"keras", "pytorch"}
+    means = {f"{run.removeprefix('reference/')}, mean of 10 seeds" for run in MEANS}
+    assert {group["name"] for group in groups} == {*TRAINED, *means}
     for group in groups:
+        assert group["name"].startswith(group["hparams"]["framework"])
         assert group["hparams"]["learning_rate"] == pytest.approx(1e-3)
         values = {value["name"]["tag"]: value["value"] for value in group["metricValues"]}
         assert values.keys() == metrics
 
 
-def test_custom_scalars_pair_the_frameworks(tensorboard):
-    with urllib.request.urlopen(f"{tensorboard}/data/plugin/custom_scalars/layout", timeout=30) as answer:
-        (category,) = json.load(answer)["category"]
-    assert [chart["title"] for chart in category["chart"]] == ["train/loss", "test/acc"]
+def test_custom_scalars_draw_the_frameworks_on_one_chart_each(tensorboard, page):
+    page.goto(f"{tensorboard}/#custom_scalars")
+    cards = page.locator("tf-custom-scalar-multi-line-chart-card")
+    expect(cards).to_have_count(2)
+    for card, title in zip(cards.all(), ("train/loss", "test/acc"), strict=True):
+        expect(card).to_contain_text(title)
+        expect(card).to_contain_text("Matches (6)")
+    page.wait_for_timeout(1000)
+    assert _drawn(cards.first)
