@@ -1,13 +1,18 @@
 """What stands around the import of TensorFlow: its settings before, and silence meanwhile."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cnn_mnist.errors import UserError
 from cnn_mnist.frameworks import collector_at_rest, keep_large_buffers
 
+BACKEND = "tensorflow"
+
 SETTINGS = {
+    "KERAS_BACKEND": BACKEND,
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # TensorFlow's own default on a CPU with VNNI or AMX; on one with AVX2 alone a step takes 1.5 times as long without.
     "TF_ENABLE_ONEDNN_OPTS": "1",
@@ -19,9 +24,12 @@ def importing_tensorflow() -> Iterator[None]:
     """Sets what TensorFlow and Keras read at their import, where the user has not, and drops what they print.
 
     It comes from C++ and goes to stderr; no log level reaches all of it.
+
+    Raises:
+        UserError: The user has Keras compute with something else than TensorFlow.
     """
+    _refuse_other_backend()
     keep_large_buffers()
-    os.environ["KERAS_BACKEND"] = "tensorflow"
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -34,6 +42,28 @@ def importing_tensorflow() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def _refuse_other_backend() -> None:
+    """Raises ``UserError`` where the user has Keras, which takes 1 backend a process, compute with another."""
+    keras = sys.modules.get("keras")
+    chosen = keras.config.backend() if keras else os.environ.get("KERAS_BACKEND", BACKEND)
+    if chosen != BACKEND:
+        raise UserError(
+            f"expected Keras on {BACKEND}, got Keras on {chosen}; set KERAS_BACKEND={BACKEND} before Keras is imported"
+        )
+
+
+def gpu_messages() -> str:
+    """What TensorFlow, in a process of its own, says about GPUs while it looks for them; empty where it says nothing.
+
+    It says at its import that it finds no drivers, and at the first look for GPUs which libraries it cannot load.
+    """
+    look = [sys.executable, "-c", f"import {BACKEND}; {BACKEND}.config.list_physical_devices('GPU')"]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "0"}
+    said = subprocess.run(look, env=environment, capture_output=True, text=True, check=False).stderr
+    lines = [line.partition("] ")[2] for line in said.splitlines() if "GPU" in line or "cuInit" in line]
+    return "; ".join(dict.fromkeys(filter(None, lines)))
 
 
 def keep_triton_out() -> None:

@@ -4,6 +4,8 @@ from itertools import permutations
 
 import pytest
 
+from keras_parity.frameworks import gpu_messages
+
 USE = """
 import keras, torch
 torch.optim.Adam(torch.nn.Linear(2, 2).parameters()).step()
@@ -23,3 +25,17 @@ def test_both_work_whatever_is_imported_first(run_python, order):
 def test_pytorch_works_behind_the_twin(run_python):
     twin = "from keras_parity.frameworks import importing_tensorflow\nwith importing_tensorflow():\n    import keras"
     assert run_python("-c", twin + USE).stdout == "(1, 3)\n"
+
+
+@pytest.mark.parametrize("before", ["", "import keras, os; del os.environ['KERAS_BACKEND']"], ids=["set", "imported"])
+@pytest.mark.parametrize("used", ["from keras_parity.ladder import cli", "from keras_parity import build_twin"])
+def test_another_backend_of_keras_is_refused_not_replaced(run_python, monkeypatch, before, used):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    answer = run_python("-c", f"{before}\n{used}")
+    assert answer.returncode == 1
+    assert "UserError: expected Keras on tensorflow, got Keras on torch; set KERAS_BACKEND=tensorflow" in answer.stderr
+
+
+def test_what_tensorflow_says_about_gpus_is_at_hand(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "GPU" in gpu_messages() or "cuInit" in gpu_messages()

@@ -2,46 +2,42 @@
 
 import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
 
+import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cnn_mnist.architecture.layers import Layer
+from cnn_mnist.architecture.trace import layers_of
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.data import mnist
-from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from cnn_mnist.settings import DataSettings
 from keras_parity.convert import keras_files, pytorch_files
-from keras_parity.convert.keras_files import dtype_of, make_keras_model
-from keras_parity.convert.portable import Portable
-from keras_parity.convert.pytorch_files import make_torch_optimizer
+from keras_parity.convert.portable import Logits, Portable
 
 GREATEST_DIFFERENCE = 1e-4
 """Of two logits of the same image, in the two frameworks."""
 
-_Reader = Callable[[Path, Sequence[Layer] | None], Portable]
-_Writer = Callable[[Portable, Path], None]
-
 
 class _Format(NamedTuple):
-    read: _Reader
-    write: _Writer
-    keras: bool
-    optimizer: bool
+    read: Callable[[Path, Sequence[Layer] | None], tuple[Portable, Logits]]
+    write: Callable[[Portable, Path], None]
+    optimizer: bool = False
 
 
 FORMATS: dict[str, _Format] = {
-    ".ckpt": _Format(lambda path, _: pytorch_files.read_ckpt(path), pytorch_files.write_ckpt, False, True),
-    ".pt": _Format(pytorch_files.read_state_dict, pytorch_files.write_state_dict, False, False),
-    ".safetensors": _Format(pytorch_files.read_state_dict, pytorch_files.write_state_dict, False, False),
-    ".keras": _Format(keras_files.read_keras, keras_files.write_keras, True, True),
-    ".weights.h5": _Format(keras_files.read_h5, keras_files.write_h5, True, False),
+    ".ckpt": _Format(pytorch_files.read_ckpt, pytorch_files.write_ckpt, optimizer=True),
+    ".pt": _Format(pytorch_files.read_state_dict, pytorch_files.write_state_dict),
+    ".safetensors": _Format(pytorch_files.read_state_dict, pytorch_files.write_state_dict),
+    ".keras": _Format(keras_files.read_keras, keras_files.write_keras, optimizer=True),
+    ".weights.h5": _Format(keras_files.read_h5, keras_files.write_h5),
 }
 
 
@@ -56,49 +52,63 @@ class Agreement(NamedTuple):
     difference: float
     changed: int
 
+    def __str__(self) -> str:
+        return f"greatest difference of a logit {self.difference:.2g}, {self.changed} changed predictions"
+
 
 def convert(
     source: str | Path,
     target: str | Path,
     images: NDArray[np.float32],
     with_optimizer: bool = False,
-    layers: Sequence[Layer] | None = None,
+    architecture: str | Sequence[Layer] | None = None,
 ) -> Agreement:
-    """Reads a network from one file, writes it to another, and compares the two as they lie on the disk.
+    """Reads a network from one file, writes it to another, and compares what the two, as they are loaded, compute.
 
     Args:
-        source: A ``.ckpt``, ``.pt``, ``.safetensors``, ``.keras`` or ``.weights.h5`` file.
-        target: Another; its ending is its format.
+        source: A ``.ckpt``, ``.pt``, ``.safetensors``, ``.keras`` or ``.weights.h5`` file, or a run folder.
+        target: Another; its ending is its format. It is written aside and takes its place once it agrees.
         images: What the two are compared on, float32 [n, 28, 28] in [0, 1].
         with_optimizer: Whether the optimizer's state travels too.
-        layers: The architecture, where it is not a named one.
+        architecture: Its name or its layer records, where the source does not name it.
 
     Raises:
-        UserError: A file is not what its ending says, the optimizer's state is asked for and not there, or the
-            two do not agree; the target is then taken away.
+        UserError: A file is not what its ending says, the architecture is not known, the optimizer's state is asked
+            for and not there, the two do not agree, or the target cannot be written.
     """
-    source, target = Path(source), Path(target)
+    target = Path(target)
+    source = find_checkpoint(source, KERAS if target.suffix == ENDINGS[PYTORCH] else PYTORCH)
     reads, writes = _format(source), _format(target)
+    if not source.is_file():
+        raise UserError(f"expected a file to convert, got {source}, which is no file")
     if not target.parent.is_dir():
         raise UserError(f"expected a folder that exists, got {target.parent}, for {target.name}; make it first")
-    network = reads.read(source, layers)
+    if target.exists() and target.samefile(source):
+        raise UserError(f"expected another file to write than {source} itself; name another")
     if with_optimizer and not writes.optimizer:
         raise UserError(f"--with_optimizer: expected a .ckpt or .keras file to hold it, got {target}")
+    layers = layers_of(architecture) if isinstance(architecture, str) else architecture
+    network, before = reads.read(source, layers)
     if with_optimizer and network.slots is None:
-        raise UserError(f"--with_optimizer: {source} holds no optimizer with Keras's formula")
+        reason = network.untold or f"{source} holds no optimizer with Keras's formula"
+        raise UserError(f"--with_optimizer: {reason}")
     if with_optimizer and network.settings.schedule != "constant":
         raise UserError(f"--with_optimizer: expected a constant learning rate, got {source} with a schedule half done")
+    if network.untold:
+        warnings.warn(UserNotice(f"{network.untold}; the weights alone are converted"), stacklevel=2)
     if not with_optimizer:
         network = replace(network, slots=None, iterations=0)
-    writes.write(network, target)
-    arrived = writes.read(target, layers)
-    before, after = _logits(network, images, reads.keras), _logits(arrived, images, writes.keras)
-    agreement = Agreement(
-        float(np.abs(before - after).max()), int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
-    )
-    if not agreement.difference <= GREATEST_DIFFERENCE or agreement.changed:
-        target.unlink()
-        raise UserError(f"{target} does not compute what {source} does: {_words(agreement)}; it was taken away")
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+            aside = Path(folder, target.name)
+            writes.write(network, aside)
+            agreement = _compare(before(images), writes.read(aside, network.layers)[1](images))
+            if not agreement.difference <= GREATEST_DIFFERENCE or agreement.changed:
+                raise UserError(f"{target} would not compute what {source} does: {agreement}; it was not written")
+            aside.replace(target)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"expected a file that can be written, got {target} ({reason}); name another") from None
     return agreement
 
 
@@ -108,21 +118,17 @@ def main(args: list[str]) -> None:
         prog="python -m keras_parity convert",
         description="Converts a trained network from one framework to the other and checks it on the test images.",
     )
-    endings = ", ".join(FORMATS)
-    parser.add_argument("source", type=str, help=f"File that ends in one of {endings}.")
+    parser.add_argument("source", type=str, help=f"Run folder, or file that ends in one of {', '.join(FORMATS)}.")
     parser.add_argument("target", type=str, help="File to write; its ending is its format.")
+    parser.add_switch("--with_optimizer", help="Whether the optimizer's state travels too (.ckpt, .keras).")
     parser.add_argument(
-        "--with_optimizer", type=bool, default=False, help="Whether the optimizer's state travels too (.ckpt, .keras)."
+        "--model.architecture", type=str | None, default=None, help="The network, where SOURCE does not name it."
     )
     parser.add_argument("--data.data_dir", type=str, default=DataSettings().data_dir, help="Folder of the MNIST files.")
     config = parser.parse_args(args)
     images = mnist.scale(mnist.load(config.data.data_dir).test_images)
-    agreement = convert(config.source, config.target, images, config.with_optimizer)
-    print(f"{config.source} -> {config.target}: on {len(images):,} test images, {_words(agreement)}")
-
-
-def _words(agreement: Agreement) -> str:
-    return f"greatest difference of a logit {agreement.difference:.2g}, {agreement.changed} changed predictions"
+    agreement = convert(config.source, config.target, images, bool(config.with_optimizer), config.model.architecture)
+    print(f"wrote {config.target} from {config.source}: on {len(images):,} test images, {agreement}")
 
 
 def _format(path: Path) -> _Format:
@@ -132,14 +138,6 @@ def _format(path: Path) -> _Format:
     raise UserError(f"expected a file that ends in one of {', '.join(FORMATS)}, got {path}")
 
 
-def _logits(network: Portable, images: NDArray[np.float32], in_keras: bool) -> NDArray[np.floating]:
-    """The logits [n, 10] of the network in one framework, in the dtype of its weights."""
-    if in_keras:
-        with dtype_of(network.weights) as dtype:
-            model = make_keras_model(network)
-            return model.predict(images[..., None].astype(dtype), batch_size=EVALUATION_BATCH_SIZE, verbose=0)
-    module, _ = make_torch_optimizer(network)
-    with torch.inference_mode():
-        tensor = torch.from_numpy(images).unsqueeze(1).to(next(module.parameters()).dtype)
-        batches = tensor.split(EVALUATION_BATCH_SIZE)
-        return torch.cat([module(batch) for batch in batches]).numpy()
+def _compare(before: NDArray, after: NDArray) -> Agreement:
+    changed = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
+    return Agreement(float(np.abs(before - after).max()), changed)

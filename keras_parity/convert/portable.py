@@ -1,14 +1,20 @@
 """A trained network between two frameworks: its weights and its optimizer's state in the neutral layout."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.layers import Layer, Shape
-from cnn_mnist.architecture.trace import ARCHITECTURES, trace
+from cnn_mnist.architecture.layers import Layer
+from cnn_mnist.architecture.trace import ARCHITECTURES
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import ModelSettings
+
+Arrays = dict[str, NDArray]
+Logits = Callable[[NDArray[np.float32]], NDArray]
+"""What a loaded file computes: logits [n, 10] of images [n, 28, 28] in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -22,27 +28,37 @@ class Portable:
         slots: The optimizer's arrays by Keras's name of the slot, each a dict like ``weights``; None where the file
             has no optimizer.
         iterations: Optimizer updates done.
+        untold: What ``settings`` cannot say of the optimizer, in a line; empty where there is nothing.
     """
 
     layers: Sequence[Layer]
-    weights: dict[str, NDArray]
+    weights: Arrays
     settings: ModelSettings = field(default_factory=ModelSettings)
-    slots: dict[str, dict[str, NDArray]] | None = None
+    slots: dict[str, Arrays] | None = None
     iterations: int = 0
+    untold: str = ""
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the weights."""
+        return str(next(iter(self.weights.values())).dtype)
 
 
-def weight_shapes(layers: Sequence[Layer]) -> dict[str, Shape]:
-    """Shape of every weight by neutral name."""
-    return {f"{traced.name}/{name}": shape for traced in trace(layers) for name, shape in traced.weight_shapes.items()}
+def choose_layers(path: Path, told: str | None, asked: Sequence[Layer] | None) -> Sequence[Layer]:
+    """The layer records of a file.
 
-
-def named_architecture(shapes: Mapping[str, Shape], source: str) -> str:
-    """The named architecture that has weights of these names and neutral shapes.
+    Args:
+        path: The file, for the message.
+        told: The architecture that the file itself names.
+        asked: The records that the user gives.
 
     Raises:
-        UserError: There is none.
+        UserError: Neither says, or they contradict each other.
     """
-    for name, layers in ARCHITECTURES.items():
-        if weight_shapes(layers) == dict(shapes):
-            return name
-    raise UserError(f"expected the weights of one of {', '.join(ARCHITECTURES)}, got {source}, which has others")
+    records = ARCHITECTURES.get(told or "")
+    known = ", ".join(ARCHITECTURES)
+    if records is None and asked is None:
+        raise UserError(f"--model.architecture: expected one of {known} with {path}, which names no architecture")
+    if records is not None and asked is not None and tuple(asked) != records:
+        raise UserError(f"--model.architecture: {path} holds {told}, got another; leave the flag out")
+    return records or asked or ()

@@ -8,25 +8,31 @@ from zipfile import BadZipFile
 
 import keras
 
+from cnn_mnist.architecture.trace import CLASSES, IMAGE_SHAPE
 from cnn_mnist.errors import UserError
+from cnn_mnist.runs.folder import KERAS, find_checkpoint
 from cnn_mnist.settings import ModelSettings
 from keras_parity.twin.network import load_weights, read_weights
 from keras_parity.twin.optimizers import settings_of
 
 
-def read_model(path: str) -> keras.Model:
-    """Loads a model without running code from the file.
+def read_model(path: str | Path) -> keras.Model:
+    """Loads a model from images [batch, 28, 28, 1] to logits [batch, 10] without running code from the file.
 
     Raises:
-        UserError: There is no such file, it is truncated, or it holds no model that can be loaded safely.
+        UserError: There is no such file, it is truncated, or it holds no such model that can be loaded safely.
     """
     if not Path(path).is_file():
         raise UserError(f"expected a .keras file, got {path}, which is no file")
     try:
-        return keras.saving.load_model(path, safe_mode=True)
+        model = keras.saving.load_model(path, safe_mode=True)
     except (OSError, ValueError, KeyError, TypeError, BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"expected a .keras file, got {path}, which cannot be loaded safely ({reason})") from None
+    if model.input_shape[1:] != IMAGE_SHAPE or model.output_shape[1:] != (CLASSES,):
+        shapes = f"{model.input_shape[1:]} to {model.output_shape[1:]}"
+        raise UserError(f"expected a network from images {IMAGE_SHAPE} to {CLASSES} logits, got {path}, from {shapes}")
+    return model
 
 
 def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int) -> int:
@@ -34,7 +40,7 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int) 
 
     Args:
         model: The model, compiled with ``settings``.
-        path: The ``.keras`` file.
+        path: The ``.keras`` file, or the run folder that holds it.
         settings: What the user asks for; the file's own must be the same.
         steps: Optimizer updates in an epoch.
 
@@ -44,6 +50,7 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int) 
     Raises:
         UserError: The file cannot be loaded, is of another network or other settings, or stands inside an epoch.
     """
+    path = str(find_checkpoint(path, KERAS))
     saved = read_model(path)
     ours, theirs = read_weights(model), read_weights(saved)
     if {name: array.shape for name, array in ours.items()} != {name: array.shape for name, array in theirs.items()}:
@@ -64,7 +71,7 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int) 
 
 def _refuse_other_optimizer(saved: keras.Model, settings: ModelSettings, path: str) -> None:
     """Raises ``UserError`` unless a model was trained by the optimizer that the settings name."""
-    kept = settings_of(saved.optimizer)
+    kept = settings_of(saved, path)
     for name, asked in asdict(settings).items():
         value = kept.get(name, asked)  # what this optimizer does not know is of no matter
         if value != asked and not (isinstance(asked, float) and math.isclose(value, asked, rel_tol=1e-6)):

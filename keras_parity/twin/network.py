@@ -7,7 +7,7 @@ import keras
 from numpy.typing import NDArray
 
 from cnn_mnist.architecture.layers import Conv, Dense, Flatten, Layer, MaxPool
-from cnn_mnist.architecture.trace import IMAGE_SHAPE, modules
+from cnn_mnist.architecture.trace import ARCHITECTURES, IMAGE_SHAPE, modules
 
 
 def build_twin(layers: Sequence[Layer]) -> keras.Sequential:
@@ -17,12 +17,18 @@ def build_twin(layers: Sequence[Layer]) -> keras.Sequential:
         layers: The records; they end in logits.
 
     Returns:
-        A model from images [batch, 28, 28, 1] to logits [batch, 10], weights as Keras makes them.
+        A model from images [batch, 28, 28, 1] to logits [batch, 10], weights as Keras makes them, with the name of the
+        architecture where it has one, so that a ``.keras`` file tells it.
     """
     built = (
         _keras_layer(traced.layer, name) if traced else keras.layers.ReLU(name=name) for name, traced in modules(layers)
     )
-    return keras.Sequential([keras.Input(IMAGE_SHAPE), *built])
+    return keras.Sequential([keras.Input(IMAGE_SHAPE), *built], name=name_of(layers))
+
+
+def name_of(layers: Sequence[Layer]) -> str | None:
+    """The name of the architecture of these layer records; None where it has none."""
+    return next((name for name, known in ARCHITECTURES.items() if known == tuple(layers)), None)
 
 
 def load_weights(model: keras.Model, weights: Mapping[str, NDArray]) -> None:
