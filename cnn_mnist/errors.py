@@ -1,5 +1,6 @@
 """The one kind of error a user can mend, and how a command line ends on it."""
 
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -56,6 +57,8 @@ def one_line_errors(program: str) -> Iterator[None]:
             yield
         except UserError as error:
             sys.exit(f"{program}: error: {error}")
+        except BrokenPipeError:  # who read the output, for example head, has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except KeyboardInterrupt as interrupt:
             print(f"{program}: {str(interrupt) or 'interrupted'}", file=sys.stderr)
             sys.exit(130)

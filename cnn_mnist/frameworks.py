@@ -88,7 +88,7 @@ def exports(package: str, where: Mapping[str, str], importing: Importing = lambd
         with importing(module):
             return getattr(import_module(f"{package}.{module}"), attribute)
 
-    return get, lambda: sorted({*vars(sys.modules[package]), *where})
+    return get, lambda: sorted({*vars(import_module(package)), *where})
 
 
 def keep_tensorflow_out() -> None:

@@ -33,7 +33,7 @@ class OneLineErrors(ArgumentParser):
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:  # type: ignore[override]
         """Parses the arguments, by default those of the process."""
         typed = _with_packaged(sys.argv[1:] if args is None else args)
-        for place, (arg, value) in enumerate(zip(typed, [*typed[1:], ""], strict=True)):
+        for place, (arg, value) in enumerate(zip(typed, [*typed, ""][1:], strict=True)):
             if arg in self._switches and value.lower() not in ("true", "false"):
                 typed[place] = f"{arg}=true"
         return super().parse_args(typed, *more, **settings)
