@@ -16,9 +16,9 @@ keep_large_buffers()
 from lightning.pytorch import Callback, Trainer
 
 from cnn_mnist.pytorch.callbacks import Timing
-from cnn_mnist.pytorch.cli_defaults import quieten_lightning
 from cnn_mnist.pytorch.data_module import MNISTDataModule
 from cnn_mnist.pytorch.module import Classifier
+from cnn_mnist.pytorch.notices import quieten_lightning
 
 
 class StopAt99(Callback):
@@ -35,14 +35,15 @@ class StopAt99(Callback):
 def main(data_dir: str, seed: int) -> None:
     """Trains until then."""
     quieten_lightning()
-    timing, stop = Timing(), StopAt99()
+    stop = StopAt99()
     data = MNISTDataModule(data_dir=data_dir, seed=seed)
     data.val_dataloader = data.test_dataloader  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
-            max_epochs=20, accelerator="cpu", callbacks=[timing, stop], default_root_dir=folder, num_sanity_val_steps=0
+            max_epochs=20, accelerator="cpu", callbacks=[stop], default_root_dir=folder, num_sanity_val_steps=0
         )
         trainer.fit(Classifier(seed=seed), data)
+    (timing,) = (callback for callback in trainer.callbacks if isinstance(callback, Timing))  # type: ignore[attr-defined]
     print(f"\n{json.dumps({'seconds': timing.stopwatch.fit_seconds, 'test/acc': stop.accuracy})}")
 
 
