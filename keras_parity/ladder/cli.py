@@ -15,7 +15,7 @@ from cnn_mnist.architecture.initial_weights import initial_weights
 from cnn_mnist.architecture.layers import Flatten, Layer, Shape
 from cnn_mnist.architecture.layouts import to_pytorch
 from cnn_mnist.architecture.trace import layers_of, modules
-from cnn_mnist.console.arguments import OneLineErrors
+from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.console.tables import markdown_table, print_table
 from cnn_mnist.data.mnist import scale
 from cnn_mnist.data.splits import Split, load_splits
@@ -24,10 +24,10 @@ from cnn_mnist.pytorch.loader import Loader
 from cnn_mnist.pytorch.network import build_network, load_weights
 from cnn_mnist.pytorch.optimizers import make_optimizer
 from cnn_mnist.settings import SEED, DataSettings, ModelSettings
+from keras_parity.ladder import trajectories
 from keras_parity.ladder.port import Port
 from keras_parity.ladder.rung import Rung
 from keras_parity.ladder.rungs import climb
-from keras_parity.ladder.trajectories import STEPS_FREE
 from keras_parity.twin import network as twin
 from keras_parity.twin import optimizers
 from keras_parity.twin.loader import TrainingBatches
@@ -71,7 +71,9 @@ def main(args: list[str]) -> None:
     skipped = {"seed", "align", "schedule", "warmup", "label_smoothing", "softmax_before_loss"}
     parser.add_class_arguments(ModelSettings, "model", skip=skipped)
     parser.add_class_arguments(DataSettings, "data", skip={"seed"})
-    parser.add_argument("--output", type=str | None, default=None, help="File for the table: .json or .md.")
+    parser.add_argument(
+        "--output", type=OutputFile(".json", ".md"), default=None, help="File for the table: .json or .md."
+    )
     parser.add_argument(
         "--log_dir", type=str | None, default=None, help="Folder for a figure of rungs 8 to 10, for TensorBoard."
     )
@@ -79,15 +81,11 @@ def main(args: list[str]) -> None:
     seed = config.seed_everything
     model = ModelSettings(**config.model.as_dict(), seed=seed)
     data = DataSettings(**config.data.as_dict(), seed=seed)
-    if config.output is not None and Path(config.output).suffix not in (".json", ".md"):
-        raise UserError(f"--output: expected a file that ends in .json or .md, got {config.output}")
-    if config.output is not None and not Path(config.output).parent.is_dir():
-        raise UserError(f"expected a folder that exists, got {Path(config.output).parent}, for {config.output}")
-
     rungs = list(climb(project_port(model, data)))
     print_table(_table(rungs), title=f"ladder of {model.architecture}, {model.optimizer}")
     if config.output is not None:
         _write(rungs, Path(config.output))
+        print(f"wrote {config.output}")
     if config.log_dir is not None:
         _into_tensorboard(rungs, Path(config.log_dir))
     last = rungs[-1]
@@ -151,10 +149,10 @@ def _in_keras_order(flat: torch.Tensor, shape: Shape) -> torch.Tensor:
 def _torch_batches(split: Split, data: DataSettings) -> list[tuple[np.ndarray, np.ndarray]]:
     images = torch.from_numpy(scale(split.images)).unsqueeze(1)
     loader = Loader(images, torch.from_numpy(split.labels.astype(np.int64)), data.batch_size, data.seed)
-    batches = zip(range(STEPS_FREE), loader, strict=False)
-    return [(batch.images.numpy(), batch.labels.numpy()) for _, batch in batches]
+    batches = zip(range(trajectories.STEPS_FREE), loader, strict=False)
+    return [(images.numpy(), labels.numpy()) for _, (images, labels) in batches]
 
 
 def _keras_batches(split: Split, data: DataSettings) -> list[tuple[np.ndarray, np.ndarray]]:
     pipeline = TrainingBatches(split, data.batch_size, data.seed, "float32")
-    return [(images.numpy(), labels.numpy()) for images, labels in pipeline.dataset.take(STEPS_FREE)]
+    return [(images.numpy(), labels.numpy()) for images, labels in pipeline.dataset.take(trajectories.STEPS_FREE)]

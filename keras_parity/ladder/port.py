@@ -3,7 +3,6 @@
 import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
 
 import copy
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
+
+from keras_parity.twin.dtypes import copy_in, in_dtype
 
 Arrays = dict[str, NDArray]
 Batch = tuple[NDArray, NDArray]
@@ -70,7 +71,13 @@ class TorchSide:
         self.dtype = getattr(torch, dtype)
         self.loss = port.torch_loss
         self.network = copy.deepcopy(port.network).to(self.dtype)
-        self.optimizer = port.torch_optimizer(list(self.network.parameters()))
+        self._start, self._make_optimizer = copy.deepcopy(self.network.state_dict()), port.torch_optimizer
+        self.reset()
+
+    def reset(self) -> None:
+        """Goes back to the initial weights and a new optimizer."""
+        self.network.load_state_dict(self._start)
+        self.optimizer = self._make_optimizer(list(self.network.parameters()))
 
     def load(self, state: Arrays) -> None:
         """Copies a state dict of arrays into the network."""
@@ -132,21 +139,20 @@ class KerasSide:
     """The Keras model of a port in one precision; arguments and methods as in ``TorchSide``."""
 
     def __init__(self, port: Port, dtype: str) -> None:
-        floatx = keras.config.floatx()
-        keras.config.set_floatx(dtype)
-        try:
-            # A model keeps the dtype it was built with, layer by layer, in its configuration.
-            config = json.loads(json.dumps(port.model.get_config()).replace('"float32"', f'"{dtype}"'))
-            self.model = type(port.model).from_config(config)
-            self.model.set_weights(port.model.get_weights())
+        with in_dtype(dtype):
+            self.model = copy_in(port.model, dtype)
             self.optimizer = port.keras_optimizer()
             self.optimizer.build(self.model.trainable_variables)
-        finally:
-            keras.config.set_floatx(floatx)
+        self._start = [(v, v.numpy()) for v in (*self.model.variables, *self.optimizer.variables)]
         self.dtype, self.loss = dtype, port.keras_loss
         self._gradients = tf.function(self._traced_gradients, reduce_retracing=True)
         self._step = tf.function(self._traced_step, reduce_retracing=True)
         self._logits = tf.function(lambda images: self.model(images, training=False), reduce_retracing=True)
+
+    def reset(self) -> None:
+        """Goes back to the initial weights and a new optimizer's state, without tracing anew."""
+        for variable, value in self._start:
+            variable.assign(value)
 
     def load(self, weights: Arrays) -> None:
         """Copies arrays by ``"layer/kernel"`` into the model."""
@@ -183,7 +189,8 @@ class KerasSide:
         return np.concatenate([self._logits(images[s : s + 1000].astype(self.dtype)).numpy() for s in starts])
 
     def _variables(self) -> dict[str, keras.Variable]:
-        return {f"{layer.name}/{v.name}": v for layer in self.model.layers for v in layer.trainable_variables}
+        # By path, since the arrays of nested layers share their layer's name and their own.
+        return {v.path.removeprefix(f"{self.model.name}/"): v for v in self.model.trainable_variables}
 
     def _tensors(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.constant(batch[0].astype(self.dtype)), tf.constant(batch[1])

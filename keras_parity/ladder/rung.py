@@ -52,13 +52,17 @@ def relative(ours: NDArray, theirs: NDArray) -> float:
     """Greatest absolute difference over the greatest absolute value of ``theirs``; infinite for other shapes."""
     if ours.shape != theirs.shape:
         return float("inf")
-    scale = np.abs(theirs).max(initial=0.0)
-    return float(np.abs(ours - theirs).max(initial=0.0) / scale) if scale > 0 else float(np.abs(ours).max(initial=0.0))
+    difference, scale = np.abs(ours - theirs).max(initial=0.0), np.abs(theirs).max(initial=0.0)
+    return float(difference / (scale or 1.0))
 
 
 def worst(number: int, compared: str, limit: float, ours: Arrays, theirs: Arrays) -> Rung:
-    """The first tensor over the limit, in the order of the layers; where none is, the worst."""
-    differences = {n: relative(ours[n], theirs[n]) if n in theirs else float("inf") for n in ours}
+    """The first tensor over the limit, in the order of the layers; where none is, the worst.
+
+    One that a side has not is infinitely off, and one that is no number is over any limit.
+    """
+    missing = {name: float("inf") for name in ours | theirs} or {"nothing to compare": float("inf")}
+    differences = missing | {name: relative(ours[name], theirs[name]) for name in ours if name in theirs}
     over = [name for name, difference in differences.items() if not difference <= limit]
     where = over[0] if over else max(differences, key=lambda name: differences[name])
     return Rung(number, compared, differences[where], limit, not over, where, CAUSES[number])

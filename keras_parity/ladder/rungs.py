@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_parity.ladder import trajectories
 from keras_parity.ladder.port import KerasSide, Port, TorchSide
 from keras_parity.ladder.rung import CAUSES, Arrays, Rung, relative, worst
-from keras_parity.ladder.trajectories import STEPS_GIVEN, free_float32, free_float64, given_weights, steps
 
 
 def climb(port: Port) -> Iterator[Rung]:
@@ -61,10 +61,10 @@ def _rungs(port: Port) -> Iterator[Rung]:
     ours, theirs = pytorch.weights(), port.to_pytorch(keras.weights())
     yield worst(7, "one optimizer step on one gradient, float32, relative", 1e-5, ours, theirs)
 
-    yield given_weights(port)
-    yield free_float64(port)
-    yield free_float32(port)
-    yield _evaluation(port)
+    yield trajectories.given_weights(port, pytorch, keras)
+    yield trajectories.free_float64(port, pytorch64, keras64)
+    yield trajectories.free_float32(port, pytorch, keras)
+    yield _evaluation(port, pytorch, keras)
 
 
 def _architecture(port: Port, modules: dict[str, Any], pytorch: TorchSide, keras: KerasSide) -> Rung:
@@ -84,7 +84,11 @@ def _architecture(port: Port, modules: dict[str, Any], pytorch: TorchSide, keras
 
 
 def _data(port: Port) -> Rung:
-    batches = list(zip(port.torch_batches[:STEPS_GIVEN], port.keras_batches[:STEPS_GIVEN], strict=True))
+    counts = len(port.torch_batches), len(port.keras_batches)
+    if counts[0] != counts[1]:
+        where = f"{counts[0]} batches in PyTorch, {counts[1]} in Keras"
+        return Rung(2, "number of batches", abs(counts[0] - counts[1]), 0, False, where, CAUSES[2])
+    batches = list(zip(port.torch_batches, port.keras_batches, strict=True))[: trajectories.STEPS_GIVEN]
     for step, ((images, labels), (keras_images, keras_labels)) in enumerate(batches):
         same = images.transpose(0, 2, 3, 1).tobytes() == keras_images.tobytes()
         if not same or labels.tobytes() != keras_labels.tobytes():
@@ -102,9 +106,9 @@ def _equal_bytes(number: int, compared: str, ours: Arrays, theirs: Arrays, cause
     return Rung(number, compared, 0.0, 0, True, cause=cause)
 
 
-def _evaluation(port: Port) -> Rung:
-    pytorch, keras = TorchSide(port, "float32"), KerasSide(port, "float32")
-    for _, batch in steps(port, STEPS_GIVEN):  # weights that read something
+def _evaluation(port: Port, pytorch: TorchSide, keras: KerasSide) -> Rung:
+    keras.reset()
+    for _, batch in trajectories.steps(port, trajectories.STEPS_GIVEN):  # weights that read something
         keras.step(batch)
     pytorch.load(port.to_pytorch(keras.weights()))
     images, labels = port.test

@@ -1,7 +1,6 @@
 """Rungs 8 to 10: trainings side by side, step by step."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,9 @@ def steps(port: Port, count: int) -> Iterator[tuple[Batch, Batch]]:
         yield port.torch_batches[place], port.keras_batches[place]
 
 
-def given_weights(port: Port) -> Rung:
-    """Rung 8: the losses at the same weights, along Keras's training."""
-    pytorch, keras = TorchSide(port, "float32"), KerasSide(port, "float32")
+def given_weights(port: Port, pytorch: TorchSide, keras: KerasSide) -> Rung:
+    """Rung 8: the losses at the same weights, along Keras's training; the sides in float32."""
+    keras.reset()
     curve = []
     for torch_batch, keras_batch in steps(port, STEPS_GIVEN):
         pytorch.load(port.to_pytorch(keras.weights()))
@@ -39,9 +38,10 @@ def _by_step(number: int, compared: str, limit: float, curve: list[float]) -> Ru
     return Rung(number, compared, curve[step], limit, not over, where, CAUSES[number], {"difference": curve})
 
 
-def free_float64(port: Port) -> Rung:
-    """Rung 9: both train on their own in float64."""
-    pytorch, keras = TorchSide(port, "float64"), KerasSide(port, "float64")
+def free_float64(port: Port, pytorch: TorchSide, keras: KerasSide) -> Rung:
+    """Rung 9: both train on their own; the sides in float64."""
+    pytorch.reset()
+    keras.reset()
     curve = [abs(pytorch.step(a) - keras.step(b)) for a, b in steps(port, STEPS_FREE)]
     rung = _by_step(9, f"loss of {STEPS_FREE} free steps, float64, and the final weights", 1e-10, curve)
     if not rung.holds:
@@ -50,18 +50,17 @@ def free_float64(port: Port) -> Rung:
     return rung if weights.holds else weights
 
 
-def free_float32(port: Port) -> Rung:
+def free_float32(port: Port, pytorch: TorchSide, keras: KerasSide) -> Rung:
     """Rung 10: the frameworks side by side, and each against itself with one ulp of noise on every weight."""
-    pytorch = _trajectory(TorchSide(port, "float32"), port.torch_batches)
-    keras = _trajectory(KerasSide(port, "float32"), port.keras_batches)
-    curves = {"PyTorch against Keras": np.abs(pytorch - keras)}
+    sides: dict[str, tuple[TorchSide | KerasSide, Sequence[Batch]]] = {
+        "PyTorch": (pytorch, port.torch_batches),
+        "Keras": (keras, port.keras_batches),
+    }
+    bases = {name: _trajectory(*side) for name, side in sides.items()}
+    curves = {"PyTorch against Keras": np.abs(bases["PyTorch"] - bases["Keras"])}
     for draw in range(DRAWS):
-        for name, side, batches, base in (
-            ("PyTorch", TorchSide(port, "float32"), port.torch_batches, pytorch),
-            ("Keras", KerasSide(port, "float32"), port.keras_batches, keras),
-        ):
-            side.load(_one_ulp_off(side.weights(), draw))
-            curves[f"{name} against {name}, draw {draw + 1}"] = np.abs(_trajectory(side, batches) - base)
+        for name, side in sides.items():
+            curves[f"{name} against {name}, draw {draw + 1}"] = np.abs(_trajectory(*side, draw) - bases[name])
     parted = {
         name: int(np.argmax(curve > PARTED)) if (curve > PARTED).any() else STEPS_FREE for name, curve in curves.items()
     }
@@ -77,7 +76,11 @@ def free_float32(port: Port) -> Rung:
     return Rung(10, compared, widths[between], None, holds, where, CAUSES[10], lists)
 
 
-def _trajectory(side: TorchSide | KerasSide, batches: Any) -> NDArray[np.float64]:
+def _trajectory(side: TorchSide | KerasSide, batches: Sequence[Batch], draw: int | None = None) -> NDArray[np.float64]:
+    """The losses of a free training from the initial weights, or from one ulp beside them."""
+    side.reset()
+    if draw is not None:
+        side.load(_one_ulp_off(side.weights(), draw))
     return np.array([side.step(batches[step % len(batches)]) for step in range(STEPS_FREE)])
 
 

@@ -38,7 +38,7 @@ def settings_of(model: keras.Model, path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: It has no optimizer, or one that ``ModelSettings`` cannot describe.
     """
-    optimizer = getattr(model, "optimizer", None)  # which a model that was never compiled has not
+    optimizer: Any = getattr(model, "optimizer", None)  # which a model that was never compiled has not
     kinds = get_args(ModelSettings.__annotations__["optimizer"])
     expected = f"expected an optimizer of {', '.join(kinds)} at a constant or cosine rate in {path}"
     if type(optimizer).__name__.lower() not in kinds:

@@ -20,6 +20,8 @@ from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.ladder import cli as ladder
 from keras_parity.ladder import trajectories
 from keras_parity.ladder.cli import Port, climb, project_port
+from keras_parity.ladder.port import KerasSide
+from keras_parity.ladder.rung import worst
 from tests.pytorch.test_optimizers import VARIANTS
 
 pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
@@ -32,7 +34,6 @@ def few_steps(monkeypatch):
     monkeypatch.setattr(trajectories, "STEPS_GIVEN", 6)
     monkeypatch.setattr(trajectories, "STEPS_FREE", 12)
     monkeypatch.setattr(trajectories, "DRAWS", 2)
-    monkeypatch.setattr(ladder, "STEPS_FREE", 12)
 
 
 @pytest.fixture
@@ -123,9 +124,30 @@ def test_softmax_before_the_loss_breaks_rung_5(port):
 
 def test_a_frozen_layer_breaks_rung_6(port):
     network = copy.deepcopy(port.network)
-    network.conv2.register_full_backward_hook(lambda module, grads, _: tuple(2 * grad for grad in grads))
+    network.conv2.requires_grad_(False)
     rung = _first_break(replace(port, network=network))
-    assert (rung.number, rung.where) == (6, "conv1.weight")
+    assert (rung.number, rung.where) == (6, "conv2.weight")
+    assert "a layer that is frozen" in rung.cause
+
+
+def test_a_batch_that_one_side_drops_breaks_rung_2(port):
+    rung = _first_break(replace(port, keras_batches=port.keras_batches[:-1]))
+    assert (rung.number, rung.where) == (2, "10 batches in PyTorch, 9 in Keras")
+
+
+def test_what_is_no_number_or_missing_on_a_side_never_holds():
+    zeros, nan = {"a": np.zeros(2)}, {"a": np.full(2, np.nan)}
+    for ours, theirs in ((zeros, nan), (nan, zeros), (nan, nan), (zeros, {}), ({}, zeros), ({}, {})):
+        assert not worst(4, "", 1e-5, ours, theirs).holds
+    assert worst(4, "", 1e-5, zeros, zeros).holds
+
+
+def test_arrays_of_nested_layers_are_told_apart(port):
+    inner = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(4, name="dense")])
+    model = keras.Sequential([keras.Input((28, 28, 1)), inner, keras.layers.Dense(10, name="dense")])
+    shapes = {n: array.shape for n, array in KerasSide(replace(port, model=model), "float64").weights().items()}
+    assert sorted(shapes.values()) == [(4,), (4, 10), (10,), (784, 4)]
+    assert {"dense/kernel", "dense/bias"} <= shapes.keys()
 
 
 def test_epsilon_outside_the_root_breaks_rung_7(port):
@@ -190,6 +212,7 @@ def test_the_command_prints_writes_and_draws(command, tmp_path):
     code, out, err = command("keras_parity", "ladder", *flags, "--output=rungs.json", "--log_dir=logs")
     assert code == 0, err
     assert out.count("holds") == 13
+    assert out.endswith("wrote rungs.json\n")
     assert [rung["number"] for rung in json.loads((tmp_path / "rungs.json").read_text())][-1] == 11
     assert list((tmp_path / "logs/ladder").glob("*tfevents*"))
 
@@ -210,13 +233,13 @@ def test_the_command_exits_with_1_and_names_the_rung_that_breaks(command, monkey
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--output=rungs.txt", "--output: expected a file that ends in .json or .md"),
+        ("--output=rungs.txt", "expected a .json or .md file, got rungs.txt"),
         ("--output=no/such/rungs.md", "expected a folder that exists, got no/such"),
         ("--model.architecture=lenet", "unknown architecture 'lenet'"),
     ],
 )
 def test_a_mistake_is_one_line(command, flag, message):
     code, out, err = command("keras_parity", "ladder", flag)
-    assert (code, out) == (1, "")
+    assert (code > 0, out) == (True, "")
     assert message in err
     assert err.count("\n") == 1
