@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="Folder of the MNIST files.")
     arguments = parser.parse_args()
     names, choices = zip(*(text.split("=", 1) for text in arguments.values), strict=True)
-    rows = [[*names, "held-out accuracy", "standard error", "training (s)"]]
+    rows = [[*names, "validation accuracy", "standard error", "training (s)"]]
     for values in product(*(choice.split(",") for choice in choices)):
         flags = (f"--{name}={value}" for name, value in zip(names, values, strict=True))
         trained = Contestant(" ".join(values), (*_FIT, *_HELD_OUT, *flags))

@@ -39,11 +39,10 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Ratio:
-    """One contestant's figure over another's in the same round, and what it should be at most."""
+    """One contestant's figure over another's in the same round."""
 
     name: str
     over: str
-    aim: float
 
 
 @dataclass(frozen=True)

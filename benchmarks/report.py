@@ -28,7 +28,7 @@ def summarize(race: Race, rounds: Rounds) -> dict[str, Any]:
 
     Returns:
         ``figures``: by contestant median, least, greatest and n, and the means of the race's other figures;
-        ``ratios``: for each ratio, the same over the rounds, and what it should be at most.
+        ``ratios``: for each ratio, the same over the rounds.
     """
     values = {c.name: [c.value(figures[c.name]) for figures in rounds] for c in race.contestants}
     figures = {
@@ -39,8 +39,7 @@ def summarize(race: Race, rounds: Rounds) -> dict[str, Any]:
     ratios = []
     for ratio in race.ratios:
         series = [a / b for a, b in zip(values[ratio.name], values[ratio.over], strict=True)]
-        aim = None if ratio.aim == float("inf") else ratio.aim
-        ratios.append({"name": ratio.name, "over": ratio.over, "aim": aim} | _spread(series))
+        ratios.append({"name": ratio.name, "over": ratio.over} | _spread(series))
     return {"title": race.title, "unit": race.unit, "figures": figures, "ratios": ratios}
 
 
@@ -54,10 +53,9 @@ def markdown(summary: dict[str, Any]) -> str:
         rows.append([name, _number(spread["median"]), _range(spread), *others, str(spread["n"])])
     text = f"{summary['title']}\n\n{markdown_table(rows)}"
     if summary["ratios"]:
-        rows = [["ratio, in the same round", "median", "least to greatest", "at most"]]
+        rows = [["ratio, in the same round", "median", "least to greatest"]]
         for ratio in summary["ratios"]:
-            aim = "" if ratio["aim"] is None else f"{ratio['aim']:.2f}"
-            rows.append([f"{ratio['name']} / {ratio['over']}", f"{ratio['median']:.2f}", _range(ratio), aim])
+            rows.append([f"{ratio['name']} / {ratio['over']}", f"{ratio['median']:.2f}", _range(ratio)])
         text += f"\n\n{markdown_table(rows)}"
     return text
 

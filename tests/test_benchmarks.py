@@ -15,7 +15,7 @@ MADE_UP = Race(
     title="made up",
     unit="s",
     contestants=(Contestant("ours", ("-c", "")), Contestant("theirs", ("-c", ""), lambda f: f["a"] - f["b"])),
-    ratios=(Ratio("ours", "theirs", 0.5),),
+    ratios=(Ratio("ours", "theirs"),),
     also=("test/acc",),
 )
 
@@ -32,7 +32,7 @@ def test_ratios_are_taken_in_each_round_before_the_median():
     assert summary["figures"]["theirs"]["median"] == 10
     text = report.markdown(summary)
     assert "| ours | 4 | 1 to 9 | 0.9900 | 3 |" in text
-    assert "| ours / theirs | 0.30 | 0.1 to 0.5 | 0.50 |" in text
+    assert "| ours / theirs | 0.30 | 0.1 to 0.5 |" in text
 
 
 def test_a_process_is_read_by_its_last_line_and_measured_whole(tmp_path):
