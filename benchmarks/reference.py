@@ -81,8 +81,9 @@ def write_mean(runs: list[Run], folder: Path) -> None:
 def _means(runs: list[Run]) -> Iterator[Event]:
     for tag in sorted(runs[0].points.keys() - _TODAYS.keys()):
         for points in zip(*(run.points[tag] for run in runs), strict=True):
-            value = Summary.Value(tag=tag, simple_value=mean(point.value for point in points))
-            yield Event(wall_time=points[0].wall_time, step=points[0].step, summary=Summary(value=[value]))
+            values = tags.with_curves({tag: mean(point.value for point in points)})
+            summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
+            yield Event(wall_time=points[0].wall_time, step=points[0].step, summary=summary)
 
 
 if __name__ == "__main__":

@@ -174,7 +174,9 @@ class Classifier(LightningModule):
                 # By hand: Lightning would count an epoch's end as one update less, and add a tag of its own.
                 self.log_dict(values, logger=False, prog_bar=True, rank_zero_only=True)
                 for logger in self.loggers:
-                    logger.log_metrics({tag: value.item() for tag, value in values.items()}, self.global_step)
+                    logger.log_metrics(
+                        tags.with_curves({tag: value.item() for tag, value in values.items()}), self.global_step
+                    )
             else:
                 self.log_dict(values | {"step": torch.tensor(float(self.global_step))}, rank_zero_only=True)
         if reset:

@@ -4,6 +4,7 @@ The step of every point is the number of optimizer updates done so far; loss is 
 [0, 1], time in wall-clock seconds.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 SplitName = Literal["train", "val", "train_eval", "test"]
@@ -26,3 +27,11 @@ PARAMETERS = "weights/parameters"
 def tag(split: SplitName, metric: str) -> str:
     """The tag of a split's loss or accuracy, ``"test/acc"``."""
     return f"{split}/{metric}"
+
+
+def with_curves(values: Mapping[str, float]) -> dict[str, float]:
+    """The values by tag, those of ``train/*`` once more as ``curves/*``.
+
+    TensorBoard sorts by name and opens the first groups alone: ``train`` would come after ``throughput`` and ``time``.
+    """
+    return {**values, **{f"curves/{tag.replace('/', '_')}": values[tag] for tag in values if tag.startswith("train/")}}

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,37 +38,33 @@ class RunLog:
         """Writes values by tag."""
         self.values |= values
         with self._writer.as_default(step):
-            for tag, value in values.items():
+            for tag, value in tags.with_curves(values).items():
                 tf.summary.scalar(tag, value)
         self._writer.flush()
 
-    def picture(self, tag: str, picture: pictures.Picture, step: int) -> None:
-        """Writes a picture, uint8 [height, width, 3]."""
-        with self._writer.as_default(step):
-            tf.summary.image(tag, picture[None])
+    def start(self, layers: tuple[Layer, ...], settings: Iterable[Any], train: Split) -> None:
+        """Writes the number of parameters, the layer table, the settings and the examples.
 
-    def architecture(self, layers: tuple[Layer, ...]) -> None:
-        """Writes the layer table and the number of parameters."""
+        Args:
+            layers: The records of the network.
+            settings: TensorBoard's own records of the settings, see ``cnn_mnist.runs.hparams``.
+            train: The training images.
+        """
         self.scalars({tags.PARAMETERS: trace(layers)[-1].total}, step=0)
         with self._writer.as_default(0):
             tf.summary.text(tags.LAYERS + tags.TEXT_SUFFIX, markdown_table(layer_table(layers)))
-
-    def settings(self, summaries: Iterable[Any]) -> None:
-        """Writes TensorBoard's own records of the settings, see ``cnn_mnist.runs.hparams``."""
-        with self._writer.as_default(0):
-            for summary in summaries:
+            for summary in settings:
                 tf.summary.experimental.write_raw_pb(summary.SerializeToString())
+            tf.summary.image(tags.EXAMPLES, pictures.examples(*train)[None])
 
-    def predictions(self, split: Split, probabilities: NDArray[np.floating], step: int) -> None:
+    def end(self, test: Split, probabilities: NDArray[np.floating], step: int) -> None:
         """Writes the confusion matrix, the misclassified digits and ``mistakes.csv``; probabilities [n, 10]."""
         predictions = probabilities.argmax(axis=1)
-        self.picture(tags.CONFUSION_MATRIX, pictures.confusion_matrix(split.labels, predictions), step)
-        self.picture(tags.MISTAKES, pictures.mistakes(split.images, split.labels, probabilities), step)
-        write_mistakes(self.folder, split.labels, predictions)
-
-    def close(self) -> None:
-        """Closes the event file."""
+        with self._writer.as_default(step):
+            tf.summary.image(tags.CONFUSION_MATRIX, pictures.confusion_matrix(test.labels, predictions)[None])
+            tf.summary.image(tags.MISTAKES, pictures.mistakes(*test, probabilities)[None])
         self._writer.close()
+        write_mistakes(self.folder, test.labels, predictions)
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -124,7 +120,7 @@ class EpochLog(keras.callbacks.Callback):
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """The bar of ``console.progress`` on Keras's hooks; used in a ``with``, which gives the terminal back.
+    """The bar of ``console.progress`` on Keras's hooks; ``close`` gives the terminal back.
 
     Args:
         enabled: Whether anything is drawn.
@@ -137,12 +133,7 @@ class ProgressBar(keras.callbacks.Callback):
         super().__init__()
         self.batches = 0
         self._bar = Bar(enabled)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._bar.stop()
+        self.close = self._bar.stop
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Adds the epoch's line."""

@@ -25,6 +25,7 @@ QUIET = (*CHECKPOINT, "--trainer.enable_checkpointing=false")
 SCALARS = {
     *(f"{split}/{name}" for split in ("train", "train_eval", "test") for name in ("loss", "acc")),
     *("time/setup_seconds", "time/epoch_seconds", "time/fit_seconds", "throughput/images_per_second"),
+    *("curves/train_loss", "curves/train_acc"),
     names.PARAMETERS,
 }
 

@@ -171,7 +171,7 @@ def test_stock_keras_loads_the_checkpoint_and_a_resumed_run_goes_on_from_it(comm
 @pytest.fixture
 def refused(command):
     def run(*arguments: object) -> str:
-        code, out, err = command("keras_parity", *arguments, *QUIET)
+        code, out, err = command("keras_parity", *QUIET, *arguments)
         assert code in (1, 2)
         assert out == ""
         assert err.count("\n") == 1
