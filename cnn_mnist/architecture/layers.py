@@ -34,10 +34,6 @@ class Layer:
         """Name and shape (Keras's layout) of each trained array, for an input of ``shape``."""
         return {}
 
-    def arithmetic(self, shape: Shape) -> str:
-        """How the number of parameters comes about, as a Python expression; empty without parameters."""
-        return ""
-
 
 @dataclass(frozen=True)
 class Conv(Layer):
@@ -53,19 +49,13 @@ class Conv(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         """(height, width, channels) to (height - kernel + 1, width - kernel + 1, filters)."""
-        height, width, _ = _spatial(shape, self)
-        if self.kernel_size > min(height, width):
-            raise UserError(f"{self}: expected an input of at least the kernel's size, got {times(shape)}")
+        height, width, _ = _spatial(shape, self, self.kernel_size, "kernel")
         return (height - self.kernel_size + 1, width - self.kernel_size + 1, self.filters)
 
     def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
         """Kernel (height, width, channels in, filters) and bias (filters,)."""
         kernel = (self.kernel_size, self.kernel_size, shape[2], self.filters)
         return {"kernel": kernel, "bias": (self.filters,)}
-
-    def arithmetic(self, shape: Shape) -> str:
-        """One kernel over all input channels and one bias, for each filter."""
-        return f"({self.kernel_size}*{self.kernel_size}*{shape[2]}+1)*{self.filters}"
 
 
 @dataclass(frozen=True)
@@ -80,9 +70,7 @@ class MaxPool(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         """(height, width, channels) to (height // size, width // size, channels)."""
-        height, width, channels = _spatial(shape, self)
-        if self.size > min(height, width):
-            raise UserError(f"{self}: expected an input of at least the window's size, got {times(shape)}")
+        height, width, channels = _spatial(shape, self, self.size, "window")
         return (height // self.size, width // self.size, channels)
 
 
@@ -121,14 +109,12 @@ class Dense(Layer):
         """Kernel (features, units) and bias (units,)."""
         return {"kernel": (shape[0], self.units), "bias": (self.units,)}
 
-    def arithmetic(self, shape: Shape) -> str:
-        """One weight for each feature and one bias, for each unit."""
-        return f"({shape[0]}+1)*{self.units}"
 
-
-def _spatial(shape: Shape, layer: Layer) -> Shape:
+def _spatial(shape: Shape, layer: Layer, least: int, what: str) -> Shape:
     if len(shape) != 3:
         raise UserError(f"{layer}: expected height x width x channels, got {times(shape)}")
+    if least > min(shape[:2]):
+        raise UserError(f"{layer}: expected an input of at least the {what}'s size, got {times(shape)}")
     return shape
 
 

@@ -1,5 +1,6 @@
 """The two named architectures and ``trace()``: the one definition that both frameworks build from."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -36,8 +37,7 @@ def layers_of(architecture: str) -> tuple[Layer, ...]:
         UserError: No architecture bears that name; the known ones are listed.
     """
     if architecture not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise UserError(f"unknown architecture {architecture!r}: expected one of {known}")
+        raise UserError(f"unknown architecture {architecture!r}: expected one of {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[architecture]
 
 
@@ -51,7 +51,8 @@ class TracedLayer:
         input_shape: (height, width, channels) or (features,).
         output_shape: Likewise.
         parameters: Number of trained numbers.
-        arithmetic: How that number comes about; empty without parameters.
+        arithmetic: How that number comes about, as a Python expression: the weights of one output and its bias, for
+            each output; empty without parameters.
         total: Running total of parameters, this layer included.
     """
 
@@ -83,14 +84,16 @@ def trace(layers: Sequence[Layer], input_shape: Shape = IMAGE_SHAPE) -> list[Tra
         UserError: A layer does not fit what comes into it.
     """
     traced: list[TracedLayer] = []
-    shape, total, seen = input_shape, 0, dict[str, int]()
+    shape, total, seen = input_shape, 0, Counter[str]()
     for layer in layers:
-        seen[layer.kind] = seen.get(layer.kind, 0) + 1
-        output_shape = layer.output_shape(shape)
-        parameters = sum(prod(weight) for weight in layer.weight_shapes(shape).values())
+        seen[layer.kind] += 1
+        output_shape, weights = layer.output_shape(shape), layer.weight_shapes(shape)
+        parameters = sum(map(prod, weights.values()))
         total += parameters
-        name = f"{layer.kind}{seen[layer.kind]}"
-        arithmetic = layer.arithmetic(shape)
+        name, arithmetic = f"{layer.kind}{seen[layer.kind]}", ""
+        if weights:
+            *inputs, outputs = weights["kernel"]
+            arithmetic = f"({'*'.join(map(str, inputs))}+1)*{outputs}"
         traced.append(TracedLayer(name, layer, shape, output_shape, parameters, arithmetic, total))
         shape = output_shape
     return traced
@@ -126,8 +129,7 @@ def layer_table(layers: Sequence[Layer], order: Order = "keras") -> list[tuple[s
         layers: The records.
         order: Whose order of axes the shapes are written in, H x W x C or C x H x W.
     """
-    header = ("layer", f"output ({'H x W x C' if order == 'keras' else 'C x H x W'})", "parameters", "total")
-    rows = [header]
+    rows = [("layer", f"output ({'H x W x C' if order == 'keras' else 'C x H x W'})", "parameters", "total")]
     for traced in trace(layers):
         shape = traced.output_shape
         if order == "pytorch" and len(shape) == 3:

@@ -165,18 +165,10 @@ def _download(raw: Path) -> dict[str, bytes]:
 def _write(raw: Path, files: dict[str, bytes]) -> None:
     """Writes the files that are not there yet, each atomically, so that two processes do no harm."""
     raw.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-        if (raw / name).exists():
-            continue
-        descriptor, temporary = tempfile.mkstemp(dir=raw)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            os.chmod(temporary, 0o644)  # mkstemp makes it the user's alone
-            os.replace(temporary, raw / name)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+    for name in (name for name in files if not (raw / name).exists()):
+        with tempfile.TemporaryDirectory(dir=raw) as aside:
+            Path(aside, name).write_bytes(files[name])
+            os.replace(Path(aside, name), raw / name)
 
 
 def _idx(array: NDArray[np.uint8]) -> bytes:

@@ -59,10 +59,7 @@ def split(labels: NDArray[np.uint8], val_size: int, seed: int) -> tuple[NDArray[
     size = len(labels)
     if not 0 <= val_size < size:
         raise UserError(
-            f"val_size: expected 0 to {size - 1} of the {size} training images, got {val_size}, "
-            "which leaves nothing to train on"
-            if val_size >= size
-            else f"val_size: expected 0 or more images, got {val_size}"
+            f"val_size: expected 0 to {size - 1} of the {size} training images, since one must train, got {val_size}"
         )
     counts = np.bincount(labels)
     seats, remainders = np.divmod(counts * val_size, size)

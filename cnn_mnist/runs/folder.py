@@ -9,7 +9,9 @@ import os
 import platform
 import subprocess
 import tempfile
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +48,12 @@ def new_run_folder(log_dir: str | Path, framework: str) -> Path:
     """
     check_writable(Path(log_dir, framework))
     taken = [int(path.name[8:]) for path in Path(log_dir, framework).glob("version_*") if path.name[8:].isdigit()]
-    number = max(taken, default=-1) + 1
-    while True:
+    for number in count(max(taken, default=-1) + 1):
         folder = Path(log_dir, framework, f"version_{number}")
-        try:
+        with suppress(FileExistsError):
             folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
+            break
+    return folder
 
 
 def find_checkpoint(path: str | Path, framework: str) -> Path:

@@ -64,7 +64,7 @@ def test_an_unknown_architecture_lists_the_known_ones(refused, command_name):
     [
         ("--data.batch_size=0", "batch_size: expected 1 or more images, got 0"),
         ("--data.batch_size=251", "batch_size: expected 1 to 250 (the training images), got 251"),
-        ("--data.val_size=250", "val_size: expected 0 to 249 of the 250 training images, got 250"),
+        ("--data.val_size=250", "val_size: expected 0 to 249 of the 250 training images, since one must train"),
         ("--data.val_size=-1", "val_size: expected 0 or more images, got -1"),
         ("--data.val_size=200", "batch_size: expected 1 to 50 (the training images), got 64"),
         ("--model.learning_rate=0", "learning_rate: expected a number over 0, got 0.0"),
