@@ -11,7 +11,7 @@ from cnn_mnist.frameworks import exports
 if TYPE_CHECKING:
     from keras_parity.compare.report import to_markdown as to_markdown
     from keras_parity.compare.table import make_tables as make_tables
-    from keras_parity.convert.cli import convert as convert_weights
+    from keras_parity.convert.cli import convert as convert_weights  # noqa: F401 - exported
     from keras_parity.ladder.cli import Port as Port
     from keras_parity.ladder.cli import climb as climb
     from keras_parity.logs.run import find_folders as find_folders
@@ -30,17 +30,7 @@ _WHERE = {
     "read_run": "logs.run:read_run",
     "to_markdown": "compare.report:to_markdown",
 }
-__all__ = [
-    "Port",
-    "build_twin",
-    "climb",
-    "compile_twin",
-    "convert_weights",
-    "find_folders",
-    "make_tables",
-    "read_run",
-    "to_markdown",
-]
+__all__ = list(_WHERE)
 
 
 def _importing(module: str) -> AbstractContextManager[None]:

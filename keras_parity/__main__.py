@@ -23,15 +23,12 @@ def main() -> None:
             from keras_parity.twin import cli
 
             cli.main(arguments, COMMANDS)
-        elif arguments[0] == "predict":
-            from keras_parity.twin import predict
-
-            predict.main(arguments[1:])
-        elif arguments[0] in COMMANDS:
-            import_module(f"keras_parity.{arguments[0]}.cli").main(arguments[1:])
+        elif (command := arguments[0]) in COMMANDS:
+            module = "twin.predict" if command == "predict" else f"{command}.cli"
+            import_module(f"keras_parity.{module}").main(arguments[1:])
         else:
-            meant = nearest(arguments[0], COMMANDS)
-            raise UserError(f"expected a command of {', '.join(COMMANDS)}, got {arguments[0]}{meant}")
+            meant = nearest(command, COMMANDS)
+            raise UserError(f"expected a command of {', '.join(COMMANDS)}, got {command}{meant}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What stands around the import of TensorFlow: its settings before, and silence meanwhile."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,9 +25,14 @@ def importing_tensorflow() -> Iterator[None]:
     It comes from C++ and goes to stderr; no log level reaches all of it.
 
     Raises:
-        UserError: The user has Keras compute with something else than TensorFlow.
+        UserError: The user has Keras, which takes 1 backend a process, compute with another than TensorFlow.
     """
-    _refuse_other_backend()
+    keras = sys.modules.get("keras")
+    chosen = keras.config.backend() if keras else os.environ.get("KERAS_BACKEND", BACKEND)
+    if chosen != BACKEND:
+        raise UserError(
+            f"expected Keras on {BACKEND}, got Keras on {chosen}; set KERAS_BACKEND={BACKEND} before Keras is imported"
+        )
     keep_large_buffers()
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -42,28 +46,6 @@ def importing_tensorflow() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def _refuse_other_backend() -> None:
-    """Raises ``UserError`` where the user has Keras, which takes 1 backend a process, compute with another."""
-    keras = sys.modules.get("keras")
-    chosen = keras.config.backend() if keras else os.environ.get("KERAS_BACKEND", BACKEND)
-    if chosen != BACKEND:
-        raise UserError(
-            f"expected Keras on {BACKEND}, got Keras on {chosen}; set KERAS_BACKEND={BACKEND} before Keras is imported"
-        )
-
-
-def gpu_messages() -> str:
-    """What TensorFlow, in a process of its own, says about GPUs while it looks for them; empty where it says nothing.
-
-    It says at its import that it finds no drivers, and at the first look for GPUs which libraries it cannot load.
-    """
-    look = [sys.executable, "-c", f"import {BACKEND}; {BACKEND}.config.list_physical_devices('GPU')"]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "0"}
-    said = subprocess.run(look, env=environment, capture_output=True, text=True, check=False).stderr
-    lines = [line.partition("] ")[2] for line in said.splitlines() if "GPU" in line or "cuInit" in line]
-    return "; ".join(dict.fromkeys(filter(None, lines)))
 
 
 def keep_triton_out() -> None:

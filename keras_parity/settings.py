@@ -139,11 +139,15 @@ def twin_settings(run: str | Path) -> dict[str, Any]:
     trainer = config.get("trainer") or {}
     if "log_dir" in trainer:
         raise UserError(f"--twin_of: expected the folder of a Lightning run, got {run}, which is one of Keras")
-    taken: dict[str, Any] = {"seed_everything": config.get("seed_everything", settings.SEED)}
-    for group in ("model", "data"):
-        taken |= {f"{group}.{name}": value for name, value in (config.get(group) or {}).items()}
     computed = _taken_over(trainer, f"--twin_of: {path}")
+    taken = flags(config, "model", "data")
     return taken | {f"trainer.{n}": v for n, v in computed.items() if n == "accelerator" or n not in _HARMLESS}
+
+
+def flags(config: Mapping[str, Any], *groups: str) -> dict[str, Any]:
+    """The seed of a ``config.yaml`` and the settings of some of its groups, by flag."""
+    found = {f"{group}.{name}": value for group in groups for name, value in (config.get(group) or {}).items()}
+    return {"seed_everything": config.get("seed_everything", settings.SEED)} | found
 
 
 def _taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -152,8 +156,8 @@ def _taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises:
         UserError: One that it has not changes what is computed.
     """
-    for name, value in trainer.items():
-        if name not in _HARMLESS | _TAKEN and value is not None and value != _NEUTRAL.get(name):
+    for name, value in _odd(trainer).items():
+        if name not in _TAKEN:
             raise UserError(f"{where} sets trainer.{name}={value}, which the Keras twin cannot honour")
     for callback in trainer.get("callbacks") or []:
         name = str(callback.get("class_path", callback)).rsplit(".", 1)[-1]
@@ -169,15 +173,21 @@ def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
     printed, where the data and the logs lie. A setting that a run's version did not have yet is at its default.
     """
     trainer: Mapping[str, Any] = config.get("trainer") or {}
+    precision = str(trainer.get("precision"))
     matter: dict[str, Any] = {}
     for group, defaults in ("model", settings.ModelSettings()), ("data", settings.DataSettings()):
         values = asdict(defaults) | config[group] if config.get(group) else {}
         matter |= {f"{group}.{name}": value for name, value in values.items() if name not in ("seed", "data_dir")}
-    matter["trainer.max_epochs"] = trainer.get("max_epochs")
     if config.get("ckpt_path"):
         matter["ckpt_path"] = config["ckpt_path"]  # a resumed run has trained a part of it only
-    precision = str(trainer.get("precision"))
-    matter["trainer.precision"] = _ALIASES.get(precision, precision)
-    told = _HARMLESS | {"max_epochs", "precision"}
-    others = {name: value for name, value in trainer.items() if name not in told and value is not None}
-    return matter | {f"trainer.{name}": value for name, value in others.items() if value != _NEUTRAL.get(name)}
+    told = {"max_epochs": trainer.get("max_epochs"), "precision": _ALIASES.get(precision, precision)}
+    return matter | {f"trainer.{name}": value for name, value in (_odd(trainer) | told).items()}
+
+
+def _odd(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a Lightning trainer's settings is no default and changes what is computed."""
+    return {
+        name: value
+        for name, value in trainer.items()
+        if name not in _HARMLESS and value is not None and value != _NEUTRAL.get(name)
+    }

@@ -4,8 +4,6 @@ from itertools import permutations
 
 import pytest
 
-from keras_parity.frameworks import gpu_messages
-
 USE = """
 import keras, torch
 torch.optim.Adam(torch.nn.Linear(2, 2).parameters()).step()
@@ -34,8 +32,3 @@ def test_another_backend_of_keras_is_refused_not_replaced(run_python, monkeypatc
     answer = run_python("-c", f"{before}\n{used}")
     assert answer.returncode == 1
     assert "UserError: expected Keras on tensorflow, got Keras on torch; set KERAS_BACKEND=tensorflow" in answer.stderr
-
-
-def test_what_tensorflow_says_about_gpus_is_at_hand(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert "GPU" in gpu_messages() or "cuInit" in gpu_messages()

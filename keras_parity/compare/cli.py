@@ -15,16 +15,13 @@ from cnn_mnist.settings import DataSettings
 from keras_parity.compare import demands, report
 from keras_parity.compare.disagreements import draw
 from keras_parity.compare.table import Table, make_tables
-from keras_parity.logs.event_writer import Summary, charts, picture, text_page, write_events
+from keras_parity.logs.event_writer import charts, picture, text_page, write_events
 from keras_parity.logs.run import ALIASES, all_folders, find_folders, newest_pair, read_run
 
 _HOW = "python -m cnn_mnist fit and python -m keras_parity make them"
 _ENDINGS = {"markdown": ".md", "csv": ".csv", "json": ".json"}
 _FILES = {
-    "output": (
-        OutputFile(*_ENDINGS.values()),
-        "File for the table in place of the terminal; its ending is the format.",
-    ),
+    "output": (OutputFile(*_ENDINGS.values()), "File for the table, not the terminal; its ending is the format."),
     "figure": (OutputFile(".png", ".pdf", ".svg"), "File for a picture of the training curves."),
     "disagreements": (OutputFile(".png"), "File for a picture of the test images that both predict differently."),
 }
@@ -85,11 +82,16 @@ def main(args: list[str]) -> None:
             page.append(picture("visual/disagreements", drawn))
     except OSError as error:
         raise UserError(f"expected a file that can be written, got {error.filename} ({error.strerror})") from None
-    _into_tensorboard(config.log_dir, [text_page(report.COMPARE_TAG, report.to_markdown(tables)), *page])
+    folder = Path(config.log_dir, report.COMPARE_TAG)
+    if folder.parent.is_dir():
+        try:
+            write_events(folder, [text_page(report.COMPARE_TAG, report.to_markdown(tables)), *page])
+        except OSError as error:
+            warnings.warn(UserNotice(f"{folder} was not written ({error.strerror})"), stacklevel=2)
     piped = config.format != "rich" and config.output is None  # what is printed is a file's content
     for path in filter(None, (config[name] for name in _FILES)):
         print(f"wrote {path}", file=sys.stderr if piped else sys.stdout)
-    if not piped and Path(config.log_dir).is_dir():
+    if not piped and folder.parent.is_dir():
         print(f"next: tensorboard --logdir {shlex.quote(config.log_dir)}")
 
     failed = [text for demand in required for text in demands.unmet(tables, *demand)]
@@ -133,13 +135,3 @@ def _tables(patterns: Sequence[str], typed: Sequence[tuple[str, str]], margins: 
     tables = make_tables(pair, margins)
     tables[-1].notes.extend(f"{folder} has not finished; it is left out" for folder in unfinished)
     return tables
-
-
-def _into_tensorboard(log_dir: str, page: Sequence[Summary]) -> None:
-    if not Path(log_dir).is_dir():
-        return
-    folder = Path(log_dir, report.COMPARE_TAG)
-    try:
-        write_events(folder, page)
-    except OSError as error:
-        warnings.warn(UserNotice(f"{folder} was not written ({error.strerror})"), stacklevel=2)

@@ -130,13 +130,19 @@ def _table(title: str, todays: list[Column], margins: Mapping[str, float]) -> Ta
     members = [run for column in todays for run in column.runs]
     columns, notes = todays, []
     if any(run.settings.get("model.architecture", published.ARCHITECTURE) == published.ARCHITECTURE for run in members):
-        columns = todays + [_published(framework) for framework in (KERAS, PYTORCH)]
+        for framework, title_of in TITLES.items():
+            cells = {tag: Estimate(value) for tag, value in published.RESULTS[framework].items()}
+            columns = [*columns, Column(f"published {title_of}", framework, (), cells)]
         notes.append(published.footnote())
     for run in members:
         if not run.finished:
             notes.append(f"{run.folder} has not finished; it is shown, and averaged with no other")
-        if (note := _softmax_twice(run)) is not None:
-            notes.append(note)
+        loss, acc = run.last("train/loss"), run.last("train/acc")
+        if loss is not None and acc is not None and loss >= SOFTMAX_TWICE_FLOOR - 1e-4 and acc >= 0.9:
+            notes.append(
+                f"{run.folder}: a loss of {loss:.4f} at an accuracy of {acc:.4f} is that of a softmax before the loss, "
+                f"which cannot fall under {SOFTMAX_TWICE_FLOOR:.6f}"
+            )
     by_framework = {column.framework: column for column in todays if column.runs[0].finished}
     if len(by_framework) < 2:
         return Table(title, columns, {}, [], notes)
@@ -186,18 +192,3 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """The names of the settings that are not the same in all."""
     names = sorted({name for values in settings for name in values})
     return [name for name in names if any(values.get(name, "-") != settings[0].get(name, "-") for values in settings)]
-
-
-def _published(framework: str) -> Column:
-    cells = {tag: Estimate(value) for tag, value in published.RESULTS[framework].items()}
-    return Column(f"published {TITLES[framework]}", framework, (), cells)
-
-
-def _softmax_twice(run: Run) -> str | None:
-    loss, acc = run.last("train/loss"), run.last("train/acc")
-    if loss is None or acc is None or not (loss >= SOFTMAX_TWICE_FLOOR - 1e-4 and acc >= 0.9):
-        return None
-    return (
-        f"{run.folder}: a loss of {loss:.4f} at an accuracy of {acc:.4f} is that of a softmax before the loss, which "
-        f"cannot fall under {SOFTMAX_TWICE_FLOOR:.6f}"
-    )

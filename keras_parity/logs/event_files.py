@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import google_crc32c
-import numpy as np
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.util.tensor_util import make_ndarray
 
 from cnn_mnist.errors import UserError, UserNotice
 
 PATTERN = "*tfevents*"
 
-_NUMPY_TYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8"}  # DT_FLOAT, DT_DOUBLE, DT_INT32, DT_INT64
 _HEADER = struct.Struct("<QI")  # length of the data, masked CRC of these 8 bytes
 _CRC = struct.Struct("<I")
 
@@ -100,19 +99,18 @@ def read_events(path: Path) -> Iterator[Event]:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
     except OSError as error:
         raise UserError(f"expected an event file that can be read, got {path} ({error.strerror})") from None
-    offset, damage = 0, None
+    offset, damage = 0, None if data else (0, "is empty")
     while offset < len(data):
         body = offset + _HEADER.size
-        if body > len(data):
-            damage = damage or (offset, "ends inside a record")
-            break
-        length, length_crc = _HEADER.unpack_from(data, offset)
-        if _masked_crc(data[offset : offset + 8]) != length_crc:
-            if offset == 0 and any(data[:body]):  # zeros are what a power cut leaves
+        header = data[offset:body]
+        length, length_crc = _HEADER.unpack(header.ljust(_HEADER.size))
+        whole = len(header) == _HEADER.size
+        if whole and _masked_crc(header[:8]) != length_crc:
+            if offset == 0 and any(header):  # zeros are what a power cut leaves
                 raise UserError(f"expected an event file, got {path}, which is none; name a run folder")
             damage = damage or (offset, "has a record with a bad checksum, and is read to there")
             break
-        if body + length + _CRC.size > len(data):
+        if not whole or body + length + _CRC.size > len(data):
             damage = damage or (offset, "ends inside a record")
             break
         content = data[body : body + length]
@@ -125,8 +123,6 @@ def read_events(path: Path) -> Iterator[Event]:
         else:
             damage = damage or (offset, "has a record with a bad checksum, which is left out")
         offset = body + length + _CRC.size
-    if not data:
-        damage = (0, "is empty")
     if damage is not None:
         warnings.warn(UserNotice(f"{path}: at byte {damage[0]} the file {damage[1]}"), stacklevel=2)
 
@@ -144,14 +140,11 @@ def _number(value: Summary.Value) -> float | None:
         return None
     if value.HasField("simple_value"):
         return value.simple_value
-    kind = _NUMPY_TYPES.get(value.tensor.dtype) if value.HasField("tensor") else None
-    if kind is None or any(dim.size != 1 for dim in value.tensor.tensor_shape.dim):
+    try:
+        number = make_ndarray(value.tensor)
+    except (TypeError, ValueError):  # no tensor at all, or one whose content does not fit its shape
         return None
-    tensor = value.tensor
-    if content := tensor.tensor_content:
-        return float(np.frombuffer(content, kind)[0]) if len(content) == np.dtype(kind).itemsize else None
-    numbers = tensor.float_val or tensor.double_val or tensor.int_val or tensor.int64_val
-    return float(numbers[0]) if numbers else 0.0
+    return float(number.item()) if number.size == 1 and number.dtype.kind in "fiu" else None
 
 
 def _png(value: Summary.Value) -> bytes:

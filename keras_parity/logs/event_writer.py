@@ -9,11 +9,12 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.custom_scalar import metadata
 from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MultilineChartContent
+from tensorboard.plugins.text.summary_v2 import text_pb
+from tensorboard.util.tensor_util import make_tensor_proto
 
 from cnn_mnist.runs.pictures import Picture
 from keras_parity.logs.event_files import PATTERN, record
 
-_STRING = 7  # DT_STRING
 _OURS = ".compare"
 
 
@@ -36,7 +37,7 @@ def write_events(folder: str | Path, summaries: Iterable[Summary], events: Itera
 
 def text_page(tag: str, markdown: str) -> Summary:
     """A text for TensorBoard's text tab."""
-    return _strings(tag, "text", markdown.encode())
+    return text_pb(tag, markdown)
 
 
 def picture(tag: str, pixels: Picture) -> Summary:
@@ -54,13 +55,6 @@ def charts(title: str, tags: Sequence[str]) -> Summary:
     """A page of custom scalars with one chart for each tag, over all runs that have it."""
     drawn = [Chart(title=tag, multiline=MultilineChartContent(tag=[f"^{tag}$"])) for tag in tags]
     layout = Layout(category=[Category(title=title, chart=drawn)])
-    return _strings(metadata.CONFIG_SUMMARY_TAG, metadata.PLUGIN_NAME, layout.SerializeToString())
-
-
-def _strings(tag: str, plugin: str, content: bytes) -> Summary:
-    value = Summary.Value(tag=tag)
-    value.metadata.plugin_data.plugin_name = plugin
-    value.tensor.dtype = _STRING
-    value.tensor.tensor_shape.dim.add(size=1)
-    value.tensor.string_val.append(content)
-    return Summary(value=[value])
+    tensor = make_tensor_proto(layout.SerializeToString())
+    about = metadata.create_summary_metadata()
+    return Summary(value=[Summary.Value(tag=metadata.CONFIG_SUMMARY_TAG, metadata=about, tensor=tensor)])

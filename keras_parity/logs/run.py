@@ -82,15 +82,13 @@ def find_folders(patterns: Iterable[str]) -> list[Path]:
     Raises:
         UserError: One of them names none.
     """
-    folders: dict[Path, None] = {}
+    folders: dict[Path, Path] = {}
     for pattern in patterns:
-        found = [Path(name) for name in sorted(glob(pattern))]
-        logs = [path for path in found if path.is_file() or _holds_log(path)]
+        logs = [path for path in map(Path, sorted(glob(pattern))) if path.is_file() or _holds_log(path)]
         if not logs:
             raise UserError(f"expected a run folder with event files, got {pattern}; see {LOG_DIR}/*/version_*")
-        known = {path.resolve() for path in folders}
-        folders |= dict.fromkeys(path for path in logs if path.resolve() not in known)
-    return list(folders)
+        folders = {path.resolve(): path for path in logs} | folders
+    return list(folders.values())
 
 
 def all_folders(log_dir: str | Path = LOG_DIR) -> list[Path]:

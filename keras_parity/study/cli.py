@@ -27,6 +27,7 @@ from keras_parity.study.jobs import SETTINGS, Job
 
 _ALIGNS = ("keras", "native", "keras,native")
 _SECONDS_TO_STOP = 10
+_ACC = tags.tag("test", "acc")
 _SKIPPED = {"trainer": {"enable_progress_bar", "enable_model_summary"}, "model": {"seed", "align"}, "data": {"seed"}}
 
 
@@ -86,7 +87,7 @@ def _train(jobs: Sequence[Job]) -> tuple[dict[Job, Run], dict[Job, str]]:
                 bar.advance(task)
                 if job not in done:
                     failed[job] = reason
-            said = f"failed: {failed[job]}" if job in failed else f"test accuracy {_accuracy(done[job])}, {said}"
+            said = f"failed: {failed[job]}" if job in failed else f"test accuracy {done[job].last(_ACC):.4f}, {said}"
             console.print(f"[{number}/{len(jobs)}] {job}: {said}", soft_wrap=True)
     return done, failed
 
@@ -113,10 +114,6 @@ def _done(jobs: Sequence[Job]) -> dict[Job, Run]:
     folders = all_folders(jobs[0].trainer.log_dir)
     found = sorted(map(read_run, folders), key=lambda run: run.started)
     return {job: run for run in found for job in jobs if job.is_trained_by(run)}
-
-
-def _accuracy(run: Run) -> str:
-    return f"{run.last(tags.tag('test', 'acc')):.4f}"
 
 
 def _build_parser() -> OneLineErrors:

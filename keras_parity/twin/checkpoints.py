@@ -55,7 +55,13 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int) 
     ours, theirs = read_weights(model), read_weights(saved)
     if {name: array.shape for name, array in ours.items()} != {name: array.shape for name, array in theirs.items()}:
         raise UserError(f"--ckpt_path: expected the weights of {settings.architecture}, got {path}, which has others")
-    _refuse_other_optimizer(saved, settings, path)
+    kept = settings_of(saved, path)
+    for name, asked in asdict(settings).items():
+        value = kept.get(name, asked)  # what this optimizer does not know is of no matter
+        if value != asked and not (isinstance(asked, float) and math.isclose(value, asked, rel_tol=1e-6)):
+            raise UserError(
+                f"--model.{name}: {path} was trained with {value}, got {asked}; give its own to go on with it"
+            )
     load_weights(model, theirs)
     model.optimizer.build(model.trainable_variables)
     for variable, value in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):
@@ -67,14 +73,3 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int) 
             "give the batch size and the validation split that it was trained with"
         )
     return epochs
-
-
-def _refuse_other_optimizer(saved: keras.Model, settings: ModelSettings, path: str) -> None:
-    """Raises ``UserError`` unless a model was trained by the optimizer that the settings name."""
-    kept = settings_of(saved, path)
-    for name, asked in asdict(settings).items():
-        value = kept.get(name, asked)  # what this optimizer does not know is of no matter
-        if value != asked and not (isinstance(asked, float) and math.isclose(value, asked, rel_tol=1e-6)):
-            raise UserError(
-                f"--model.{name}: {path} was trained with {value}, got {asked}; give its own to go on with it"
-            )

@@ -3,7 +3,7 @@
 import argparse
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
@@ -14,7 +14,7 @@ from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CHECKPOINTS, KERAS, find_checkpoint, read_config
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.frameworks import importing_tensorflow
-from keras_parity.settings import Parser, TrainerSettings, twin_settings
+from keras_parity.settings import Parser, TrainerSettings, flags, twin_settings
 
 
 class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
@@ -36,24 +36,14 @@ def build_parser(commands: Mapping[str, str] | None = None) -> Parser:
         formatter_class=_HelpFormatter,
     )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
-    parser.add_argument(
-        "--seed_everything",
-        type=int,
-        default=settings.SEED,
-        help="Seed of everything random, at least 0: initial weights, order of the images, what is held out.",
-    )
+    seed = "Seed of everything random, at least 0: initial weights, order of the images, what is held out."
+    parser.add_argument("--seed_everything", type=int, default=settings.SEED, help=seed)
     parser.add_class_arguments(TrainerSettings, "trainer")
     parser.add_class_arguments(ModelSettings, "model", skip={"seed"})
     parser.add_class_arguments(DataSettings, "data", skip={"seed"})
-    parser.add_argument(
-        "--ckpt_path", type=str | None, default=None, help="A run folder or a .keras file to go on from."
-    )
-    parser.add_argument(
-        "--twin_of",
-        type=str | None,
-        default=None,
-        help="Folder of a Lightning run whose settings are taken over; flags typed beside it win.",
-    )
+    parser.add_argument("--ckpt_path", type=str | None, help="A run folder or a .keras file to go on from.")
+    twin_of = "Folder of a Lightning run whose settings are taken over; flags typed beside it win."
+    parser.add_argument("--twin_of", type=str | None, help=twin_of)
     return parser
 
 
@@ -93,9 +83,8 @@ def _with_settings_of_checkpoint(parser: Parser, config: Namespace, args: list[s
     kept = read_config(path.parent.parent) if path.parent.name == CHECKPOINTS else None
     taken: dict[str, Any] = {}  # of a file alone: what it tells itself is checked when it is restored
     if kept is not None:
-        taken = {"seed_everything": kept["seed_everything"], "trainer.precision": kept["trainer"]["precision"]}
-        taken |= {f"model.{name}": value for name, value in kept["model"].items()}
-        taken |= {f"data.{name}": value for name, value in kept["data"].items() if name != "data_dir"}
+        taken = flags(kept, "model", "data") | {"trainer.precision": kept["trainer"]["precision"]}
+        del taken["data.data_dir"]
     parser.set_defaults(taken)
     config = parser.parse_args(args)
     refuse_others(taken, {flag: config[flag] for flag in taken}, path)
@@ -111,21 +100,14 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
     """
     parser, config = parse(args, commands)
     seed = config.seed_everything
-    trainer = TrainerSettings(**_fields(config.trainer))
-    model = ModelSettings(**_fields(config.model), seed=seed)
-    data = DataSettings(**_fields(config.data), seed=seed)
+    trainer = TrainerSettings(**config.trainer.as_dict())
+    model = ModelSettings(**config.model.as_dict(), seed=seed)
+    data = DataSettings(**config.data.as_dict(), seed=seed)
 
     with importing_tensorflow():
         from keras_parity.twin.train import train
 
-    def write_config(path: Path) -> None:
-        parser.save(config, path)
-
-    log = train(trainer, model, data, write_config, config.ckpt_path)
+    log = train(trainer, model, data, partial(parser.save, config), config.ckpt_path)
     from cnn_mnist.console.results import print_results  # here, since it imports numpy, which --help has no use for
 
     print_results(log.values, str(log.folder))
-
-
-def _fields(namespace: Namespace) -> dict[str, Any]:
-    return namespace.as_dict()

@@ -1,13 +1,21 @@
 """The Keras network of an architecture."""
 
 from collections.abc import Mapping, Sequence
-from functools import singledispatch
 
 import keras
 from numpy.typing import NDArray
 
 from cnn_mnist.architecture.layers import Conv, Dense, Flatten, Layer, MaxPool
 from cnn_mnist.architecture.trace import ARCHITECTURES, IMAGE_SHAPE, modules
+
+_KINDS: dict[type, tuple[type[keras.Layer], tuple[str, ...]]] = {
+    Conv: (keras.layers.Conv2D, ("filters", "kernel_size")),
+    MaxPool: (keras.layers.MaxPooling2D, ("size",)),
+    Flatten: (keras.layers.Flatten, ()),
+    Dense: (keras.layers.Dense, ("units",)),
+    type(None): (keras.layers.ReLU, ()),
+}
+"""Keras's layer of each record, and which of its fields it takes, in order; a ReLU stands as None."""
 
 
 def build_twin(layers: Sequence[Layer]) -> keras.Sequential:
@@ -20,10 +28,12 @@ def build_twin(layers: Sequence[Layer]) -> keras.Sequential:
         A model from images [batch, 28, 28, 1] to logits [batch, 10], weights as Keras makes them, with the name of the
         architecture where it has one, so that a ``.keras`` file tells it.
     """
-    built = (
-        _keras_layer(traced.layer, name) if traced else keras.layers.ReLU(name=name) for name, traced in modules(layers)
-    )
-    return keras.Sequential([keras.Input(IMAGE_SHAPE), *built], name=name_of(layers))
+    model = keras.Sequential([keras.Input(IMAGE_SHAPE)], name=name_of(layers))
+    for name, traced in modules(layers):
+        layer = traced and traced.layer
+        kind, taken = _KINDS[type(layer)]
+        model.add(kind(*(getattr(layer, field) for field in taken), name=name))
+    return model
 
 
 def name_of(layers: Sequence[Layer]) -> str | None:
@@ -42,28 +52,3 @@ def read_weights(model: keras.Model) -> dict[str, NDArray]:
     """The model's weights in the neutral layout, which is Keras's own."""
     variables = [(layer.name, variable) for layer in model.layers for variable in layer.trainable_variables]
     return {f"{layer}/{variable.name}": variable.numpy() for layer, variable in variables}
-
-
-@singledispatch
-def _keras_layer(layer: Layer, name: str) -> keras.Layer:
-    raise NotImplementedError(f"no Keras layer for {layer!r}")
-
-
-@_keras_layer.register
-def _(layer: Conv, name: str) -> keras.Layer:
-    return keras.layers.Conv2D(layer.filters, layer.kernel_size, name=name)
-
-
-@_keras_layer.register
-def _(layer: MaxPool, name: str) -> keras.Layer:
-    return keras.layers.MaxPooling2D(layer.size, name=name)
-
-
-@_keras_layer.register
-def _(layer: Flatten, name: str) -> keras.Layer:
-    return keras.layers.Flatten(name=name)
-
-
-@_keras_layer.register
-def _(layer: Dense, name: str) -> keras.Layer:
-    return keras.layers.Dense(layer.units, name=name)

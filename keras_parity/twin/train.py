@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from cnn_mnist.console.summary import summarize
 from cnn_mnist.data.order import batch_count
 from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE, load_splits
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs import hparams, pictures, tags
+from cnn_mnist.runs import hparams, tags
 from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, KERAS, new_run_folder, write_environment
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.settings import DTYPE_POLICIES, TrainerSettings
@@ -105,15 +106,13 @@ def train(
     threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
     write_environment(folder, device=device, threads=threads, precision=trainer.lightning_precision)
     log = RunLog(folder)
-    log.architecture(layers_of(model_settings.architecture))
-    run = KERAS, model_settings, data, trainer.max_epochs, trainer.lightning_precision
-    log.settings(hparams.summaries(*run, folder.name))
-    log.picture(tags.EXAMPLES, pictures.examples(*splits["train"]), step=0)
+    run = KERAS, model_settings, data, trainer.max_epochs, trainer.lightning_precision, folder.name
+    log.start(layers_of(model_settings.architecture), hparams.summaries(*run), splits["train"])
 
     if trainer.enable_model_summary:
         summarize(model_settings.architecture, "keras")
     epochs = EpochLog(log, batches, min(images, steps * data.batch_size), every)
-    with ProgressBar(trainer.enable_progress_bar) as bar:
+    with closing(ProgressBar(trainer.enable_progress_bar)) as bar:
         bar.batches = len(held_out) if held_out else 0
         model.fit(
             batches.dataset,
@@ -134,8 +133,7 @@ def train(
             bar.batches = len(dataset)
             values = model.evaluate(dataset, verbose=0, return_dict=True, callbacks=[bar])
             log.scalars({tags.tag(split, name): values[name] for name in tags.METRICS}, step)
-    log.predictions(splits["test"], softmax(model.predict(test, verbose=0)), step)
-    log.close()
+    log.end(splits["test"], softmax(model.predict(test, verbose=0)), step)
     model.compile(model.optimizer, loss=_cross_entropy())  # so that stock Keras loads the file of any run
     if trainer.enable_checkpointing:
         (folder / CHECKPOINTS).mkdir()

@@ -26,7 +26,9 @@ def test_the_schedule_is_keras_s_own(warmup):
 
 def test_an_optimizer_tells_the_settings_it_was_made_of():
     settings = ModelSettings(optimizer="adamw", learning_rate=0.008, weight_decay=0.004, schedule="cosine", warmup=0.2)
-    told = optimizers.settings_of(optimizers.make_optimizer(settings, steps=50))
+    model = keras.Sequential()
+    model.compile(optimizers.make_optimizer(settings, steps=50))
+    told = optimizers.settings_of(model, "its.keras")
     assert told.items() <= vars(settings).items()
 
 
