@@ -11,15 +11,10 @@ def build_parser() -> ArgumentParser:
     """The arguments of ``summary``."""
     parser = OneLineErrors(description="Prints each layer's output shape and parameters, without training.")
     parser.add_argument(
-        "--model.architecture",
-        default="three_conv",
-        help=f"Name of the network: {' or '.join(ARCHITECTURES)}.",
+        "--model.architecture", default="three_conv", help=f"Name of the network: {' or '.join(ARCHITECTURES)}."
     )
     parser.add_argument(
-        "--order",
-        type=Order,
-        default="keras",
-        help="Shapes as height, width, channels or the channels first.",
+        "--order", type=Order, default="keras", help="Shapes as height, width, channels or the channels first."
     )
     return parser
 

@@ -44,13 +44,11 @@ class Timing(Callback):
         self._setup_logged = False
         self._images = 0
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_start(self, *args: Any, **kwargs: Any) -> None:
         """Training begins."""
         self.stopwatch.resume()
 
-    def on_train_batch_start(self, *args: Any) -> None:
-        """Training begins here too, where a run is resumed in the middle of an epoch."""
-        self.stopwatch.resume()
+    on_train_batch_start = on_train_epoch_start  # which a run that is resumed in the middle of an epoch has alone
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -156,13 +154,11 @@ class StopOnNonFiniteLoss(Callback):
 
     def __init__(self, every: int = 100) -> None:
         self.every = every
-        self._losses: list[Tensor] = []
-        self._steps: list[int] = []
+        self._losses: list[tuple[int, Tensor]] = []  # with its step
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
         """Keeps the step's loss."""
-        self._losses.append(outputs["loss"])
-        self._steps.append(trainer.global_step)
+        self._losses.append((trainer.global_step, outputs["loss"]))
         if len(self._losses) == self.every:
             self._look(trainer)
 
@@ -172,14 +168,13 @@ class StopOnNonFiniteLoss(Callback):
             self._look(trainer)
 
     def _look(self, trainer: Trainer) -> None:
-        finite = np.isfinite(torch.stack(self._losses).float().cpu().numpy())
-        step = self._steps[int(finite.argmin())]
+        steps, losses = zip(*self._losses, strict=True)
+        finite = np.isfinite(torch.stack(losses).float().cpu().numpy())
         self._losses.clear()
-        self._steps.clear()
         if not finite.all():
             logger = _logger(trainer)
             raise UserError(
-                f"expected a finite loss, got NaN or infinity at step {step} of "
+                f"expected a finite loss, got NaN or infinity at step {steps[finite.argmin()]} of "
                 f"{logger.log_dir if logger else 'a run without a log'}; lower --model.learning_rate"
             )
 

@@ -120,29 +120,24 @@ class CLI(LightningCLI):
 
     def before_validate(self) -> None:
         """A trained network and a validation split are needed."""
-        self._need_checkpoint()
+        self.before_test()
         if self.datamodule.settings.val_size == 0:
             raise UserError("validate: expected a validation split, got --data.val_size=0; give the size of the run's")
 
-    def after_validate(self) -> None:
-        """Prints loss and accuracy."""
-        self._print_results(self.trainer.callback_metrics)
-
     def before_test(self) -> None:
         """A trained network is needed."""
-        self._need_checkpoint()
+        if not self._get(self.config, "ckpt_path"):
+            raise UserError(f"{self.subcommand}: expected a trained network; name one with --ckpt_path=FILE.ckpt")
 
     def after_test(self) -> None:
         """Prints loss and accuracy."""
         self._print_results(self.trainer.callback_metrics)
 
+    after_validate = after_test
+
     def _print_results(self, metrics: Mapping[str, torch.Tensor], run: str | None = None) -> None:
         if self.trainer.is_global_zero:
             print_results({name: float(value) for name, value in metrics.items()}, run)
-
-    def _need_checkpoint(self) -> None:
-        if not self._get(self.config, "ckpt_path"):
-            raise UserError(f"{self.subcommand}: expected a trained network; name one with --ckpt_path=FILE.ckpt")
 
 
 def main(args: list[str] | None = None) -> CLI:

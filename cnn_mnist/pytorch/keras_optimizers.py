@@ -1,7 +1,8 @@
 """Keras's optimizers in PyTorch."""
 
 from collections.abc import Callable
-from typing import Any
+from itertools import product
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,14 +27,19 @@ class KerasOptimizer(torch.optim.Optimizer):
         lr: Learning rate.
         weight_decay: Part of a parameter that is taken off at a learning rate of 1.
         **defaults: The subclass's own settings.
+
+    Attributes:
+        slots: Name of each array that is kept for every parameter, and the setting without which it is not.
     """
+
+    slots: ClassVar[dict[str, str | None]]
 
     def __init__(self, params: Any, lr: float, weight_decay: float = 0.0, **defaults: Any) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "step": 0, **defaults})
 
     def slot_names(self, group: Group) -> tuple[str, ...]:
         """The names of the arrays that are kept for every parameter of a group."""
-        raise NotImplementedError
+        return tuple(name for name, setting in self.slots.items() if setting is None or group[setting])
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor], slots: Slots) -> None:
         """One step of the parameters, in place; slots as lists in the order of the parameters."""
@@ -51,11 +57,9 @@ class KerasOptimizer(torch.optim.Optimizer):
             if not params:
                 continue
             names = self.slot_names(group)
-            for param in params:
-                state = self.state[param]
-                for name in names:
-                    if name not in state:
-                        state[name] = torch.zeros_like(param)
+            for param, name in product(params, names):
+                if name not in self.state[param]:
+                    self.state[param][name] = torch.zeros_like(param)
             if group["weight_decay"]:
                 factor = 1 - _through_float32(group["weight_decay"]) * group["lr"]  # differences 1 and 2
                 torch._foreach_mul_(params, factor)
@@ -81,6 +85,8 @@ class KerasRMSprop(KerasOptimizer):
         weight_decay: As in ``KerasOptimizer``.
     """
 
+    slots: ClassVar = {"velocity": None, "momentum": "momentum", "average_gradient": "centered"}
+
     def __init__(
         self,
         params: Any,
@@ -92,11 +98,6 @@ class KerasRMSprop(KerasOptimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr, weight_decay, rho=rho, epsilon=epsilon, momentum=momentum, centered=centered)
-
-    def slot_names(self, group: Group) -> tuple[str, ...]:
-        """velocity, and with it momentum and average_gradient where they are used."""
-        momentum = ("momentum",) if group["momentum"] > 0 else ()
-        return ("velocity", *momentum, *(("average_gradient",) if group["centered"] else ()))
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor], slots: Slots) -> None:
         """One step."""
@@ -136,14 +137,12 @@ class KerasAdam(KerasOptimizer):
         weight_decay: As in ``KerasOptimizer``.
     """
 
+    slots: ClassVar = {"momentum": None, "velocity": None}
+
     def __init__(
         self, params: Any, lr: float, beta_1: float, beta_2: float, epsilon: float, weight_decay: float = 0.0
     ) -> None:
         super().__init__(params, lr, weight_decay, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
-
-    def slot_names(self, group: Group) -> tuple[str, ...]:
-        """Momentum and velocity."""
-        return ("momentum", "velocity")
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor], slots: Slots) -> None:
         """One step."""
@@ -172,14 +171,12 @@ class KerasSGD(KerasOptimizer):
         weight_decay: As in ``KerasOptimizer``.
     """
 
+    slots: ClassVar = {"momentum": "momentum"}
+
     def __init__(
         self, params: Any, lr: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
     ) -> None:
         super().__init__(params, lr, weight_decay, momentum=momentum, nesterov=nesterov)
-
-    def slot_names(self, group: Group) -> tuple[str, ...]:
-        """momentum, where it is used."""
-        return ("momentum",) if group["momentum"] > 0 else ()
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor], slots: Slots) -> None:
         """One step."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ class Batch:
         return iter((self.images, self.labels))
 
 
+@dataclass(eq=False, repr=False)
 class Loader:
     """Iterates over the batches of one epoch; every process takes its share of each.
 
@@ -46,20 +47,16 @@ class Loader:
         world_size: Number of processes.
     """
 
-    batch_sampler = None  # Lightning asks where there is a sampler
+    images: Tensor
+    labels: Tensor
+    batch_size: int
+    seed: int | None = None
+    rank: int = 0
+    world_size: int = 1
 
-    def __init__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        batch_size: int,
-        seed: int | None = None,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.images, self.labels = images, labels
-        self.batch_size, self.seed = batch_size, seed
-        self.rank, self.world_size = rank, world_size
+    batch_sampler: ClassVar = None  # Lightning asks where there is a sampler
+
+    def __post_init__(self) -> None:
         self.epoch = 0
         self.position = 0  # batches of this epoch handed out so far
         self._first = 0  # batch at which the next iteration starts
@@ -91,12 +88,7 @@ class Loader:
 
     def state_dict(self) -> dict[str, Any]:
         """The place in the data: seed, batch size, epoch and batches of it that were handed out."""
-        return {
-            "seed": self.seed,
-            "batch_size": self.batch_size,
-            "epoch": self.epoch,
-            "position": self.position,
-        }
+        return {name: getattr(self, name) for name in ("seed", "batch_size", "epoch", "position")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes to a place that ``state_dict`` gave.

@@ -58,25 +58,19 @@ class LineProgressBar(ProgressBar):
         """Moves it."""
         self._bar.advance()
 
-    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """Moves it."""
-        self._bar.advance()
+    on_test_batch_end = on_validation_batch_end
 
-    def on_validation_end(self, *args: Any) -> None:
+    def on_validation_end(self, *args: Any, **kwargs: Any) -> None:
         """Takes it away."""
         self._bar.drop()
 
-    def on_test_end(self, *args: Any) -> None:
-        """Takes it away."""
-        self._bar.drop()
+    on_test_end = on_validation_end
 
     def teardown(self, *args: Any, **kwargs: Any) -> None:
         """Gives the terminal back."""
         self._bar.stop()
 
-    def on_exception(self, *args: Any, **kwargs: Any) -> None:
-        """Gives the terminal back."""
-        self._bar.stop()
+    on_exception = teardown
 
     def _evaluate(self, batches: list[int | float]) -> None:
         self._bar.start("evaluation", int(sum(batches)))
