@@ -124,6 +124,7 @@ def test_an_interrupted_study_waits_for_its_training_and_says_how_it_goes_on(tmp
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(PROJECT)}, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )  # fmt: skip
     _wait_until((tmp_path / "began").exists)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
