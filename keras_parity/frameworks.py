@@ -1,6 +1,7 @@
 """What stands around the import of TensorFlow: its settings before, and silence meanwhile."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,18 @@ def importing_tensorflow() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def gpu_messages() -> str:
+    """What TensorFlow, in a process of its own, says about GPUs while it looks for them; empty where it says nothing.
+
+    It says at its import that it finds no drivers, and at the first look for GPUs which libraries it cannot load.
+    """
+    look = [sys.executable, "-c", "import tensorflow; tensorflow.config.list_physical_devices('GPU')"]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "0"}
+    said = subprocess.run(look, env=environment, capture_output=True, text=True, check=False).stderr
+    lines = [line.partition("] ")[2] for line in said.splitlines() if "GPU" in line or "cuInit" in line]
+    return "; ".join(dict.fromkeys(filter(None, lines)))
 
 
 def keep_triton_out() -> None:

@@ -29,7 +29,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise UserError(f"{expected}, which is no file; give the .ckpt file in the checkpoints folder of a run")
     if Path(path).suffix == ENDINGS[KERAS]:
-        raise UserError(f"{expected}, which is Keras's; python -m keras_parity predict reads digits with it")
+        raise UserError(f"{expected}, which is Keras's; python -m keras_parity predict takes it")
     if not is_zipfile(path):
         raise UserError(f"{expected}, which is truncated or no checkpoint at all; take another file")
     try:

@@ -58,7 +58,7 @@ def mistakes(
 
 
 def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.integer]) -> Picture:
-    """Heat map of how often each digit (row) was read as each digit (column), with the counts.
+    """Heat map of how often each digit (row) was predicted as each digit (column), with the counts.
 
     Args:
         labels: [n].

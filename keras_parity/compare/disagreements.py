@@ -1,4 +1,4 @@
-"""The test images that the two frameworks read differently: counted, tested and drawn."""
+"""The test images that the two frameworks predict differently: counted, tested and drawn."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from cnn_mnist.runs.mistakes import Mistakes
 from keras_parity.compare.verdict import mcnemar
 
 Pair = tuple[Mistakes, Mistakes]
-"""The mistakes of a Keras run and of a PyTorch run of one seed; what is in neither, both read as labelled."""
+"""The mistakes of a Keras run and of a PyTorch run of one seed; what is in neither, both predict as labelled."""
 
 
 def mcnemar_note(pairs: Sequence[Pair]) -> str:
@@ -28,7 +28,7 @@ def mcnemar_note(pairs: Sequence[Pair]) -> str:
 
 
 def draw(pairs: Sequence[Pair], images: NDArray[np.uint8], most: int = 50) -> pictures.Picture:
-    """The test images that most pairs read differently, each with its label and its most frequent two predictions.
+    """The test images that most pairs predict differently, each with its label and its most frequent two predictions.
 
     Args:
         pairs: At least one.
@@ -49,7 +49,7 @@ def draw(pairs: Sequence[Pair], images: NDArray[np.uint8], most: int = 50) -> pi
         ((keras_prediction, pytorch_prediction), _), *_ = predictions[image].most_common(1)
         often = f"({predictions[image].total()} of {len(pairs)})"
         titles.append(f"label {labels[image]}: Keras {keras_prediction},\nPyTorch {pytorch_prediction} {often}")
-    summary = f"{len(predictions)} test images read differently in {_count(pairs)}, the most often {len(shown)}"
+    summary = f"{len(predictions)} test images predicted differently in {_count(pairs)}, the most often {len(shown)}"
     return pictures.grid([images[image] for image in shown], titles, summary, size=11)
 
 

@@ -87,7 +87,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """The two-sided p of McNemar's test (1947) in its exact form, a sign test of the discordant predictions.
 
     Args:
-        only_first: Readings that are right in the first only.
+        only_first: Predictions that are right in the first only.
         only_second: In the second only.
     """
     from scipy.special import bdtr

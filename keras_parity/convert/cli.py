@@ -46,7 +46,7 @@ class Agreement(NamedTuple):
 
     Attributes:
         difference: Greatest absolute difference of a logit.
-        changed: Number of images that are read otherwise.
+        changed: Number of images that are predicted otherwise.
     """
 
     difference: float

@@ -116,7 +116,7 @@ def _evaluation(port: Port, pytorch: TorchSide, keras: KerasSide) -> Rung:
     losses = [_cross_entropy(logits, labels) for logits in (ours, theirs)]
     changed = int((ours.argmax(axis=1) != theirs.argmax(axis=1)).sum())
     difference = abs(losses[0] - losses[1])
-    where = f"{changed} of {len(labels):,} images read otherwise"
+    where = f"{changed} of {len(labels):,} images predicted otherwise"
     holds = difference <= 1e-6 and changed == 0
     return Rung(11, "evaluation: loss and predictions of the test set", difference, 1e-6, holds, where, CAUSES[11])
 

@@ -131,7 +131,7 @@ def _build_parser() -> OneLineErrors:
 
 
 def _disagreements(done: Mapping[Job, Run]) -> list[str]:
-    """The flags of ``compare`` for a picture of what the frameworks read differently, where there is such a pair."""
+    """The flags of ``compare`` for a picture of what the frameworks predict differently, where there is such a pair."""
     read = Counter(job.model for job, run in done.items() if (run.folder / mistakes.FILE).is_file())
     if max(read.values(), default=0) < len(TITLES):
         return []

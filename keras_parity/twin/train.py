@@ -22,6 +22,7 @@ from cnn_mnist.errors import UserError
 from cnn_mnist.runs import hparams, tags
 from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, KERAS, new_run_folder, write_environment
 from cnn_mnist.settings import DataSettings, ModelSettings
+from keras_parity.frameworks import gpu_messages
 from keras_parity.settings import DTYPE_POLICIES, TrainerSettings
 from keras_parity.twin.callbacks import EpochLog, ProgressBar, RunLog
 from keras_parity.twin.checkpoints import restore
@@ -99,7 +100,7 @@ def train(
         if first_epoch >= trainer.max_epochs:
             raise UserError(f"{ckpt_path} has {first_epoch} epochs already; give a --trainer.max_epochs over that")
     batches = TrainingBatches(splits["train"], data.batch_size, data.seed, dtype, steps)
-    held_out = evaluation_batches(splits["val"], EVALUATION_BATCH_SIZE, dtype) if data.val_size else None
+    validation = evaluation_batches(splits["val"], EVALUATION_BATCH_SIZE, dtype) if data.val_size else None
 
     folder = new_run_folder(trainer.log_dir, KERAS)
     write_config(folder / CONFIG)
@@ -113,12 +114,12 @@ def train(
         summarize(model_settings.architecture, "keras")
     epochs = EpochLog(log, batches, min(images, steps * data.batch_size), every)
     with closing(ProgressBar(trainer.enable_progress_bar)) as bar:
-        bar.batches = len(held_out) if held_out else 0
+        bar.batches = len(validation) if validation else 0
         model.fit(
             batches.dataset,
             epochs=trainer.max_epochs,
             initial_epoch=first_epoch,
-            validation_data=held_out,
+            validation_data=validation,
             callbacks=[epochs, bar],
             shuffle=False,  # the batches come in their order
             verbose=0,
@@ -168,8 +169,8 @@ def _choose_device(accelerator: str) -> str:
     gpus = tf.config.list_physical_devices("GPU")
     if accelerator == "gpu" and not gpus:
         raise UserError(
-            f"--trainer.accelerator=gpu: expected a GPU that TensorFlow {tf.__version__} can use, found none; "
-            "use --trainer.accelerator=cpu"
+            f"--trainer.accelerator=gpu: expected a GPU that TensorFlow {tf.__version__} can use, found none "
+            f"({gpu_messages() or 'TensorFlow gives no reason'}); use --trainer.accelerator=cpu"
         )
     if accelerator == "cpu" or not gpus:
         tf.config.set_visible_devices([], "GPU")
