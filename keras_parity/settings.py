@@ -5,9 +5,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from jsonargparse import Namespace
-
 from cnn_mnist import settings
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
@@ -109,15 +106,13 @@ _TAKEN = {entry.name for entry in fields(TrainerSettings)}
 class Parser(OneLineErrors):
     """A parser with ``--trainer.*`` flags, whose configuration file may be one of ``python -m cnn_mnist fit``."""
 
-    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
-        """Reads a configuration; Lightning's log folder is taken, what Keras cannot honour is refused."""
-        config = yaml.safe_load(content)
-        if isinstance(config, dict) and isinstance(trainer := config.get("trainer"), dict):
-            logger = trainer.get("logger") or {}
+    def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Lightning's log folder is taken; what Keras cannot honour is refused."""
+        if isinstance(trainer := config.get("trainer"), dict):
+            logger = trainer.get("logger")
             log_dir = logger.get("init_args", {}).get("save_dir") if isinstance(logger, dict) else None
-            config["trainer"] = _taken_over({"log_dir": log_dir} | trainer, "--config")
-            content = yaml.safe_dump({name: value for name, value in config.items() if value is not None})
-        return super().parse_string(content, *args, **kwargs)
+            config = config | {"trainer": _taken_over({"log_dir": log_dir} | trainer, "--config")}
+        return {name: value for name, value in config.items() if value is not None}
 
 
 def twin_settings(run: str | Path) -> dict[str, Any]:
@@ -160,7 +155,7 @@ def _taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
         if name not in _TAKEN:
             raise UserError(f"{where} sets trainer.{name}={value}, which the Keras twin cannot honour")
     for callback in trainer.get("callbacks") or []:
-        name = str(callback.get("class_path", callback)).rsplit(".", 1)[-1]
+        name = str(callback["class_path"] if isinstance(callback, dict) else callback).rsplit(".", 1)[-1]
         if name not in _HARMLESS_CALLBACKS:
             raise UserError(f"{where} has the callback {name}, which the Keras twin cannot honour")
     return {name: value for name, value in trainer.items() if name in _TAKEN and value is not None}

@@ -4,9 +4,11 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
 from jsonargparse import ArgumentParser
 
 from cnn_mnist.errors import UserError, nearest
@@ -37,6 +39,18 @@ class OneLineErrors(ArgumentParser):
             if arg in self._switches and value.lower() not in ("true", "false"):
                 typed[place] = f"{arg}=true"
         return super().parse_args(typed, *more, **settings)
+
+    def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
+        """A configuration file's content as this parser takes it; by default as it is."""
+        return config
+
+    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
+        """Reads a configuration file."""
+        with suppress(yaml.YAMLError):  # what is wrong with it, jsonargparse says
+            config = yaml.safe_load(content)
+            if isinstance(config, dict) and (changed := self.rewritten(config)) != config:
+                content = yaml.safe_dump(changed, sort_keys=False)
+        return super().parse_string(content, *args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints the message on one line, with the flag that was meant, and exits with 2."""

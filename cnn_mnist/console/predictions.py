@@ -75,7 +75,7 @@ def put_out(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], con
     Args:
         digits: What was predicted.
         predictions: By the name of a framework, or of two, which then stand side by side.
-        config: What ``parse`` gave.
+        config: What the parser of ``build_parser`` gave.
 
     Raises:
         UserError: A file cannot be written.

@@ -103,9 +103,6 @@ class RunRecord(Callback):
         if logger is None:
             return
         writer = logger.experiment
-        data = _data(trainer)
-        if not Path(logger.log_dir, CONFIG).exists():  # the command line has written all of its own
-            _write_config(Path(logger.log_dir, CONFIG), trainer, pl_module, data)
         device = trainer.strategy.root_device
         write_environment(
             logger.log_dir,  # trainer.log_dir would wait for the other processes
@@ -116,6 +113,11 @@ class RunRecord(Callback):
         parameters = trace(pl_module.layers)[-1].total
         writer.add_scalar(tags.PARAMETERS, parameters, 0)
         writer.add_text(tags.LAYERS, markdown_table(layer_table(pl_module.layers)), 0)
+        data = _data(trainer)
+        if data is None:  # loaders were given alone: what they hold is not known
+            return
+        if not Path(logger.log_dir, CONFIG).exists():  # the command line has written all of its own
+            _write_config(Path(logger.log_dir, CONFIG), trainer, pl_module, data)
         run = PYTORCH, pl_module.settings, data.settings, trainer.max_epochs, str(trainer.precision)
         for summary in hparams.summaries(*run, Path(logger.log_dir).name):
             writer.file_writer.add_summary(summary, 0)
@@ -126,10 +128,10 @@ class RunRecord(Callback):
         """Writes the confusion matrix and the misclassified digits, and after a whole test ``mistakes.csv``."""
         indices, probabilities = pl_module.predictions.compute()  # in every process: it gathers
         pl_module.predictions.reset()
-        logger = _logger(trainer)
-        if logger is None or not trainer.is_global_zero:
+        logger, data = _logger(trainer), _data(trainer)
+        if logger is None or data is None or not trainer.is_global_zero:
             return
-        test, order = _data(trainer).splits["test"], indices.cpu().numpy()
+        test, order = data.splits["test"], indices.cpu().numpy()
         images, labels = (array[order] for array in test)
         chances = probabilities.cpu().numpy()
         predictions = chances.argmax(axis=1)
@@ -194,5 +196,6 @@ def _write_config(path: Path, trainer: Trainer, model: "Classifier", data: MNIST
     path.write_text(yaml.safe_dump({"seed_everything": seed, "trainer": settings} | groups, sort_keys=False))
 
 
-def _data(trainer: Trainer) -> MNISTDataModule:
+def _data(trainer: Trainer) -> MNISTDataModule | None:
+    """None where the trainer was given loaders in its place."""
     return trainer.datamodule  # type: ignore[attr-defined]

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
 from cnn_mnist import settings
@@ -30,14 +29,13 @@ class Parser(OneLineErrors, LightningArgumentParser):
             action.add_subcommand(name, parser, help=parser.description)
         return action
 
-    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
-        """Reads a configuration; one of an earlier version lists as callbacks what is built in today."""
-        config = yaml.safe_load(content)
-        trainer = config.get("trainer") if isinstance(config, dict) else None
-        if isinstance(trainer, dict) and "cnn_mnist." in str(trainer.get("callbacks")):
-            built_in = ["cnn_mnist.", "lightning.pytorch.callbacks.RichModelSummary"]
-            if trainer.get("enable_checkpointing") is False:
-                built_in.append("lightning.pytorch.callbacks.ModelCheckpoint")
-            kept = [entry for entry in trainer["callbacks"] if not entry["class_path"].startswith(tuple(built_in))]
-            content = yaml.safe_dump(config | {"trainer": trainer | {"callbacks": kept}}, sort_keys=False)
-        return super().parse_string(content, *args, **kwargs)
+    def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
+        """One of an earlier version lists as callbacks what is built in today."""
+        trainer = config.get("trainer")
+        if not isinstance(trainer, dict) or "cnn_mnist." not in str(trainer.get("callbacks")):
+            return config
+        built_in = ["cnn_mnist.", "lightning.pytorch.callbacks.RichModelSummary"]
+        if trainer.get("enable_checkpointing") is False:
+            built_in.append("lightning.pytorch.callbacks.ModelCheckpoint")
+        kept = [entry for entry in trainer["callbacks"] if not entry["class_path"].startswith(tuple(built_in))]
+        return config | {"trainer": trainer | {"callbacks": kept}}

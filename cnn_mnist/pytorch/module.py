@@ -70,7 +70,7 @@ class Classifier(LightningModule):
         splits: tuple[tags.SplitName, ...] = ("train", "val", *TEST_SPLITS)
         self.metrics = nn.ModuleDict({tags.tag(split, name): make_metric(name) for split in splits for name in METRICS})
         self.predictions = Predictions()
-        self.figures: dict[str, Tensor] = {}
+        self.figures: dict[str, float] = {}
 
     def configure_callbacks(self) -> Sequence[Callback]:
         """What makes a run folder whole, and the project's own bar and layer table where Lightning's would be.
@@ -169,14 +169,13 @@ class Classifier(LightningModule):
         metrics = {tags.tag(split, name): self._metric(split, name) for name in METRICS}
         if all(metric.update_called for metric in metrics.values()) and not self.trainer.sanity_checking:
             values = {tag: metric.compute() for tag, metric in metrics.items()}
-            self.figures |= values
+            numbers = {tag: value.item() for tag, value in values.items()}  # here alone: each look waits for a GPU
+            self.figures |= numbers
             if split == "train":
                 # By hand: Lightning would count an epoch's end as one update less, and add a tag of its own.
                 self.log_dict(values, logger=False, prog_bar=True, rank_zero_only=True)
                 for logger in self.loggers:
-                    logger.log_metrics(
-                        tags.with_curves({tag: value.item() for tag, value in values.items()}), self.global_step
-                    )
+                    logger.log_metrics(tags.with_curves(numbers), self.global_step)
             else:
                 self.log_dict(values | {"step": torch.tensor(float(self.global_step))}, rank_zero_only=True)
         if reset:

@@ -10,6 +10,7 @@ def quieten_lightning() -> None:
         logging.getLogger(module).setLevel(logging.WARNING)
     for message in (
         ".*smaller than the logging interval",  # an epoch is logged at its end in any case
+        "You defined a `validation_step` but have no",  # no validation split, as with the next
         "Total length of `list` across ranks is zero",  # no validation split
         ".*sync_dist=True",  # the metrics are summed over processes already
         "The dirpath has changed",  # a resumed run has a folder of its own

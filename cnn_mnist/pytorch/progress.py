@@ -40,11 +40,11 @@ class LineProgressBar(ProgressBar):
     ) -> None:
         """Moves it."""
         if batch_idx % EVERY == 0:
-            self._move(batch_idx + 1, pl_module)
+            self._bar.move(batch_idx + 1, pl_module.figures)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
         """Shows the figures of the whole epoch."""
-        self._move(int(self.total_train_batches), pl_module)
+        self._bar.move(int(self.total_train_batches), pl_module.figures)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the evaluation's line."""
@@ -74,9 +74,6 @@ class LineProgressBar(ProgressBar):
 
     def _evaluate(self, batches: list[int | float]) -> None:
         self._bar.start("evaluation", int(sum(batches)))
-
-    def _move(self, done: int, pl_module: "Classifier") -> None:
-        self._bar.move(done, {tag: value.item() for tag, value in pl_module.figures.items()})
 
 
 class LayerTable(Callback):

@@ -87,7 +87,7 @@ def find_folders(patterns: Iterable[str]) -> list[Path]:
         logs = [path for path in map(Path, sorted(glob(pattern))) if path.is_file() or _holds_log(path)]
         if not logs:
             raise UserError(f"expected a run folder with event files, got {pattern}; see {LOG_DIR}/*/version_*")
-        folders = {path.resolve(): path for path in logs} | folders
+        folders |= {path.resolve(): path for path in logs if path.resolve() not in folders}
     return list(folders.values())
 
 

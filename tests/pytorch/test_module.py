@@ -80,6 +80,13 @@ def test_a_logger_that_the_user_chose_stays(tmp_path, monkeypatch):
     assert trainer.log_dir == "mine/name/version_0"
 
 
+def test_loaders_alone_train_and_test_without_a_data_module(trainer):
+    model, data = Classifier(), MNISTDataModule()
+    trainer.fit(model, data.train_dataloader())
+    (figures,) = trainer.test(model, data.test_dataloader())
+    assert scalars.read(trainer.log_dir)["test/acc"][0][1] == pytest.approx(figures["test/acc"])
+
+
 def test_within_an_epoch_the_running_mean_is_logged_every_so_many_steps(trainer):
     trainer.fit(Classifier(), MNISTDataModule(batch_size=50))
     points = scalars.read(trainer.log_dir)["train/loss"]

@@ -142,6 +142,22 @@ def test_a_settings_file_that_keras_cannot_honour_is_refused_by_name(refused, tm
     assert "trainer.accumulate_grad_batches=4, which the Keras twin cannot honour" in refused("--config=one.yaml")
 
 
+def test_a_settings_file_with_callbacks_by_name_and_a_number_as_yaml_writes_none(command, tmp_path):
+    text = "trainer: {max_epochs: 2, callbacks: [ModelCheckpoint]}\nmodel: {learning_rate: 1e-3}"
+    (tmp_path / "one.yaml").write_text(text)
+    code, out, _ = command("keras_parity", "--config=one.yaml", "--print_config")
+    assert code == 0
+    assert "learning_rate: 0.001" in out
+
+
+@pytest.mark.parametrize("package", ["cnn_mnist", "keras_parity"])
+def test_a_settings_file_that_is_no_yaml_is_one_line(command, tmp_path, package):
+    (tmp_path / "one.yaml").write_text("trainer: {max_epochs: 1")
+    code, out, err = command(package, *["fit"] * (package == "cnn_mnist"), "--config=one.yaml")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "Problems parsing config" in err
+
+
 def test_config_yaml_repeats_the_run(command, tmp_path):
     command("keras_parity", "--trainer.max_epochs=1", "--data.batch_size=50", *QUIET)
     code, _, err = command("keras_parity", "--config=lightning_logs/keras/version_0/config.yaml")
