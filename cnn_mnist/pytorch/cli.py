@@ -14,7 +14,7 @@ from cnn_mnist import settings
 from cnn_mnist.console.arguments import refuse_others
 from cnn_mnist.console.results import print_results
 from cnn_mnist.errors import UserError, UserNotice
-from cnn_mnist.frameworks import keep_large_buffers, keep_tensorflow_out
+from cnn_mnist.frameworks import keep_tensorflow_out
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.cli_defaults import DEFAULTS, Parser
 from cnn_mnist.pytorch.data_module import MNISTDataModule
@@ -150,7 +150,6 @@ def main(args: list[str] | None = None) -> CLI:
         UserError: A mistake that the user can mend.
         KeyboardInterrupt: The user interrupts a training, which Lightning has put in order.
     """
-    keep_large_buffers()
     keep_tensorflow_out()
     quieten_lightning()
     try:

@@ -18,6 +18,7 @@ from torchmetrics import Metric
 
 from cnn_mnist.architecture.initial_weights import Rule, initial_weights
 from cnn_mnist.architecture.trace import layers_of
+from cnn_mnist.frameworks import keep_large_buffers
 from cnn_mnist.pytorch.callbacks import RunRecord, StopOnNonFiniteLoss, Timing
 from cnn_mnist.pytorch.loader import Batch
 from cnn_mnist.pytorch.metrics import Predictions, make_metric
@@ -60,6 +61,7 @@ class Classifier(LightningModule):
     def __init__(self, **settings: Any) -> None:
         super().__init__()
         quieten_lightning()
+        keep_large_buffers()
         check_names(ModelSettings, settings)
         self.settings = ModelSettings(**settings)
         self.save_hyperparameters(asdict(self.settings))

@@ -366,3 +366,10 @@ print("imported:", {"torch", "tensorflow", "keras", "lightning"} & sys.modules.k
 """
     answer = run_python("-c", code, "compare", "lightning_logs/*/version_*")
     assert answer.stdout.endswith("imported: set()\n"), answer.stderr
+
+
+def test_run_folders_come_in_the_order_in_which_they_are_named_each_once(make_run):
+    from keras_parity import find_folders
+
+    second, first = make_run("keras", 1), make_run("keras", 0)
+    assert find_folders([str(second), f"{first.parent}/*"]) == [second, first]
