@@ -1,17 +1,18 @@
-"""``python -m benchmarks``: races the contestants in turns and prints medians and ratios."""
+"""``python -m benchmarks``: races the contestants in turns and prints medians and ratios.
+
+Every round is written as it ends, and one that stands in the file already is not run again.
+"""
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks import report
-from benchmarks.race import Race, run
+from benchmarks.race import run
 from benchmarks.races import RACES
 from cnn_mnist.data import mnist
 from cnn_mnist.errors import one_line_errors
@@ -23,7 +24,9 @@ def main() -> None:
     parser.add_argument("races", nargs="*", metavar="RACE", help=f"Of {', '.join(RACES)}; all by default.")
     parser.add_argument("--rounds", type=int, default=5, help="Rounds of each race (default: 5).")
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="Folder of the MNIST files.")
-    parser.add_argument("--output", type=Path, help="File for the figures, as JSON, written after each round.")
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmarks.jsonl"), help="File of the rounds (default: benchmarks.jsonl)."
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.races) - RACES.keys()
     if unknown or arguments.rounds < 1:
@@ -32,37 +35,39 @@ def main() -> None:
     with one_line_errors("python -m benchmarks"):
         mnist.load(arguments.data_dir)
         print(f"On {report.machine()}.", flush=True)
-        summaries: dict[str, dict[str, Any]] = {}
         for name in arguments.races or RACES:
+            rounds = _read(arguments.output, name)
             try:
-                for summary in _rounds(RACES[name], arguments):
-                    summaries[name] = summary
-                    _write(arguments.output, list(summaries.values()))
+                _race(name, rounds, arguments)
             finally:  # a race that is interrupted shows the rounds it had
-                if name in summaries:
-                    print(f"\n{report.markdown(summaries[name])}", flush=True)
+                if rounds:
+                    print(f"\n{report.markdown(report.summarize(RACES[name], rounds))}", flush=True)
 
 
-def _rounds(race: Race, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Races, and sums up after each round."""
-    rounds: report.Rounds = []
+def _race(name: str, rounds: report.Rounds, arguments: argparse.Namespace) -> None:
+    """Runs the rounds that are missing, and adds each to the others and to the file."""
+    race = RACES[name]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(file=sys.stderr)) as bar:
         count = race.rounds or arguments.rounds
-        task = bar.add_task(race.title, total=count * len(race.contestants))
-        for number in range(count):
+        task = bar.add_task(race.title, total=max(0, count - len(rounds)) * len(race.contestants))
+        for number in range(len(rounds), count):
             figures = {}
             for contestant in race.contestants:
                 bar.update(task, description=f"{race.title}: {contestant.name}")
                 figures[contestant.name] = run(contestant, arguments.data_dir.resolve(), number)
                 bar.advance(task)
             rounds.append(figures)
-            yield report.summarize(race, rounds)
+            with arguments.output.open("a") as file:
+                print(json.dumps({"machine": report.machine(), "race": name, "figures": figures}), file=file)
 
 
-def _write(output: Path | None, summaries: list[dict[str, Any]]) -> None:
-    if output is not None:
-        output.write_text(json.dumps({"machine": report.machine(), "races": summaries}, indent=2) + "\n")
+def _read(path: Path, name: str) -> report.Rounds:
+    """The rounds of a race that were run on a machine like this one, with the contestants of today."""
+    lines = map(json.loads, path.read_text().splitlines()) if path.exists() else ()
+    names = {contestant.name for contestant in RACES[name].contestants}
+    mine = [line["figures"] for line in lines if (line["race"], line["machine"]) == (name, report.machine())]
+    return [figures for figures in mine if figures.keys() == names]
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from keras_parity.logs.run import find_folders, read_run
+from keras_parity.logs.folders import find_folders
+from keras_parity.logs.run import read_run
 
 PROJECT = Path(__file__).parent.parent
 Figures = dict[str, float]
@@ -26,11 +28,15 @@ class Contestant:
         arguments: After ``python``; ``{data}``, ``{log}`` and ``{round}`` stand for the data folder, a new log folder
             and the number of the round.
         figure: The figure that it is raced by, or a function of its figures.
+        environment: Variables that are set for it.
+        busy: Processes that count beside it, without an end.
     """
 
     name: str
     arguments: tuple[str, ...]
-    figure: str | Callable[[Figures], float] = "seconds"
+    figure: str | Callable[[Figures], float] = "milliseconds"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    busy: int = 0
 
     def value(self, figures: Figures) -> float:
         """The figure that it is raced by."""
@@ -77,13 +83,21 @@ def run(contestant: Contestant, data_dir: Path, number: int) -> Figures:
     Raises:
         RuntimeError: Its process failed; with the end of what it printed.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as beside:
+        for _ in range(contestant.busy):
+            beside.callback(beside.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"])).kill)
         log = Path(folder, "log")
         arguments = [part.format(data=data_dir, log=log, round=number) for part in contestant.arguments]
         output = Path(folder, "output")
         start = time.perf_counter()
         with output.open("wb") as sink:
-            process = subprocess.Popen([sys.executable, *arguments], cwd=PROJECT, stdout=sink, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=PROJECT,
+                env=os.environ | contestant.environment,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+            )
             _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)

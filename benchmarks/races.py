@@ -1,5 +1,8 @@
 """Which races there are."""
 
+from functools import partial
+
+from benchmarks.contestants import STEPS
 from benchmarks.race import Contestant, Figures, Race, Ratio
 from cnn_mnist.runs import tags
 
@@ -8,6 +11,13 @@ _TWIN = ("-m", "keras_parity", "--data.data_dir={data}", "--trainer.log_dir={log
 _PUBLISHED = ("-m", "benchmarks.contestants.published_pytorch", "{data}")
 FIT, TWIN = "python -m cnn_mnist fit", "python -m keras_parity"
 TWO_EPOCHS = "--trainer.max_epochs=2"  # the first warms up
+_STEPS = (TWO_EPOCHS, f"--trainer.limit_train_batches={STEPS}")
+_NO_TEST = "--trainer.limit_test_batches=0"
+
+
+def _milliseconds(figures: Figures, steps: int = STEPS) -> float:
+    """Of a step of the last epoch."""
+    return 1e3 * figures[tags.EPOCH_SECONDS] / steps
 
 
 def _over_the_training(figures: Figures) -> float:
@@ -19,17 +29,17 @@ def _per_image(size: int) -> Contestant:
     return Contestant(f"{size:,} images", (*_FIT, *sized), lambda figures: 1e6 / figures[tags.IMAGES_PER_SECOND])
 
 
-EPOCH = Race(
-    title="One epoch of three_conv, batch 64",
-    unit="s",
+STEP = Race(
+    title="One step of three_conv, batch 64: the mean of 300 behind 300 others",
+    unit="ms",
     contestants=(
         Contestant("published PyTorch loop", (*_PUBLISHED, "0")),
         Contestant("published PyTorch loop, 2 workers", (*_PUBLISHED, "2")),
         Contestant("plain Lightning module", ("-m", "benchmarks.contestants.plain_lightning", "{data}")),
         Contestant("bare torch loop", ("-m", "benchmarks.contestants.bare_torch", "{data}")),
-        Contestant(FIT, (*_FIT, TWO_EPOCHS), tags.EPOCH_SECONDS),
+        Contestant(FIT, (*_FIT, *_STEPS, _NO_TEST), _milliseconds),
         Contestant("published Keras loop", ("-m", "benchmarks.contestants.published_keras", "{data}")),
-        Contestant(TWIN, (*_TWIN, TWO_EPOCHS), tags.EPOCH_SECONDS),
+        Contestant(TWIN, (*_TWIN, *_STEPS), _milliseconds),
         Contestant("floor: multiply-adds at a matrix product's rate", ("-m", "benchmarks.contestants.gemm")),
     ),
     ratios=(
@@ -44,13 +54,46 @@ EPOCH = Race(
 
 # Apart from the race above: without instructions for it, a CPU computes bf16 ten times more slowly than float32.
 BF16 = Race(
-    title="One epoch in bf16",
-    unit="s",
+    title="One step in bf16",
+    unit="ms",
     contestants=(
-        Contestant(FIT, (*_FIT, TWO_EPOCHS), tags.EPOCH_SECONDS),
-        Contestant(f"{FIT}, bf16", (*_FIT, TWO_EPOCHS, "--trainer.precision=bf16-mixed"), tags.EPOCH_SECONDS),
+        Contestant(FIT, (*_FIT, *_STEPS, _NO_TEST), _milliseconds),
+        Contestant(f"{FIT}, bf16", (*_FIT, *_STEPS, _NO_TEST, "--trainer.precision=bf16-mixed"), _milliseconds),
     ),
     ratios=(Ratio(f"{FIT}, bf16", FIT),),
+)
+
+_LOADS = {"alone": 0, "beside one busy process": 1, "beside two": 2}
+_COUNTS = 300_000, 100_000, 30_000, 10_000, 3_000, 1_000
+_SPINS = {f"spin count {count:,}": {"GOMP_SPINCOUNT": str(count)} for count in _COUNTS}
+_SPINS["passive"] = {"OMP_WAIT_POLICY": "PASSIVE"}
+_BEFORE = {"GOMP_SPINCOUNT": "300000"}  # GNU's default
+_FEW = (TWO_EPOCHS, "--trainer.limit_train_batches=60")
+_few = partial(_milliseconds, steps=60)
+_BARE = ("-m", "benchmarks.contestants.bare_torch", "{data}")
+
+WAITING = Race(
+    title="One step, with threads that wait as OpenMP has it (before) and as this project chooses (after)",
+    unit="ms",
+    contestants=tuple(
+        Contestant(f"{name} {load}, {word}", (*command, *_FEW), _few, environment, busy)
+        for load, busy in _LOADS.items()
+        for name, command in (("fit", (*_FIT, _NO_TEST)), ("twin", _TWIN))
+        for word, environment in (("before", _BEFORE), ("after", {}))
+    ),
+    ratios=tuple(
+        Ratio(f"{name} {load}, after", f"{name} {load}, before") for name in ("fit", "twin") for load in _LOADS
+    ),
+)
+
+SPIN = Race(
+    title="One step over spin counts",
+    unit="ms",
+    contestants=tuple(
+        Contestant(f"{spin}, {load}", (*_BARE, "3"), environment=waits, busy=busy)
+        for load, busy in _LOADS.items()
+        for spin, waits in _SPINS.items()
+    ),
 )
 
 _SPEEDRUN = Contestant("speedrun", (*_FIT, "--config=speedrun", "--seed_everything={round}"), tags.FIT_SECONDS)
@@ -60,7 +103,7 @@ TO_99 = Race(
     unit="s",
     contestants=(
         _SPEEDRUN,
-        Contestant("fastest published recipe", ("-m", "benchmarks.contestants.recipe", "{data}", "{round}")),
+        Contestant("fastest published recipe", ("-m", "benchmarks.contestants.recipe", "{data}", "{round}"), "seconds"),
     ),
     ratios=(Ratio("speedrun", "fastest published recipe"),),
     rounds=20,
@@ -72,7 +115,7 @@ FROM_DEFAULT = Race(
     unit="s",
     contestants=(
         _SPEEDRUN,
-        Contestant("default settings", ("-m", "benchmarks.contestants.default_to_99", "{data}", "{round}")),
+        Contestant("default settings", ("-m", "benchmarks.contestants.default_to_99", "{data}", "{round}"), "seconds"),
     ),
     ratios=(Ratio("speedrun", "default settings"),),
     also=("test/acc",),
@@ -119,7 +162,9 @@ MEMORY = Race(
 )
 
 RACES = {
-    "epoch": EPOCH,
+    "step": STEP,
+    "waiting": WAITING,
+    "spin": SPIN,
     "bf16": BF16,
     "to_99": TO_99,
     "from_default": FROM_DEFAULT,

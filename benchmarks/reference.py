@@ -14,8 +14,10 @@ import numpy as np
 from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.text.summary_v2 import text_pb
 
-from cnn_mnist.architecture.trace import layer_table, layers_of
+from cnn_mnist.architecture.examples import EXAMPLES
+from cnn_mnist.architecture.trace import layer_table
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.errors import one_line_errors
 from cnn_mnist.runs import hparams, tags
@@ -23,7 +25,7 @@ from cnn_mnist.runs.folder import KERAS, LOG_DIR, PYTORCH
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.compare import cli
 from keras_parity.logs.event_files import read_pictures
-from keras_parity.logs.event_writer import picture, text_page, write_events
+from keras_parity.logs.event_writer import picture, write_events
 from keras_parity.logs.run import Run, read_run
 
 RAW = Path("benchmarks/reference")
@@ -71,7 +73,7 @@ def write_mean(runs: list[Run], folder: Path) -> None:
     settings = ModelSettings(**model), DataSettings(**data)
     about = int(first.settings["trainer.max_epochs"]), str(first.settings["trainer.precision"])
     summaries = hparams.summaries(first.framework, *settings, *about, f"{folder.name}, mean of {len(runs)} seeds")
-    layers = text_page(tags.LAYERS + tags.TEXT_SUFFIX, markdown_table(layer_table(layers_of(folder.name))))
+    layers = text_pb(tags.LAYERS + tags.TEXT_SUFFIX, markdown_table(layer_table(EXAMPLES[folder.name])))
     pictures = [
         picture(_TODAYS[tag], np.asarray(Image.open(BytesIO(png)))) for tag, png in read_pictures(first.folder).items()
     ]

@@ -1,6 +1,6 @@
-"""Medians and ratios pair by pair, as Markdown and JSON."""
+"""Medians and ratios pair by pair, as Markdown."""
 
-from statistics import mean, median
+from statistics import mean, quantiles
 from typing import Any
 
 from benchmarks.race import Figures, Race
@@ -27,7 +27,7 @@ def summarize(race: Race, rounds: Rounds) -> dict[str, Any]:
         rounds: At least one.
 
     Returns:
-        ``figures``: by contestant median, least, greatest and n, and the means of the race's other figures;
+        ``figures``: by contestant quartiles and n, and the means of the race's other figures;
         ``ratios``: for each ratio, the same over the rounds.
     """
     values = {c.name: [c.value(figures[c.name]) for figures in rounds] for c in race.contestants}
@@ -46,26 +46,29 @@ def summarize(race: Race, rounds: Rounds) -> dict[str, Any]:
 def markdown(summary: dict[str, Any]) -> str:
     """The two tables of a race."""
     also = [key for key in next(iter(summary["figures"].values())) if key not in _spread([1.0])]
-    head = ["", f"median ({summary['unit']})", "least to greatest", *(f"mean {key}" for key in also), "n"]
+    head = ["", f"median ({summary['unit']})", "quartiles", *(f"mean {key}" for key in also), "n"]
     rows = [head]
     for name, spread in summary["figures"].items():
         others = [f"{spread[key]:.4f}" for key in also]
         rows.append([name, _number(spread["median"]), _range(spread), *others, str(spread["n"])])
     text = f"{summary['title']}\n\n{markdown_table(rows)}"
     if summary["ratios"]:
-        rows = [["ratio, in the same round", "median", "least to greatest"]]
+        rows = [["ratio, in the same round", "median", "quartiles", "n"]]
         for ratio in summary["ratios"]:
-            rows.append([f"{ratio['name']} / {ratio['over']}", f"{ratio['median']:.2f}", _range(ratio)])
+            rows.append(
+                [f"{ratio['name']} / {ratio['over']}", f"{ratio['median']:.2f}", _range(ratio), str(ratio["n"])]
+            )
         text += f"\n\n{markdown_table(rows)}"
     return text
 
 
 def _spread(series: list[float]) -> dict[str, Any]:
-    return {"median": median(series), "least": min(series), "greatest": max(series), "n": len(series)}
+    lower, median, upper = quantiles(series, method="inclusive") if len(series) > 1 else series * 3
+    return {"lower": lower, "median": median, "upper": upper, "n": len(series)}
 
 
 def _range(spread: dict[str, Any]) -> str:
-    return f"{_number(spread['least'])} to {_number(spread['greatest'])}"
+    return f"{_number(spread['lower'])} to {_number(spread['upper'])}"
 
 
 def _number(value: float) -> str:

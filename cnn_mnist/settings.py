@@ -4,13 +4,17 @@ import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Literal
+from functools import cached_property
+from typing import Literal, get_args
 
-from cnn_mnist.architecture.trace import CLASSES, layers_of
+from cnn_mnist.architecture.descriptions import Description, plain, read_network
+from cnn_mnist.architecture.trace import CLASSES, Network
 from cnn_mnist.errors import UserError, UserNotice, nearest
 
 SOFTMAX_TWICE_FLOOR = math.log(1 + (CLASSES - 1) / math.e)
 """Least possible cross-entropy, in nats, when the "logits" are probabilities: a 1 against nine 0s."""
+
+KnownName = Literal["mnist", "fashion_mnist", "kmnist"]
 
 MAX_EPOCHS = 10
 SEED = 0
@@ -23,7 +27,8 @@ class ModelSettings:
     """What is trained, and by which rule.
 
     Args:
-        architecture: Name of the network: three_conv or conv5x5.
+        architecture: The network: a name (python -m cnn_mnist summary --list), a list of layers, or a file with one
+            (.yaml, .json, .keras, .ckpt, .safetensors).
         align: "keras" starts from Keras's initial weights and steps by Keras's formula, so that both frameworks
             do the same; "native" is each framework as it comes.
         optimizer: rmsprop, adam, adamw or sgd.
@@ -37,8 +42,13 @@ class ModelSettings:
         beta_2: Adam's and AdamW's decay of the mean squared gradient, in [0, 1).
         weight_decay: Part of the weights that is taken off at a learning rate of 1; decoupled, as in Keras, unless
             align is native.
-        schedule: "constant", or "cosine": up to the learning rate in the warm-up, then down to 0 in half a cosine.
-        warmup: Part of the updates in which the cosine schedule rises, in [0, 1).
+        schedule: "constant"; "step": times ``decay_rate`` after every ``decay_steps``; "cosine": down to 0 in half a
+            cosine; or "one_cycle": from 1/25 of the learning rate up to it and down to 1/250,000; momentum stays.
+        warmup: Part of the updates in which the rate rises to the learning rate, in [0, 1): from 0 in a straight line,
+            or as one_cycle's rise, which needs it.
+        decay_rate: What the step schedule multiplies the rate by, over 0 and at most 1.
+        decay_steps: Updates between two of its steps, counted from the first update on.
+        anneal_strategy: Whether one_cycle rises and falls in half a cosine ("cos") or in a straight line ("linear").
         label_smoothing: Part of each target that is spread over all digits, in [0, 1); the loss of every split is
             then the cross-entropy to those targets.
         softmax_before_loss: Repeats the published mistake of a softmax before the cross-entropy from logits; the
@@ -49,7 +59,7 @@ class ModelSettings:
         UserError: A value is out of its range.
     """
 
-    architecture: str = "three_conv"
+    architecture: Description = "three_conv"
     align: Literal["keras", "native"] = "keras"
     optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "rmsprop"
     learning_rate: float = 1e-3
@@ -61,19 +71,27 @@ class ModelSettings:
     beta_1: float = 0.9
     beta_2: float = 0.999
     weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
     warmup: float = 0.0
+    decay_rate: float = 0.5
+    decay_steps: int = 1000
+    anneal_strategy: Literal["cos", "linear"] = "cos"
     label_smoothing: float = 0.0
     softmax_before_loss: bool = False
     seed: int = SEED
 
     def __post_init__(self) -> None:
-        layers_of(self.architecture)
+        object.__setattr__(self, "architecture", plain(read_network(self.architecture)))  # a file may move
         _expect("learning_rate", self.learning_rate > 0, "a number over 0", self.learning_rate)
         for name in ("rho", "momentum", "beta_1", "beta_2", "warmup", "label_smoothing"):
             _expect(name, 0 <= getattr(self, name) < 1, "0 or more and less than 1", getattr(self, name))
         _expect("weight_decay", self.weight_decay >= 0, "0 or more", self.weight_decay)
         _expect("nesterov", self.momentum > 0 or not self.nesterov, "a momentum over 0 with it", self.momentum)
+        _expect(
+            "warmup", self.warmup > 0 or self.schedule != "one_cycle", "over 0 with one_cycle (usual: 0.3)", self.warmup
+        )
+        _expect("decay_rate", 0 < self.decay_rate <= 1, "over 0 and at most 1", self.decay_rate)
+        _expect("decay_steps", self.decay_steps >= 1, "1 or more updates", self.decay_steps)
         _expect("epsilon", self.epsilon > 0, "a number over 0", self.epsilon)
         _expect("seed", 0 <= self.seed < SEEDS, f"0 to {SEEDS - 1}", self.seed)
         smooth = self.label_smoothing
@@ -85,29 +103,48 @@ class ModelSettings:
             )
             warnings.warn(UserNotice(notice), stacklevel=2)
 
+    @cached_property
+    def network(self) -> Network:
+        """The network that the architecture describes."""
+        return read_network(self.architecture)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
     """Which images, in which batches.
 
     Args:
-        data_dir: Folder of the MNIST files; they are made there on the first use.
+        data_dir: Folder of the known data sets, as torchvision lays it out; a set is made there on the first use.
+        dataset: mnist, fashion_mnist or kmnist.
+        file: An .npz file in place of those, with x_train, y_train, x_test and y_test: images uint8 [n, height, width]
+            or [n, height, width, channels], labels uint8 from 0 on.
         batch_size: Images in a batch, over all processes together; the last batch of an epoch may be smaller.
-        val_size: Training images held out for validation, each digit in its proportion; the others train.
-        seed: Seed of the order of the images and of what is held out, at least 0.
+        val_size: Training images held out for validation, each class in its proportion; the others train.
+        shift: Pixels that a training image is moved by at most, each way in each direction; other ones in each epoch.
+        rotation: Degrees that it is turned by at most, either way, in [0, 180]; around it all is background.
+        seed: Seed of the order of the images, of what is held out, and of how they are moved, at least 0.
 
     Raises:
         UserError: A value is out of its range.
     """
 
     data_dir: str = "data"
+    dataset: KnownName = "mnist"
+    file: str | None = None
     batch_size: int = 64
     val_size: int = 0
+    shift: int = 0
+    rotation: float = 0.0
     seed: int = SEED
 
     def __post_init__(self) -> None:
+        known = get_args(KnownName)
+        _expect("dataset", self.dataset in known, f"one of {', '.join(known)}", self.dataset)
+        _expect("dataset", self.file is None or self.dataset == "mnist", "no other one beside a file", self.dataset)
         _expect("batch_size", self.batch_size >= 1, "1 or more images", self.batch_size)
         _expect("val_size", self.val_size >= 0, "0 or more images", self.val_size)
+        _expect("shift", self.shift >= 0, "0 or more pixels", self.shift)
+        _expect("rotation", 0 <= self.rotation <= 180, "0 to 180 degrees", self.rotation)
         _expect("seed", 0 <= self.seed < SEEDS, f"0 to {SEEDS - 1}", self.seed)
 
 
@@ -117,30 +154,6 @@ def check_names(kind: type[ModelSettings | DataSettings], typed: Iterable[str]) 
     for name in typed:
         if name not in known:
             raise UserError(f"expected a setting of {kind.__name__}, got {name}{nearest(name, known)}")
-
-
-def cosine_factor(step: int, steps: int, warmup: float) -> float:
-    """The part of the peak learning rate that one update takes: linear warm-up from 0, then half a cosine to 0.
-
-    Source: Loshchilov and Hutter 2017, eq. 5, without restarts; Keras's ``CosineDecay`` computes the same.
-
-    Args:
-        step: The update, counted from 0.
-        steps: Updates in the whole training.
-        warmup: Part of them in which the rate rises, in [0, 1).
-
-    Returns:
-        A number in [0, 1].
-    """
-    rising = warmup_steps(steps, warmup)
-    if step < rising:
-        return step / rising
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / (steps - rising))))
-
-
-def warmup_steps(steps: int, warmup: float) -> int:
-    """Updates in which the rate rises; at least one update is left for the fall."""
-    return min(int(warmup * steps), steps - 1)
 
 
 def _expect(name: str, holds: bool, expected: str, came: object) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from keras_parity.convert.cli import convert as convert_weights  # noqa: F401 - exported
     from keras_parity.ladder.cli import Port as Port
     from keras_parity.ladder.cli import climb as climb
-    from keras_parity.logs.run import find_folders as find_folders
+    from keras_parity.logs.folders import find_folders as find_folders
     from keras_parity.logs.run import read_run as read_run
     from keras_parity.twin.network import build_twin as build_twin
     from keras_parity.twin.train import compile_twin as compile_twin
@@ -25,7 +25,7 @@ _WHERE = {
     "climb": "ladder.cli:climb",
     "compile_twin": "twin.train:compile_twin",
     "convert_weights": "convert.cli:convert",
-    "find_folders": "logs.run:find_folders",
+    "find_folders": "logs.folders:find_folders",
     "make_tables": "compare.table:make_tables",
     "read_run": "logs.run:read_run",
     "to_markdown": "compare.report:to_markdown",

@@ -2,9 +2,10 @@
 
 import contextlib
 
-from cnn_mnist.frameworks import collector_at_rest, keep_large_buffers
+from cnn_mnist.frameworks import choose_wait_policy, collector_at_rest, keep_large_buffers
 from keras_parity.frameworks import importing_tensorflow, keep_triton_out
 
+choose_wait_policy()
 keep_large_buffers()
 keep_triton_out()
 

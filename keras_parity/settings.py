@@ -31,6 +31,7 @@ class TrainerSettings:
         precision: 32-true, 64-true, bf16-mixed or bf16-true.
         limit_train_batches: Batches of an epoch that are trained on: a number of them, or a part in [0, 1]; None for
             all.
+        gradient_clip_val: Greatest norm of all gradients as one vector; None or 0 for any.
         log_every_n_steps: Steps between two points of train/loss and train/acc within an epoch; 0 for its end alone.
             One with a divisor just under 32 costs least.
         enable_progress_bar: Whether a bar is drawn for every epoch.
@@ -46,6 +47,7 @@ class TrainerSettings:
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     precision: str | int | None = "32-true"
     limit_train_batches: int | float | None = None
+    gradient_clip_val: float | None = None
     log_every_n_steps: int = 50
     enable_progress_bar: bool = True
     enable_model_summary: bool = True
@@ -94,6 +96,8 @@ _NEUTRAL = {
     "overfit_batches": 0.0,
     "check_val_every_n_epoch": 1,
     "accumulate_grad_batches": 1,
+    "gradient_clip_val": 0,
+    "gradient_clip_algorithm": "norm",
     "reload_dataloaders_every_n_epochs": 0,
 }
 _HARMLESS_CALLBACKS = {
@@ -155,8 +159,9 @@ def _taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
         if name not in _TAKEN:
             raise UserError(f"{where} sets trainer.{name}={value}, which the Keras twin cannot honour")
     for callback in trainer.get("callbacks") or []:
-        name = str(callback["class_path"] if isinstance(callback, dict) else callback).rsplit(".", 1)[-1]
-        if name not in _HARMLESS_CALLBACKS:
+        entry = callback if isinstance(callback, dict) else {"class_path": callback}
+        name = str(entry["class_path"]).rsplit(".", 1)[-1]
+        if name not in _HARMLESS_CALLBACKS or (entry.get("init_args") or {}).get("monitor"):
             raise UserError(f"{where} has the callback {name}, which the Keras twin cannot honour")
     return {name: value for name, value in trainer.items() if name in _TAKEN and value is not None}
 

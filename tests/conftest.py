@@ -97,12 +97,16 @@ def command(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def make_run(tmp_path):
-    """Makes a run folder of the contract; unnamed values are those of a good run."""
+    """Makes a run folder of the contract; unnamed values are those of a good run.
 
-    def make(framework, version=0, *, epochs=2, finished=True, settings=None, seed=0, **values):
+    Without ``epochs`` it is one of the published experiment's ten, of which two are logged.
+    """
+
+    def make(framework, version=0, *, epochs=None, finished=True, settings=None, seed=0, environment=None, **values):
         folder = tmp_path / "lightning_logs" / framework / f"version_{version}"
         from torch.utils.tensorboard import SummaryWriter
 
+        told, epochs = epochs or 10, epochs or 2
         writer = SummaryWriter(folder)
         writer.add_scalar("model/parameters", 93_322, 0)
         writer.add_scalar("time/setup_seconds", 5.0, 1)
@@ -119,11 +123,13 @@ def make_run(tmp_path):
         writer.close()
         config = {
             "seed_everything": seed,
-            "trainer": {"max_epochs": epochs, "precision": None if framework == "pytorch" else "32-true"},
+            "trainer": {"max_epochs": told, "precision": None if framework == "pytorch" else "32-true"},
             "model": {"architecture": "three_conv", "align": "keras"} | (settings or {}),
             "data": {"data_dir": framework, "batch_size": 64, "val_size": 0},
         }
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        if environment is not None:
+            (folder / "environment.yaml").write_text(yaml.safe_dump(environment))
         return folder
 
     return make

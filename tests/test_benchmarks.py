@@ -1,15 +1,14 @@
 """``python -m benchmarks``: what its tables say of made-up figures. No time is asserted."""
 
-import json
 import sys
 
 import pytest
 
 from benchmarks import __main__ as command_line
 from benchmarks import race, report
-from benchmarks.contestants.gemm import multiply_adds
 from benchmarks.race import Contestant, Race, Ratio
 from benchmarks.races import RACES
+from cnn_mnist.architecture.examples import EXAMPLES
 
 MADE_UP = Race(
     title="made up",
@@ -23,16 +22,16 @@ MADE_UP = Race(
 def test_ratios_are_taken_in_each_round_before_the_median():
     ours, theirs = (1.0, 4.0, 9.0), (10.0, 8.0, 30.0)
     rounds = [
-        {"ours": {"seconds": a, "test/acc": 0.99}, "theirs": {"a": b + 1, "b": 1.0, "test/acc": 0.98}}
+        {"ours": {"milliseconds": a, "test/acc": 0.99}, "theirs": {"a": b + 1, "b": 1.0, "test/acc": 0.98}}
         for a, b in zip(ours, theirs, strict=True)
     ]
     summary = report.summarize(MADE_UP, rounds)
     (ratio,) = summary["ratios"]
-    assert (ratio["median"], ratio["least"], ratio["greatest"], ratio["n"]) == pytest.approx((0.3, 0.1, 0.5, 3))
+    assert (ratio["lower"], ratio["median"], ratio["upper"], ratio["n"]) == pytest.approx((0.2, 0.3, 0.4, 3))
     assert summary["figures"]["theirs"]["median"] == 10
     text = report.markdown(summary)
-    assert "| ours | 4 | 1 to 9 | 0.9900 | 3 |" in text
-    assert "| ours / theirs | 0.30 | 0.1 to 0.5 |" in text
+    assert "| ours | 4 | 2.5 to 6.5 | 0.9900 | 3 |" in text
+    assert "| ours / theirs | 0.30 | 0.2 to 0.4 | 3 |" in text
 
 
 def test_a_process_is_read_by_its_last_line_and_measured_whole(tmp_path):
@@ -54,7 +53,8 @@ def test_a_process_that_fails_is_named_with_its_last_words(tmp_path):
 
 
 def test_the_floor_counts_the_multiply_adds_of_the_design():
-    assert multiply_adds("three_conv") == 26 * 26 * 9 * 32 + 11 * 11 * 288 * 64 + 3 * 3 * 576 * 64 + 576 * 64 + 640
+    total = sum(layer.multiply_adds for layer in EXAMPLES["three_conv"].traced)
+    assert total == 26 * 26 * 9 * 32 + 11 * 11 * 288 * 64 + 3 * 3 * 576 * 64 + 576 * 64 + 640
 
 
 @pytest.mark.parametrize("name", RACES)
@@ -67,11 +67,17 @@ def test_an_unknown_race_lists_the_known_ones(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "horses"])
     with pytest.raises(SystemExit):
         command_line.main()
-    assert "expected 1 or more rounds of epoch, bf16" in capsys.readouterr().err
+    assert "expected 1 or more rounds of step, waiting" in capsys.readouterr().err
 
 
-def test_a_race_that_is_interrupted_prints_and_keeps_the_rounds_it_had(monkeypatch, capsys, tmp_path):
-    output = tmp_path / "figures.json"
+def test_a_contestant_has_its_variables_and_others_beside_it_that_end_with_it(tmp_path):
+    look = "import json, os; print(json.dumps({{'seconds': int(os.environ['OF_TODAY'])}}))"
+    contestant = Contestant("one", ("-c", look), environment={"OF_TODAY": "7"}, busy=1)
+    assert race.run(contestant, tmp_path, 0)["seconds"] == 7
+
+
+def test_a_race_that_is_interrupted_prints_and_keeps_the_rounds_it_had_and_goes_on_there(monkeypatch, capsys, tmp_path):
+    output = tmp_path / "rounds.jsonl"
     monkeypatch.setattr(sys, "argv", ["benchmarks", "made_up", "--rounds=3", f"--output={output}"])
     monkeypatch.setattr(command_line, "RACES", {"made_up": MADE_UP})
     monkeypatch.setattr(command_line.mnist, "load", lambda folder: None)
@@ -79,11 +85,17 @@ def test_a_race_that_is_interrupted_prints_and_keeps_the_rounds_it_had(monkeypat
     def two_rounds(contestant, data_dir, number):
         if number == 2:
             raise KeyboardInterrupt
-        return {"seconds": 1.0 + number, "a": 4.0, "b": 0.0, "test/acc": 0.99}
+        return {"milliseconds": 1.0 + number, "a": 4.0, "b": 0.0, "test/acc": 0.99}
 
     monkeypatch.setattr(command_line, "run", two_rounds)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         command_line.main()
-    assert "| ours | 1.5 | 1 to 2 | 0.9900 | 2 |" in capsys.readouterr().out
-    (race_,) = json.loads(output.read_text())["races"]
-    assert race_["figures"]["theirs"]["n"] == 2
+    assert "| ours | 1.5 | 1.25 to 1.75 | 0.9900 | 2 |" in capsys.readouterr().out
+    asked = []
+    monkeypatch.setattr(command_line, "run", lambda one, _, number: asked.append(number) or two_rounds(one, _, 0))
+    command_line.main()
+    assert asked == [2, 2]
+    assert "| ours | 1 | 1 to 1.5 | 0.9900 | 3 |" in capsys.readouterr().out
+    output.write_text(output.read_text().replace("cores", "coins"))  # another machine
+    command_line.main()
+    assert asked == [2, 2, 0, 0, 1, 1, 2, 2]

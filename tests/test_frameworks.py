@@ -4,6 +4,8 @@ import platform
 
 import pytest
 
+from cnn_mnist.frameworks import WAIT_POLICY
+
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is set up")
 
 _SIZE = 2**26  # bytes, made by Python itself: numpy asks for huge pages of its own accord
@@ -50,3 +52,32 @@ with importing_lightning():
 """
     answer = run_python("-c", code)
     assert answer.stdout == "[0.08, 1.0, 0.08]\n", answer.stderr
+
+
+@pytest.fixture(autouse=True)
+def nothing_chosen(monkeypatch):
+    """An earlier test of this process may have chosen how threads wait."""
+    for name in WAIT_POLICY:
+        monkeypatch.delenv(name, raising=False)
+
+
+_WAITS = """
+import os
+from cnn_mnist import frameworks
+stat = {"exists": lambda _: True, "read_text": lambda _: "procs_running RUNNING"}
+frameworks.Path = lambda _: type("Stat", (), stat)()
+frameworks.choose_wait_policy()
+print({name: os.environ[name] for name in frameworks.WAIT_POLICY if name in os.environ})
+"""
+
+
+@pytest.mark.parametrize(
+    ("running", "chosen"), [("1", {"GOMP_SPINCOUNT": "10000"}), ("2", {"OMP_WAIT_POLICY": "PASSIVE"})]
+)
+def test_threads_spin_on_an_idle_machine_and_sleep_beside_other_work(run_python, running, chosen):
+    assert run_python("-c", _WAITS.replace("RUNNING", running)).stdout == f"{chosen}\n"
+
+
+def test_what_the_user_has_said_of_waiting_threads_stays(run_python, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert run_python("-c", _WAITS.replace("RUNNING", "2")).stdout == "{'OMP_WAIT_POLICY': 'ACTIVE'}\n"

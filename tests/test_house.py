@@ -19,7 +19,7 @@ _ABSTRACT = {"cnn_mnist", "cnn_mnist.architecture", "cnn_mnist.data", "cnn_mnist
 MAY_IMPORT = {  # room: the rooms that it may import beside itself; a package's own files are a room too
     "cnn_mnist": {"cnn_mnist.architecture"},
     "cnn_mnist.architecture": {"cnn_mnist"},
-    "cnn_mnist.data": {"cnn_mnist"},
+    "cnn_mnist.data": {"cnn_mnist", "cnn_mnist.architecture"},
     "cnn_mnist.runs": {"cnn_mnist", "cnn_mnist.architecture", "cnn_mnist.data"},
     "cnn_mnist.console": {"cnn_mnist", "cnn_mnist.architecture", "cnn_mnist.data", "cnn_mnist.runs"},
     "cnn_mnist.pytorch": _ABSTRACT,

@@ -6,12 +6,12 @@ A process: ``python -m benchmarks.contestants.default_to_99 DATA_DIR SEED``.
 import json
 import sys
 import tempfile
+from importlib import import_module
 from typing import Any
 
-from cnn_mnist.frameworks import keep_large_buffers
 from cnn_mnist.runs import tags
 
-keep_large_buffers()
+import_module("cnn_mnist.pytorch")  # before torch: the allocator, and how threads wait
 
 from lightning.pytorch import Callback, Trainer
 

@@ -1,4 +1,4 @@
-"""The floor: an epoch's multiply-adds over the float32 rate of a large matrix product.
+"""The floor: a step's multiply-adds over the float32 rate of a large matrix product.
 
 A process: ``python -m benchmarks.contestants.gemm``.
 """
@@ -9,22 +9,10 @@ from statistics import median
 
 import torch
 
-from cnn_mnist.architecture.layers import Conv, Dense
-from cnn_mnist.architecture.trace import layers_of, trace
+from benchmarks.contestants import BATCH_SIZE
+from cnn_mnist.architecture.examples import EXAMPLES
 
 SIZE = 2048
-IMAGES = 60_000
-
-
-def multiply_adds(architecture: str) -> int:
-    """Multiply-adds of one image's forward pass; a training step takes three times as many."""
-    total = 0
-    for traced in trace(layers_of(architecture)):
-        if isinstance(traced.layer, Conv | Dense):
-            height, width = (*traced.output_shape[:-1], 1, 1)[:2]
-            kernel = traced.weight_shapes["kernel"]
-            total += height * width * torch.Size(kernel).numel()
-    return total
 
 
 def main() -> None:
@@ -36,7 +24,8 @@ def main() -> None:
         a @ b
         times.append(time.perf_counter() - start)
     rate = 2 * SIZE**3 / median(times[5:])
-    print(json.dumps({"seconds": 3 * 2 * multiply_adds("three_conv") * IMAGES / rate, "gflops": rate / 1e9}))
+    flops = 3 * 2 * sum(layer.multiply_adds for layer in EXAMPLES["three_conv"].traced) * BATCH_SIZE
+    print(json.dumps({"milliseconds": 1e3 * flops / rate, "gflops": rate / 1e9}))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 import torch
 from torch import nn
 
-BATCH_SIZE = 64
-
 
 def plain_network(softmax: bool = False) -> nn.Sequential:
     """``three_conv`` from images [batch, 1, 28, 28] to logits [batch, 10], or to probabilities as published."""

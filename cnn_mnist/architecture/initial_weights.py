@@ -1,4 +1,4 @@
-"""The initial weights of an architecture from a seed, in one neutral layout: Keras's.
+"""The initial weights of a network from a seed, in one neutral layout: Keras's.
 
 A set of weights is a dict from ``"conv1/kernel"`` to an array, in the order of the layers, kernel before bias.
 Kernels are (height, width, in, out) or (in, out), and the first dense layer after a flatten counts its
@@ -6,25 +6,24 @@ inputs in the order height, width, channels.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.layers import Layer, Shape
-from cnn_mnist.architecture.trace import trace
+from cnn_mnist.architecture.record import STATISTICS, Shape
+from cnn_mnist.architecture.trace import Network
 from cnn_mnist.random_streams import Purpose, uniform
 
 Weights = dict[str, NDArray[np.float32]]
 Rule = Literal["keras", "pytorch"]
 
 
-def initial_weights(layers: Sequence[Layer], rule: Rule, seed: int) -> Weights:
+def initial_weights(network: Network, rule: Rule, seed: int) -> Weights:
     """Draws the weights that a training starts from.
 
     Args:
-        layers: The architecture.
+        network: The network.
         rule: ``"keras"`` for Glorot uniform kernels, U(-l, l) with l = sqrt(6 / (fan_in + fan_out)) (Glorot
             and Bengio 2010, eq. 16), and zero biases; ``"pytorch"`` for U(-l, l) with l = 1 / sqrt(fan_in),
             kernel and bias: what ``kaiming_uniform_(a=sqrt(5))`` comes to in ``torch.nn.Linear``.
@@ -34,18 +33,24 @@ def initial_weights(layers: Sequence[Layer], rule: Rule, seed: int) -> Weights:
         float32 arrays in the neutral layout.
     """
     weights: Weights = {}
-    for traced in trace(layers):
+    for traced in network.traced:
+        limit = None
         for name, shape in traced.weight_shapes.items():
-            limit = _limit(rule, name, traced.weight_shapes["kernel"])
-            draws = uniform(math.prod(shape), seed, Purpose.WEIGHTS, len(weights))
-            values = ((2 * draws - 1) * limit).reshape(shape)
+            if "kernel" in name:
+                limit = _limit(rule, shape, name == traced.layer.depthwise)
+            elif name == "bias" and rule == "keras":
+                limit = 0.0
+            if limit is not None:
+                draws = uniform(math.prod(shape), seed, Purpose.WEIGHTS, len(weights))
+                values = ((2 * draws - 1) * limit).reshape(shape)
+            else:  # of a normalization: the identity
+                values = np.full(shape, float(name in ("gamma", STATISTICS[1])))
             weights[f"{traced.name}/{name}"] = values.astype(np.float32)
     return weights
 
 
-def _limit(rule: str, name: str, kernel: Shape) -> float:
-    field = math.prod(kernel[:-2])
-    fan_in, fan_out = field * kernel[-2], field * kernel[-1]
-    if rule == "pytorch":
-        return 1 / math.sqrt(fan_in)
-    return math.sqrt(6 / (fan_in + fan_out)) if name == "kernel" else 0.0
+def _limit(rule: str, kernel: Shape, depthwise: bool) -> float:
+    field, (fan_in, fan_out) = math.prod(kernel[:-2]), kernel[-2:]
+    if rule == "pytorch":  # whose depthwise kernels have one channel in
+        return 1 / math.sqrt(field * (1 if depthwise else fan_in))
+    return math.sqrt(6 / (field * (fan_in + fan_out)))

@@ -1,87 +1,116 @@
-"""The layer records that a sequential network is described with: they know shapes and counts, no framework.
+"""Every layer record of a sequential network, and the one list of them.
 
-Shapes are in Keras's order, (height, width, channels), without the batch.
+What each is in PyTorch and in Keras stands in ``in_pytorch`` and ``in_keras``.
 """
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
+from cnn_mnist.architecture.record import STATISTICS, Layer, Shape, bias, expect_image, times
+from cnn_mnist.architecture.windows import (
+    AveragePooling2D,
+    Conv2D,
+    DepthwiseConv2D,
+    MaxPooling2D,
+    SeparableConv2D,
+)
 from cnn_mnist.errors import UserError
 
-Shape = tuple[int, ...]
 
+@dataclass(frozen=True)
+class GlobalMaxPooling2D(Layer):
+    """Maximum of each channel."""
 
-def times(shape: Shape) -> str:
-    """A shape as it is written in a table, ``26x26x32``."""
-    return "x".join(map(str, shape))
+    stem: ClassVar[str] = "global_max_pool"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(height, width, channels) to (channels,)."""
+        return expect_image(self, shape)[2:]
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One record of a sequential network: it knows shapes and counts, no framework.
+class GlobalAveragePooling2D(GlobalMaxPooling2D):
+    """Mean of each channel."""
 
-    A subclass says what it does to a shape; without weights it overrides ``output_shape`` alone.
+    stem: ClassVar[str] = "global_average_pool"
+
+
+@dataclass(frozen=True)
+class ZeroPadding2D(Layer):
+    """Zeros around an image: a number of rows and columns, (rows, columns) or ((above, below), (left, right))."""
+
+    padding: Any = 1
+    stem: ClassVar[str] = "pad"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.padding, str):
+            raise UserError(f"ZeroPadding2D: expected numbers of rows and columns, got {self.padding}")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(height, width, channels) to an image with more rows and columns."""
+        height, width, channels = expect_image(self, shape)
+        return (height + sum(self.padding[0]), width + sum(self.padding[1]), channels)
+
+
+@dataclass(frozen=True)
+class BatchNormalization(Layer):
+    """Each channel, less the mean of the batch, over its deviation; in inference by the moving statistics.
+
+    Args:
+        momentum: What of a moving statistic stays at an update; PyTorch's is the rest, 1 - momentum.
+        epsilon: Added to the variance.
+        center: Whether it has a beta; ``scale`` must be the same.
+        scale: Whether it has a gamma.
     """
 
-    kind: ClassVar[str]
+    momentum: float = 0.99
+    epsilon: float = 1e-3
+    center: bool = True
+    scale: bool = True
+    stem: ClassVar[str] = "batch_norm"
 
-    def output_shape(self, shape: Shape) -> Shape:
-        """The shape that comes out when ``shape`` goes in; raises ``UserError`` where it does not fit."""
-        raise NotImplementedError
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.center != self.scale:
+            raise UserError("BatchNormalization: expected center and scale both or neither, as PyTorch has them")
 
     def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Name and shape (Keras's layout) of each trained array, for an input of ``shape``."""
-        return {}
+        """Gamma, beta, moving mean and moving variance, each (channels,)."""
+        trained = ("gamma", "beta") if self.scale else ()
+        return dict.fromkeys((*trained, *STATISTICS), shape[-1:])
 
 
 @dataclass(frozen=True)
-class Conv(Layer):
-    """Convolution with bias, square kernel, stride 1, no padding."""
+class LayerNormalization(Layer):
+    """The channels of each place (or the features), less their mean, over their deviation."""
 
-    filters: int
-    kernel_size: int
-    activation: Literal["relu"] | None = "relu"
-    kind: ClassVar[str] = "conv"
-
-    def __str__(self) -> str:
-        return f"conv {self.filters}@{self.kernel_size}x{self.kernel_size}{_suffix(self.activation)}"
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """(height, width, channels) to (height - kernel + 1, width - kernel + 1, filters)."""
-        height, width, _ = _spatial(shape, self, self.kernel_size, "kernel")
-        return (height - self.kernel_size + 1, width - self.kernel_size + 1, self.filters)
+    epsilon: float = 1e-3
+    stem: ClassVar[str] = "layer_norm"
 
     def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Kernel (height, width, channels in, filters) and bias (filters,)."""
-        kernel = (self.kernel_size, self.kernel_size, shape[2], self.filters)
-        return {"kernel": kernel, "bias": (self.filters,)}
+        """Gamma and beta, each (channels,)."""
+        return {"gamma": shape[-1:], "beta": shape[-1:]}
 
 
 @dataclass(frozen=True)
-class MaxPool(Layer):
-    """Maximum over windows of ``size`` x ``size``, stride ``size``; an incomplete last window is dropped."""
+class Dropout(Layer):
+    """In training each element is 0 with probability ``rate``, else divided by 1 - rate."""
 
-    size: int
-    kind: ClassVar[str] = "pool"
+    rate: float
+    stem: ClassVar[str] = "dropout"
 
-    def __str__(self) -> str:
-        return f"max pool {self.size}"
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """(height, width, channels) to (height // size, width // size, channels)."""
-        height, width, channels = _spatial(shape, self, self.size, "window")
-        return (height // self.size, width // self.size, channels)
+    @property
+    def _words(self) -> str:
+        return f"dropout {self.rate}"
 
 
 @dataclass(frozen=True)
 class Flatten(Layer):
     """All elements in one row: height, width, channels in Keras; channels, height, width in PyTorch."""
 
-    kind: ClassVar[str] = "flatten"
-
-    def __str__(self) -> str:
-        return "flatten"
+    stem: ClassVar[str] = "flatten"
 
     def output_shape(self, shape: Shape) -> Shape:
         """Any shape to (number of elements,)."""
@@ -90,14 +119,16 @@ class Flatten(Layer):
 
 @dataclass(frozen=True)
 class Dense(Layer):
-    """Fully connected layer with bias."""
+    """Fully connected layer; ``use_bias`` and ``activation`` as in ``Conv2D``."""
 
     units: int
-    activation: Literal["relu"] | None = None
-    kind: ClassVar[str] = "dense"
+    use_bias: bool = True
+    activation: str | None = None
+    stem: ClassVar[str] = "dense"
 
-    def __str__(self) -> str:
-        return f"dense {self.units}{_suffix(self.activation)}"
+    @property
+    def _words(self) -> str:
+        return f"dense {self.units}"
 
     def output_shape(self, shape: Shape) -> Shape:
         """(features,) to (units,)."""
@@ -107,16 +138,42 @@ class Dense(Layer):
 
     def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
         """Kernel (features, units) and bias (units,)."""
-        return {"kernel": (shape[0], self.units), "bias": (self.units,)}
+        return {"kernel": (shape[0], self.units)} | bias(self.use_bias, self.units)
 
 
-def _spatial(shape: Shape, layer: Layer, least: int, what: str) -> Shape:
-    if len(shape) != 3:
-        raise UserError(f"{layer}: expected height x width x channels, got {times(shape)}")
-    if least > min(shape[:2]):
-        raise UserError(f"{layer}: expected an input of at least the {what}'s size, got {times(shape)}")
-    return shape
+@dataclass(frozen=True)
+class Activation(Layer):
+    """One of ``ACTIVATIONS`` as a layer of its own; leaky_relu has Keras's slope of 0.2 here, elu an alpha of 1."""
+
+    activation: str
+    stem: ClassVar[str] = "activation"
 
 
-def _suffix(activation: str | None) -> str:
-    return ", ReLU" if activation == "relu" else ""
+@dataclass(frozen=True)
+class LeakyReLU(Layer):
+    """Elements under 0 times ``negative_slope``; PyTorch's default is 0.01."""
+
+    negative_slope: float = 0.3
+    stem: ClassVar[str] = "leaky_relu"
+
+
+@dataclass(frozen=True)
+class ELU(Layer):
+    """Elements x under 0 as alpha * (exp(x) - 1)."""
+
+    alpha: float = 1.0
+    stem: ClassVar[str] = "elu"
+
+
+KINDS: dict[str, type[Layer]] = {
+    kind.__name__: kind
+    for kind in (
+        *(Conv2D, DepthwiseConv2D, SeparableConv2D, MaxPooling2D, AveragePooling2D, GlobalMaxPooling2D),
+        *(GlobalAveragePooling2D, ZeroPadding2D, BatchNormalization, LayerNormalization, Dropout, Flatten, Dense),
+        *(Activation, LeakyReLU, ELU),
+    )
+}
+"""Every record, by the name that a description gives it."""
+
+ALSO: dict[str, Layer] = {"ReLU": Activation("relu"), "Softmax": Activation("softmax")}
+"""Keras's layers that are a record under another name."""

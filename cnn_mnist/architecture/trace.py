@@ -1,12 +1,15 @@
-"""The two named architectures and ``trace()``: the one definition that both frameworks build from."""
+"""``Network``: layer records in their places, the one definition that both frameworks build from."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
-from cnn_mnist.architecture.layers import Conv, Dense, Flatten, Layer, MaxPool, Shape, times
+from cnn_mnist.architecture.layers import ELU, Activation, Dense, Flatten, LeakyReLU, MaxPooling2D, ZeroPadding2D
+from cnn_mnist.architecture.record import STATISTICS, Layer, Shape, times
+from cnn_mnist.architecture.windows import Windows
 from cnn_mnist.errors import UserError
 
 Order = Literal["keras", "pytorch"]
@@ -14,31 +17,8 @@ Order = Literal["keras", "pytorch"]
 IMAGE_SHAPE: Shape = (28, 28, 1)
 CLASSES = 10
 
-# Both end in logits: softmax belongs to the loss and to predict, never to the network.
-ARCHITECTURES: dict[str, tuple[Layer, ...]] = {
-    "three_conv": (
-        Conv(32, 3),
-        MaxPool(2),
-        Conv(64, 3),
-        MaxPool(2),
-        Conv(64, 3),
-        Flatten(),
-        Dense(64, "relu"),
-        Dense(CLASSES),
-    ),
-    "conv5x5": (Conv(32, 5), MaxPool(2), Conv(64, 5), MaxPool(2), Flatten(), Dense(CLASSES)),
-}
-
-
-def layers_of(architecture: str) -> tuple[Layer, ...]:
-    """The layer records of a named architecture.
-
-    Raises:
-        UserError: No architecture bears that name; the known ones are listed.
-    """
-    if architecture not in ARCHITECTURES:
-        raise UserError(f"unknown architecture {architecture!r}: expected one of {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[architecture]
+_AS_RECORDS: dict[Any, Layer] = {"leaky_relu": LeakyReLU(0.2), "elu": ELU()}
+"""Activations that are a record of their own, with Keras's value where none is given."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +31,9 @@ class TracedLayer:
         input_shape: (height, width, channels) or (features,).
         output_shape: Likewise.
         parameters: Number of trained numbers.
-        arithmetic: How that number comes about, as a Python expression: the weights of one output and its bias, for
-            each output; empty without parameters.
+        arithmetic: How that number comes about, as a Python expression; empty without parameters.
         total: Running total of parameters, this layer included.
+        flattened: The (height, width, channels) whose flattening its input is; the frameworks order it differently.
     """
 
     name: str
@@ -63,77 +43,146 @@ class TracedLayer:
     parameters: int
     arithmetic: str
     total: int
+    flattened: Shape | None = None
 
     @property
     def weight_shapes(self) -> dict[str, Shape]:
-        """Name and shape (Keras's layout) of each trained array, ``{"kernel": ..., "bias": ...}``."""
+        """Name and shape (Keras's) of each array, statistics too."""
         return self.layer.weight_shapes(self.input_shape)
 
+    @property
+    def multiply_adds(self) -> int:
+        """Those of one image's forward pass; a training step takes three times as many."""
+        places = prod(self.output_shape[:-1])
+        return places * sum(prod(shape) for shape in self.weight_shapes.values() if len(shape) > 1)
 
-def trace(layers: Sequence[Layer], input_shape: Shape = IMAGE_SHAPE) -> list[TracedLayer]:
-    """Follows one image through the layers.
+
+class Network:
+    """A sequential network that ends in logits.
 
     Args:
-        layers: The records, first to last.
+        layers: The records, first to last; a softmax at the end is left out, since it belongs to the loss and to
+            predict.
         input_shape: (height, width, channels) of one image.
 
-    Returns:
-        One ``TracedLayer`` for each record, in order.
+    Attributes:
+        layers: The records.
+        input_shape: As it was given.
 
     Raises:
-        UserError: A layer does not fit what comes into it.
+        UserError: A layer does not fit what comes into it, with its number; or the end is no row of logits.
     """
-    traced: list[TracedLayer] = []
-    shape, total, seen = input_shape, 0, Counter[str]()
-    for layer in layers:
-        seen[layer.kind] += 1
-        output_shape, weights = layer.output_shape(shape), layer.weight_shapes(shape)
-        parameters = sum(map(prod, weights.values()))
-        total += parameters
-        name, arithmetic = f"{layer.kind}{seen[layer.kind]}", ""
-        if weights:
-            *inputs, outputs = weights["kernel"]
-            arithmetic = f"({'*'.join(map(str, inputs))}+1)*{outputs}"
-        traced.append(TracedLayer(name, layer, shape, output_shape, parameters, arithmetic, total))
-        shape = output_shape
-    return traced
+
+    def __init__(self, layers: Sequence[Layer], input_shape: Sequence[int] = IMAGE_SHAPE) -> None:
+        self.layers, self.input_shape = _without_softmax(tuple(layers)), tuple(input_shape)
+        if not self.traced:
+            raise UserError("expected a network of one layer or more, got none")
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same function of the same weights, however it is written down."""
+        return isinstance(other, Network) and self._function == other._function
+
+    def __hash__(self) -> int:
+        return hash(self._function)
+
+    @cached_property
+    def _function(self) -> tuple[Any, ...]:
+        """Its modules without names, each doing one thing."""
+        parts: list[Any] = [self.input_shape]
+        for place in self.modules:
+            layer, apart = place.layer, dict[str, Any]()
+            if isinstance(layer, Windows) and not isinstance(layer.padding, str):
+                parts.append(ZeroPadding2D(layer.padding))
+                apart["padding"] = "valid"
+            if hasattr(layer, "activation") and not isinstance(layer, Activation):
+                apart["activation"] = None
+            parts.append(replace(layer, **apart))
+        return tuple(parts)
+
+    @property
+    def classes(self) -> int:
+        """Number of logits."""
+        return self.traced[-1].output_shape[0]
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained numbers."""
+        return self.traced[-1].total
+
+    @cached_property
+    def traced(self) -> list[TracedLayer]:
+        """The layers as one image meets them."""
+        traced: list[TracedLayer] = []
+        shape, total, flattened, seen = self.input_shape, 0, None, Counter[str]()
+        for number, layer in enumerate(self.layers, start=1):
+            seen[layer.stem] += 1
+            try:
+                output_shape = layer.output_shape(shape)
+            except UserError as error:
+                raise UserError(f"layer {number}, {error}") from None
+            weights = layer.weight_shapes(shape)
+            parameters = sum(prod(weights[name]) for name in weights if name not in STATISTICS)
+            total += parameters
+            name, arithmetic = f"{layer.stem}{seen[layer.stem]}", layer.arithmetic(shape)
+            place = TracedLayer(name, layer, shape, output_shape, parameters, arithmetic, total, flattened)
+            traced.append(place)
+            if isinstance(layer, Flatten):
+                flattened = shape if len(shape) == 3 and shape[0] * shape[1] > 1 else flattened
+            elif isinstance(layer, Dense):
+                flattened = None
+            shape = output_shape
+        if traced and (len(shape) != 1 or flattened):
+            end = f"{times(flattened)} in a row" if flattened else times(shape)
+            raise UserError(
+                f"layer {len(traced)}, {layer}: expected the network to end in logits, got {end}; add a Dense"
+            )
+        return traced
+
+    @cached_property
+    def modules(self) -> list[TracedLayer]:
+        """The modules that both frameworks build, in their order; an activation is one of its own, ``conv1_relu``.
+
+        A ReLU stands behind the max pool that follows it: values and gradients are the same, since pools take the
+        first maximum of a window and nothing passes through a window without a positive element, and it touches a
+        quarter of the elements.
+        """
+        placed: list[TracedLayer] = []
+        for traced in self.traced:
+            behind = bool(placed) and placed[-1].layer == Activation("relu") and isinstance(traced.layer, MaxPooling2D)
+            placed.insert(len(placed) - behind, traced)
+            activation = getattr(traced.layer, "activation", None)
+            if isinstance(traced.layer, Activation):
+                placed[-1] = replace(traced, layer=_AS_RECORDS.get(activation, traced.layer))
+            elif activation:
+                record, shape = _AS_RECORDS.get(activation, Activation(activation)), traced.output_shape
+                placed.append(TracedLayer(f"{traced.name}_{activation}", record, shape, shape, 0, "", traced.total))
+        return placed
 
 
-def modules(layers: Sequence[Layer]) -> list[tuple[str, TracedLayer | None]]:
-    """The modules that both frameworks build, in their order.
-
-    A ReLU is a module of its own, behind the max pool that follows its layer: values and gradients are the same,
-    since pools take the first maximum of a window and nothing passes through a window without a positive
-    element, and it touches a quarter of the elements.
+def layer_table(network: Network, order: Order = "keras") -> list[tuple[str, str, str, str, str]]:
+    """The table of the layers, its header first: layer, output, parameters and their arithmetic, total, multiply-adds.
 
     Args:
-        layers: The records, first to last.
-
-    Returns:
-        Name and layer of each module; a ReLU is named after its layer, ``conv1_relu``, and stands as None.
-    """
-    placed: list[tuple[str, TracedLayer | None]] = []
-    for traced in trace(layers):
-        behind_relu = bool(placed) and placed[-1][1] is None
-        place = len(placed) - (behind_relu and isinstance(traced.layer, MaxPool))
-        placed.insert(place, (traced.name, traced))
-        if getattr(traced.layer, "activation", None) == "relu":
-            placed.append((f"{traced.name}_relu", None))
-    return placed
-
-
-def layer_table(layers: Sequence[Layer], order: Order = "keras") -> list[tuple[str, str, str, str]]:
-    """The table of the layers, its header first: layer, output shape, parameters with their arithmetic, total.
-
-    Args:
-        layers: The records.
+        network: The network.
         order: Whose order of axes the shapes are written in, H x W x C or C x H x W.
     """
-    rows = [("layer", f"output ({'H x W x C' if order == 'keras' else 'C x H x W'})", "parameters", "total")]
-    for traced in trace(layers):
+    header = ("layer", f"output ({'HxWxC' if order == 'keras' else 'CxHxW'})", "parameters", "total")
+    rows = [(*header, "mult-adds")]
+    for traced in network.traced:
         shape = traced.output_shape
         if order == "pytorch" and len(shape) == 3:
             shape = (shape[2], *shape[:2])
         count = f"{traced.parameters:,}" + (f" = {traced.arithmetic}" if traced.arithmetic else "")
-        rows.append((str(traced.layer), times(shape), count, f"{traced.total:,}"))
+        work = f"{traced.multiply_adds:,}" if traced.multiply_adds else ""
+        rows.append((str(traced.layer), times(shape), count, f"{traced.total:,}", work))
     return rows
+
+
+def _without_softmax(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    if layers and getattr(layers[-1], "activation", None) == "softmax":
+        last: Any = layers[-1]
+        layers = layers[:-1] + (() if isinstance(last, Activation) else (replace(last, activation=None),))
+    for number, layer in enumerate(layers, start=1):
+        if getattr(layer, "activation", None) == "softmax":
+            raise UserError(f"layer {number}, {layer}: expected a softmax at the end alone; leave it out")
+    return layers

@@ -1,6 +1,7 @@
 """How both command lines take arguments: one line on stderr for a mistake, with the name that was meant."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from cnn_mnist.errors import UserError, nearest
+from cnn_mnist.runs.folder import STUDY
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 """Where the settings lie that ``--config NAME`` finds, as NAME.yaml."""
@@ -34,7 +36,7 @@ class OneLineErrors(ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:  # type: ignore[override]
         """Parses the arguments, by default those of the process."""
-        typed = _with_packaged(sys.argv[1:] if args is None else args)
+        typed = _with_packaged(with_home(sys.argv[1:] if args is None else args))
         for place, (arg, value) in enumerate(zip(typed, [*typed, ""][1:], strict=True)):
             if arg in self._switches and value.lower() not in ("true", "false"):
                 typed[place] = f"{arg}=true"
@@ -48,7 +50,8 @@ class OneLineErrors(ArgumentParser):
         """Reads a configuration file."""
         with suppress(yaml.YAMLError):  # what is wrong with it, jsonargparse says
             config = yaml.safe_load(content)
-            if isinstance(config, dict) and (changed := self.rewritten(config)) != config:
+            own = {name: value for name, value in config.items() if name != STUDY} if isinstance(config, dict) else None
+            if own is not None and (changed := with_home(self.rewritten(own))) != config:
                 content = yaml.safe_dump(changed, sort_keys=False)
         return super().parse_string(content, *args, **kwargs)
 
@@ -59,6 +62,16 @@ class OneLineErrors(ArgumentParser):
         meant = nearest(unknown[1], self._option_string_actions) if unknown else ""
         print(f"{program}: error: {' '.join(message.split())}{meant} (see --help)", file=sys.stderr)
         raise SystemExit(2)
+
+
+def with_home(given: Any) -> Any:
+    """Arguments, or a configuration, with the home folder for a ``~`` that a path begins with, as a shell has it."""
+    if isinstance(given, Mapping):
+        return {name: with_home(value) for name, value in given.items()}
+    if isinstance(given, str):
+        flag, equals, path = given.partition("=") if given.startswith("-") else ("", "", given)
+        return f"{flag}{equals}{os.path.expanduser(path)}"
+    return [with_home(value) for value in given] if isinstance(given, list | tuple) else given
 
 
 def _with_packaged(args: Sequence[str]) -> list[str]:

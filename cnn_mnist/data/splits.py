@@ -1,43 +1,83 @@
-"""The splits of MNIST that a run uses: training, validation and test."""
+"""The splits of the data set that a run uses: training, validation and test."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.data import mnist, order
+from cnn_mnist.architecture.record import Shape, times
+from cnn_mnist.data import mnist, npz, order
+from cnn_mnist.data.known_sets import KNOWN_SETS
+from cnn_mnist.errors import UserError
+from cnn_mnist.settings import DataSettings
 
 EVALUATION_BATCH_SIZE = 250
 """Batches of 64 to 2,000 evaluate at the same speed (51 to 57 µs an image); 1,000 took 100 MB more than 250."""
 
 
 class Split(NamedTuple):
-    """A split of MNIST as found: images uint8 [n, 28, 28], labels uint8 [n]."""
+    """A part of a data set as found.
+
+    Attributes:
+        images: uint8 [n, height, width, channels].
+        labels: uint8 [n], from 0 to one less than there are classes.
+        classes: Their names.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
+    classes: tuple[str, ...]
+
+    @property
+    def image_shape(self) -> Shape:
+        """(height, width, channels) of one image."""
+        return self.images.shape[1:]
 
 
-def load_splits(data_dir: str, batch_size: int, val_size: int, seed: int) -> dict[str, Split]:
-    """Finds or makes MNIST, and checks the arguments against it.
+def load_whole(settings: DataSettings) -> tuple[Split, Split]:
+    """The training set and the test set, each whole.
 
-    Args:
-        data_dir: Folder of the MNIST files.
-        batch_size: Images in a batch.
-        val_size: Training images that are held out for validation.
-        seed: Which ones.
+    Raises:
+        UserError: The data are missing, or are others than the settings say.
+    """
+    if settings.file is None:
+        found, classes = mnist.load(settings.data_dir, settings.dataset), KNOWN_SETS[settings.dataset].classes
+    else:
+        found = npz.load(settings.file)
+        classes = tuple(map(str, range(found.train_labels.max() + 1)))
+    images = (found.train_images, found.test_images)
+    train, test = (array if array.ndim == 4 else array[..., None] for array in images)
+    return Split(train, found.train_labels, classes), Split(test, found.test_labels, classes)
+
+
+def load_splits(settings: DataSettings) -> dict[str, Split]:
+    """Finds or makes the data, and checks the settings against them.
 
     Returns:
         ``"train"``, ``"val"`` (empty where nothing is held out) and ``"test"``, the test set whole.
 
     Raises:
-        UserError: MNIST is missing or not MNIST, or the training set is too small for the arguments.
+        UserError: The data are missing or others, or the training set is too small for the settings.
     """
-    raw = mnist.load(data_dir)
-    train, val = order.split(raw.train_labels, val_size, seed)
-    order.check_batch_size(batch_size, len(train))
-    return {
-        "train": Split(raw.train_images[train], raw.train_labels[train]),
-        "val": Split(raw.train_images[val], raw.train_labels[val]),
-        "test": Split(raw.test_images, raw.test_labels),
-    }
+    whole, test = load_whole(settings)
+    train, val = order.split(whole.labels, settings.val_size, settings.seed)
+    order.check_batch_size(settings.batch_size, len(train))
+    parts = {"train": train, "val": val}
+    return {n: Split(whole.images[i], whole.labels[i], whole.classes) for n, i in parts.items()} | {"test": test}
+
+
+def check_network(split: Split, input_shape: Shape, classes: int) -> None:
+    """Raises ``UserError`` unless a network takes the images and has a logit for each class.
+
+    Args:
+        split: Any of the data.
+        input_shape: (height, width, channels) that the network takes.
+        classes: Its logits.
+    """
+    shape, count = split.image_shape, len(split.classes)
+    if shape != input_shape:
+        begin = f"begin the architecture with `- Input: {list(shape)}`"
+        raise UserError(f"the images are {times(shape)}, the network takes {times(input_shape)}: {begin}")
+    if count != classes:
+        end = f"end the architecture with `- Dense: {count}`"
+        raise UserError(f"the images are of {count} classes, the network has {classes} logits: {end}")

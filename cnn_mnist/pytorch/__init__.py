@@ -2,3 +2,10 @@
 
 Imports every other room of ``cnn_mnist``; ``keras_parity.ladder`` and ``keras_parity.convert`` may import it.
 """
+
+from cnn_mnist.frameworks import choose_wait_policy, keep_large_buffers, keep_tensorflow_out
+
+# Before any file of this room imports PyTorch or TensorBoard, whether a command or the Python API asks for it.
+choose_wait_policy()
+keep_large_buffers()
+keep_tensorflow_out()

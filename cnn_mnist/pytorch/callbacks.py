@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from cnn_mnist.architecture.trace import layer_table, trace
+from cnn_mnist.architecture.trace import layer_table
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.data_module import MNISTDataModule
@@ -31,6 +31,7 @@ _TRAINER = (
     "limit_train_batches",
     "accumulate_grad_batches",
     "gradient_clip_val",
+    "gradient_clip_algorithm",
     "precision",
 )
 """What a ``Trainer`` built in Python tells of the training."""
@@ -54,7 +55,7 @@ class Timing(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Counts the images; the first step ends the set-up."""
-        self._images += batch.size
+        self._images += Batch.of(batch).size
         if not self._setup_logged:
             self._setup_logged = True
             self._synchronize(trainer)
@@ -110,9 +111,9 @@ class RunRecord(Callback):
             threads=torch.get_num_threads(),
             precision=str(trainer.precision),
         )
-        parameters = trace(pl_module.layers)[-1].total
+        parameters = pl_module.settings.network.parameters
         writer.add_scalar(tags.PARAMETERS, parameters, 0)
-        writer.add_text(tags.LAYERS, markdown_table(layer_table(pl_module.layers)), 0)
+        writer.add_text(tags.LAYERS, markdown_table(layer_table(pl_module.settings.network)), 0)
         data = _data(trainer)
         if data is None:  # loaders were given alone: what they hold is not known
             return
@@ -122,22 +123,22 @@ class RunRecord(Callback):
         for summary in hparams.summaries(*run, Path(logger.log_dir).name):
             writer.file_writer.add_summary(summary, 0)
         train = data.splits["train"]
-        writer.add_image(tags.EXAMPLES, pictures.examples(train.images, train.labels), 0, dataformats="HWC")
+        writer.add_image(tags.EXAMPLES, pictures.examples(*train), 0, dataformats="HWC")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
-        """Writes the confusion matrix and the misclassified digits, and after a whole test ``mistakes.csv``."""
+        """Writes the confusion matrix and the misclassified images, and after a whole test ``mistakes.csv``."""
         indices, probabilities = pl_module.predictions.compute()  # in every process: it gathers
         pl_module.predictions.reset()
         logger, data = _logger(trainer), _data(trainer)
         if logger is None or data is None or not trainer.is_global_zero:
             return
         test, order = data.splits["test"], indices.cpu().numpy()
-        images, labels = (array[order] for array in test)
+        images, labels = test.images[order], test.labels[order]
         chances = probabilities.cpu().numpy()
         predictions = chances.argmax(axis=1)
         drawn = {
-            tags.CONFUSION_MATRIX: pictures.confusion_matrix(labels, predictions),
-            tags.MISTAKES: pictures.mistakes(images, labels, chances),
+            tags.CONFUSION_MATRIX: pictures.confusion_matrix(labels, predictions, test.classes),
+            tags.MISTAKES: pictures.mistakes(images, labels, test.classes, chances),
         }
         for name, picture in drawn.items():
             logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
@@ -187,7 +188,7 @@ def _logger(trainer: Trainer) -> TensorBoardLogger | None:
 
 
 def _write_config(path: Path, trainer: Trainer, model: "Classifier", data: MNISTDataModule) -> None:
-    settings: dict[str, Any] = {name: getattr(trainer, name) for name in _TRAINER}
+    settings: dict[str, Any] = {n: getattr(value := getattr(trainer, n), "value", value) for n in _TRAINER}
     if settings["limit_train_batches"] == 1.0:  # Lightning's word for all
         settings["limit_train_batches"] = None
     groups = {"model": asdict(model.settings), "data": asdict(data.settings)}
@@ -197,5 +198,6 @@ def _write_config(path: Path, trainer: Trainer, model: "Classifier", data: MNIST
 
 
 def _data(trainer: Trainer) -> MNISTDataModule | None:
-    """None where the trainer was given loaders in its place."""
-    return trainer.datamodule  # type: ignore[attr-defined]
+    """None where the trainer was given loaders or somebody else's data in its place."""
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    return data if isinstance(data, MNISTDataModule) else None

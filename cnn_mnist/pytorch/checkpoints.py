@@ -7,7 +7,7 @@ from zipfile import is_zipfile
 
 import torch
 
-from cnn_mnist.architecture.trace import layers_of
+from cnn_mnist.architecture.descriptions import read_network, title
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.network import build_network
 from cnn_mnist.runs.folder import ENDINGS, KERAS
@@ -35,21 +35,31 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, UnpicklingError, EOFError, KeyError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{expected}, which cannot be loaded safely ({reason}); take another file") from None
+        raise UserError(f"{expected}, which cannot be loaded safely ({why(error)}); take another file") from None
     if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
         raise UserError(f"{expected}, which has no state_dict and hyper_parameters; take another file")
     _check_weights(checkpoint, expected)
     return checkpoint
 
 
+def why(error: Exception) -> str:
+    """Why a file cannot be loaded, in a line, without PyTorch's advice to load it unsafely."""
+    if isinstance(error, UnpicklingError):
+        return "it is damaged, or holds more than tensors, numbers and text"
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
 def _check_weights(checkpoint: dict[str, Any], expected: str) -> None:
     """Raises ``UserError`` unless the weights are those of the architecture that the checkpoint names."""
-    architecture = checkpoint["hyper_parameters"].get("architecture")
-    if not isinstance(architecture, str):
+    settings = checkpoint["hyper_parameters"]
+    architecture = settings.get("architecture")
+    if not isinstance(architecture, str | list):
         raise UserError(f"{expected}, whose hyper_parameters name no architecture; take another file")
-    wanted = {(f"network.{k}", v.shape) for k, v in build_network(layers_of(architecture)).state_dict().items()}
+    network = build_network(read_network(architecture), settings.get("align", "keras"))
+    wanted = {(f"network.{k}", v.shape) for k, v in network.state_dict().items()}
     came = {(name, getattr(tensor, "shape", None)) for name, tensor in checkpoint["state_dict"].items()}
     if came != wanted:
         odd = min(name for name, _ in came ^ wanted)
-        raise UserError(f"{expected}, whose weights are not those of {architecture} (see {odd}); take another file")
+        raise UserError(
+            f"{expected}, whose weights are not those of {title(architecture)} (see {odd}); take another file"
+        )

@@ -11,10 +11,10 @@ from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from cnn_mnist import settings
+from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.console.arguments import refuse_others
 from cnn_mnist.console.results import print_results
 from cnn_mnist.errors import UserError, UserNotice
-from cnn_mnist.frameworks import keep_tensorflow_out
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.cli_defaults import DEFAULTS, Parser
 from cnn_mnist.pytorch.data_module import MNISTDataModule
@@ -51,10 +51,16 @@ class CLI(LightningCLI):
         for name in self.subcommands().keys() - {"fit"}:
             self._parser(name).set_defaults({"trainer.logger": False})
         self._args = args
-        super().parse_arguments(parser, args)
+        self._parse(parser, args)
         seed = self.config[self.config["subcommand"]].seed_everything
         if not 0 <= seed < settings.SEEDS:
             raise UserError(f"--seed_everything: expected 0 to {settings.SEEDS - 1}, got {seed}")
+
+    def _parse(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Reads the arguments; a file that describes the network is read once, here."""
+        super().parse_arguments(parser, args)
+        model = self.config[self.config["subcommand"]].model
+        model.architecture = plain(read_network(model.architecture))
 
     def _parse_ckpt_path(self) -> None:
         """Has the checkpoint's settings as defaults; what the user typed otherwise is refused, not ignored."""
@@ -70,7 +76,7 @@ class CLI(LightningCLI):
         if subcommand in ("fit", "validate"):
             kept |= {f"data.{name}": value for name, value in data.items() if name not in ("seed", "data_dir")}
         self._parser(subcommand).set_defaults(kept)
-        super().parse_arguments(self.parser, self._args)
+        self._parse(self.parser, self._args)
         self.config[subcommand].ckpt_path = path
         epochs, asked = checkpoint.get("epoch", -1) + 1, self.config[subcommand].trainer.max_epochs
         if subcommand == "fit" and checkpoint.get("loops") and asked is not None and 0 <= asked <= epochs:
@@ -150,7 +156,6 @@ def main(args: list[str] | None = None) -> CLI:
         UserError: A mistake that the user can mend.
         KeyboardInterrupt: The user interrupts a training, which Lightning has put in order.
     """
-    keep_tensorflow_out()
     quieten_lightning()
     try:
         return CLI(

@@ -1,4 +1,4 @@
-"""MNIST for Lightning: the whole set in memory, scaled once."""
+"""MNIST, or another data set, for Lightning: the whole set in memory, scaled once."""
 
 import inspect
 from dataclasses import asdict
@@ -9,14 +9,14 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from cnn_mnist.data import mnist
-from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE, Split, load_splits
-from cnn_mnist.pytorch.loader import Batch, Loader
-from cnn_mnist.settings import DataSettings, check_names
+from cnn_mnist.data.augmentation import Augmentation, augmentation
+from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE, Split, check_network, load_splits
+from cnn_mnist.pytorch.loader import Batch, Loader, to_tensor
+from cnn_mnist.settings import DataSettings, ModelSettings, check_names
 
 
 class MNISTDataModule(LightningDataModule):
-    """MNIST in memory: uint8 as found, float32 in [0, 1] where it is trained on.
+    """MNIST, or the data set that is named, in memory: uint8 as found, float32 in [0, 1] where it is trained on.
 
     Example:
         >>> images, labels = next(iter(MNISTDataModule().train_dataloader()))
@@ -30,8 +30,8 @@ class MNISTDataModule(LightningDataModule):
         splits: ``"train"``, ``"val"`` and ``"test"`` as found, once they are loaded.
 
     Raises:
-        UserError: A setting is unknown or out of its range; when the data are first needed, MNIST is missing or not
-            MNIST, or the training set is too small for the settings.
+        UserError: A setting is unknown or out of its range; when the data are first needed, they are missing or
+            others, do not fit the network that a trainer has, or are too few for the settings.
     """
 
     __signature__ = inspect.signature(DataSettings)
@@ -45,8 +45,11 @@ class MNISTDataModule(LightningDataModule):
         self._on_device: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
 
     def prepare_data(self) -> None:
-        """Finds or makes the data, and checks the settings against it before anything is written."""
+        """Finds or makes the data, and checks settings and network against them before anything is written."""
         self._load()
+        settings = getattr(getattr(self.trainer, "lightning_module", None), "settings", None)
+        if isinstance(settings, ModelSettings):
+            check_network(self.splits["test"], settings.network.input_shape, settings.network.classes)
 
     def setup(self, stage: str) -> None:
         """Reads the data, in every process."""
@@ -54,7 +57,9 @@ class MNISTDataModule(LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         """The training split, in the order of (seed, epoch)."""
-        return self._loader("train", self.settings.batch_size, self.settings.seed)
+        self._load()
+        moved = augmentation(self.splits["train"], self.settings)
+        return self._loader("train", self.settings.batch_size, self.settings.seed, moved)
 
     def val_dataloader(self) -> Loader | list[Any]:
         """The validation split; an empty list where there is none, which Lightning skips."""
@@ -78,21 +83,19 @@ class MNISTDataModule(LightningDataModule):
         return batch
 
     def _load(self) -> None:
-        self.splits = self.splits or load_splits(**asdict(self.settings))
+        self.splits = self.splits or load_splits(self.settings)
 
-    def _loader(self, name: str, batch_size: int, seed: int | None = None) -> Loader:
-        if self.trainer is None:
-            return Loader(*self._tensors(name, torch.device("cpu")), batch_size, seed)
-        rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        return Loader(*self._tensors(name, self.trainer.strategy.root_device), batch_size, seed, rank, world_size)
+    def _loader(self, name: str, batch_size: int, seed: int | None = None, moved: Augmentation | None = None) -> Loader:
+        device, rank, world_size = torch.device("cpu"), 0, 1
+        if trainer := self.trainer:
+            device, rank, world_size = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
+        return Loader(*self._tensors(name, device), batch_size, seed, rank, world_size, moved)
 
     def _tensors(self, name: str, device: torch.device) -> tuple[Tensor, Tensor]:
         """A split's images and labels on the device that trains, made on first use and kept there."""
         self._load()
         if (name, device) not in self._on_device:
-            images, labels = self.splits[name]
-            self._on_device[name, device] = (
-                torch.from_numpy(mnist.scale(images)).unsqueeze(1).to(device),
-                torch.from_numpy(labels.astype(np.int64)).to(device),
-            )
+            split = self.splits[name]
+            labels = torch.from_numpy(split.labels.astype(np.int64))
+            self._on_device[name, device] = to_tensor(split.images).to(device), labels.to(device)
         return self._on_device[name, device]

@@ -4,11 +4,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from cnn_mnist.data.augmentation import Augmentation
+from cnn_mnist.data.mnist import scale
 from cnn_mnist.data.order import batch_count, batch_slices, epoch_order
 from cnn_mnist.errors import UserError
+
+
+def to_tensor(images: NDArray[np.uint8]) -> Tensor:
+    """Images [n, height, width, channels] as float32 [n, channels, height, width] in [0, 1]."""
+    return torch.from_numpy(scale(np.moveaxis(images, 3, 1)))
 
 
 @dataclass(eq=False)
@@ -16,7 +25,7 @@ class Batch:
     """One process's share of a batch; ``images, labels = batch`` takes it apart.
 
     Attributes:
-        images: float32 [share, 1, 28, 28] in [0, 1].
+        images: float32 [share, channels, height, width] in [0, 1].
         labels: int64 [share].
         indices: Place of each image in its data set, int64 [share].
         size: Images in the whole batch, over all processes; a share may be smaller than the others by one.
@@ -26,6 +35,14 @@ class Batch:
     labels: Tensor
     indices: Tensor
     size: int
+
+    @classmethod
+    def of(cls, batch: Any) -> "Batch":
+        """A pair (images, labels) of somebody else's loader as a batch, its images numbered within it."""
+        if isinstance(batch, cls):
+            return batch
+        images, labels = batch
+        return cls(images, labels, torch.arange(len(labels), device=labels.device), len(labels))
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter((self.images, self.labels))
@@ -39,12 +56,13 @@ class Loader:
     ``load_state_dict`` for the place in it.
 
     Args:
-        images: float32 [n, 1, 28, 28], on the device that trains.
+        images: float32 [n, channels, height, width], on the device that trains.
         labels: int64 [n], there too.
         batch_size: Images in a batch, over all processes.
         seed: Seed of the order; None for the order of the data set.
         rank: Which process this is.
         world_size: Number of processes.
+        augmentation: What makes each batch's images in place of the tensor; None for the images as they are.
     """
 
     images: Tensor
@@ -53,6 +71,7 @@ class Loader:
     seed: int | None = None
     rank: int = 0
     world_size: int = 1
+    augmentation: Augmentation | None = None
 
     batch_sampler: ClassVar = None  # Lightning asks where there is a sampler
 
@@ -74,7 +93,13 @@ class Loader:
         for place in batch_slices(size, self.batch_size, first=self.position):
             self.position += 1
             indices = order[place][self.rank :: self.world_size]
-            yield Batch(self.images[indices], self.labels[indices], indices, place.stop - place.start)
+            images = self.images[indices] if self.augmentation is None else self._augmented(indices)
+            yield Batch(images, self.labels[indices], indices, place.stop - place.start)
+
+    def _augmented(self, indices: Tensor) -> Tensor:
+        assert self.augmentation is not None
+        images = np.moveaxis(self.augmentation.batch(indices.cpu().numpy(), self.epoch), 3, 1)
+        return torch.from_numpy(images.copy(order="C")).to(self.images.device)
 
     @property
     def sampler(self) -> "Loader":

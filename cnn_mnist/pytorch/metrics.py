@@ -8,19 +8,17 @@ from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.utilities import dim_zero_cat
 
-from cnn_mnist.architecture.trace import CLASSES
-
 # Sums in float64 keep an epoch's mean exact to 1e-6; Apple's GPUs have no float64.
 _SUM_DTYPE = torch.float32 if torch.backends.mps.is_available() else torch.float64
 
 
-def make_metric(name: str) -> Metric:
+def make_metric(name: str, classes: int) -> Metric:
     """A mean, for ``"loss"``, or a micro accuracy, for ``"acc"``, over all samples since the last reset.
 
     Neither checks its values, which would have a GPU waited for in every step; NaN stays NaN.
     """
     if name == "acc":
-        return MulticlassAccuracy(CLASSES, average="micro", validate_args=False)
+        return MulticlassAccuracy(classes, average="micro", validate_args=False)
     # It drops its weights together with its checks, so it is given the loss of every sample.
     return MeanMetric(nan_strategy="disable").set_dtype(_SUM_DTYPE)
 
@@ -28,7 +26,7 @@ def make_metric(name: str) -> Metric:
 class Predictions(Metric):
     """The probabilities of every sample seen, in the order of the data set.
 
-    ``compute`` gives (indices int64 [n], probabilities float32 [n, 10]), sorted by index.
+    ``compute`` gives (indices int64 [n], probabilities float32 [n, classes]), sorted by index.
     """
 
     full_state_update = False
@@ -41,7 +39,7 @@ class Predictions(Metric):
         self.add_state("probabilities", [], dist_reduce_fx="cat")
 
     def update(self, indices: Tensor, logits: Tensor) -> None:
-        """Adds a batch: indices int64 [batch], logits [batch, 10]."""
+        """Adds a batch: indices int64 [batch], logits [batch, classes]."""
         self.indices.append(indices)
         self.probabilities.append(logits.float().softmax(dim=1))
 

@@ -13,23 +13,25 @@ from lightning.pytorch.callbacks import RichModelSummary, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import Metric
 
 from cnn_mnist.architecture.initial_weights import Rule, initial_weights
-from cnn_mnist.architecture.trace import layers_of
-from cnn_mnist.frameworks import keep_large_buffers
 from cnn_mnist.pytorch.callbacks import RunRecord, StopOnNonFiniteLoss, Timing
 from cnn_mnist.pytorch.loader import Batch
 from cnn_mnist.pytorch.metrics import Predictions, make_metric
+from cnn_mnist.pytorch.monitors import fit_monitors
 from cnn_mnist.pytorch.network import build_network, load_weights
 from cnn_mnist.pytorch.notices import quieten_lightning
-from cnn_mnist.pytorch.optimizers import make_optimizer
+from cnn_mnist.pytorch.optimizers import clip_by_global_norm, make_optimizer
 from cnn_mnist.pytorch.progress import LayerTable, LineProgressBar
+from cnn_mnist.pytorch.schedule import lay_schedule, not_laid
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH
 from cnn_mnist.runs.tags import METRICS
-from cnn_mnist.settings import ModelSettings, check_names, cosine_factor
+from cnn_mnist.schedules import check_length
+from cnn_mnist.settings import ModelSettings, check_names
 
 TEST_SPLITS: tuple[tags.SplitName, ...] = ("test", "train_eval")
 """What the loaders given to ``Trainer.test`` are, in their order; the second is optional."""
@@ -61,16 +63,17 @@ class Classifier(LightningModule):
     def __init__(self, **settings: Any) -> None:
         super().__init__()
         quieten_lightning()
-        keep_large_buffers()
         check_names(ModelSettings, settings)
         self.settings = ModelSettings(**settings)
         self.save_hyperparameters(asdict(self.settings))
-        self.layers = layers_of(self.settings.architecture)
-        self.network = build_network(self.layers)
-        rule: Rule = "keras" if self.settings.align == "keras" else "pytorch"
-        load_weights(self.network, initial_weights(self.layers, rule, self.settings.seed), self.layers)
+        described, align, seed = self.settings.network, self.settings.align, self.settings.seed
+        self.network = build_network(described, align, seed)
+        rule: Rule = "keras" if align == "keras" else "pytorch"
+        load_weights(self.network, initial_weights(described, rule, seed), described)
         splits: tuple[tags.SplitName, ...] = ("train", "val", *TEST_SPLITS)
-        self.metrics = nn.ModuleDict({tags.tag(split, name): make_metric(name) for split in splits for name in METRICS})
+        self.metrics = nn.ModuleDict(
+            {tags.tag(split, name): make_metric(name, described.classes) for split in splits for name in METRICS}
+        )
         self.predictions = Predictions()
         self.figures: dict[str, float] = {}
 
@@ -79,8 +82,14 @@ class Classifier(LightningModule):
 
         Likewise the default logger gives way to one that writes where the commands write; an evaluation alone
         leaves no folder.
+
+        Raises:
+            UserError: A callback monitors what is not logged, or a schedule would span a training without an end.
         """
         trainer: Any = self.trainer
+        if trainer.state.fn == "fit":
+            fit_monitors(trainer, self)
+            check_length(self.settings, trainer.max_steps if trainer.max_epochs == -1 else 1)
         ours = [Timing(), RunRecord(), StopOnNonFiniteLoss()]
         for theirs, replacement in (RichProgressBar, LineProgressBar), (RichModelSummary, LayerTable):
             kept = [callback for callback in trainer.callbacks if type(callback) is not theirs]
@@ -99,14 +108,14 @@ class Classifier(LightningModule):
             torch.backends.cuda.matmul.allow_tf32 = False
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images float [batch, 1, 28, 28] in [0, 1] to logits [batch, 10]."""
+        """Images float [batch, channels, height, width] in [0, 1] to logits [batch, classes]."""
         return self.network(images)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of this process's share; averaged over the processes it is the mean of the whole batch."""
         loss_sum, _ = self._shared_step(batch, "train")
         # Not the share's own mean: shares of a batch that the processes do not divide differ by one image.
-        return loss_sum * (self.trainer.world_size / batch.size)
+        return loss_sum * (self.trainer.world_size / Batch.of(batch).size)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds the batch to ``val/*``."""
@@ -117,7 +126,7 @@ class Classifier(LightningModule):
         split = TEST_SPLITS[dataloader_idx]
         _, logits = self._shared_step(batch, split)
         if split == "test":
-            self.predictions.update(batch.indices, logits)
+            self.predictions.update(Batch.of(batch).indices, logits)
 
     def on_train_epoch_start(self) -> None:
         """An epoch has its own figures."""
@@ -146,14 +155,29 @@ class Classifier(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of the settings, with Keras's formula or PyTorch's as ``align`` says, and its schedule."""
         optimizer = make_optimizer(self.network.parameters(), self.settings)
-        if self.settings.schedule == "constant":
+        if self.settings.schedule == "constant" and not self.settings.warmup:
             return optimizer
-        steps, warmup = int(self.trainer.estimated_stepping_batches), self.settings.warmup
-        schedule = LambdaLR(optimizer, lambda step: cosine_factor(step, steps, warmup))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, not_laid), "interval": "step"},
+        }
+
+    def on_train_start(self) -> None:
+        """Lays the schedule over the updates, which can be counted now."""
+        lay_schedule(self.trainer, self.settings)
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clips by the norm of all gradients with Keras's formula or PyTorch's as ``align`` says."""
+        limit = gradient_clip_val or 0.0
+        if self.settings.align == "keras" and limit > 0 and gradient_clip_algorithm in (None, "norm"):
+            clip_by_global_norm((param for group in optimizer.param_groups for param in group["params"]), limit)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def _shared_step(self, batch: Batch, split: tags.SplitName) -> tuple[Tensor, Tensor]:
-        """Adds the batch to the split's metrics; gives the sum of its losses [] and its logits [batch, 10]."""
+        """Adds the batch to the split's metrics; gives the sum of its losses [] and its logits [batch, classes]."""
         images, labels = batch
         logits = self(images)
         scores = logits.softmax(dim=1) if self.settings.softmax_before_loss else logits

@@ -1,4 +1,4 @@
-"""The PyTorch optimizer that the settings name."""
+"""The PyTorch optimizer that the settings name, and Keras's clipping of gradients."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -30,3 +30,18 @@ def make_optimizer(params: Iterable[Tensor], settings: ModelSettings) -> torch.o
         return torch.optim.SGD(params, momentum=s.momentum, nesterov=s.nesterov, **common)
     kind = torch.optim.Adam if s.optimizer == "adam" else torch.optim.AdamW
     return kind(params, betas=betas, eps=s.epsilon, **common)
+
+
+def clip_by_global_norm(params: Iterable[Tensor], limit: float) -> None:
+    """Scales all gradients together, in place, down to a common norm of ``limit``; source: Keras's ``global_clipnorm``.
+
+    PyTorch's ``clip_grad_norm_`` adds 1e-6 to the norm; this does not.
+
+    Args:
+        params: Those whose gradients are clipped, where they have one.
+        limit: Greatest norm of all gradients as one vector, over 0.
+    """
+    grads = [param.grad for param in params if param.grad is not None]
+    norm = torch.nn.utils.get_total_norm(grads)
+    scale = limit * torch.clamp(1 / norm, max=1 / limit) + (norm - norm)  # NaN where the norm is infinite
+    torch._foreach_mul_(grads, scale)

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.trace import layers_of
+from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.console import predictions
 from cnn_mnist.console.arguments import OneLineErrors
-from cnn_mnist.data import mnist
 from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
+from cnn_mnist.pytorch.loader import to_tensor
 from cnn_mnist.pytorch.network import build_network
 from cnn_mnist.runs.folder import PYTORCH, find_checkpoint
 
@@ -37,21 +37,24 @@ def main(args: list[str]) -> None:
             "python -m keras_parity predict sets two side by side"
         )
     checkpoint = find_checkpoint(config.ckpt_path[0], PYTORCH)
-    digits = predictions.load_digits(config)
-    found = predictions.from_logits(compute_logits(checkpoint, digits.images))
+    digits, classes = predictions.load_digits(config, predictions.data_of(checkpoint, config))
+    found = predictions.from_logits(compute_logits(checkpoint, digits.images), classes)
     predictions.put_out(digits, {PYTORCH: found}, config)
 
 
 def compute_logits(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The logits [n, 10] of images [n, 28, 28], by the network of a checkpoint.
+    """The logits [n, classes] of images uint8 [n, height, width, channels], by the network of a checkpoint.
 
     Raises:
         UserError: The file is no checkpoint of this project.
     """
     checkpoint = read_checkpoint(path)
-    network = build_network(layers_of(checkpoint["hyper_parameters"]["architecture"]))
+    settings = checkpoint["hyper_parameters"]
+    described = read_network(settings["architecture"])
+    predictions.check_input(path, described, images.shape[1:])
+    network = build_network(described, settings.get("align", "keras")).eval()
     weights = checkpoint["state_dict"]
     network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in weights.items()})
-    batches = torch.from_numpy(mnist.scale(images)).unsqueeze(1).split(EVALUATION_BATCH_SIZE)
+    batches = to_tensor(images).split(EVALUATION_BATCH_SIZE)
     with torch.inference_mode():
         return torch.cat([network(batch) for batch in batches]).numpy()

@@ -82,4 +82,4 @@ class LayerTable(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
         """Prints them, in one process."""
         if trainer.is_global_zero:
-            summarize(pl_module.settings.architecture, "keras")
+            summarize(pl_module.settings.network, "keras")

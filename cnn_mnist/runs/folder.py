@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_mnist.errors import UserError
+from cnn_mnist.frameworks import WAIT_POLICY
 
 LOG_DIR = "lightning_logs"
 PYTORCH, KERAS = "pytorch", "keras"
@@ -24,6 +25,9 @@ ENDINGS = {PYTORCH: ".ckpt", KERAS: ".keras"}
 """Of the files in ``checkpoints/``."""
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.yaml", "environment.yaml", "checkpoints"
+
+STUDY, UNTIL_DECIDED = "study", "until=decided"
+"""Key and value in the ``config.yaml`` of a run that a study looked at to see whether it may stop; no setting."""
 
 _PACKAGES = ("torch", "lightning", "torchmetrics", "tensorflow", "keras", "tensorboard", "numpy")
 
@@ -87,6 +91,7 @@ def environment(*, device: str, threads: int | None, precision: str | None) -> d
         "precision": precision,
         "cpu": _cpu(),
         "cores": os.cpu_count(),
+        "openmp": {name: os.environ[name] for name in WAIT_POLICY if name in os.environ},
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
@@ -101,13 +106,13 @@ def write_environment(folder: str | Path, **run: Any) -> None:
     Path(folder, ENVIRONMENT).write_text(yaml.safe_dump(environment(**run), sort_keys=False))
 
 
-def read_config(folder: str | Path) -> dict[str, Any] | None:
-    """The settings of a run as its ``config.yaml`` has them; None where it has none that can be read."""
+def read_config(folder: str | Path, name: str = CONFIG) -> dict[str, Any] | None:
+    """The settings of a run as its ``config.yaml``, or another of its files, has them; None where none can be read."""
     import yaml
 
     try:
-        config = yaml.load(Path(folder, CONFIG).read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, yaml.YAMLError):
+        config = yaml.load(Path(folder, name).read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, ValueError, yaml.YAMLError):  # a ValueError is a date that is none
         return None
     return config if isinstance(config, dict) else None
 

@@ -37,7 +37,7 @@ def summaries(
 
     settings: Mapping[str, Any] = {
         "framework": framework,
-        **{field: value for field, value in (asdict(data) | asdict(model)).items() if field != "data_dir"},
+        **{name: _told(value) for name, value in (asdict(data) | asdict(model)).items() if name != "data_dir"},
         "max_epochs": max_epochs or 0,
         "precision": precision,
     }
@@ -49,3 +49,8 @@ def summaries(
     about = metadata.create_summary_metadata(HParamsPluginData(experiment=experiment))
     value = Summary.Value(tag=metadata.EXPERIMENT_TAG, metadata=about, tensor=metadata.NULL_TENSOR)
     return [Summary(value=[value]), summary_v2.hparams_pb(settings, trial_id=f"{framework}/{name}")]
+
+
+def _told(value: object) -> bool | int | float | str:
+    """A setting as the tab takes it: what is neither number nor text is told as text."""
+    return value if isinstance(value, bool | int | float | str) else str(value or "")

@@ -8,97 +8,107 @@ A picture is uint8 [height, width, 3].
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from textwrap import fill
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from cnn_mnist.architecture.trace import CLASSES
 
 Picture = NDArray[np.uint8]
 
 _COLUMNS = 5
 _CELL = 150, 170  # width and height of a digit with its title, in pixels
-_ENLARGED = 112  # a digit's sides: 4 pixels for each of its own
-_COUNT = 56  # sides of a cell of the confusion matrix
+_ENLARGED = 112  # an image's longer side at most: 4 pixels for each of a digit's own
+_COUNT = 56  # sides of a cell of the confusion matrix; wider where names are long
+_MATRIX = 1680  # sides of the matrix at most; with smaller cells there are no counts and names
+_TITLE = 448  # width of its title
 _DARKEST = np.array([8, 48, 107])  # of the heat map, whose lightest is white
 
 
-def examples(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Picture:
-    """The first image of each digit, in 2 rows of 5, labelled.
+def examples(images: NDArray[np.uint8], labels: NDArray[np.uint8], classes: Sequence[str], most: int = 50) -> Picture:
+    """The first image of each class that there is one of, in rows of 5, labelled.
 
     Args:
-        images: [n, 28, 28], 0 is background.
-        labels: [n], each of the ten digits at least once.
+        images: [n, height, width, channels], 0 is background.
+        labels: [n].
+        classes: The name of each label.
+        most: How many are drawn at most.
     """
-    first = [int(np.argmax(labels == digit)) for digit in range(CLASSES)]
-    return grid([images[index] for index in first], [str(digit) for digit in range(CLASSES)])
+    present, first = np.unique(labels, return_index=True)
+    return grid([images[index] for index in first[:most]], [classes[label] for label in present[:most]])
 
 
 def mistakes(
     images: NDArray[np.uint8],
     labels: NDArray[np.uint8],
+    classes: Sequence[str],
     probabilities: NDArray[np.floating],
     most: int = 50,
 ) -> Picture:
     """The misclassified images, the surest first, each with its label, its prediction and the prediction's probability.
 
     Args:
-        images: [n, 28, 28], in the order of the other two.
+        images: [n, height, width, channels], in the order of labels and probabilities.
         labels: [n].
-        probabilities: [n, 10].
+        classes: The name of each label.
+        probabilities: [n, classes].
         most: How many are drawn at most; the title says of how many.
     """
     predictions, surest = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predictions != labels)
     shown = wrong[np.argsort(-surest[wrong], kind="stable")][:most]
-    titles = [f"{labels[i]} as {predictions[i]}, {surest[i]:.2f}" for i in shown]
+    titles = [f"{classes[labels[i]]} as {classes[predictions[i]]}, {surest[i]:.2f}" for i in shown]
     summary = f"{len(wrong)} of {len(labels)} misclassified, the surest {len(shown)}: label as prediction, probability"
     return grid([images[index] for index in shown], titles, summary)
 
 
-def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.integer]) -> Picture:
-    """Heat map of how often each digit (row) was predicted as each digit (column), with the counts.
+def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.integer], classes: Sequence[str]) -> Picture:
+    """Heat map of how often each class (row) was predicted as each class (column), with the counts where they fit.
 
     Args:
         labels: [n].
         predictions: [n].
+        classes: The name of each.
     """
     from PIL import Image, ImageDraw
 
-    counts = count_predictions(labels, predictions)
+    counts, size = count_predictions(labels, predictions, len(classes)), len(classes)
     # A logarithm, since nearly all counts lie on the diagonal and the others are what one looks for.
     heat = (np.log1p(counts) / np.log1p(counts.max()))[..., None]
     colors = Image.fromarray((255 + heat * (_DARKEST - 255)).astype(np.uint8))
-    sides = CLASSES * _COUNT
-    canvas = Image.new("RGB", (sides + 2 * _COUNT, sides + 2 * _COUNT), "white")
-    canvas.paste(colors.resize((sides, sides), Image.Resampling.NEAREST), (_COUNT, _COUNT))
+    margin = max(_COUNT, 8 * max(map(len, classes)))
+    cell = min(margin, _MATRIX // size)
+    sides = size * cell
+    canvas = Image.new("RGB", (max(sides, _TITLE) + 2 * margin, sides + 2 * margin), "white")
+    canvas.paste(colors.resize((sides, sides), Image.Resampling.NEAREST), (margin, margin))
     draw = ImageDraw.Draw(canvas)
 
-    def write(row: float, column: float, text: str, color: str = "black") -> None:
-        center = ((column + 1.5) * _COUNT, (row + 1.5) * _COUNT)
-        draw.text(center, text, color, _font(13), anchor="mm")
+    def write(row: float, column: float, text: str, color: str = "black", anchor: str = "mm") -> None:
+        center = margin + (column + 0.5) * cell, margin + (row + 0.5) * cell
+        draw.text(center, text, color, _font(13), anchor=anchor)
 
-    for row, column in np.ndindex(counts.shape):
-        write(row, column, f"{counts[row, column]:,}", "white" if heat[row, column] > 0.5 else "black")
-    for digit in range(CLASSES):
-        write(digit, -0.75, str(digit))
-        write(CLASSES - 0.25, digit, str(digit))
-    write(-1, (CLASSES - 1) / 2, f"{np.trace(counts):,} of {counts.sum():,} right; rows: label, columns: prediction")
+    title = f"{np.trace(counts):,} of {counts.sum():,} right; rows: label, columns: prediction"
+    draw.text((canvas.width / 2, margin / 2), title, "black", _font(13), anchor="mm")
+    if cell == margin:
+        for row, column in np.ndindex(counts.shape):
+            write(row, column, f"{counts[row, column]:,}", "white" if heat[row, column] > 0.5 else "black")
+        for place, name in enumerate(classes):
+            write(place, -0.6, name, anchor="rm")
+            write(size - 0.25, place, name)
     return np.asarray(canvas)
 
 
-def count_predictions(labels: NDArray[np.uint8], predictions: NDArray[np.integer]) -> NDArray[np.int64]:
-    """The confusion matrix: [10, 10], rows are labels and columns predictions; arguments both [n]."""
-    cells = labels.astype(np.int64) * CLASSES + predictions
-    return np.bincount(cells, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
+def count_predictions(labels: NDArray[np.uint8], predictions: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
+    """The confusion matrix: [classes, classes], rows are labels and columns predictions; the first two both [n]."""
+    cells = labels.astype(np.int64) * classes + predictions
+    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
 
 
 def grid(images: Sequence[NDArray[np.uint8]], titles: Sequence[str], summary: str = "", size: int = 15) -> Picture:
     """Images in rows of 5.
 
     Args:
-        images: Each [28, 28], 0 is background.
+        images: Each [height, width, channels], 0 is background; three channels are red, green and blue.
         titles: One for each.
         summary: Stands above them.
         size: Of the titles' letters, in pixels.
@@ -113,17 +123,21 @@ def grid(images: Sequence[NDArray[np.uint8]], titles: Sequence[str], summary: st
     for place, (image, title) in enumerate(zip(images, titles, strict=True)):
         row, column = divmod(place, _COLUMNS)
         center, top = (column + 0.5) * width, row * height + 90
-        enlarged = Image.fromarray(255 - image).resize((_ENLARGED, _ENLARGED), Image.Resampling.NEAREST)
-        canvas.paste(enlarged, (int(center) - _ENLARGED // 2, top))
-        draw.multiline_text((center, top - 4), title, "black", _font(size), anchor="md", align="center")
+        picture = Image.fromarray(image if image.shape[2] == 3 else 255 - image[..., 0])
+        if (times := _ENLARGED // max(picture.size)) > 0:
+            picture = picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
+        picture.thumbnail((_ENLARGED, _ENLARGED))
+        canvas.paste(picture, (int(center) - picture.width // 2, top + (_ENLARGED - picture.height) // 2))
+        lines = "\n".join(fill(line, int(2 * width / size)) for line in title.splitlines())
+        draw.multiline_text((center, top - 4), lines, "black", _font(size), anchor="md", align="center")
     return np.asarray(canvas)
 
 
-def save(picture: Picture, path: str | Path) -> None:
+def save(picture: Picture, file: str | Path | IO[bytes]) -> None:
     """Writes a picture as a PNG file."""
     from PIL import Image
 
-    Image.fromarray(picture).save(path, format="png")
+    Image.fromarray(picture).save(file, format="png")
 
 
 def _font(size: int) -> Any:

@@ -4,7 +4,8 @@ import time
 
 from cnn_mnist.runs import tags
 
-_imported = time.perf_counter()
+imported = time.perf_counter()
+"""Where a set-up begins; a process that is forked to be a training sets it anew."""
 
 
 class Stopwatch:
@@ -15,8 +16,8 @@ class Stopwatch:
             which a command line does first.
     """
 
-    def __init__(self, started: float = _imported) -> None:
-        self._started = started
+    def __init__(self, started: float | None = None) -> None:
+        self._started = imported if started is None else started
         self._resumed: float | None = None
         self._epoch = 0.0
         self.fit_seconds = 0.0

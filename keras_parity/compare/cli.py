@@ -3,26 +3,38 @@
 import shlex
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+from tensorboard.plugins.text.summary_v2 import text_pb
+
 from cnn_mnist.console.arguments import OneLineErrors, OutputFile
-from cnn_mnist.data import mnist
+from cnn_mnist.data.splits import load_whole
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.runs import mistakes, pictures
 from cnn_mnist.runs.folder import LOG_DIR
 from cnn_mnist.settings import DataSettings
-from keras_parity.compare import demands, report
+from keras_parity.compare import curves, demands, page, report, spreadsheet
 from keras_parity.compare.disagreements import draw
 from keras_parity.compare.table import Table, make_tables
-from keras_parity.logs.event_writer import charts, picture, text_page, write_events
-from keras_parity.logs.run import ALIASES, all_folders, find_folders, newest_pair, read_run
+from keras_parity.logs.event_writer import picture
+from keras_parity.logs.folders import COMPARE, find_folders, search
+from keras_parity.logs.run import ALIASES, Run, newest_pair, read_run
 
 _HOW = "python -m cnn_mnist fit and python -m keras_parity make them"
-_ENDINGS = {"markdown": ".md", "csv": ".csv", "json": ".json"}
+_ENDINGS = {"markdown": ".md", "csv": ".csv", "json": ".json", "html": ".html"}
+_WRITERS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "markdown": report.to_markdown,
+    "csv": spreadsheet.to_csv,
+    "runs": spreadsheet.to_csv,
+    "verdicts": spreadsheet.verdicts_to_csv,
+    "json": report.to_json,
+}
 _FILES = {
-    "output": (OutputFile(*_ENDINGS.values()), "File for the table, not the terminal; its ending is the format."),
-    "figure": (OutputFile(".png", ".pdf", ".svg"), "File for a picture of the training curves."),
+    "output": (OutputFile(*_ENDINGS.values()), "File for the results, not the terminal; its ending is the format."),
+    "figure": (OutputFile(".png", ".pdf", ".svg"), "File for a slide: the curves of each experiment, with bands."),
     "disagreements": (OutputFile(".png"), "File for a picture of the test images that both predict differently."),
 }
 _REPEATED = {
@@ -39,15 +51,25 @@ def build_parser() -> OneLineErrors:
         prog="python -m keras_parity compare",
         description="Prints the published table again, with today's columns read from event files.",
     )
-    runs = "Run folders or globs; without any, the newest finished run of each framework that share settings."
+    runs = (
+        "Folders, searched downwards, event or CSV files, or globs; without any, the newest finished run of each "
+        "framework in --log_dir that share settings."
+    )
     parser.add_argument("runs", nargs="*", default=[], help=runs)
-    parser.add_argument("--format", default="rich", choices=["rich", *report.FORMATS], help="What is printed.")
+    formats = "What is printed, by default a table for the terminal (rich)."
+    parser.add_argument("--format", default=None, choices=["rich", *_ENDINGS], help=formats)
+    by = "What makes the columns: a setting, environment.NAME or folder; by default the framework."
+    parser.add_argument("--by", default="", help=by)
+    lines = "With the CSV format: a line for each run, or the rows of the table (verdicts)."
+    parser.add_argument("--rows", default=None, choices=["runs", "verdicts"], help=lines)
+    parser.add_argument("--table", type=bool, default=True, help="Whether the results are printed.")
     for name, (kind, text) in _FILES.items():
         parser.add_argument(f"--{name}", type=kind, default=None, help=text)
     for name, text in _REPEATED.items():
         parser.add_argument(f"--{name}", action="append", default=[], help=text)
-    parser.add_argument("--log_dir", default=LOG_DIR, help="Where TensorBoard finds the tables, in compare.")
-    parser.add_argument("--data.data_dir", default=DataSettings().data_dir, help="Folder of the test images.")
+    parser.add_switch("--published", help="Shows the published columns beside runs of any experiment.")
+    parser.add_argument("--log_dir", default=LOG_DIR, help="Where the logs are; its compare gets the tables.")
+    parser.add_argument("--data.data_dir", default=DataSettings().data_dir, help="Folder of the data sets.")
     return parser
 
 
@@ -61,77 +83,117 @@ def main(args: list[str]) -> None:
         UserError: A mistake that the user can mend.
     """
     config = build_parser().parse_args(args)
-    required = [demands.demand(text) for text in config.require]
-    limits = [demands.limit(text, "--max_difference") for text in config.max_difference]
-    margins = dict(demands.limit(text, "--margin") for text in config.margin)
-    aliases = [demands.alias(text) for text in config.alias]
-    tables, page = _tables(config.runs, aliases, margins), [charts("Keras and PyTorch", report.CHARTS)]
+    typed = {flag: [demands.read(flag, text) for text in config[flag]] for flag in _REPEATED}
+    form = _format(config.output, config.format, config.rows)
+    found, notes = _read(config.runs, config.log_dir, {tag: name for tag, _, name in typed["alias"]}, config.by)
+    margins = {tag: float(margin) for tag, _, margin in typed["margin"]}
+    tables = make_tables(found, margins, by=config.by, show_published=bool(config.published))
+    tables[-1].notes.extend(notes)
+    drawn = None
+    if config.disagreements is not None or form == "html":
+        try:
+            drawn = _disagreements(tables, config.data.data_dir)
+        except UserError as error:
+            if config.disagreements is not None:
+                raise
+            tables[-1].notes.append(f"what both predict differently is not drawn: {error}")
+    writers = _WRITERS | {"html": partial(page.to_html, disagreements=drawn)}
+    text = writers[config.rows or form](tables) if form != "rich" else ""
     try:
         if config.output is not None:
-            form = next(form for form, ending in _ENDINGS.items() if config.output.endswith(ending))
-            Path(config.output).write_text(report.FORMATS[form](tables))
-        elif config.format == "rich":
+            Path(config.output).write_text(text)
+        elif config.table and form == "rich":
             report.print_tables(tables)
-        else:
-            print(report.FORMATS[config.format](tables), end="")
+        elif config.table:
+            print(text, end="")
         if config.figure is not None:
-            report.draw(tables, config.figure)
-        if config.disagreements is not None:
-            drawn = _disagreements(tables, config.data.data_dir)
+            curves.draw(tables).savefig(config.figure, dpi=120)
+        if config.disagreements is not None and drawn is not None:
             pictures.save(drawn, config.disagreements)
-            page.append(picture("visual/disagreements", drawn))
     except OSError as error:
         raise UserError(f"expected a file that can be written, got {error.filename} ({error.strerror})") from None
-    folder = Path(config.log_dir, report.COMPARE_TAG)
+    folder = Path(config.log_dir, COMPARE)
     if folder.parent.is_dir():
         try:
-            write_events(folder, [text_page(report.COMPARE_TAG, report.to_markdown(tables)), *page])
+            shown = [text_pb(COMPARE, report.to_markdown(tables))]
+            shown += [] if drawn is None else [picture("visual/disagreements", drawn)]
+            curves.write_bands(folder, tables, shown)
         except OSError as error:
             warnings.warn(UserNotice(f"{folder} was not written ({error.strerror})"), stacklevel=2)
-    piped = config.format != "rich" and config.output is None  # what is printed is a file's content
+    piped = form != "rich" and config.output is None  # what is printed is a file's content
     for path in filter(None, (config[name] for name in _FILES)):
         print(f"wrote {path}", file=sys.stderr if piped else sys.stdout)
     if not piped and folder.parent.is_dir():
         print(f"next: tensorboard --logdir {shlex.quote(config.log_dir)}")
 
-    failed = [text for demand in required for text in demands.unmet(tables, *demand)]
-    failed += [text for tag, limit in limits for text in demands.too_far(tables, tag, limit)]
+    failed = []
+    for tag, comparison, bound in typed["require"]:
+        failed += demands.unmet(tables, tag, comparison, float(bound))
+    for tag, _, limit in typed["max_difference"]:
+        failed += demands.too_far(tables, tag, float(limit))
     if failed:
         raise UserError("not met: " + "; ".join(failed))
 
 
+def _format(output: str | None, typed: str | None, lines: str | None) -> str:
+    """What is written: by the ending of the file, else as typed.
+
+    Raises:
+        UserError: The flags contradict each other.
+    """
+    form = typed or "rich"
+    if output is not None:
+        form = next(form for form, ending in _ENDINGS.items() if output.endswith(ending))
+        if typed not in (None, form):
+            raise UserError(f"--format: expected {form}, as --output={output} ends, got {typed}; leave one out")
+    if lines is not None and form != "csv":
+        raise UserError(f"--rows: expected the CSV format with it, got {form}; add --format=csv or --output=FILE.csv")
+    return form
+
+
 def _disagreements(tables: Sequence[Table], data_dir: str) -> pictures.Picture:
-    pairs = [pair for table in tables for pair in table.pairs]
-    if not pairs:
+    """The picture of each comparison, one under another.
+
+    Raises:
+        UserError: There is none, or the images are not those that were misclassified.
+    """
+    compared = [(table.where, part) for table in tables for part in table.comparisons if part.pairs]
+    if not compared:
         raise UserError(
             f"--disagreements: expected finished runs of both frameworks, of one seed and with {mistakes.FILE}, "
             f"found none; {_HOW}"
         )
-    images = mnist.load(data_dir).test_images
-    number = max((image for pair in pairs for misclassified in pair for image in misclassified), default=0)
-    if number >= len(images):
-        raise UserError(f"expected numbers of {len(images):,} test images in {mistakes.FILE}, got {number}")
-    return draw(pairs, images)
+    drawn = []
+    for where, part in compared:
+        kept = {name: part.first.runs[0].settings.get(f"data.{name}") for name in ("dataset", "file")}
+        _, test = load_whole(DataSettings(data_dir=data_dir, **{name: v for name, v in kept.items() if v is not None}))
+        known = [misclassified for pair in part.pairs for misclassified in pair]
+        last = max(max(misclassified, default=0) for misclassified in known)
+        if last >= len(test.labels):
+            raise UserError(f"expected numbers of {len(test.labels):,} test images in {mistakes.FILE}, got {last}")
+        last = max((number for misclassified in known for both in misclassified.values() for number in both), default=0)
+        if last >= len(test.classes):
+            raise UserError(f"expected numbers of {len(test.classes)} classes in {mistakes.FILE}, got {last}")
+        drawn.append(draw(part.pairs, test, (part.first.side, part.second.side), where))
+    return np.concatenate(drawn)
 
 
-def _tables(patterns: Sequence[str], typed: Sequence[tuple[str, str]], margins: Mapping[str, float]) -> list[Table]:
-    aliases = dict(ALIASES)
-    for tag, other in typed:
-        aliases[tag] = (other, *aliases.get(tag, ()))
-    folders = find_folders(patterns) if patterns else all_folders()
-    found = [run for run in (read_run(folder, aliases, dict(typed)) for folder in folders) if run.points]
+def _read(patterns: Sequence[str], log_dir: str, typed: Mapping[str, str], by: str) -> tuple[list[Run], list[str]]:
+    """The runs to compare, and a note on each other that was found."""
+    aliases = ALIASES | {tag: (name, *ALIASES.get(tag, ())) for tag, name in typed.items()}
+    folders = find_folders(patterns) if patterns else search(log_dir)
+    runs = [read_run(folder, aliases, typed) for folder in folders]
+    found = [run for run in runs if run.points]
+    notes = [note for run in runs if not run.points for note in run.notes]
     if not found:
-        places = ", ".join(map(str, folders)) or LOG_DIR
-        raise UserError(f"expected runs with scalars, found none in {places}; {_HOW}")
-    for _, name in typed:
+        raise UserError(f"expected runs with scalars, found none ({'; '.join(notes) or log_dir}); {_HOW}")
+    for name in typed.values():
         if not any(name in run.points for run in found):
             raise UserError(f"--alias: expected a tag of these runs, got {name}, which none has")
-    if patterns:
-        return make_tables(found, margins)
+    if patterns or by:
+        return found, notes
     unfinished = [str(run.folder) for run in found if not run.finished]
     pair = newest_pair(found)
     if not pair:
-        raise UserError(f"expected finished runs in {LOG_DIR}, found only {', '.join(unfinished)}; {_HOW}")
-    tables = make_tables(pair, margins)
-    tables[-1].notes.extend(f"{folder} has not finished; it is left out" for folder in unfinished)
-    return tables
+        raise UserError(f"expected finished runs in {log_dir}, found only {', '.join(unfinished)}; {_HOW}")
+    return pair, notes + [f"{folder} has not finished; it is left out" for folder in unfinished]

@@ -8,85 +8,70 @@ from collections.abc import Sequence
 from cnn_mnist.errors import UserError
 from keras_parity.compare.rows import ROWS
 from keras_parity.compare.table import Table
+from keras_parity.compare.verdict import APART
 
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
-def known(tag: str, flag: str) -> None:
-    """Raises ``UserError`` unless the tag is that of a row."""
-    if tag not in ROWS:
-        raise UserError(f"{flag}: expected one of the tags {', '.join(ROWS)}, got {tag}")
+_NUMBER = r"(\d*\.?\d+(?:e[-+]?\d+)?)"
+_LIMIT = rf"(\S+?)\s*(=)\s*{_NUMBER}", "TAG=NUMBER, 0 or more, such as test/acc=0.003"
+_FLAGS = {
+    "require": (
+        rf"(\S+?)\s*(>=|<=|>|<)\s*([-+]?{_NUMBER})",
+        "TAG, comparison and number, such as 'test/acc >= 0.985'",
+    ),
+    "max_difference": _LIMIT,
+    "margin": _LIMIT,
+    "alias": (r"(\S+?)(=)(.+)", "TAG=NAME, such as test/acc=my_accuracy"),
+}
+"""What each flag takes, as a pattern and in words."""
 
 
-def demand(text: str) -> tuple[str, str, float]:
-    """Reads ``'test/acc >= 0.985'`` as tag, comparison and bound.
-
-    Raises:
-        UserError: It is no such thing.
-    """
-    match = re.fullmatch(r"\s*(\S+?)\s*(>=|<=|>|<)\s*(\S+)\s*", text)
-    tag, comparison, bound = match.groups() if match else ("", "", "")
-    number = _number(bound)
-    if math.isnan(number):
-        raise UserError(f"--require: expected TAG, comparison and number, such as 'test/acc >= 0.985', got {text}")
-    known(tag, "--require")
-    return tag, comparison, number
-
-
-def limit(text: str, flag: str) -> tuple[str, float]:
-    """Reads ``'test/acc=0.003'`` as tag and greatest difference.
+def read(flag: str, text: str) -> tuple[str, str, str]:
+    """Reads what a flag was given, such as ``'test/acc >= 0.985'``, as tag, sign and what stands behind it.
 
     Raises:
         UserError: It is no such thing.
     """
-    tag, _, bound = text.partition("=")
-    number = _number(bound)
-    if not number >= 0:
-        raise UserError(f"{flag}: expected TAG=NUMBER, 0 or more, such as test/acc=0.003, got {text}")
-    known(tag.strip(), flag)
-    return tag.strip(), number
-
-
-def alias(text: str) -> tuple[str, str]:
-    """Reads ``'test/acc=my_accuracy'`` as tag and its other name.
-
-    Raises:
-        UserError: It is no such thing.
-    """
-    tag, _, other = text.partition("=")
-    if not other:
-        raise UserError(f"--alias: expected TAG=NAME, such as test/acc=my_accuracy, got {text}")
-    known(tag, "--alias")
-    return tag, other
+    pattern, expected = _FLAGS[flag]
+    match = re.fullmatch(pattern, text.strip())
+    if not match:
+        raise UserError(f"--{flag}: expected {expected}, got {text}")
+    if match[1] not in ROWS:
+        raise UserError(f"--{flag}: expected one of the tags {', '.join(ROWS)}, got {match[1]}")
+    return match[1], match[2], match[3]
 
 
 def unmet(tables: Sequence[Table], tag: str, comparison: str, bound: float) -> list[str]:
-    """The columns of all tables that have not what is demanded, in words."""
-    columns = [column for table in tables for column in table.columns if column.runs]
-    missing = [f"{column.title} has no {tag}" for column in columns if tag not in column.cells]
-    return missing + [
-        f"{column.title} {tag} = {column.cells[tag].mean:.6g}, required {comparison} {bound:g}"
-        for column in columns
-        if tag in column.cells and not _COMPARISONS[comparison](column.cells[tag].mean, bound)
-    ]
-
-
-def too_far(tables: Sequence[Table], tag: str, limit: float) -> list[str]:
-    """The tables whose frameworks are further apart, in words; without any difference at all, that."""
-    found = {table.title: table.verdicts.get(tag) for table in tables if table.verdicts} or {"": None}
-    failed = []
-    for title, verdict in found.items():
-        where = f"{title}: " if title else ""
-        if verdict is None:
-            failed.append(f"{where}no difference of {tag}: one column of each framework is needed")
-        elif not abs(verdict.difference.mean) <= limit:
-            failed.append(f"{where}{tag} differs by {verdict.difference.mean:+.6g}, allowed {limit:g}")
+    """The columns of finished runs that have not what is demanded, in words; without any such column, that."""
+    columns = [column for table in tables for column in table.columns if column.finished]
+    failed = [] if columns else [f"{tag} {comparison} {bound:g}: no run has finished"]
+    for column in columns:
+        if tag not in column.cells:
+            failed.append(f"{column.title} has no {tag}")
+        elif not _COMPARISONS[comparison](mean := column.cells[tag].mean, bound):
+            failed.append(f"{column.title} {tag} = {mean:.6g}, required {comparison} {bound:g}")
     return failed
 
 
-def _number(text: str) -> float:
-    """NaN where it is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+def too_far(tables: Sequence[Table], tag: str, limit: float) -> list[str]:
+    """Where columns are further apart, or were not compared, in words; tables without a finished run are passed over.
+
+    Of a row that is judged by the ratio, the limit is a part: 0.1 is 10%.
+    """
+    failed, finished = [], [table for table in tables if any(column.finished for column in table.columns)]
+    if not finished:
+        failed.append(f"no difference of {tag}: no run has finished")
+    for table in finished:
+        if not table.comparisons:
+            failed.append(f"{table.where}no difference of {tag}: two columns of finished runs are needed")
+        for comparison in table.comparisons:
+            who = f"{table.where}{comparison.second.side}: " if len(table.comparisons) > 1 else table.where
+            verdict = comparison.verdicts.get(tag)
+            if verdict is None or verdict.word in APART:
+                reason = verdict.word if verdict else "not both columns have it"
+                failed.append(f"{who}no difference of {tag}: {reason}")
+            elif not abs(mean := verdict.difference.mean) <= ROWS[tag].limit(limit):
+                apart = math.expm1(mean) if verdict.ratio else mean
+                failed.append(f"{who}{tag} differs by {apart:+.6g}, allowed {limit:g}")
+    return failed

@@ -2,8 +2,21 @@
 
 from cnn_mnist.runs.folder import KERAS, PYTORCH
 from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
+from keras_parity.compare.columns import Column
+from keras_parity.compare.sides import TITLES
+from keras_parity.compare.verdict import Estimate
 
-ARCHITECTURE = "three_conv"
+SETTINGS = {
+    "model.architecture": "three_conv",
+    "model.optimizer": "rmsprop",
+    "data.dataset": "mnist",
+    "data.file": None,
+    "data.batch_size": 64,
+    "data.shift": 0,
+    "data.rotation": 0,
+    "trainer.max_epochs": 10,
+}
+"""What a run has that is known to be the published experiment."""
 
 _TAGS = ("train/acc", "test/acc", "train/loss", "test/loss", "time/fit_seconds")
 RESULTS: dict[str, dict[str, float]] = {
@@ -29,6 +42,14 @@ def loss_per_batch(tag: str) -> float:
     """
     images, batches = _IMAGES_AND_BATCHES[tag]
     return RESULTS[PYTORCH][tag] * images / batches
+
+
+def columns() -> list[Column]:
+    """The published figures as columns of a table."""
+    return [
+        Column(f"published {title}", title, framework, (), {tag: Estimate(x) for tag, x in RESULTS[framework].items()})
+        for framework, title in TITLES.items()
+    ]
 
 
 def footnote() -> str:

@@ -1,54 +1,61 @@
-"""The results tables as text, data and picture."""
+"""The results tables as text and data."""
 
-import csv
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import IO, Any
 
 from cnn_mnist.console.tables import markdown_table, natural_width, print_table, print_text, terminal_width
-from keras_parity.compare.rows import ROWS
-from keras_parity.compare.table import TITLES, Column, Table, differing_settings
-from keras_parity.compare.verdict import Estimate, Verdict
-
-COMPARE_TAG = "compare"
-"""Tag of the tables' text in TensorBoard, and name of its folder among the logs."""
-
-CHARTS = ("train/loss", "test/acc")
-"""Tags that TensorBoard's custom scalars draw over all runs of both frameworks."""
+from keras_parity.compare.columns import Column
+from keras_parity.compare.hardware import lacking_gpu
+from keras_parity.compare.rows import ROWS, Row
+from keras_parity.compare.table import Table
+from keras_parity.compare.verdict import APART, Estimate, Verdict
+from keras_parity.logs.run import hashable
 
 _MARKED = {("published PyTorch", tag) for tag in ("train/loss", "test/loss")}
 
 
 def rows(table: Table) -> list[list[str]]:
     """The table as strings, its header first; in each row words stand before figures."""
-    header = ["", *(["verdict", "difference"] if table.verdicts else []), *map(_heading, table.columns)]
-    body = []
+    head, bases = [""], []
+    for comparison in table.comparisons:
+        bases.append(next((verdict.basis for verdict in comparison.verdicts.values() if verdict.basis), ""))
+        whose = f"{comparison.second.side}: " if len(table.comparisons) > 1 else ""
+        head += [f"{whose}verdict", f"difference ({bases[-1]})"]
+    body = [head + [_heading(column) for column in table.columns]]
     for key, row in ROWS.items():
-        verdict, said = table.verdicts.get(key), ["", ""] if table.verdicts else []
-        if verdict is not None:
-            said = [_said(verdict), _with_interval(verdict.difference, f"+z{row.format}")]
         if any(key in column.cells for column in table.columns):
+            compared = zip(table.comparisons, bases, strict=True)
+            said = [text for part, basis in compared for text in _said(part.verdicts.get(key), row, basis)]
             body.append([row.title, *said, *(_figure(column, key) for column in table.columns)])
-    return [header, *body]
+    return body
+
+
+def headlines(tables: Sequence[Table]) -> list[str]:
+    """What must be known before anything else: a GPU that one framework alone had."""
+    alarm = lacking_gpu([run for table in tables for column in table.columns if column.finished for run in column.runs])
+    return [alarm] if alarm else []
 
 
 def print_tables(tables: Sequence[Table], file: IO[str] | None = None) -> None:
-    """Prints the tables, what differs in the settings, and the notes.
+    """Prints the tables, what differs in settings and environment, and the notes.
 
     Args:
         tables: The tables; the published columns are printed below today's where the terminal is too narrow for all.
         file: Where they are printed; by default standard output.
     """
+    for line in headlines(tables):
+        print_text(f"{line}\n", file, style="bold")
     for table in tables:
         for part in [table] if natural_width(rows(table)) <= terminal_width() else _apart(table):
             print_table(rows(part), part.title or "results", file)
-    if settings := _settings(tables):
-        print_table(settings, "settings that differ", file)
-    for note in _notes(tables):
+    if differences := what_differs(tables):
+        print_table(differences, "what differs", file)
+    for note in notes(tables):
         print_text(note, file)
 
 
@@ -60,33 +67,20 @@ def to_text(tables: Sequence[Table]) -> str:
 
 
 def to_markdown(tables: Sequence[Table]) -> str:
-    """The tables, what differs in the settings, and the notes in Markdown."""
-    parts = []
+    """The tables, what differs in settings and environment, and the notes in Markdown."""
+    parts = headlines(tables)
     for table in tables:
         parts += [f"### {table.title}"] if table.title else []
         parts.append(markdown_table(rows(table)))
-    if settings := _settings(tables):
-        parts.append("Settings that differ:\n\n" + markdown_table(settings))
-    parts += [note.replace("*", r"\*") for note in _notes(tables)]
+    if differences := what_differs(tables):
+        parts.append("What differs:\n\n" + markdown_table(differences))
+    parts += [note.replace("*", r"\*") for note in notes(tables)]
     return "\n\n".join(parts) + "\n"
-
-
-def to_csv(tables: Sequence[Table]) -> str:
-    """The figures in full precision: experiment, row, column, mean, half width of the 95% interval, n, verdict."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["experiment", "row", "column", "mean", "half_width_95", "n", "verdict"])
-    for table in tables:
-        for column in table.columns:
-            writer.writerows([table.title, key, column.title, *cell, ""] for key, cell in column.cells.items())
-        for key, verdict in table.verdicts.items():
-            writer.writerow([table.title, key, "difference (PyTorch - Keras)", *verdict.difference, verdict.word])
-    return text.getvalue()
 
 
 def to_json(tables: Sequence[Table]) -> str:
     """The figures in full precision, with verdicts, runs, settings and notes."""
-    content = {"tables": [_content(table) for table in tables], "notes": _notes(tables)}
+    content = {"tables": [_content(table) for table in tables], "notes": headlines(tables) + notes(tables)}
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
@@ -97,12 +91,19 @@ def _content(table: Table) -> dict[str, Any]:
             "framework": column.framework,
             "runs": [str(run.folder) for run in column.runs],
             "settings": column.runs[0].settings if column.runs else None,
+            "environments": [run.environment for run in column.runs],
             "cells": {key: _jsonable(cell) for key, cell in column.cells.items()},
         }
         for column in table.columns
     ]
-    verdicts = {key: _jsonable(verdict) for key, verdict in table.verdicts.items()}
-    return {"title": table.title, "columns": columns, "verdicts": verdicts}
+    verdicts = [{key: _jsonable(verdict) for key, verdict in part.verdicts.items()} for part in table.comparisons]
+    others = {part.second.title: said for part, said in zip(table.comparisons[1:], verdicts[1:], strict=True)}
+    return {
+        "title": table.title,
+        "columns": columns,
+        "verdicts": verdicts[0] if verdicts else {},
+        **({"verdicts of others": others} if others else {}),
+    }
 
 
 def _jsonable(value: Any) -> Any:
@@ -116,61 +117,63 @@ def _apart(table: Table) -> list[Table]:
     """Today's columns, and the published ones if there are any."""
     published = [column for column in table.columns if not column.runs]
     todays = replace(table, columns=[column for column in table.columns if column.runs])
-    return [todays, *([replace(table, columns=published, verdicts={}, title="published")] if published else [])]
+    return [todays, *([replace(table, columns=published, comparisons=[], title="published")] if published else [])]
 
 
-def _settings(tables: Sequence[Table]) -> list[list[str]]:
-    return differing_settings([column for table in tables for column in table.columns])
+def what_differs(tables: Sequence[Table]) -> list[list[str]]:
+    """The settings, and what of the environment, in which not all runs agree, by column; empty where they do.
+
+    A column of which nothing is known, such as somebody else's log, has an empty cell.
+    """
+    columns = [column for table in tables for column in table.columns if column.runs]
+    body = []
+    for kind, prefix in (lambda run: run.settings, ""), (lambda run: run.environment, "environment."):
+        held = [[kind(run) for run in column.runs if kind(run)] for column in columns]
+        for name in sorted({name for column in held for values in column for name in values}):
+            found = [{hashable(values.get(name, "-")): values.get(name, "-") for values in column} for column in held]
+            if len({value for column in found for value in column}) > 1:
+                cells = (" or ".join(sorted(_short(value) for value in column.values())) for column in found)
+                body.append([f"{prefix}{name}", *cells])
+    return [["setting", *(column.title for column in columns)], *body] if body else []
 
 
-def _notes(tables: Sequence[Table]) -> list[str]:
+def notes(tables: Sequence[Table]) -> list[str]:
     """Each note once."""
     return list(dict.fromkeys(note for table in tables for note in table.notes))
 
 
-FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"markdown": to_markdown, "csv": to_csv, "json": to_json}
-"""Formats beside ``rich``, which is printed."""
-
-
-def draw(tables: Sequence[Table], path: str | Path) -> None:
-    """Draws the training curves of today's runs as a picture.
-
-    Args:
-        tables: The tables, drawn one under another.
-        path: The file; its ending, such as .png, .pdf or .svg, is the format.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 5 * len(tables)), layout="constrained")
-    for part, table in zip(figure.subfigures(len(tables), squeeze=False).flat, tables, strict=True):
-        part.suptitle(table.title)
-        for axes, tag in zip(part.subplots(1, 2), ("train/loss", "train/acc"), strict=True):
-            _draw(table, tag, axes)
-    figure.savefig(path, dpi=120)
-
-
-def _draw(table: Table, tag: str, axes: Any) -> None:
-    for column in table.columns:
-        for number, run in enumerate(column.runs):
-            curve = run.points.get(tag, [])
-            color = f"C{list(TITLES).index(column.framework)}"
-            label = None if number else column.title
-            steps, values = [point.step for point in curve], [point.value for point in curve]
-            axes.plot(steps, values, ".-", lw=1, ms=4, alpha=0.6, label=label, color=color)
-    axes.set(title=tag, xlabel="optimizer updates", yscale="log" if tag.endswith("loss") else "linear")
-    axes.legend()
-    axes.grid(alpha=0.3)
-
-
 def _heading(column: Column) -> str:
-    return f"{column.title} (n = {len(column.runs)})" if len(column.runs) > 1 else column.title
+    return f"{column.title} (n = {len(column.runs)})" if column.runs else column.title
 
 
 def _figure(column: Column, key: str) -> str:
-    cell = column.cells.get(key)
+    cell, row = column.cells.get(key), ROWS[key]
     if cell is None:
         return ""
-    return f"{cell.mean} *" if (column.title, key) in _MARKED else _with_interval(cell, ROWS[key].format)
+    if (column.title, key) in _MARKED:
+        return f"{cell.mean} *"
+    n = f" (n = {cell.n})" * (bool(column.runs) and cell.n != len(column.runs))
+    low, high = cell.mean - (cell.half_width or 0), cell.mean + (cell.half_width or 0)
+    if low >= 0 and high <= row.greatest:
+        return _with_interval(cell, row.format) + n
+    return f"{cell.mean:{row.format}} ({max(low, 0):{row.format}} to {min(high, row.greatest):{row.format}}){n}"
+
+
+def _said(verdict: Verdict | None, row: Row, basis: str) -> list[str]:
+    """The word and the difference; what the difference is over, where that is not ``basis``."""
+    if verdict is None or verdict.word in APART:
+        return [verdict.word if verdict else "", ""]
+    word = verdict.word if verdict.needed is None else f"{verdict.word} (about {verdict.needed:,} pairs)"
+    return [word, difference(verdict, row.format) + f" ({verdict.basis})" * (verdict.basis != basis)]
+
+
+def difference(verdict: Verdict, form: str) -> str:
+    """A difference with its interval, in the format of its row; of a ratio in percent."""
+    mean, half = verdict.difference.mean, verdict.difference.half_width
+    if not verdict.ratio:
+        return _with_interval(verdict.difference, f"+z{form}")
+    shown, *ends = (f"{100 * math.expm1(min(end, 99)):+.1f}" for end in (mean, mean - (half or 0), mean + (half or 0)))
+    return f"{shown}%" if half is None else f"{shown}% ({', '.join(ends)})"
 
 
 def _with_interval(figure: Estimate, form: str) -> str:
@@ -178,5 +181,6 @@ def _with_interval(figure: Estimate, form: str) -> str:
     return text if figure.half_width is None else f"{text} ± {figure.half_width:{form.lstrip('+z')}}"
 
 
-def _said(verdict: Verdict) -> str:
-    return verdict.word if verdict.needed is None else f"{verdict.word} (about {verdict.needed:,} pairs)"
+def _short(value: Any) -> str:
+    """A value as text, a commit by its first ten characters."""
+    return re.sub(r"\b([0-9a-f]{10})[0-9a-f]{30}\b", r"\1", str(value))

@@ -1,9 +1,10 @@
 """The rows of the results table: how a run gives each figure, and which difference of it counts as none."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from statistics import fmean, harmonic_mean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cnn_mnist.data.order import batch_count
 from cnn_mnist.runs import tags
@@ -12,8 +13,13 @@ from keras_parity.logs.run import Run
 ACC_MARGIN = 0.002
 """20 of the 10,000 test images: two standard errors of an accuracy of 0.99."""
 
-RELATIVE_MARGIN = 0.1
-"""Part of Keras's mean: the margin of losses, times and speeds."""
+RATIO_MARGIN = 0.1
+"""Of losses, times and speeds: a ratio of 1.1 or its inverse counts as none, whichever way it is taken."""
+
+PRIMARY = tags.tag("test", "acc")
+"""The row that a table is made for; it keeps its 95% whatever else the table holds."""
+
+_IMAGES, _TEST_IMAGES = 60_000, 10_000
 
 
 class Row(NamedTuple):
@@ -23,13 +29,50 @@ class Row(NamedTuple):
         title: As printed.
         format: Of its figures.
         value: A run's figure; None where it has none.
-        margin: Greatest difference that counts as none; None for ``RELATIVE_MARGIN``.
+        margin: Greatest difference that counts as none; None where the ratio is judged, by ``RATIO_MARGIN``.
     """
 
     title: str
     format: str
     value: Callable[[Run], float | None]
     margin: float | None = None
+
+    @property
+    def greatest(self) -> float:
+        """The greatest figure that there is; the least of every row is 0."""
+        return 1.0 if self.margin == ACC_MARGIN else math.inf
+
+    @property
+    def ratio(self) -> bool:
+        """Whether the ratio of two figures is judged, on logarithms, in place of their difference."""
+        return self.margin is None
+
+    def judged(self, figure: float) -> float:
+        """The figure on the scale on which it is judged; NaN where it has no logarithm."""
+        if self.ratio:
+            return math.log(figure) if figure > 0 else math.nan
+        return figure
+
+    def limit(self, typed: float | None = None) -> float:
+        """A greatest difference on that scale, where 0.1 of a ratio is a tenth; by default the row's own margin."""
+        if self.margin is None:
+            return math.log1p(RATIO_MARGIN if typed is None else typed)
+        return self.margin if typed is None else typed
+
+
+TIMED = frozenset({tags.FIT_SECONDS, "ms_per_step", tags.IMAGES_PER_SECOND, tags.SETUP_SECONDS})
+"""Rows that are averaged and compared on equal hardware alone."""
+
+
+def resolution(key: str, settings: Mapping[str, Any]) -> float:
+    """Standard deviation of what an accuracy is rounded by, a step of one image; 0 of all other rows."""
+    split, _, metric = key.partition("/")
+    if metric != "acc":
+        return 0.0
+    typed = settings.get("data.val_size")
+    held_out = typed if isinstance(typed, int) and 0 < typed < _IMAGES else 0
+    images = {"test": _TEST_IMAGES, "val": held_out or _TEST_IMAGES}.get(split, _IMAGES - held_out)
+    return 1 / (images * math.sqrt(12))
 
 
 def _last(tag: str) -> Callable[[Run], float | None]:

@@ -4,7 +4,7 @@ import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see the
 
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.layers import Layer
-from cnn_mnist.architecture.trace import layers_of
+from cnn_mnist.architecture.descriptions import Description, read_network
+from cnn_mnist.architecture.trace import Network
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.data import mnist
 from cnn_mnist.errors import UserError, UserNotice
@@ -27,7 +27,7 @@ GREATEST_DIFFERENCE = 1e-4
 
 
 class _Format(NamedTuple):
-    read: Callable[[Path, Sequence[Layer] | None], tuple[Portable, Logits]]
+    read: Callable[[Path, Network | None], tuple[Portable, Logits]]
     write: Callable[[Portable, Path], None]
     optimizer: bool = False
 
@@ -35,6 +35,7 @@ class _Format(NamedTuple):
 FORMATS: dict[str, _Format] = {
     ".ckpt": _Format(pytorch_files.read_ckpt, pytorch_files.write_ckpt, optimizer=True),
     ".pt": _Format(pytorch_files.read_state_dict, pytorch_files.write_state_dict),
+    ".pth": _Format(pytorch_files.read_state_dict, pytorch_files.write_state_dict),
     ".safetensors": _Format(pytorch_files.read_state_dict, pytorch_files.write_state_dict),
     ".keras": _Format(keras_files.read_keras, keras_files.write_keras, optimizer=True),
     ".weights.h5": _Format(keras_files.read_h5, keras_files.write_h5),
@@ -45,32 +46,37 @@ class Agreement(NamedTuple):
     """How a target computes beside its source.
 
     Attributes:
+        images: On what: how many, and of which kind.
         difference: Greatest absolute difference of a logit.
         changed: Number of images that are predicted otherwise.
     """
 
+    images: str
     difference: float
     changed: int
 
     def __str__(self) -> str:
-        return f"greatest difference of a logit {self.difference:.2g}, {self.changed} changed predictions"
+        return (
+            f"{self.images}, greatest difference of a logit {self.difference:.2g}, {self.changed} changed predictions"
+        )
 
 
 def convert(
     source: str | Path,
     target: str | Path,
-    images: NDArray[np.float32],
+    images: NDArray[np.floating] | None = None,
     with_optimizer: bool = False,
-    architecture: str | Sequence[Layer] | None = None,
+    architecture: Description | Network | None = None,
 ) -> Agreement:
     """Reads a network from one file, writes it to another, and compares what the two, as they are loaded, compute.
 
     Args:
         source: A ``.ckpt``, ``.pt``, ``.safetensors``, ``.keras`` or ``.weights.h5`` file, or a run folder.
         target: Another; its ending is its format. It is written aside and takes its place once it agrees.
-        images: What the two are compared on, float32 [n, 28, 28] in [0, 1].
+        images: What the two are compared on, [n, height, width, channels] in [0, 1]; noise where it is None or the
+            network takes other images.
         with_optimizer: Whether the optimizer's state travels too.
-        architecture: Its name or its layer records, where the source does not name it.
+        architecture: The network, where the source does not describe it.
 
     Raises:
         UserError: A file is not what its ending says, the architecture is not known, the optimizer's state is asked
@@ -87,22 +93,29 @@ def convert(
         raise UserError(f"expected another file to write than {source} itself; name another")
     if with_optimizer and not writes.optimizer:
         raise UserError(f"--with_optimizer: expected a .ckpt or .keras file to hold it, got {target}")
-    layers = layers_of(architecture) if isinstance(architecture, str) else architecture
-    network, before = reads.read(source, layers)
-    if with_optimizer and network.slots is None:
-        reason = network.untold or f"{source} holds no optimizer with Keras's formula"
+    portable, before = reads.read(source, None if architecture is None else read_network(architecture))
+    if with_optimizer and portable.slots is None:
+        reason = portable.untold or f"{source} holds no optimizer with Keras's formula"
         raise UserError(f"--with_optimizer: {reason}")
-    if with_optimizer and network.settings.schedule != "constant":
+    if with_optimizer and (portable.settings.schedule != "constant" or portable.settings.warmup):
         raise UserError(f"--with_optimizer: expected a constant learning rate, got {source} with a schedule half done")
-    if network.untold:
-        warnings.warn(UserNotice(f"{network.untold}; the weights alone are converted"), stacklevel=2)
+    if portable.untold:
+        warnings.warn(UserNotice(f"{portable.untold}; the weights alone are converted"), stacklevel=2)
     if not with_optimizer:
-        network = replace(network, slots=None, iterations=0)
+        portable = replace(portable, slots=None, iterations=0)
+    if portable.matched:
+        warnings.warn(UserNotice(f"{source}: matched by order and shape, {portable.matched}"), stacklevel=2)
+    shape = portable.network.input_shape
+    kind = "test images"
+    if images is None or images.shape[1:] != shape:
+        images, kind = np.random.default_rng(0).random((1000, *shape), np.float32), "images of noise"
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
             aside = Path(folder, target.name)
-            writes.write(network, aside)
-            agreement = _compare(before(images), writes.read(aside, network.layers)[1](images))
+            writes.write(portable, aside)
+            agreement = _compare(
+                before(images), writes.read(aside, portable.network)[1](images), f"{len(images):,} {kind}"
+            )
             if not agreement.difference <= GREATEST_DIFFERENCE or agreement.changed:
                 raise UserError(f"{target} would not compute what {source} does: {agreement}; it was not written")
             aside.replace(target)
@@ -122,13 +135,13 @@ def main(args: list[str]) -> None:
     parser.add_argument("target", type=str, help="File to write; its ending is its format.")
     parser.add_switch("--with_optimizer", help="Whether the optimizer's state travels too (.ckpt, .keras).")
     parser.add_argument(
-        "--model.architecture", type=str | None, default=None, help="The network, where SOURCE does not name it."
+        "--model.architecture", type=Description | None, default=None, help="The network, where SOURCE describes none."
     )
     parser.add_argument("--data.data_dir", type=str, default=DataSettings().data_dir, help="Folder of the MNIST files.")
     config = parser.parse_args(args)
-    images = mnist.scale(mnist.load(config.data.data_dir).test_images)
+    images = mnist.scale(mnist.load(config.data.data_dir).test_images)[..., None]
     agreement = convert(config.source, config.target, images, bool(config.with_optimizer), config.model.architecture)
-    print(f"wrote {config.target} from {config.source}: on {len(images):,} test images, {agreement}")
+    print(f"wrote {config.target} from {config.source}: on {agreement}")
 
 
 def _format(path: Path) -> _Format:
@@ -138,6 +151,8 @@ def _format(path: Path) -> _Format:
     raise UserError(f"expected a file that ends in one of {', '.join(FORMATS)}, got {path}")
 
 
-def _compare(before: NDArray, after: NDArray) -> Agreement:
+def _compare(before: NDArray, after: NDArray, images: str) -> Agreement:
     changed = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
-    return Agreement(float(np.abs(before - after).max()), changed)
+    # What gives probabilities has its logits but for a constant of each image.
+    before, after = (logits - logits.max(axis=1, keepdims=True) for logits in (before, after))
+    return Agreement(images, float(np.abs(before - after).max()), changed)

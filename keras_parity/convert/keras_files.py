@@ -1,56 +1,52 @@
 """Reads and writes ``.keras`` and ``.weights.h5``, safely."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
-from cnn_mnist.architecture.layers import Layer
-from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE
+from cnn_mnist.architecture.descriptions import plain, read_network
+from cnn_mnist.architecture.trace import Network
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import ModelSettings
-from keras_parity.convert.portable import Arrays, Logits, Portable, choose_layers
+from keras_parity.convert.portable import Arrays, Logits, Portable, choose_network, told_of_names
 from keras_parity.twin.checkpoints import read_model
 from keras_parity.twin.dtypes import copy_in, in_dtype
-from keras_parity.twin.network import build_twin, load_weights, name_of, read_weights
+from keras_parity.twin.network import build_twin, load_weights, mask_states, variables_of
 from keras_parity.twin.optimizers import make_optimizer, settings_of
+from keras_parity.twin.predict import logits_of
 
 
-def read_keras(path: Path, layers: Sequence[Layer] | None = None) -> tuple[Portable, Logits]:
-    """Reads a ``.keras`` file, with its optimizer where it has one; ``layers`` where it names no architecture."""
+def read_keras(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
+    """Reads a ``.keras`` file, with its optimizer where it has one; it describes its own network."""
     model = read_model(path)
-    layers = choose_layers(path, model.name, layers)
-    name, weights = name_of(layers), _widened(read_weights(model))
-    expected = read_weights(build_twin(layers))
-    if {n: array.shape for n, array in weights.items()} != {n: array.shape for n, array in expected.items()}:
-        raise UserError(f"expected the weights of {name or 'the layers'}, got {path}, which has others")
-    named: dict[str, Any] = {"architecture": name} if name else {}
+    network = choose_network(path, read_network(str(path)), network)
+    variables = variables_of(model, network)
+    weights, described = _widened(_arrays(variables)), plain(network)
+    matched = told_of_names({name: variable.path for name, variable in variables.items()})
     try:
-        settings = ModelSettings(**named, **settings_of(model, path))
+        settings = ModelSettings(architecture=described, **settings_of(model, path))
     except UserError as error:
-        portable = Portable(layers, weights, ModelSettings(**named), untold=str(error))
+        portable = Portable(weights, ModelSettings(architecture=described), untold=str(error), matched=matched)
     else:
-        slots = {slot: _widened(_arrays(variables)) for slot, variables in _slots(model).items()}
-        portable = Portable(layers, weights, settings, slots, int(model.optimizer.iterations))
-    return portable, partial(_logits, copy_in(model, portable.dtype))
+        slots = {slot: _widened(_arrays(arrays)) for slot, arrays in _slots(model, network).items()}
+        portable = Portable(weights, settings, slots, int(model.optimizer.iterations), matched=matched)
+    return portable, partial(logits_of, copy_in(model, "float64"))
 
 
-def read_h5(path: Path, layers: Sequence[Layer] | None = None) -> tuple[Portable, Logits]:
-    """Reads a ``.weights.h5`` file of the network of ``layers``."""
-    layers = choose_layers(path, None, layers)
-    model, name = build_twin(layers), name_of(layers)
+def read_h5(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
+    """Reads a ``.weights.h5`` file of a network."""
+    network = choose_network(path, None, network)
+    model = build_twin(network)
     try:
         model.load_weights(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise UserError(f"expected the weights of {name or 'the layers'}, got {path} ({reason})") from None
-    settings = ModelSettings(architecture=name) if name else ModelSettings()
-    return Portable(layers, read_weights(model), settings), partial(_logits, model)
+        raise UserError(f"expected the weights of the network, got {path} ({reason})") from None
+    settings = ModelSettings(architecture=plain(network))
+    return Portable(_arrays(variables_of(model, network)), settings), partial(logits_of, copy_in(model, "float64"))
 
 
 def write_keras(portable: Portable, path: Path) -> None:
@@ -66,7 +62,7 @@ def write_h5(portable: Portable, path: Path) -> None:
 def make_keras_model(portable: Portable) -> keras.Sequential:
     """The compiled model with its weights and its optimizer's slots, in the dtype of the weights."""
     with in_dtype(portable.dtype):
-        model = build_twin(portable.layers)
+        model = build_twin(portable.network, portable.settings.seed)
         load_weights(model, portable.weights)
         model.compile(
             make_optimizer(portable.settings),
@@ -76,22 +72,22 @@ def make_keras_model(portable: Portable) -> keras.Sequential:
         )
         model.optimizer.build(model.trainable_variables)
     model.optimizer.iterations.assign(portable.iterations)
+    for state in mask_states(model):
+        state.assign([state.numpy()[0], portable.iterations])
     for slot, arrays in (portable.slots or {}).items():
-        for name, variable in _slots(model)[slot].items():
+        for name, variable in _slots(model, portable.network)[slot].items():
             variable.assign(arrays[name])
     return model
 
 
-def _slots(model: keras.Model) -> dict[str, dict[str, keras.Variable]]:
+def _slots(model: keras.Model, network: Network) -> dict[str, dict[str, keras.Variable]]:
     """The optimizer's variables by slot and weight; Keras names each ``<path of the weight>_<slot>``."""
     slots: dict[str, dict[str, keras.Variable]] = defaultdict(dict)
-    for layer in model.layers:
-        for weight in layer.trainable_variables:
-            start = f"{weight.path.replace('/', '_')}_"
-            for variable in model.optimizer.variables:
-                _, found, slot = variable.path.partition(f"/{start}")
-                if found:
-                    slots[slot][f"{layer.name}/{weight.name}"] = variable
+    for name, weight in variables_of(model, network).items():
+        for variable in model.optimizer.variables:
+            _, found, slot = variable.path.partition(f"/{weight.path.replace('/', '_')}_")
+            if found:
+                slots[slot][name] = variable
     return slots
 
 
@@ -102,7 +98,3 @@ def _arrays(variables: dict[str, keras.Variable]) -> Arrays:
 def _widened(arrays: Arrays) -> Arrays:
     """Arrays of 16 bits as float32, others as they are."""
     return {name: array.astype(np.float32) if array.itemsize < 4 else array for name, array in arrays.items()}
-
-
-def _logits(model: keras.Model, images: NDArray[np.float32]) -> NDArray:
-    return model.predict(images[..., None].astype(model.inputs[0].dtype), batch_size=EVALUATION_BATCH_SIZE, verbose=0)

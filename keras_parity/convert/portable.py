@@ -1,20 +1,19 @@
 """A trained network between two frameworks: its weights and its optimizer's state in the neutral layout."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.layers import Layer
-from cnn_mnist.architecture.trace import ARCHITECTURES
+from cnn_mnist.architecture.trace import Network
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import ModelSettings
 
 Arrays = dict[str, NDArray]
-Logits = Callable[[NDArray[np.float32]], NDArray]
-"""What a loaded file computes: logits [n, 10] of images [n, 28, 28] in [0, 1]."""
+Logits = Callable[[NDArray[np.floating]], NDArray]
+"""What a loaded file computes: logits [n, classes] of images [n, height, width, channels], in float64."""
 
 
 @dataclass(frozen=True)
@@ -22,21 +21,26 @@ class Portable:
     """A network in no framework.
 
     Attributes:
-        layers: The layer records.
-        weights: By neutral name, ``"conv1/kernel"``, in Keras's layout, float32 or float64.
-        settings: What it was trained with, as far as the file tells.
+        weights: By neutral name, ``"conv1/kernel"``, statistics too, in Keras's layout, float32 or float64.
+        settings: What it is and was trained with, as far as the file tells.
         slots: The optimizer's arrays by Keras's name of the slot, each a dict like ``weights``; None where the file
             has no optimizer.
         iterations: Optimizer updates done.
         untold: What ``settings`` cannot say of the optimizer, in a line; empty where there is nothing.
+        matched: What was matched by order and shape, in a line; empty where all names were known.
     """
 
-    layers: Sequence[Layer]
     weights: Arrays
-    settings: ModelSettings = field(default_factory=ModelSettings)
+    settings: ModelSettings
     slots: dict[str, Arrays] | None = None
     iterations: int = 0
     untold: str = ""
+    matched: str = ""
+
+    @property
+    def network(self) -> Network:
+        """What the weights are of."""
+        return self.settings.network
 
     @property
     def dtype(self) -> str:
@@ -44,21 +48,56 @@ class Portable:
         return str(next(iter(self.weights.values())).dtype)
 
 
-def choose_layers(path: Path, told: str | None, asked: Sequence[Layer] | None) -> Sequence[Layer]:
-    """The layer records of a file.
+def choose_network(path: Path, told: Network | None, asked: Network | None) -> Network:
+    """The network of a file.
 
     Args:
         path: The file, for the message.
-        told: The architecture that the file itself names.
-        asked: The records that the user gives.
+        told: The network that the file itself describes.
+        asked: The network that the user gives.
 
     Raises:
         UserError: Neither says, or they contradict each other.
     """
-    records = ARCHITECTURES.get(told or "")
-    known = ", ".join(ARCHITECTURES)
-    if records is None and asked is None:
-        raise UserError(f"--model.architecture: expected one of {known} with {path}, which names no architecture")
-    if records is not None and asked is not None and tuple(asked) != records:
-        raise UserError(f"--model.architecture: {path} holds {told}, got another; leave the flag out")
-    return records or asked or ()
+    if told is not None and asked is not None and told != asked:
+        raise UserError(f"--model.architecture: {path} holds another network; leave the flag out")
+    network = told or asked
+    if network is None:
+        raise UserError(f"--model.architecture: expected it with {path}, which holds weights alone; name the network")
+    return network
+
+
+def match_arrays(
+    path: Path, came: Mapping[str, NDArray], wanted: Mapping[str, Sequence[int]]
+) -> tuple[dict[str, NDArray], str]:
+    """The arrays of a file under the names that are wanted: by name, else by order and shape.
+
+    Args:
+        path: The file, for the message.
+        came: Its arrays by their names, in its order.
+        wanted: Shape of each array by name, in the order of the layers.
+
+    Returns:
+        The arrays by the wanted names, and what was matched otherwise than by name, in a line.
+
+    Raises:
+        UserError: The first array that does not fit, by name.
+    """
+    if came.keys() == wanted.keys():
+        pairs = [(name, name) for name in wanted]
+    elif len(came) == len(wanted):
+        pairs = list(zip(wanted, came, strict=True))
+    else:
+        odd = next((name for name in [*wanted, *came] if name not in came or name not in wanted), "")
+        raise UserError(f"expected {len(wanted)} arrays in {path}, got {len(came)} (see {odd}); name its network")
+    for ours, theirs in pairs:
+        if came[theirs].shape != tuple(wanted[ours]):
+            shapes = f"{tuple(wanted[ours])}, got {theirs} {came[theirs].shape}"
+            raise UserError(f"expected {ours} {shapes} in {path}, whose weights are of another network")
+    return {ours: came[theirs] for ours, theirs in pairs}, told_of_names(dict(pairs))
+
+
+def told_of_names(pairs: Mapping[str, str]) -> str:
+    """The first array that a file calls otherwise, and how many more there are; empty where there is none."""
+    renamed = [f"{theirs} as {ours}" for ours, theirs in pairs.items() if not theirs.endswith(ours)]
+    return f"{renamed[0]}{f' and {len(renamed) - 1} more' if renamed[1:] else ''}" if renamed else ""

@@ -1,11 +1,13 @@
-"""Reads and writes ``.ckpt``, ``.pt`` and ``.safetensors``, safely."""
+"""Reads and writes ``.ckpt``, ``.pt``, ``.pth`` and ``.safetensors``, safely."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,79 +16,81 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from cnn_mnist.architecture.layers import Layer
+from cnn_mnist.architecture.description_files import ARCHITECTURE
+from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.architecture.layouts import from_pytorch, to_pytorch
+from cnn_mnist.architecture.trace import Network
 from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE
 from cnn_mnist.errors import UserError
-from cnn_mnist.pytorch.checkpoints import read_checkpoint
+from cnn_mnist.pytorch.checkpoints import read_checkpoint, why
+from cnn_mnist.pytorch.keras_layers import MaskedDropout
 from cnn_mnist.pytorch.keras_optimizers import KerasOptimizer
-from cnn_mnist.pytorch.network import build_network
+from cnn_mnist.pytorch.network import build_network, load_weights
 from cnn_mnist.pytorch.optimizers import make_optimizer
 from cnn_mnist.settings import ModelSettings
-from keras_parity.convert.portable import Arrays, Logits, Portable, choose_layers
-from keras_parity.twin.network import name_of
+from keras_parity.convert.portable import Arrays, Logits, Portable, choose_network, match_arrays
 
 _PREFIX = "network."  # of the network inside the LightningModule
-_ARCHITECTURE = "architecture"  # in the metadata of a .safetensors file
+_INSIDE = ("state_dict", "model_state_dict", "model")
+"""Keys under which people keep a state dict."""
+_PREFIXES = ("module.", "_orig_mod.", "model.", _PREFIX)
+"""Of DataParallel, torch.compile and LightningModules."""
+_COUNTERS = ("num_batches_tracked", "count")
+"""What a state dict counts beside its weights; no number depends on it in inference."""
 
 
-def read_ckpt(path: Path, layers: Sequence[Layer] | None = None) -> tuple[Portable, Logits]:
+def read_ckpt(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
     """Reads a Lightning checkpoint of this project, with its optimizer where its formula is Keras's."""
     checkpoint = read_checkpoint(path)
     settings = ModelSettings(**checkpoint["hyper_parameters"])
-    layers = choose_layers(path, settings.architecture, layers)
-    state = _arrays(checkpoint["state_dict"])
-    network = _build(layers, state)
-    optimizer = make_optimizer(network.parameters(), settings)
+    network = choose_network(path, settings.network, network)
+    state = {name.removeprefix(_PREFIX): array for name, array in _arrays(checkpoint["state_dict"]).items()}
+    module = _build(settings, from_pytorch(state, network))
+    optimizer = make_optimizer(module.parameters(), settings)
     slots, iterations = None, int(checkpoint.get("global_step", 0))
     if isinstance(optimizer, KerasOptimizer) and checkpoint.get("optimizer_states"):
         kept = checkpoint["optimizer_states"][0]
         # Lightning counts from 0 again where a converted checkpoint was gone on from.
         iterations = kept["param_groups"][0].get("step", iterations)
-        names = [name for name, _ in network.named_parameters()]
+        names = [name for name, _ in module.named_parameters()]
         wanted = optimizer.slot_names(optimizer.param_groups[0])
         if all(set(wanted) <= kept["state"].get(index, {}).keys() for index in range(len(names))):
             slots = {
-                slot: from_pytorch(_arrays({name: kept["state"][i][slot] for i, name in enumerate(names)}), layers)
+                slot: from_pytorch(_arrays({name: kept["state"][i][slot] for i, name in enumerate(names)}), network)
                 for slot in wanted
             }
-    return Portable(layers, from_pytorch(state, layers), settings, slots, iterations), partial(_logits, network)
+    return Portable(from_pytorch(state, network), settings, slots, iterations), partial(_logits, module)
 
 
-def read_state_dict(path: Path, layers: Sequence[Layer] | None = None) -> tuple[Portable, Logits]:
-    """Reads a state dict; ``layers`` where the file names no architecture."""
+def read_state_dict(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
+    """Reads a state dict, as a file of its own or inside a dict; ``network`` where the file describes none."""
     expected = f"expected a PyTorch state dict, got {path}"
     told = None
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
-                told = (file.metadata() or {}).get(_ARCHITECTURE)
-                state = _arrays({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
+                if ARCHITECTURE in (file.metadata() or {}):
+                    told = read_network(str(path))
+                found: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         else:
-            state = _arrays(torch.load(path, map_location="cpu", weights_only=True))
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        state = _arrays(_bare(found))
     except (
         OSError, RuntimeError, UnpicklingError, EOFError, KeyError, AttributeError, TypeError, ValueError,
         SafetensorError,
     ) as error:  # fmt: skip
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{expected}, which cannot be loaded safely ({reason})") from None
-    layers = choose_layers(path, told, layers)
-    name = name_of(layers)
-    wanted = {key: tuple(tensor.shape) for key, tensor in build_network(layers).state_dict().items()}
-    if wanted != {key: array.shape for key, array in state.items()}:
-        raise UserError(f"{expected}, whose weights are not those of {name or 'the layers'}")
-    settings = ModelSettings(architecture=name) if name else ModelSettings()
-    return Portable(layers, from_pytorch(state, layers), settings), partial(_logits, _build(layers, state))
+        raise UserError(f"{expected}, which cannot be loaded safely ({why(error)})") from None
+    network = choose_network(path, told, network)
+    shapes = {name: tuple(tensor.shape) for name, tensor in build_network(network).state_dict().items()}
+    wanted = {name: shape for name, shape in shapes.items() if name.rpartition(".")[2] not in _COUNTERS}
+    state, matched = match_arrays(path, state, wanted)
+    settings = ModelSettings(architecture=plain(network))
+    weights = from_pytorch(state, network)
+    return Portable(weights, settings, matched=matched), partial(_logits, _build(settings, weights))
 
 
 def write_ckpt(portable: Portable, path: Path) -> None:
-    """Writes a Lightning checkpoint that ``python -m cnn_mnist fit --ckpt_path`` goes on from.
-
-    Raises:
-        UserError: The architecture has no name, so that Lightning could not build it.
-    """
-    if name_of(portable.layers) is None:
-        raise UserError(f"expected a named architecture for {path.name}, got other layers; write a .pt file")
+    """Writes a Lightning checkpoint that ``python -m cnn_mnist fit --ckpt_path`` goes on from."""
     network, optimizer = make_torch_optimizer(portable)
     checkpoint = {
         "epoch": 0,
@@ -101,46 +105,56 @@ def write_ckpt(portable: Portable, path: Path) -> None:
 
 
 def write_state_dict(portable: Portable, path: Path) -> None:
-    """Writes a state dict as ``.pt`` or, with the architecture's name, as ``.safetensors``."""
-    state = _tensors(to_pytorch(portable.weights, portable.layers))
+    """Writes a state dict as ``.pt`` or, with the network's description, as ``.safetensors``."""
+    state = {name: torch.from_numpy(array) for name, array in to_pytorch(portable.weights, portable.network).items()}
     if path.suffix == ".safetensors":
-        name = name_of(portable.layers)
-        path.write_bytes(save(state, {_ARCHITECTURE: name} if name else None))
+        path.write_bytes(save(state, {ARCHITECTURE: json.dumps(portable.settings.architecture)}))
     else:
         torch.save(state, path)
 
 
 def make_torch_optimizer(portable: Portable) -> tuple[nn.Sequential, torch.optim.Optimizer]:
     """The network with its weights, and its optimizer with its slots, in the dtype of the weights."""
-    network = _build(portable.layers, to_pytorch(portable.weights, portable.layers))
-    optimizer = make_optimizer(network.parameters(), portable.settings)
+    module = _build(portable.settings, portable.weights)
+    for dropout in module.modules():
+        if isinstance(dropout, MaskedDropout):
+            dropout.count.fill_(portable.iterations)
+    optimizer = make_optimizer(module.parameters(), portable.settings)
     for slot, arrays in (portable.slots or {}).items():
-        tensors = _tensors(to_pytorch(arrays, portable.layers))
-        for name, parameter in network.named_parameters():
-            optimizer.state[parameter][slot] = torch.empty_like(parameter).copy_(tensors[name])
+        state = to_pytorch(arrays, portable.network)
+        for name, parameter in module.named_parameters():
+            optimizer.state[parameter][slot] = torch.empty_like(parameter).copy_(torch.from_numpy(state[name]))
     optimizer.param_groups[0]["step"] = portable.iterations
-    return network, optimizer
+    return module, optimizer
 
 
-def _build(layers: Sequence[Layer], state: Mapping[str, NDArray]) -> nn.Sequential:
-    """The network with the weights of a state dict, in their dtype."""
-    tensors = _tensors(state)
-    network = build_network(layers).to(next(iter(tensors.values())).dtype)
-    network.load_state_dict(tensors)
-    return network
+def _bare(found: Any) -> dict[str, Tensor]:
+    """The state dict inside what was loaded, without the prefixes that all its names share, and without counters."""
+    for key in _INSIDE:
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+    state = {str(name): tensor.detach() for name, tensor in found.items()}
+    while prefix := next((p for p in _PREFIXES if state and all(name.startswith(p) for name in state)), None):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return {name: tensor for name, tensor in state.items() if name.rpartition(".")[2] not in _COUNTERS}
 
 
-def _tensors(arrays: Mapping[str, NDArray]) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+def _build(settings: ModelSettings, weights: Arrays) -> nn.Sequential:
+    """The module of a network with neutral weights, in their dtype."""
+    module = build_network(settings.network, settings.align, settings.seed)
+    module.to(torch.from_numpy(next(iter(weights.values()))).dtype).eval()
+    load_weights(module, weights, settings.network)
+    return module
 
 
 def _arrays(state: Mapping[str, Tensor]) -> Arrays:
     """A state dict as arrays, 16 bits widened to float32."""
-    wide = {name: tensor.float() if tensor.element_size() < 4 else tensor for name, tensor in state.items()}
-    return {name.removeprefix(_PREFIX): tensor.numpy() for name, tensor in wide.items()}
+    wide = {name: t.float() if t.is_floating_point() and t.element_size() < 4 else t for name, t in state.items()}
+    return {name: tensor.numpy() for name, tensor in wide.items()}
 
 
-def _logits(network: nn.Module, images: NDArray[np.float32]) -> NDArray:
+def _logits(module: nn.Sequential, images: NDArray[np.floating]) -> NDArray:
+    double = module.double()
+    tensor = torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1))).double()
     with torch.inference_mode():
-        tensor = torch.from_numpy(images).unsqueeze(1).to(next(network.parameters()).dtype)
-        return torch.cat([network(batch) for batch in tensor.split(EVALUATION_BATCH_SIZE)]).numpy()
+        return torch.cat([double(batch) for batch in tensor.split(EVALUATION_BATCH_SIZE)]).numpy()

@@ -5,29 +5,27 @@ import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see the
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from cnn_mnist.architecture.descriptions import title
 from cnn_mnist.architecture.initial_weights import initial_weights
-from cnn_mnist.architecture.layers import Flatten, Layer, Shape
-from cnn_mnist.architecture.layouts import to_pytorch
-from cnn_mnist.architecture.trace import layers_of, modules
 from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.console.tables import markdown_table, print_table
+from cnn_mnist.data.augmentation import augmentation
 from cnn_mnist.data.mnist import scale
 from cnn_mnist.data.splits import Split, load_splits
 from cnn_mnist.errors import UserError
-from cnn_mnist.pytorch.loader import Loader
+from cnn_mnist.pytorch.loader import Loader, to_tensor
 from cnn_mnist.pytorch.network import build_network, load_weights
 from cnn_mnist.pytorch.optimizers import make_optimizer
 from cnn_mnist.settings import SEED, DataSettings, ModelSettings
-from keras_parity.ladder import trajectories
 from keras_parity.ladder.port import Port
 from keras_parity.ladder.rung import Rung
 from keras_parity.ladder.rungs import climb
+from keras_parity.ladder.trajectories import Steps
 from keras_parity.twin import network as twin
 from keras_parity.twin import optimizers
 from keras_parity.twin.loader import TrainingBatches
@@ -42,22 +40,20 @@ def project_port(model: ModelSettings, data: DataSettings) -> Port:
         model: What is compared.
         data: On which batches.
     """
-    layers = layers_of(model.architecture)
-    weights = initial_weights(layers, "keras", model.seed)
-    network, keras_model = build_network(layers), twin.build_twin(layers)
-    load_weights(network, weights, layers)
+    described = model.network
+    weights = initial_weights(described, "keras", model.seed)
+    network, keras_model = build_network(described, seed=model.seed), twin.build_twin(described, model.seed)
+    load_weights(network, weights, described)
     twin.load_weights(keras_model, weights)
-    splits = load_splits(**asdict(data))
+    splits = load_splits(data)
     return Port(
         network=network,
         model=keras_model,
-        to_pytorch=lambda arrays: to_pytorch(arrays, layers),
         torch_batches=_torch_batches(splits["train"], data),
         keras_batches=_keras_batches(splits["train"], data),
-        test=(scale(splits["test"].images)[..., None], splits["test"].labels.astype(np.int64)),
+        test=(scale(splits["test"].images), splits["test"].labels.astype(np.int64)),
         torch_optimizer=lambda params: make_optimizer(params, model),
         keras_optimizer=lambda: optimizers.make_optimizer(model),
-        layers=_same_outputs(layers),
     )
 
 
@@ -68,7 +64,8 @@ def main(args: list[str]) -> None:
         description="Proves, rung by rung, that both frameworks compute the same, or names the first rung that breaks.",
     )
     parser.add_argument("--seed_everything", type=int, default=SEED, help="Seed of the weights and of the batches.")
-    skipped = {"seed", "align", "schedule", "warmup", "label_smoothing", "softmax_before_loss"}
+    schedule = {"schedule", "warmup", "decay_steps", "decay_rate", "anneal_strategy"}
+    skipped = {"seed", "align", "label_smoothing", "softmax_before_loss"} | schedule
     parser.add_class_arguments(ModelSettings, "model", skip=skipped)
     parser.add_class_arguments(DataSettings, "data", skip={"seed"})
     parser.add_argument(
@@ -82,7 +79,7 @@ def main(args: list[str]) -> None:
     model = ModelSettings(**config.model.as_dict(), seed=seed)
     data = DataSettings(**config.data.as_dict(), seed=seed)
     rungs = list(climb(project_port(model, data)))
-    print_table(_table(rungs), title=f"ladder of {model.architecture}, {model.optimizer}")
+    print_table(_table(rungs), title=f"ladder of {title(model.architecture)}, {model.optimizer}")
     if config.output is not None:
         _write(rungs, Path(config.output))
         print(f"wrote {config.output}")
@@ -131,28 +128,13 @@ def _into_tensorboard(rungs: Sequence[Rung], folder: Path) -> None:
         tf.summary.image("ladder/rungs", np.asarray(canvas.buffer_rgba())[None, ..., :3])
 
 
-def _same_outputs(layers: Sequence[Layer]) -> dict[str, object]:
-    """Each Keras layer and the torch module with its output: the module of its name, flattened in Keras's order."""
-    outputs: dict[str, object] = {}
-    for name, traced in modules(layers):
-        flattens = traced and isinstance(traced.layer, Flatten) and len(traced.input_shape) == 3
-        outputs[name] = (name, partial(_in_keras_order, shape=traced.input_shape)) if traced and flattens else name
-    return outputs
-
-
-def _in_keras_order(flat: torch.Tensor, shape: Shape) -> torch.Tensor:
-    """[batch, channels * height * width] as [batch, height * width * channels]; ``shape`` in Keras's order."""
-    height, width, channels = shape
-    return flat.unflatten(1, (channels, height, width)).permute(0, 2, 3, 1).flatten(1)
-
-
 def _torch_batches(split: Split, data: DataSettings) -> list[tuple[np.ndarray, np.ndarray]]:
-    images = torch.from_numpy(scale(split.images)).unsqueeze(1)
-    loader = Loader(images, torch.from_numpy(split.labels.astype(np.int64)), data.batch_size, data.seed)
-    batches = zip(range(trajectories.STEPS_FREE), loader, strict=False)
+    labels, moved = torch.from_numpy(split.labels.astype(np.int64)), augmentation(split, data)
+    loader = Loader(to_tensor(split.images), labels, data.batch_size, data.seed, augmentation=moved)
+    batches = zip(range(Steps.free), loader, strict=False)
     return [(images.numpy(), labels.numpy()) for _, (images, labels) in batches]
 
 
 def _keras_batches(split: Split, data: DataSettings) -> list[tuple[np.ndarray, np.ndarray]]:
-    pipeline = TrainingBatches(split, data.batch_size, data.seed, "float32")
-    return [(images.numpy(), labels.numpy()) for images, labels in pipeline.dataset.take(trajectories.STEPS_FREE)]
+    pipeline = TrainingBatches(split, data, "float32")
+    return [(images.numpy(), labels.numpy()) for images, labels in pipeline.dataset.take(Steps.free)]

@@ -1,5 +1,6 @@
 """What a rung of the ladder says, and how two sets of tensors are compared."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,17 +11,21 @@ Arrays = dict[str, NDArray]
 CAUSES = {
     1: "a layer or a bias that one side has not, padding, another kernel size",
     2: "another order of the batches, another scaling (a division inside tf.function or Rescaling)",
-    3: "Glorot against Kaiming uniform, a kernel that was not transposed",
-    4: "the order in which flatten reads the axes, a kernel transposed wrongly, another activation",
+    3: "Glorot against Kaiming uniform, a kernel that was not transposed, flatten's order",
+    4: "another activation, epsilon, padding or stride, another order in which flatten reads the axes",
     5: "softmax before a loss that applies it itself, a sum for a mean, label smoothing",
     6: "a layer that is frozen or detached, another loss",
-    7: "epsilon inside or outside the root, weight decay coupled or decoupled, other defaults of the optimizer",
+    7: "epsilon inside or outside the root, weight decay coupled or decoupled, other defaults of the optimizer; "
+    "of statistics: momentum for 1 - momentum",
     8: "a state that moves with the steps: batch statistics, dropout, another order of later batches",
     9: "optimizer state: momentum with the learning rate inside or outside, bias correction, rounding of its settings",
     10: "TF32 or XLA on one side, another algorithm of the convolution",
     11: "macro instead of micro accuracy, a dropped last batch, dropout left on",
 }
 """What usually breaks each rung."""
+
+FACTOR = 8
+"""How far two frameworks may differ in float32, in units of what the worse of them differs from its own float64."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,10 @@ class Rung:
     Attributes:
         number: 1 to 11.
         compared: What is compared.
-        difference: The greatest difference found.
-        limit: What it may be; None where only the text tells.
+        difference: The greatest difference found; of several places, that of ``where``.
+        limit: What it may be there; None where only the text tells.
         holds: Whether the rung carries.
-        where: The place of the greatest difference: layer, tensor, step.
+        where: The first place that is over its limit, else that of the greatest difference: layer, tensor, step.
         cause: What usually breaks this rung.
         curves: Losses or differences by step, for a picture.
     """
@@ -47,6 +52,11 @@ class Rung:
     cause: str = ""
     curves: dict[str, list[float]] = field(default_factory=dict)
 
+    @property
+    def ulps(self) -> float:
+        """The difference in units of the last place, of float64 where that is what was compared, else of float32."""
+        return self.difference / float(np.finfo("float64" if "float64" in self.compared else "float32").eps)
+
 
 def relative(ours: NDArray, theirs: NDArray) -> float:
     """Greatest absolute difference over the greatest absolute value of ``theirs``; infinite for other shapes."""
@@ -56,13 +66,46 @@ def relative(ours: NDArray, theirs: NDArray) -> float:
     return float(difference / (scale or 1.0))
 
 
-def worst(number: int, compared: str, limit: float, ours: Arrays, theirs: Arrays) -> Rung:
-    """The first tensor over the limit, in the order of the layers; where none is, the worst.
+def worst(
+    number: int,
+    compared: str,
+    limit: float,
+    ours: Arrays,
+    theirs: Arrays,
+    measured: Callable[[], list[tuple[Arrays, Arrays]]] | None = None,
+) -> Rung:
+    """The first tensor over its limit, in the order of the layers; where none is, the worst.
 
     One that a side has not is infinitely off, and one that is no number is over any limit.
+
+    Args:
+        number: Of the rung.
+        compared: What is compared.
+        limit: What the relative difference of a tensor may be.
+        ours: PyTorch's tensors.
+        theirs: Keras's, by the same names.
+        measured: Of each framework, the tensors in float32 and in float64; asked for where one is over ``limit``,
+            which is then ``FACTOR`` times the greater relative difference between the two of a framework.
     """
     missing = {name: float("inf") for name in ours | theirs} or {"nothing to compare": float("inf")}
     differences = missing | {name: relative(ours[name], theirs[name]) for name in ours if name in theirs}
+    limits = dict.fromkeys(differences, limit)
     over = [name for name, difference in differences.items() if not difference <= limit]
+    if measured is not None and over:
+        errors = measured()
+        for name in set(over) & ours.keys() & theirs.keys():
+            own = [relative(single[name], double[name]) for single, double in errors]
+            limits[name] = max(limit, FACTOR * max(own)) if np.isfinite(own).all() else limit
+        over = [name for name in over if not differences[name] <= limits[name]]
     where = over[0] if over else max(differences, key=lambda name: differences[name])
-    return Rung(number, compared, differences[where], limit, not over, where, CAUSES[number])
+    return Rung(number, compared, differences[where], limits[where], not over, where, CAUSES[number])
+
+
+def value(
+    number: int, compared: str, limit: float, ours: float, theirs: float, where: str, errors: Callable[[], float]
+) -> Rung:
+    """As ``worst``, of one number; ``errors`` gives the greater absolute difference from float64."""
+    difference = abs(ours - theirs)
+    if difference > limit:
+        limit = max(limit, FACTOR * errors())
+    return Rung(number, compared, difference, limit, difference <= limit, where, CAUSES[number])

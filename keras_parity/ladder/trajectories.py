@@ -1,16 +1,28 @@
 """Rungs 8 to 10: trainings side by side, step by step."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_parity.ladder.port import Arrays, Batch, KerasSide, Port, TorchSide
-from keras_parity.ladder.rung import CAUSES, Rung, worst
+from keras_parity.ladder.keras_side import KerasSide
+from keras_parity.ladder.pair import Pair
+from keras_parity.ladder.port import Arrays, Batch, Port
+from keras_parity.ladder.rung import CAUSES, FACTOR, Rung, worst
+from keras_parity.ladder.torch_side import TorchSide
 
-STEPS_GIVEN, STEPS_FREE, DRAWS = 100, 200, 4
 PARTED = 1e-5
 """Difference of the losses from which two free trainings count as parted, in nats."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How far the trainings go: steps with weights given, free ones, and draws of noise."""
+
+    given: int = 100
+    free: int = 200
+    draws: int = 4
 
 
 def steps(port: Port, count: int) -> Iterator[tuple[Batch, Batch]]:
@@ -20,49 +32,61 @@ def steps(port: Port, count: int) -> Iterator[tuple[Batch, Batch]]:
         yield port.torch_batches[place], port.keras_batches[place]
 
 
-def given_weights(port: Port, pytorch: TorchSide, keras: KerasSide) -> Rung:
-    """Rung 8: the losses at the same weights, along Keras's training; the sides in float32."""
-    keras.reset()
-    curve = []
-    for torch_batch, keras_batch in steps(port, STEPS_GIVEN):
-        pytorch.load(port.to_pytorch(keras.weights()))
-        curve.append(abs(pytorch.gradients(torch_batch)[0] - keras.step(keras_batch)))
-    compared = f"loss of {STEPS_GIVEN} steps, float32, weights given anew before each"
-    return _by_step(8, compared, 1e-6, curve)
-
-
-def _by_step(number: int, compared: str, limit: float, curve: list[float]) -> Rung:
-    over = [step for step, difference in enumerate(curve) if not difference <= limit]
+def given_weights(pair: Pair, count: int) -> Rung:
+    """Rung 8: the losses at the same weights, along Keras's training, in float32."""
+    pytorch, keras = pair.torch["float32"], pair.keras["float32"]
+    pair.reset()
+    curve, over = [], []
+    for step, (torch_batch, keras_batch) in enumerate(steps(pair.port, count)):
+        weights = keras.state()
+        pytorch.load(pair.match.to_torch(weights))
+        losses = pytorch.gradients(torch_batch)[0], keras.step(keras_batch)
+        curve.append(abs(losses[0] - losses[1]))
+        if curve[-1] > 1e-6 and curve[-1] > FACTOR * _errors(pair, weights, torch_batch, keras_batch, losses):
+            over.append(step)
     step = over[0] if over else int(np.argmax(curve))
-    where = f"step {step + 1}"
-    return Rung(number, compared, curve[step], limit, not over, where, CAUSES[number], {"difference": curve})
+    compared = f"loss of {count} steps, float32, weights given anew before each"
+    limit = 1e-6 if over else max(1e-6, curve[step])
+    return Rung(8, compared, curve[step], limit, not over, f"step {step + 1}", CAUSES[8], {"difference": curve})
 
 
-def free_float64(port: Port, pytorch: TorchSide, keras: KerasSide) -> Rung:
-    """Rung 9: both train on their own; the sides in float64."""
-    pytorch.reset()
-    keras.reset()
-    curve = [abs(pytorch.step(a) - keras.step(b)) for a, b in steps(port, STEPS_FREE)]
-    rung = _by_step(9, f"loss of {STEPS_FREE} free steps, float64, and the final weights", 1e-10, curve)
-    if not rung.holds:
-        return rung
-    weights = worst(9, rung.compared, 1e-10, pytorch.weights(), port.to_pytorch(keras.weights()))
-    return rung if weights.holds else weights
+def _errors(pair: Pair, weights: Arrays, torch_batch: Batch, keras_batch: Batch, losses: tuple[float, float]) -> float:
+    """How far the worse of two losses is from the same in float64; infinite where the two in float64 differ."""
+    pytorch, keras = pair.torch["float64"], pair.keras["float64"]
+    keras.load(weights)
+    pair.share("float64")
+    double = pytorch.gradients(torch_batch)[0], keras.gradients(keras_batch)[0]
+    return max(abs(a - b) for a, b in zip(losses, double, strict=True))
 
 
-def free_float32(port: Port, pytorch: TorchSide, keras: KerasSide) -> Rung:
+def free_float64(pair: Pair, count: int) -> Rung:
+    """Rung 9: both train on their own, in float64."""
+    pytorch, keras = pair.torch["float64"], pair.keras["float64"]
+    pair.reset()
+    curve = [abs(pytorch.step(a) - keras.step(b)) for a, b in steps(pair.port, count)]
+    compared = f"loss of {count} free steps, float64, and the final weights"
+    over = [step for step, difference in enumerate(curve) if not difference <= 1e-10]
+    step = over[0] if over else int(np.argmax(curve))
+    if over:
+        return Rung(9, compared, curve[step], 1e-10, False, f"step {step + 1}", CAUSES[9], {"difference": curve})
+    weights = worst(9, compared, 1e-10, *pair.states("float64"))
+    return weights if not weights.holds else Rung(
+        9, compared, curve[step], 1e-10, True, f"step {step + 1}", CAUSES[9], {"difference": curve})  # fmt: skip
+
+
+def free_float32(pair: Pair, count: int, draws: int) -> Rung:
     """Rung 10: the frameworks side by side, and each against itself with one ulp of noise on every weight."""
     sides: dict[str, tuple[TorchSide | KerasSide, Sequence[Batch]]] = {
-        "PyTorch": (pytorch, port.torch_batches),
-        "Keras": (keras, port.keras_batches),
+        "PyTorch": (pair.torch["float32"], pair.port.torch_batches),
+        "Keras": (pair.keras["float32"], pair.port.keras_batches),
     }
-    bases = {name: _trajectory(*side) for name, side in sides.items()}
+    bases = {name: _trajectory(*side, count) for name, side in sides.items()}
     curves = {"PyTorch against Keras": np.abs(bases["PyTorch"] - bases["Keras"])}
-    for draw in range(DRAWS):
+    for draw in range(draws):
         for name, side in sides.items():
-            curves[f"{name} against {name}, draw {draw + 1}"] = np.abs(_trajectory(*side, draw) - bases[name])
+            curves[f"{name} against {name}, draw {draw + 1}"] = np.abs(_trajectory(*side, count, draw) - bases[name])
     parted = {
-        name: int(np.argmax(curve > PARTED)) if (curve > PARTED).any() else STEPS_FREE for name, curve in curves.items()
+        name: int(np.argmax(curve > PARTED)) if (curve > PARTED).any() else count for name, curve in curves.items()
     }
     widths = {name: float(curve.max()) for name, curve in curves.items()}
     (between, *_), own = curves, list(curves)[1:]
@@ -71,17 +95,19 @@ def free_float32(port: Port, pytorch: TorchSide, keras: KerasSide) -> Rung:
     # of the soonest and twice the widest are as alike as draws are among themselves.
     holds = parted[between] >= soonest / 2 and widths[between] <= 2 * widest
     where = f"parted at step {parted[between] + 1}, one framework from itself at {soonest + 1}; widest {widest:.2g}"
-    compared = f"loss of {STEPS_FREE} free steps, float32, beside one framework against itself"
+    compared = f"loss of {count} free steps, float32, beside one framework against itself"
     lists = {name: curve.tolist() for name, curve in curves.items()}
     return Rung(10, compared, widths[between], None, holds, where, CAUSES[10], lists)
 
 
-def _trajectory(side: TorchSide | KerasSide, batches: Sequence[Batch], draw: int | None = None) -> NDArray[np.float64]:
+def _trajectory(
+    side: TorchSide | KerasSide, batches: Sequence[Batch], count: int, draw: int | None = None
+) -> NDArray[np.float64]:
     """The losses of a free training from the initial weights, or from one ulp beside them."""
     side.reset()
     if draw is not None:
-        side.load(_one_ulp_off(side.weights(), draw))
-    return np.array([side.step(batches[step % len(batches)]) for step in range(STEPS_FREE)])
+        side.load(_one_ulp_off(side.state(), draw))
+    return np.array([side.step(batches[step % len(batches)]) for step in range(count)])
 
 
 def _one_ulp_off(weights: Arrays, seed: int) -> Arrays:

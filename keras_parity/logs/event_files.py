@@ -3,25 +3,30 @@
 TensorBoard's own readers thin tags and cut damaged files short in silence.
 """
 
-import mmap
+import os
 import struct
-import warnings
-from collections.abc import Iterator
+from array import array
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import google_crc32c
+import numpy as np
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.util.tensor_util import make_ndarray
 
-from cnn_mnist.errors import UserError, UserNotice
-
-PATTERN = "*tfevents*"
+PATTERN = "[!.]*tfevents*"  # hidden ones are what an operating system lays beside a file, not logs
+OURS = ".compare"
+"""How the names of files end that a comparison writes."""
 
 _HEADER = struct.Struct("<QI")  # length of the data, masked CRC of these 8 bytes
 _CRC = struct.Struct("<I")
+_LFS = b"version http"  # what stands in place of a file that Git LFS has not brought
 
 
 class Point(NamedTuple):
@@ -38,44 +43,67 @@ class Point(NamedTuple):
     value: float
 
 
-class Scalars(NamedTuple):
-    """What a folder's event files hold.
+@dataclass(repr=False)
+class Points(Sequence[Point]):
+    """The points of a tag, ascending by step, one for each step.
 
-    Attributes:
-        points: The points of each tag, ascending by step, one for each step.
-        tensors: Whether they are written as tensors, as TensorFlow 2 does, or as simple values, as PyTorch does.
+    Each takes 24 bytes, where a tuple takes 150: a log of 300 MB has millions.
     """
 
-    points: dict[str, list[Point]]
-    tensors: bool
+    _numbers: "array[float]" = field(default_factory=lambda: array("d"))  # three of each point
+
+    def __len__(self) -> int:
+        return len(self._numbers) // 3
+
+    def __getitem__(self, place: Any) -> Any:  # one by one; no slices
+        start = 3 * range(len(self))[place]
+        step, wall_time, value = self._numbers[start : start + 3]
+        return Point(int(step), wall_time, value)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.float64]:
+        """Step, wall time and value of each point, [n, 3], which numpy takes in place of a point at a time."""
+        return np.array(self._numbers).reshape(-1, 3)
+
+    def add(self, point: Point) -> None:
+        """Puts a point behind the others.
+
+        Where steps go back, a run was started anew from there: what it had from that step on is replaced.
+        """
+        while self._numbers and self._numbers[-3] >= point.step:
+            del self._numbers[-3:]
+        self._numbers.extend(point)
+
+
+class Scalars(NamedTuple):
+    """What logs hold.
+
+    Attributes:
+        points: The points of each tag.
+        keras: Whether Keras or TensorFlow wrote them: as tensors, where PyTorch writes simple values.
+        notes: What is wrong with the files, one line each.
+    """
+
+    points: dict[str, Points]
+    keras: bool
+    notes: list[str]
 
 
 def read_scalars(folder: str | Path) -> Scalars:
-    """Reads the event files that lie in a folder (not below it), oldest first.
-
-    Where steps of a tag go back, a run was started anew from there: what it had written from that step on is
-    replaced by what follows.
+    """Reads the event files that lie in a folder (not below it), oldest first, each as far as it is good.
 
     Args:
         folder: The folder, or one event file.
-
-    Raises:
-        UserError: A file is no event file. A damaged one is read as far as it is good, with a ``UserNotice``.
     """
-    points: dict[str, list[Point]] = {}
-    tensors = False
-    for file in _files(Path(folder)):
-        for event in read_events(file):
+    points = defaultdict[str, Points](Points)
+    keras, notes = False, list[str]()
+    for file in files_in(Path(folder)):
+        for event in _read_events(file, notes):
             for value in event.summary.value:
                 number = _number(value)
-                if number is None:
-                    continue
-                tensors |= value.HasField("tensor")
-                earlier = points.setdefault(value.tag, [])
-                while earlier and earlier[-1].step >= event.step:
-                    earlier.pop()
-                earlier.append(Point(event.step, event.wall_time, number))
-    return Scalars(points, tensors)
+                if number is not None:
+                    keras |= value.HasField("tensor")
+                    points[value.tag].add(Point(event.step, event.wall_time, number))
+    return Scalars(dict(points), keras, notes)
 
 
 def read_pictures(folder: str | Path) -> dict[str, bytes]:
@@ -84,47 +112,15 @@ def read_pictures(folder: str | Path) -> dict[str, bytes]:
     Args:
         folder: The folder, or one event file.
     """
-    values = (value for file in _files(Path(folder)) for event in read_events(file) for value in event.summary.value)
-    return {value.tag: png for value in values if (png := _png(value))}
+    events = (event for file in files_in(Path(folder)) for event in _read_events(file, []))
+    return {value.tag: png for event in events for value in event.summary.value if (png := _png(value))}
 
 
-def read_events(path: Path) -> Iterator[Event]:
-    """The good events of a file, in its order; one ``UserNotice`` names the first place that is not.
-
-    Raises:
-        UserError: It is no event file, or cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
-    except OSError as error:
-        raise UserError(f"expected an event file that can be read, got {path} ({error.strerror})") from None
-    offset, damage = 0, None if data else (0, "is empty")
-    while offset < len(data):
-        body = offset + _HEADER.size
-        header = data[offset:body]
-        length, length_crc = _HEADER.unpack(header.ljust(_HEADER.size))
-        whole = len(header) == _HEADER.size
-        if whole and _masked_crc(header[:8]) != length_crc:
-            if offset == 0 and any(header):  # zeros are what a power cut leaves
-                raise UserError(f"expected an event file, got {path}, which is none; name a run folder")
-            damage = damage or (offset, "has a record with a bad checksum, and is read to there")
-            break
-        if not whole or body + length + _CRC.size > len(data):
-            damage = damage or (offset, "ends inside a record")
-            break
-        content = data[body : body + length]
-        if _masked_crc(content) == _CRC.unpack_from(data, body + length)[0]:
-            try:
-                event = Event.FromString(content)
-            except DecodeError:
-                raise UserError(f"expected an event file, got {path}, whose records hold something else") from None
-            yield event
-        else:
-            damage = damage or (offset, "has a record with a bad checksum, which is left out")
-        offset = body + length + _CRC.size
-    if damage is not None:
-        warnings.warn(UserNotice(f"{path}: at byte {damage[0]} the file {damage[1]}"), stacklevel=2)
+def files_in(folder: Path) -> list[Path]:
+    """The event files of a folder, oldest first, or the one that is named."""
+    if folder.is_file():
+        return [folder]
+    return sorted((file for file in folder.glob(PATTERN) if file.is_file()), key=_start)
 
 
 def record(event: Event) -> bytes:
@@ -140,6 +136,8 @@ def _number(value: Summary.Value) -> float | None:
         return None
     if value.HasField("simple_value"):
         return value.simple_value
+    if len(value.tensor.float_val) == 1 and not value.tensor.tensor_shape.dim:  # as TensorFlow writes them
+        return value.tensor.float_val[0]
     try:
         number = make_ndarray(value.tensor)
     except (TypeError, ValueError):  # no tensor at all, or one whose content does not fit its shape
@@ -154,11 +152,46 @@ def _png(value: Summary.Value) -> bytes:
     return value.image.encoded_image_string
 
 
-def _files(folder: Path) -> list[Path]:
-    """The event files of a folder, oldest first, or the one that is named."""
-    if folder.is_file():
-        return [folder]
-    return sorted((file for file in folder.glob(PATTERN) if file.is_file()), key=_start)
+def _read_events(path: Path, notes: list[str]) -> Iterator[Event]:
+    """The good events of a file, in its order; the first thing that is wrong with it becomes a note."""
+    try:
+        with path.open("rb") as file:
+            wrong = yield from _good_events(file)
+    except OSError as error:
+        wrong = f"cannot be read ({error.strerror})"
+    if wrong:
+        notes.append(f"{path} {wrong}")
+
+
+def _good_events(file: BinaryIO) -> Generator[Event, None, str]:
+    """Record by record; returns what is wrong with the file, empty where nothing is."""
+    size, offset = os.fstat(file.fileno()).st_size, 0
+    wrong = "" if size else "is empty"
+    while offset < size:
+        header = file.read(_HEADER.size)
+        length, length_crc = _HEADER.unpack(header.ljust(_HEADER.size))
+        end = offset + _HEADER.size + length + _CRC.size
+        whole = len(header) == _HEADER.size
+        if whole and _masked_crc(header[:8]) != length_crc:
+            if header == _LFS:
+                return "is a pointer of Git LFS; git lfs pull brings the file itself"
+            if offset == 0 and any(header):
+                return "is no event file"
+            found = "a record with a bad checksum" if any(header) else "zeros, as a power cut leaves them,"
+            return wrong or f"has {found} at byte {offset}, and is read to there"
+        if not whole or end > size:
+            return wrong or f"ends inside a record at byte {offset}"
+        content, crc = file.read(length), file.read(_CRC.size)
+        if _masked_crc(content) == _CRC.unpack(crc)[0]:
+            try:
+                event = Event.FromString(content)
+            except DecodeError:
+                return "holds records of something else than events"
+            yield event
+        else:
+            wrong = wrong or f"has a record with a bad checksum at byte {offset}, which is left out"
+        offset = end
+    return wrong
 
 
 def _start(path: Path) -> tuple[float, str]:

@@ -2,24 +2,24 @@
 
 import io
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.custom_scalar import metadata
-from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MultilineChartContent
-from tensorboard.plugins.text.summary_v2 import text_pb
+from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MarginChartContent
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from cnn_mnist.runs.pictures import Picture
-from keras_parity.logs.event_files import PATTERN, record
+from keras_parity.logs.event_files import OURS, PATTERN, record
 
-_OURS = ".compare"
+_AT_ONCE = 12
+"""Charts that TensorBoard shows before one turns the page."""
 
 
 def write_events(folder: str | Path, summaries: Iterable[Summary], events: Iterable[Event] = ()) -> None:
-    """Makes the folder hold one event file of this function, in place of any that it has written there.
+    """Makes the folder hold one event file of this function, in place of any that it has written there or below.
 
     Args:
         folder: Where; somebody else's files in it stay.
@@ -28,16 +28,11 @@ def write_events(folder: str | Path, summaries: Iterable[Summary], events: Itera
     """
     folder, now = Path(folder), time.time()
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob(PATTERN + _OURS):
+    for old in folder.rglob(PATTERN + OURS):
         old.unlink()
     head = [Event(wall_time=now, file_version="brain.Event:2")]
     head += [Event(wall_time=now, summary=summary) for summary in summaries]
-    (folder / f"events.out.tfevents.{int(now)}{_OURS}").write_bytes(b"".join(map(record, [*head, *events])))
-
-
-def text_page(tag: str, markdown: str) -> Summary:
-    """A text for TensorBoard's text tab."""
-    return text_pb(tag, markdown)
+    (folder / f"events.out.tfevents.{int(now)}{OURS}").write_bytes(b"".join(map(record, [*head, *events])))
 
 
 def picture(tag: str, pixels: Picture) -> Summary:
@@ -51,10 +46,41 @@ def picture(tag: str, pixels: Picture) -> Summary:
     return Summary(value=[Summary.Value(tag=tag, image=image)])
 
 
-def charts(title: str, tags: Sequence[str]) -> Summary:
-    """A page of custom scalars with one chart for each tag, over all runs that have it."""
-    drawn = [Chart(title=tag, multiline=MultilineChartContent(tag=[f"^{tag}$"])) for tag in tags]
-    layout = Layout(category=[Category(title=title, chart=drawn)])
+def margin_charts(pages: Mapping[str, Sequence[str]]) -> Summary:
+    """Custom scalars with a chart for each tag: the band of ``band_of``, over all runs that have it.
+
+    Args:
+        pages: The tags of each page, by its title.
+    """
+    layout = Layout()
+    for title, tags in pages.items():
+        charts = [_margin_chart(tag) for tag in tags]
+        # TensorBoard draws the margin charts that it shows at once in reverse.
+        charts[:_AT_ONCE] = reversed(charts[:_AT_ONCE])
+        layout.category.append(Category(title=title, chart=charts))
     tensor = make_tensor_proto(layout.SerializeToString())
     about = metadata.create_summary_metadata()
     return Summary(value=[Summary.Value(tag=metadata.CONFIG_SUMMARY_TAG, metadata=about, tensor=tensor)])
+
+
+def band_of(tag: str) -> list[str]:
+    """The tags of mean, lower and upper end of a tag's band, behind the others in TensorBoard's order."""
+    return [f"with_bands/{tag.replace('/', '_')}/{part}" for part in ("mean", "lower", "upper")]
+
+
+def _margin_chart(tag: str) -> Chart:
+    value, lower, upper = band_of(tag)
+    series = MarginChartContent.Series(value=value, lower=lower, upper=upper)
+    return Chart(title=tag, margin=MarginChartContent(series=[series]))
+
+
+def scalars(tags: Sequence[str], points: Iterable[Sequence[float]]) -> Iterator[Event]:
+    """Points of several tags.
+
+    Args:
+        tags: The tags.
+        points: Step, wall time, and a value for each tag.
+    """
+    for step, wall_time, *values in points:
+        named = [Summary.Value(tag=tag, simple_value=value) for tag, value in zip(tags, values, strict=True)]
+        yield Event(wall_time=wall_time, step=int(step), summary=Summary(value=named))

@@ -1,33 +1,36 @@
 """Runs as their logs tell them: which framework, which settings, which scalars, whether finished."""
 
-from collections.abc import Collection, Hashable, Iterable, Mapping
-from dataclasses import dataclass
-from glob import glob
+import math
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import tags
-from cnn_mnist.runs.folder import KERAS, LOG_DIR, PYTORCH, read_config
+from cnn_mnist.runs.folder import ENVIRONMENT, KERAS, PYTORCH, STUDY, UNTIL_DECIDED, read_config
 from cnn_mnist.runs.mistakes import Mistakes, read_mistakes
-from keras_parity.logs.event_files import PATTERN, Point, read_scalars
+from keras_parity.logs.csv_files import is_csv_log, read_csv
+from keras_parity.logs.event_files import Point, read_scalars
+from keras_parity.logs.folders import PARTS
 from keras_parity.settings import settings_that_matter
 
 ALIASES: dict[str, tuple[str, ...]] = {
-    # of a stock Lightning TensorBoardLogger, and of Keras's stock TensorBoard callback
+    # of stock Lightning loggers, of Keras's stock callbacks, and of TensorFlow's writers called train and test
     "train/loss": ("train_loss_epoch", "train_loss", "train/epoch_loss"),
-    "train/acc": ("train_acc_epoch", "train_acc", "train_accuracy", "train/epoch_accuracy", "train/epoch_acc"),
+    "train/acc": (
+        *("train_acc_epoch", "train_acc", "train_accuracy", "train/epoch_accuracy", "train/epoch_acc"),
+        "train/accuracy",
+    ),
     "val/loss": ("val_loss_epoch", "val_loss", "validation/epoch_loss"),
     "val/acc": ("val_acc_epoch", "val_acc", "val_accuracy", "validation/epoch_accuracy", "validation/epoch_acc"),
     "test/loss": ("test_loss_epoch", "test_loss"),
-    "test/acc": ("test_acc_epoch", "test_acc", "test_accuracy"),
+    "test/acc": ("test_acc_epoch", "test_acc", "test_accuracy", "test/accuracy"),
     tags.PARAMETERS: ("model/parameters",),  # as this project wrote it at first
 }
 
 _LAST = {tags.tag("train", "loss"), tags.FIT_SECONDS, tags.tag("test", "acc"), tags.tag("train_eval", "acc")}
 """Tags that a finished run of this project has."""
-
-_STOCK_KERAS_FOLDERS = ("train", "validation")
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,31 +40,39 @@ class Run:
     Attributes:
         folder: Where it lies.
         framework: ``"keras"`` or ``"pytorch"``: the folder above if it is called so, else who writes such records.
-        settings: What must be the same where runs are averaged, by name; the seed is left out. Empty for a log
-            without ``config.yaml``.
+        settings: What must be the same where runs are averaged, by name; the seed is left out. Somebody else's
+            ``config.yaml`` is taken as it is. Empty for a log without one.
         seed: The run's seed; None where it is not known.
         points: By tag of the contract, ascending by step.
         finished: Whether the last thing that a run writes is there.
         mistakes: Its misclassified test images; None where they are not known.
+        notes: What is wrong with its files, one line each.
+        clock: The tag whose wall times gave its times, where the log itself holds none; empty where it does.
+        looked_at: Whether it is of a study that stops when it has decided.
+        environment: What it ran on, by name, ``"packages.torch"`` too; empty where that is not known.
     """
 
     folder: Path
     framework: str
     settings: dict[str, Any]
     seed: int | None
-    points: dict[str, list[Point]]
+    points: Mapping[str, Sequence[Point]]
     finished: bool
     mistakes: Mistakes | None
-
-    @property
-    def experiment(self) -> Hashable:
-        """The settings as what runs are grouped by: equal where they are, 64 and 64.0 too."""
-        return _hashable(self.settings)
+    notes: tuple[str, ...] = ()
+    clock: str = ""
+    looked_at: bool = False
+    environment: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def started(self) -> float:
         """Wall time of the first point, in seconds since 1970."""
         return min((points[0].wall_time for points in self.points.values()), default=0.0)
+
+    @property
+    def partner(self) -> Hashable:
+        """What pairs it with a run of another column: its seed; where that is not known, nothing but itself does."""
+        return self.folder if self.seed is None else self.seed
 
     def last(self, tag: str) -> float | None:
         """The last value of a tag; None where the run has none."""
@@ -73,65 +84,55 @@ class Run:
         return f"Run({self.folder}, {self.framework}, {seed}, {'finished' if self.finished else 'unfinished'})"
 
 
-def find_folders(patterns: Iterable[str]) -> list[Path]:
-    """The run folders that the user names.
-
-    Args:
-        patterns: Folders, event files or globs.
-
-    Raises:
-        UserError: One of them names none.
-    """
-    folders: dict[Path, Path] = {}
-    for pattern in patterns:
-        logs = [path for path in map(Path, sorted(glob(pattern))) if path.is_file() or _holds_log(path)]
-        if not logs:
-            raise UserError(f"expected a run folder with event files, got {pattern}; see {LOG_DIR}/*/version_*")
-        folders |= {path.resolve(): path for path in logs if path.resolve() not in folders}
-    return list(folders.values())
-
-
-def all_folders(log_dir: str | Path = LOG_DIR) -> list[Path]:
-    """Every run folder of the contract under ``log_dir``."""
-    places = (Path(log_dir, framework) for framework in (KERAS, PYTORCH))
-    return [path for place in places for path in sorted(place.glob("version_*")) if _holds_log(path)]
-
-
 def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASES, typed: Collection[str] = ()) -> Run:
     """Reads a run.
 
     Args:
-        folder: The run folder, or one event file.
+        folder: The run folder, or one event or CSV file.
         aliases: Tag of the contract to the names that others give it, the best first.
         typed: Tags whose first alias the user typed; it wins over the tag itself.
-
-    Raises:
-        UserError: A file in it is not what its name says.
     """
     folder = Path(folder)
-    points, tensors = read_scalars(folder)
-    for name in _STOCK_KERAS_FOLDERS:
-        below = read_scalars(folder / name)
-        points |= {f"{name}/{tag}": values for tag, values in below.points.items()}
-        tensors |= below.tensors
+    home = folder.parent if folder.is_file() else folder
+    points: dict[str, Sequence[Point]] = {}
+    keras, notes = False, list[str]()
+    for place, part in (folder, home.name), *((folder / name, name) for name in PARTS):
+        log = read_csv(place) if is_csv_log(place) else read_scalars(place)
+        for tag, values in log.points.items():
+            bare = part in PARTS and ("/" not in tag or tag in points)  # the folder says what it is of
+            points[f"{part}/{tag}" if bare else tag] = values
+        keras |= log.keras
+        notes += log.notes
+    if not (points or notes):
+        notes.append(f"{folder} holds no scalars")
     for tag, others in aliases.items():
         known = next((points[other] for other in others if other in points), None)
         if known is not None and (tag not in points or (tag in typed and others[0] in points)):
             points[tag] = known
-    home = folder.parent if folder.is_file() else folder
-    config = read_config(home)
-    ours = tags.PARAMETERS in points
+    ours, config = tags.PARAMETERS in points, read_config(home) or {}
+    groups = (config.get(group) or {} for group in ("model", "data", "trainer"))
+    as_written = ours and all(isinstance(group, dict) for group in groups)
+    seed = config.pop("seed_everything", None)
     framework = home.parent.name
     if framework not in (KERAS, PYTORCH):
-        framework = KERAS if tensors else PYTORCH
+        framework = KERAS if keras else PYTORCH
+    mistakes = None
+    try:
+        mistakes = read_mistakes(home) if ours else None
+    except UserError as error:
+        notes.append(str(error))
     return Run(
         folder=folder,
         framework=framework,
-        settings=settings_that_matter(config) if config else {},
-        seed=config.get("seed_everything") if config else None,
-        points=points,
+        settings=settings_that_matter(config) if config and as_written else _flat(config),
+        seed=seed if type(seed) is int else None,
         finished=not ours or points.keys() >= _LAST,
-        mistakes=read_mistakes(home),
+        mistakes=mistakes,
+        clock="" if ours else _take_times(points),
+        points=points,
+        notes=tuple(notes),
+        looked_at=config.get(STUDY) == UNTIL_DECIDED,
+        environment=_flat(read_config(home, ENVIRONMENT) or {}),
     )
 
 
@@ -149,17 +150,40 @@ def newest_pair(found: Iterable[Run]) -> list[Run]:
     return list(firsts.values())
 
 
-def newest_by_seed(found: Iterable[Run]) -> dict[Hashable, Run]:
-    """The newest run of each seed, since a seed that is run again tells little new; by folder where it is unknown."""
-    ascending = sorted(found, key=lambda run: run.started)
-    return {run.folder if run.seed is None else run.seed: run for run in ascending}
+def newest_by_seed(found: Sequence[Run]) -> list[Run]:
+    """The runs without those whose seed has run again later, which tell little new."""
+    newest = {run.partner: run.folder for run in sorted(found, key=lambda run: run.started)}
+    return [run for run in found if run.folder == newest[run.partner]]
 
 
-def _holds_log(folder: Path) -> bool:
-    return any(any(place.glob(PATTERN)) for place in (folder, *(folder / name for name in _STOCK_KERAS_FOLDERS)))
+def _take_times(points: dict[str, Sequence[Point]]) -> str:
+    """Puts in the times that a log does not hold, by the wall times of its longest tag, which is given back."""
+    clock = max(points, key=lambda tag: len(points[tag]), default="")
+    if points.keys() & {tags.FIT_SECONDS, tags.EPOCH_SECONDS} or not clock:
+        return ""
+    first, last, count = points[clock][0], points[clock][-1], len(points[clock])
+    seconds = last.wall_time - first.wall_time
+    if count < 2 or seconds <= 0:
+        return ""
+    points[tags.FIT_SECONDS] = [last._replace(value=seconds * count / (count - 1))]  # the first interval is not seen
+    if last.step - first.step >= count:  # else these may be epochs, not steps
+        points[tags.EPOCH_SECONDS] = [point._replace(value=seconds) for point in (first, last)]
+    return clock
 
 
-def _hashable(value: Any) -> Hashable:
+def _flat(config: Mapping[Any, Any], group: str = "") -> dict[str, Any]:
+    """Somebody else's settings, by the names of their groups with dots; what is no number is text."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{group}{name}.")
+        else:
+            flat[f"{group}{name}"] = value if isinstance(value, int | float) and math.isfinite(value) else str(value)
+    return flat
+
+
+def hashable(value: Any) -> Hashable:
+    """A setting, or several, as what runs are grouped by: equal where they are, 64 and 64.0 too."""
     if isinstance(value, Mapping):
-        return frozenset((name, _hashable(inner)) for name, inner in value.items())
-    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
+        return frozenset((name, hashable(inner)) for name, inner in value.items())
+    return tuple(map(hashable, value)) if isinstance(value, list | tuple) else value

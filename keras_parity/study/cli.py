@@ -1,14 +1,9 @@
 """``python -m keras_parity study``: both frameworks, seed by seed, each run in a process of its own."""
 
-import ctypes
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,16 +13,20 @@ from rich.progress import Progress
 
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs import mistakes, tags
-from cnn_mnist.runs.folder import check_writable
+from cnn_mnist.runs import mistakes
+from cnn_mnist.runs.folder import CONFIG, STUDY, UNTIL_DECIDED, check_writable
 from keras_parity.compare import cli as compare
-from keras_parity.compare.table import TITLES
-from keras_parity.logs.run import Run, all_folders, read_run
+from keras_parity.compare.rows import PRIMARY
+from keras_parity.compare.sides import TITLES
+from keras_parity.compare.table import make_tables
+from keras_parity.compare.verdict import POWER, Verdict, pairs_needed
+from keras_parity.logs.folders import all_folders
+from keras_parity.logs.run import Run, read_run
 from keras_parity.study.jobs import SETTINGS, Job
+from keras_parity.study.runner import Runner
 
 _ALIGNS = ("keras", "native", "keras,native")
-_SECONDS_TO_STOP = 10
-_ACC = tags.tag("test", "acc")
+_SEEDS = {"seeds": 10, "max_seeds": 50}
 _SKIPPED = {"trainer": {"enable_progress_bar", "enable_model_summary"}, "model": {"seed", "align"}, "data": {"seed"}}
 
 
@@ -41,39 +40,54 @@ def main(args: list[str]) -> None:
         UserError: A mistake that the user can mend, or a run that failed.
     """
     config = _build_parser().parse_args(args)
-    if config.seeds < 1:
-        raise UserError(f"--seeds: expected 1 or more, got {config.seeds}")
+    flag, other = ("seeds", "max_seeds") if config.until is None else ("max_seeds", "seeds")
+    if config[other] is not None:
+        raise UserError(
+            f"--{other}: expected --{flag} {'with' if config.until else 'without'} --until=decided; use that"
+        )
+    seeds = _SEEDS[flag] if config[flag] is None else config[flag]
+    if seeds < 1:
+        raise UserError(f"--{flag}: expected 1 or more, got {seeds}")
     model, data, trainer = (kind(**config[name].as_dict()) for name, kind in SETTINGS.items())
     check_writable(trainer.log_dir)
     jobs = [
         Job(framework, replace(model, align=align, seed=seed), replace(data, seed=seed), trainer)
-        for seed in range(config.seeds)
+        for seed in range(seeds)
         for align in config.align.split(",")
         for framework in (TITLES if seed % 2 else reversed(TITLES))  # in turns, and each goes first as often
     ]
     try:
-        done, failed = _train(jobs)
+        by = "model.align" if "," in config.align else ""
+        done, failed = _train(jobs, by, looks=config.until is not None)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on where it stopped") from None
     if done:
+        if config.until is not None:
+            print(_how_long(done, by))
         folders = [str(done[job].folder) for job in jobs if job in done]
-        compare.main([*folders, f"--log_dir={trainer.log_dir}", *_disagreements(done)])
+        flags = [f"--by={by}"] if by else _disagreements(done)
+        compare.main([*folders, f"--log_dir={trainer.log_dir}", *flags])
     if failed:
         reasons = "; ".join(f"{job}: {reason}" for job, reason in failed.items())
         raise UserError(f"{len(failed)} of {len(jobs)} runs failed ({reasons}); the same command tries them anew")
 
 
-def _train(jobs: Sequence[Job]) -> tuple[dict[Job, Run], dict[Job, str]]:
+def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], dict[Job, str]]:
     """Trains the jobs that are not done, one after the other, and prints a line for each.
 
+    Args:
+        jobs: Seed by seed.
+        by: What is compared, in place of the frameworks.
+        looks: Whether to look after every seed, and to stop where each experiment's primary row has been decided.
+
     Returns:
-        The finished runs, and why the other jobs have none.
+        The finished runs as far as it went, and why the other jobs have none.
     """
     done, failed = _done(jobs), dict[Job, str]()
     console = Console(markup=False, emoji=False, highlight=False)
     # Refreshed from this thread alone, so that the fork is safe; the speed is that of all runs so far.
     bar = Progress(console=console, auto_refresh=False, disable=not console.is_terminal, speed_estimate_period=1e9)
-    with bar:
+    with bar, closing(Runner()) as runner:
         task = bar.add_task("runs", total=len(jobs) - len(done))
         bar.advance(task, 0)  # the time left counts from here
         for number, job in enumerate(jobs, start=1):
@@ -81,32 +95,56 @@ def _train(jobs: Sequence[Job]) -> tuple[dict[Job, Run], dict[Job, str]]:
             if job not in done:
                 bar.refresh()
                 start = time.monotonic()
-                reason = _run(job.command)
+                reason = runner.run(job.command)
                 said = f"{time.monotonic() - start:.0f} s"
                 done = _done(jobs)
                 bar.advance(task)
                 if job not in done:
                     failed[job] = reason
-            said = f"failed: {failed[job]}" if job in failed else f"test accuracy {done[job].last(_ACC):.4f}, {said}"
+            said = f"failed: {failed[job]}" if job in failed else f"test accuracy {done[job].last(PRIMARY):.4f}, {said}"
             console.print(f"[{number}/{len(jobs)}] {job}: {said}", soft_wrap=True)
+            if looks and (number == len(jobs) or jobs[number].model.seed != job.model.seed):
+                seen = {job: _marked(done[job]) for job in jobs[:number] if job in done}
+                decided = [where for where, verdict in _primary(seen, by) if verdict.word != "undetermined"]
+                if number == len(jobs) or len(decided) == (len(TITLES) if by else 1):  # a table for each framework
+                    return seen, failed
     return done, failed
 
 
-def _run(command: list[str]) -> str:
-    """Runs a training to its end; gives the last line that it prints."""
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_die_with_the_study)
-        try:
-            process.wait()
-        except KeyboardInterrupt:  # which the terminal has sent to the training too
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_SECONDS_TO_STOP)
-            raise
-        finally:
-            process.kill()
-        output.seek(0)
-        lines = output.read().decode(errors="replace").strip().splitlines()
-    return (lines or [f"exit code {process.returncode}"])[-1]
+def _marked(run: Run) -> Run:
+    """The run, which says from now on that its study was looked at.
+
+    Raises:
+        UserError: Its settings cannot be written.
+    """
+    path = run.folder / CONFIG
+    try:
+        if not run.looked_at:
+            with path.open("a") as file:
+                file.write(f"{STUDY}: {UNTIL_DECIDED}\n")
+    except OSError as error:
+        raise UserError(
+            f"expected settings in which --until=decided can note that it looked at the run, got {path} "
+            f"({error.strerror}); make the file writable, then the same command goes on"
+        ) from None
+    return replace(run, looked_at=True)
+
+
+def _primary(done: Mapping[Job, Run], by: str) -> list[tuple[str, Verdict]]:
+    """The verdict of each experiment's primary row, behind what a line about the experiment begins with."""
+    tables = make_tables(list(done.values()), by=by)
+    return [(table.where, table.verdicts[PRIMARY]) for table in tables if PRIMARY in table.verdicts]
+
+
+def _how_long(done: Mapping[Job, Run], by: str) -> str:
+    """How many runs it took to decide, and how many a study of a fixed number would have taken."""
+    said = []
+    for where, verdict in _primary(done, by):
+        fixed = pairs_needed(verdict.difference, verdict.margin)
+        how = "not decided" if verdict.word == "undetermined" else "decided"
+        often = "by no number" if fixed is None else f"by about {fixed:,} pairs"
+        said.append(f"{where}{how} after {verdict.basis}; fixed beforehand, in {POWER:.0%} of studies {often}")
+    return f"{len(done)} runs: {'; '.join(said) or 'nothing compared'}"
 
 
 def _done(jobs: Sequence[Job]) -> dict[Job, Run]:
@@ -123,7 +161,11 @@ def _build_parser() -> OneLineErrors:
         "it stopped: a finished run is never trained again.",
     )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
-    parser.add_argument("--seeds", type=int, default=10, help="How many seeds, from 0 on.")
+    parser.add_argument("--seeds", type=int | None, help=f"How many seeds, from 0 on; by default {_SEEDS['seeds']}.")
+    until = f"Look after every seed, and stop when the row of {PRIMARY} is decided."
+    parser.add_argument("--until", choices=["decided"], default=None, help=until)
+    most = f"With --until: how many seeds at most; by default {_SEEDS['max_seeds']}."
+    parser.add_argument("--max_seeds", type=int | None, help=most)
     parser.add_argument("--align", default="keras", choices=_ALIGNS, help="As --model.align, or both.")
     for name, kind in SETTINGS.items():
         parser.add_class_arguments(kind, name, skip=_SKIPPED[name])
@@ -137,9 +179,3 @@ def _disagreements(done: Mapping[Job, Run]) -> list[str]:
         return []
     job = next(iter(done))
     return [f"--disagreements={Path(job.trainer.log_dir, 'disagreements.png')}", f"--data.data_dir={job.data.data_dir}"]
-
-
-def _die_with_the_study() -> None:
-    """Has Linux end this process when the study is killed: its run would go on beside the one that takes its place."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of prctl(2)

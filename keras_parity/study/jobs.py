@@ -1,11 +1,13 @@
 """One run of a study: the command that trains it, and how it is known again."""
 
+import ctypes
+import signal
 import sys
 from dataclasses import asdict, dataclass
 
 from cnn_mnist.runs.folder import KERAS
 from cnn_mnist.settings import DataSettings, ModelSettings
-from keras_parity.compare.table import TITLES
+from keras_parity.compare.sides import TITLES
 from keras_parity.logs.run import Run
 from keras_parity.settings import TrainerSettings, settings_that_matter
 
@@ -53,3 +55,12 @@ class Job:
     def __str__(self) -> str:
         native = ", native" if self.model.align == "native" else ""
         return f"{TITLES[self.framework]}{native}, seed {self.model.seed}"
+
+
+def die_with_the_parent() -> None:
+    """Has Linux end this process when its parent is killed: its run would go on beside the one that takes its place.
+
+    Nothing else does that: a study that is killed has no time to kill, and its trainings would crash into the next's.
+    """
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of prctl(2)

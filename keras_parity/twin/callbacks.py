@@ -10,8 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.layers import Layer
-from cnn_mnist.architecture.trace import layer_table, trace
+from cnn_mnist.architecture.trace import Network, layer_table
 from cnn_mnist.console.progress import Bar
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.data.splits import Split
@@ -42,26 +41,28 @@ class RunLog:
                 tf.summary.scalar(tag, value)
         self._writer.flush()
 
-    def start(self, layers: tuple[Layer, ...], settings: Iterable[Any], train: Split) -> None:
+    def start(self, network: Network, settings: Iterable[Any], train: Split) -> None:
         """Writes the number of parameters, the layer table, the settings and the examples.
 
         Args:
-            layers: The records of the network.
+            network: What is trained.
             settings: TensorBoard's own records of the settings, see ``cnn_mnist.runs.hparams``.
             train: The training images.
         """
-        self.scalars({tags.PARAMETERS: trace(layers)[-1].total}, step=0)
+        self.scalars({tags.PARAMETERS: network.parameters}, step=0)
         with self._writer.as_default(0):
-            tf.summary.text(tags.LAYERS + tags.TEXT_SUFFIX, markdown_table(layer_table(layers)))
+            tf.summary.text(tags.LAYERS + tags.TEXT_SUFFIX, markdown_table(layer_table(network)))
             for summary in settings:
                 tf.summary.experimental.write_raw_pb(summary.SerializeToString())
             tf.summary.image(tags.EXAMPLES, pictures.examples(*train)[None])
 
     def end(self, test: Split, probabilities: NDArray[np.floating], step: int) -> None:
-        """Writes the confusion matrix, the misclassified digits and ``mistakes.csv``; probabilities [n, 10]."""
+        """Writes the confusion matrix, the misclassified images and ``mistakes.csv``; probabilities [n, classes]."""
         predictions = probabilities.argmax(axis=1)
         with self._writer.as_default(step):
-            tf.summary.image(tags.CONFUSION_MATRIX, pictures.confusion_matrix(test.labels, predictions)[None])
+            tf.summary.image(
+                tags.CONFUSION_MATRIX, pictures.confusion_matrix(test.labels, predictions, test.classes)[None]
+            )
             tf.summary.image(tags.MISTAKES, pictures.mistakes(*test, probabilities)[None])
         self._writer.close()
         write_mistakes(self.folder, test.labels, predictions)

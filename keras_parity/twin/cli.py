@@ -9,7 +9,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
 
 from cnn_mnist import settings
-from cnn_mnist.console.arguments import refuse_others
+from cnn_mnist.console.arguments import refuse_others, with_home
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CHECKPOINTS, KERAS, find_checkpoint, read_config
 from cnn_mnist.settings import DataSettings, ModelSettings
@@ -64,7 +64,7 @@ def parse(args: list[str], commands: Mapping[str, str] | None = None) -> tuple[P
     # Looked for first and taken out, so that --print_config prints the settings that come of it.
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--twin_of")
-    known, rest = early.parse_known_args(args)
+    known, rest = early.parse_known_args(with_home(args))
     if known.twin_of is not None:
         taken = twin_settings(known.twin_of)
         unknown = taken.keys() - parser.get_defaults().keys()
@@ -103,6 +103,7 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
     trainer = TrainerSettings(**config.trainer.as_dict())
     model = ModelSettings(**config.model.as_dict(), seed=seed)
     data = DataSettings(**config.data.as_dict(), seed=seed)
+    config.model.architecture = model.architecture  # of a file, what it describes
 
     with importing_tensorflow():
         from keras_parity.twin.train import train

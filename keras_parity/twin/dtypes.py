@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import keras
+
+from keras_parity.twin.network import share_masks
 
 
 @contextmanager
@@ -24,16 +27,42 @@ def in_dtype(dtype: str) -> Iterator[None]:
         keras.config.set_dtype_policy(policy)
 
 
-def copy_in(model: keras.Model, dtype: str) -> keras.Model:
-    """A copy of a Sequential or functional model, with its weights, that computes in ``dtype``."""
-    read = model.inputs if isinstance(model, keras.Sequential) else model.input
+def copy_in(model: keras.Model, dtype: str, probe: Any = None) -> keras.Model:
+    """A copy of a model, with its weights, that computes in ``dtype``.
+
+    Args:
+        model: Any model that is built; a subclassed one is made again from its configuration.
+        dtype: ``"float32"`` or ``"float64"``.
+        probe: What a subclassed model is called with, so that it makes its weights.
+    """
     with in_dtype(dtype):
-        inputs = keras.tree.map_structure(lambda t: keras.Input(batch_shape=t.shape, name=t.name), read)
-        copy = keras.models.clone_model(model, inputs, clone_function=partial(_layer_in, dtype=dtype), recursive=True)
+        if isinstance(model, keras.Sequential) or hasattr(model, "operations"):
+            read = model.inputs if isinstance(model, keras.Sequential) else model.input
+            inputs = keras.tree.map_structure(partial(_input_in, dtype=dtype), read)
+            clone = partial(_layer_in, dtype=dtype)
+            copy = keras.models.clone_model(model, inputs, clone_function=clone, recursive=True)
+        else:
+            copy = type(model).from_config(model.get_config())
+            copy(probe)
+            for ours, theirs in zip(copy._flatten_layers(), model._flatten_layers(), strict=True):
+                ours.trainable = theirs.trainable
     copy.set_weights(model.get_weights())
     return copy
 
 
+def _input_in(tensor: keras.KerasTensor, dtype: str) -> keras.KerasTensor:
+    own = dtype if "float" in tensor.dtype else tensor.dtype
+    return keras.Input(batch_shape=tensor.shape, name=tensor.name, dtype=own)
+
+
 def _layer_in(layer: keras.Layer, dtype: str) -> keras.Layer:
+    if isinstance(layer, keras.layers.Lambda):
+        return keras.layers.Lambda(layer.function, layer._output_shape, layer.mask, layer.arguments,
+            name=layer.name, dtype=dtype)  # fmt: skip
     config = layer.get_config()
-    return type(layer).from_config(config | {"dtype": dtype} if "dtype" in config else config)
+    if callable(getattr(layer, "activation", None)) and "activation" in config:
+        config["activation"] = layer.activation
+    copy = type(layer).from_config(config | {"dtype": dtype} if "dtype" in config else config)
+    if hasattr(layer, "mask_seed"):
+        share_masks(copy, layer.mask_seed)
+    return copy

@@ -4,45 +4,52 @@ import numpy as np
 import tensorflow as tf
 
 from cnn_mnist.data import mnist
+from cnn_mnist.data.augmentation import augmentation
 from cnn_mnist.data.order import batch_count, epoch_order
 from cnn_mnist.data.splits import Split
+from cnn_mnist.settings import DataSettings
 
 
 class TrainingBatches:
     """The training set as a ``tf.data.Dataset`` of one epoch, whose order follows ``epoch``.
 
-    Per batch nothing runs in Python: indices are cut and images gathered inside TensorFlow.
+    Per batch nothing runs in Python, but for an augmentation: indices are cut and images gathered inside TensorFlow.
 
     Args:
         split: The training images and labels as found.
-        batch_size: Images in a batch; the last may hold fewer.
-        seed: Seed of the order.
+        settings: Size of a batch, the last may hold fewer; seed of the order; how the images are moved.
         dtype: What the images are given as, ``"float32"`` or ``"float64"``.
         count: Batches of each epoch that are given; None for all.
 
     Attributes:
         epoch: The epoch that the next iteration visits; set it before each.
-        dataset: Batches (images [batch, 28, 28, 1] in [0, 1], labels int64 [batch]).
+        dataset: Batches (images [batch, height, width, channels] in [0, 1], labels int64 [batch]).
     """
 
-    def __init__(self, split: Split, batch_size: int, seed: int, dtype: str, count: int | None = None) -> None:
+    def __init__(self, split: Split, settings: DataSettings, dtype: str, count: int | None = None) -> None:
         self.epoch = 0
         images, labels = _tensors(split, dtype)
-        size = len(split.labels)
+        size, batch_size, moved = len(split.labels), settings.batch_size, augmentation(split, settings)
 
         def order(_: tf.Tensor) -> tf.Tensor:
-            indices = tf.numpy_function(lambda: epoch_order(size, seed, self.epoch), [], tf.int64)
+            indices = tf.numpy_function(lambda: epoch_order(size, settings.seed, self.epoch), [], tf.int64)
             return tf.ensure_shape(indices, [size])
 
         def batches(indices: tf.Tensor) -> tf.data.Dataset:
             starts = tf.data.Dataset.range(0, size, batch_size)
             return starts.map(lambda start: indices[start : start + batch_size])
 
+        def batch(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            if moved is None:
+                return tf.gather(images, indices), tf.gather(labels, indices)
+            made = tf.numpy_function(lambda i: moved.batch(i, self.epoch), [indices], tf.float32)
+            return tf.cast(tf.ensure_shape(made, [None, *split.image_shape]), dtype), tf.gather(labels, indices)
+
         self.dataset = (
             tf.data.Dataset.range(1)
             .map(order)
             .flat_map(batches)
-            .map(lambda indices: (tf.gather(images, indices), tf.gather(labels, indices)))
+            .map(batch)
             .take(batch_count(size, batch_size) if count is None else count)
             .apply(tf.data.experimental.assert_cardinality(count or batch_count(size, batch_size)))
             .prefetch(tf.data.AUTOTUNE)
@@ -57,5 +64,5 @@ def evaluation_batches(split: Split, batch_size: int, dtype: str) -> tf.data.Dat
 def _tensors(split: Split, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
     """Images scaled in numpy, since inside a ``tf.function`` the division comes out otherwise."""
     with tf.device("CPU"):
-        images = tf.convert_to_tensor(mnist.scale(split.images)[..., None].astype(dtype))
+        images = tf.convert_to_tensor(mnist.scale(split.images).astype(dtype))
         return images, tf.convert_to_tensor(split.labels.astype(np.int64))

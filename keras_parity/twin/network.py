@@ -1,44 +1,37 @@
-"""The Keras network of an architecture."""
+"""The Keras network of a description."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.layers import Conv, Dense, Flatten, Layer, MaxPool
-from cnn_mnist.architecture.trace import ARCHITECTURES, IMAGE_SHAPE, modules
-
-_KINDS: dict[type, tuple[type[keras.Layer], tuple[str, ...]]] = {
-    Conv: (keras.layers.Conv2D, ("filters", "kernel_size")),
-    MaxPool: (keras.layers.MaxPooling2D, ("size",)),
-    Flatten: (keras.layers.Flatten, ()),
-    Dense: (keras.layers.Dense, ("units",)),
-    type(None): (keras.layers.ReLU, ()),
-}
-"""Keras's layer of each record, and which of its fields it takes, in order; a ReLU stands as None."""
+from cnn_mnist.architecture.call import Call, number_of
+from cnn_mnist.architecture.descriptions import plain
+from cnn_mnist.architecture.in_keras import keras_layers
+from cnn_mnist.architecture.trace import Network
+from cnn_mnist.errors import UserError
+from cnn_mnist.random_streams import dropout_mask
 
 
-def build_twin(layers: Sequence[Layer]) -> keras.Sequential:
-    """Builds the network, its layers named as ``architecture.modules`` names them.
+def build_twin(network: Network, seed: int = 0) -> keras.Sequential:
+    """Builds the network, its layers named as ``Network.modules`` names them.
 
     Args:
-        layers: The records; they end in logits.
+        network: What is built.
+        seed: Of the masks of the dropouts.
 
     Returns:
-        A model from images [batch, 28, 28, 1] to logits [batch, 10], weights as Keras makes them, with the name of the
-        architecture where it has one, so that a ``.keras`` file tells it.
+        A model from images [batch, height, width, channels] to logits [batch, classes], weights as Keras makes them,
+        with the name of the network where it has one.
     """
-    model = keras.Sequential([keras.Input(IMAGE_SHAPE)], name=name_of(layers))
-    for name, traced in modules(layers):
-        layer = traced and traced.layer
-        kind, taken = _KINDS[type(layer)]
-        model.add(kind(*(getattr(layer, field) for field in taken), name=name))
+    name = plain(network)
+    model = keras.Sequential([keras.Input(network.input_shape)], name=name if isinstance(name, str) else None)
+    for call in keras_layers(network):
+        model.add(_make(call, seed))
     return model
-
-
-def name_of(layers: Sequence[Layer]) -> str | None:
-    """The name of the architecture of these layer records; None where it has none."""
-    return next((name for name, known in ARCHITECTURES.items() if known == tuple(layers)), None)
 
 
 def load_weights(model: keras.Model, weights: Mapping[str, NDArray]) -> None:
@@ -48,7 +41,75 @@ def load_weights(model: keras.Model, weights: Mapping[str, NDArray]) -> None:
         getattr(model.get_layer(layer), variable).assign(array)
 
 
-def read_weights(model: keras.Model) -> dict[str, NDArray]:
-    """The model's weights in the neutral layout, which is Keras's own."""
-    variables = [(layer.name, variable) for layer in model.layers for variable in layer.trainable_variables]
-    return {f"{layer}/{variable.name}": variable.numpy() for layer, variable in variables}
+def variables_of(model: keras.Model, network: Network) -> dict[str, keras.Variable]:
+    """A model's weights and statistics by neutral name, whatever its layers are called: in their order.
+
+    Args:
+        model: A model of the network, ours or somebody else's.
+        network: What the model computes.
+
+    Raises:
+        UserError: Its layers with weights are not those of the network.
+    """
+    layers = [layer for layer in model.layers if layer.weights]
+    named: dict[str, keras.Variable] = {}
+    for traced, layer in zip([traced for traced in network.traced if traced.weight_shapes], layers, strict=True):
+        variables = {variable.name: variable for variable in layer.weights}
+        for name, shape in traced.weight_shapes.items():
+            if name not in variables or variables[name].shape != shape:
+                came = ", ".join(f"{variable.name} {tuple(variable.shape)}" for variable in layer.weights)
+                raise UserError(f"expected {traced.name}/{name} {shape} in {layer.name}, got {came}")
+            named[f"{traced.name}/{name}"] = variables[name]
+    return named
+
+
+def read_weights(model: keras.Model, network: Network) -> dict[str, NDArray]:
+    """The model's weights and statistics in the neutral layout, which is Keras's own."""
+    return {name: variable.numpy() for name, variable in variables_of(model, network).items()}
+
+
+def mask_states(model: keras.Model) -> list[keras.Variable]:
+    """Of each dropout (which of them it is, training steps done), on which its masks depend."""
+    return [layer.seed_generator.state for layer in model.layers if getattr(layer, "seed_generator", None)]
+
+
+@keras.saving.register_keras_serializable(package="keras_parity")
+def gelu_tanh(x: Any) -> Any:
+    """Gelu by its approximation with tanh, which Keras has no name for."""
+    return keras.activations.gelu(x, approximate=True)
+
+
+def _make(call: Call, seed: int) -> keras.Layer:
+    arguments = dict(call.arguments)
+    if arguments.get("activation") == gelu_tanh.__name__:
+        arguments["activation"] = gelu_tanh
+    if call.kind != "Dropout":
+        return getattr(keras.layers, call.kind)(**arguments, name=call.name)
+    dropout = keras.layers.Dropout(**arguments, seed=number_of(call.name), name=call.name)
+    if dropout.rate > 0:
+        share_masks(dropout, seed)
+    return dropout
+
+
+def share_masks(dropout: keras.layers.Dropout, seed: int) -> None:
+    """Has a dropout take the masks that the PyTorch network takes; in a file it is Keras's own.
+
+    The state of its seed generator is (its seed, steps done), so that a restored one goes on.
+
+    Args:
+        dropout: With a rate over 0; its own seed says which dropout of the network it is.
+        seed: The run's, which it keeps as ``mask_seed``.
+    """
+    rate, generator, dropout.mask_seed = dropout.rate, dropout.seed_generator, seed
+
+    def mask(state: NDArray, shape: NDArray) -> NDArray:
+        return dropout_mask(tuple(shape.tolist()), rate, seed, int(state[0]), int(state[1]))
+
+    def call(inputs: Any, training: bool = False) -> Any:
+        if not training:
+            return inputs
+        kept = tf.numpy_function(mask, [generator.next(), tf.shape(inputs)], tf.bool)
+        kept = tf.cast(tf.ensure_shape(kept, inputs.shape), inputs.dtype)
+        return inputs * kept / np.asarray(1 - rate, inputs.dtype.as_numpy_dtype)
+
+    dropout.call = call

@@ -5,27 +5,40 @@ from pathlib import Path
 from typing import Any, get_args
 
 import keras
+import numpy as np
 
 from cnn_mnist.errors import UserError
-from cnn_mnist.settings import ModelSettings, warmup_steps
+from cnn_mnist.schedules import rate_factor, warmup_steps
+from cnn_mnist.settings import ModelSettings
 
 
-def make_optimizer(settings: ModelSettings, steps: int | None = None) -> keras.Optimizer:
+def make_optimizer(
+    settings: ModelSettings, steps: int | None = None, clip_norm: float | None = None
+) -> keras.Optimizer:
     """Keras's own optimizer with every setting given, since the defaults of the frameworks differ.
 
     Args:
         settings: Which, and its settings.
         steps: Updates in the whole training, which the schedule is laid over; None for a constant rate.
+        clip_norm: Greatest norm of all gradients as one vector; None for any.
     """
-    s, decay = settings, settings.weight_decay or None
-    rate = s.learning_rate if s.schedule == "constant" or steps is None else _cosine(s, steps)
-    if s.optimizer == "adamw":
-        return keras.optimizers.AdamW(rate, s.weight_decay, s.beta_1, s.beta_2, s.epsilon)
+    s, rate = settings, settings.learning_rate if steps is None else _rate(settings, steps)
+    more: dict[str, Any] = {"weight_decay": s.weight_decay or None, "global_clipnorm": clip_norm}
     if s.optimizer == "rmsprop":
-        return keras.optimizers.RMSprop(rate, s.rho, s.momentum, s.epsilon, s.centered, weight_decay=decay)
+        return keras.optimizers.RMSprop(rate, s.rho, s.momentum, s.epsilon, s.centered, **more)
     if s.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, s.momentum, s.nesterov, weight_decay=decay)
-    return keras.optimizers.Adam(rate, s.beta_1, s.beta_2, s.epsilon, weight_decay=decay)
+        return keras.optimizers.SGD(rate, s.momentum, s.nesterov, **more)
+    more |= {"beta_1": s.beta_1, "beta_2": s.beta_2, "epsilon": s.epsilon}
+    if s.optimizer == "adamw":
+        return keras.optimizers.AdamW(rate, **more | {"weight_decay": s.weight_decay})  # None is refused
+    return keras.optimizers.Adam(rate, **more)
+
+
+def keep_rate(optimizer: keras.Optimizer, settings: ModelSettings) -> None:
+    """Has a trained optimizer stay at its rate where a file could not tell stock Keras the schedule of ``settings``."""
+    if isinstance(_rate(settings, 1), _Table):
+        now = float(optimizer.learning_rate)
+        optimizer.learning_rate = keras.optimizers.schedules.PiecewiseConstantDecay([0], [now, now])
 
 
 def settings_of(model: keras.Model, path: str | Path) -> dict[str, Any]:
@@ -40,29 +53,46 @@ def settings_of(model: keras.Model, path: str | Path) -> dict[str, Any]:
     """
     optimizer: Any = getattr(model, "optimizer", None)  # which a model that was never compiled has not
     kinds = get_args(ModelSettings.__annotations__["optimizer"])
-    expected = f"expected an optimizer of {', '.join(kinds)} at a constant or cosine rate in {path}"
+    expected = f"expected an optimizer of {', '.join(kinds)} at a constant, step or cosine rate in {path}"
     if type(optimizer).__name__.lower() not in kinds:
         raise UserError(f"{expected}, got {type(optimizer).__name__ if optimizer else 'none'}")
     config = optimizer.get_config() | {"schedule": "constant"}
-    rate = config["learning_rate"]
-    if isinstance(rate, dict):
-        config |= {"learning_rate": rate["config"].get("warmup_target"), "schedule": "cosine"}
-        if config["learning_rate"] is None:
-            raise UserError(f"{expected}, got {rate['class_name']}")
+    match config["learning_rate"]:
+        case {"class_name": "CosineDecay", "config": {"warmup_target": float(peak), "alpha": 0.0}}:
+            config |= {"learning_rate": peak, "schedule": "cosine"}
+        case {"class_name": "ExponentialDecay", "config": {"staircase": True} as steps}:
+            config |= steps | {"learning_rate": steps["initial_learning_rate"], "schedule": "step"}
+        case {"class_name": other}:
+            raise UserError(f"{expected}, got {other}")
     known = {entry.name for entry in fields(ModelSettings)}
     # Keras keeps numbers as float32: seven digits are what was typed.
     typed = {key: float(f"{value:.7g}") if isinstance(value, float) else value for key, value in config.items()}
     settings: dict[str, Any] = {key: value for key, value in typed.items() if key in known and value is not None}
     settings["optimizer"] = type(optimizer).__name__.lower()
     ours = make_optimizer(ModelSettings(**settings)).get_config()
-    other = [key for key in sorted(config.keys() - known - {"name"}) if config[key] != ours[key]]
+    other = [key for key in sorted(ours.keys() - known - {"name", "global_clipnorm"}) if config[key] != ours[key]]
     if other:
         raise UserError(f"{expected}, got {type(optimizer).__name__} with {other[0]}={config[other[0]]}")
     return settings
 
 
-def _cosine(settings: ModelSettings, steps: int) -> keras.optimizers.schedules.CosineDecay:
-    rising = warmup_steps(steps, settings.warmup)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, steps - rising, warmup_target=settings.learning_rate, warmup_steps=rising
-    )
+def _rate(settings: ModelSettings, steps: int) -> Any:
+    """The learning rate, or its schedule: Keras's own, which a file can tell, where that is the same."""
+    s, schedules, rising = settings, keras.optimizers.schedules, warmup_steps(settings, steps)
+    if s.schedule == "cosine":
+        return schedules.CosineDecay(0.0, steps - rising, warmup_target=s.learning_rate, warmup_steps=rising)
+    if s.schedule == "one_cycle" or s.warmup:
+        return _Table([s.learning_rate * rate_factor(s, step, steps) for step in range(steps)])
+    if s.schedule == "step":
+        return schedules.ExponentialDecay(s.learning_rate, s.decay_steps, s.decay_rate, staircase=True)
+    return s.learning_rate
+
+
+class _Table(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that is looked up, update by update; after them, the last one stays."""
+
+    def __init__(self, rates: list[float]) -> None:
+        self.rates = np.array(rates, keras.config.floatx())
+
+    def __call__(self, step: Any) -> Any:
+        return keras.ops.take(self.rates, keras.ops.minimum(step, len(self.rates) - 1))

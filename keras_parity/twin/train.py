@@ -4,7 +4,6 @@ import os
 import warnings
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,10 @@ import keras
 import tensorflow as tf
 
 from cnn_mnist.architecture.initial_weights import initial_weights
-from cnn_mnist.architecture.trace import CLASSES, layers_of
 from cnn_mnist.console.predictions import softmax
 from cnn_mnist.console.summary import summarize
 from cnn_mnist.data.order import batch_count
-from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE, load_splits
+from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE, check_network, load_splits
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import hparams, tags
 from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, KERAS, new_run_folder, write_environment
@@ -28,24 +26,24 @@ from keras_parity.twin.callbacks import EpochLog, ProgressBar, RunLog
 from keras_parity.twin.checkpoints import restore
 from keras_parity.twin.loader import TrainingBatches, evaluation_batches
 from keras_parity.twin.network import build_twin, load_weights
-from keras_parity.twin.optimizers import make_optimizer
+from keras_parity.twin.optimizers import keep_rate, make_optimizer
 
 STEPS_PER_EXECUTION = 32
 """Most steps that TensorFlow runs between two returns to Python; an epoch's rest is run without a new trace."""
 
 
-def compile_twin(settings: ModelSettings, steps: int) -> keras.Sequential:
+def compile_twin(settings: ModelSettings, steps: int, clip_norm: float | None = None) -> keras.Sequential:
     """The twin with its initial weights, loss and optimizer, in the dtype policy that is in force.
 
     Args:
         settings: Those of the Lightning module. ``align`` changes nothing here: Keras as it comes is the measure.
         steps: Updates in the whole training.
+        clip_norm: Greatest norm of all gradients as one vector; None for any.
     """
-    layers = layers_of(settings.architecture)
-    model = build_twin(layers)
-    load_weights(model, initial_weights(layers, "keras", settings.seed))
+    model = build_twin(settings.network, settings.seed)
+    load_weights(model, initial_weights(settings.network, "keras", settings.seed))
     model.compile(
-        make_optimizer(settings, steps),
+        make_optimizer(settings, steps, clip_norm),
         loss=_loss(settings),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="acc")],
         steps_per_execution=STEPS_PER_EXECUTION,
@@ -88,10 +86,11 @@ def train(
     # Of a validation that is shorter than an execution of several steps; nothing is left out.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
 
-    splits = load_splits(**asdict(data))
+    splits = load_splits(data)
+    check_network(splits["train"], model_settings.network.input_shape, model_settings.network.classes)
     images = len(splits["train"].labels)
     steps = trainer.batches_of(batch_count(images, data.batch_size))
-    model = compile_twin(model_settings, steps * trainer.max_epochs)
+    model = compile_twin(model_settings, steps * trainer.max_epochs, trainer.gradient_clip_val)
     first_epoch = 0
     if every := trainer.log_every_n_steps:  # a point within an epoch needs a return to Python
         model.steps_per_execution = max(n for n in range(1, STEPS_PER_EXECUTION + 1) if every % n == 0)
@@ -99,7 +98,7 @@ def train(
         first_epoch = restore(model, ckpt_path, model_settings, steps)
         if first_epoch >= trainer.max_epochs:
             raise UserError(f"{ckpt_path} has {first_epoch} epochs already; give a --trainer.max_epochs over that")
-    batches = TrainingBatches(splits["train"], data.batch_size, data.seed, dtype, steps)
+    batches = TrainingBatches(splits["train"], data, dtype, steps)
     validation = evaluation_batches(splits["val"], EVALUATION_BATCH_SIZE, dtype) if data.val_size else None
 
     folder = new_run_folder(trainer.log_dir, KERAS)
@@ -108,10 +107,10 @@ def train(
     write_environment(folder, device=device, threads=threads, precision=trainer.lightning_precision)
     log = RunLog(folder)
     run = KERAS, model_settings, data, trainer.max_epochs, trainer.lightning_precision, folder.name
-    log.start(layers_of(model_settings.architecture), hparams.summaries(*run), splits["train"])
+    log.start(model_settings.network, hparams.summaries(*run), splits["train"])
 
     if trainer.enable_model_summary:
-        summarize(model_settings.architecture, "keras")
+        summarize(model_settings.network, "keras")
     epochs = EpochLog(log, batches, min(images, steps * data.batch_size), every)
     with closing(ProgressBar(trainer.enable_progress_bar)) as bar:
         bar.batches = len(validation) if validation else 0
@@ -135,6 +134,7 @@ def train(
             values = model.evaluate(dataset, verbose=0, return_dict=True, callbacks=[bar])
             log.scalars({tags.tag(split, name): values[name] for name in tags.METRICS}, step)
     log.end(splits["test"], softmax(model.predict(test, verbose=0)), step)
+    keep_rate(model.optimizer, model_settings)
     model.compile(model.optimizer, loss=_cross_entropy())  # so that stock Keras loads the file of any run
     if trainer.enable_checkpointing:
         (folder / CHECKPOINTS).mkdir()
@@ -153,14 +153,14 @@ def _cross_entropy() -> keras.Loss:
 
 
 def _smoothed_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
-    targets = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), CLASSES, dtype=logits.dtype)
+    targets = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), logits.shape[-1], dtype=logits.dtype)
     return keras.losses.categorical_crossentropy(targets, logits, from_logits=True, label_smoothing=smoothing)
 
 
 def _cross_entropy_of_softmax(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Softmax twice, written out: Keras takes a softmax off again that it finds before its own loss."""
     probabilities = keras.ops.softmax(logits)
-    chosen = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), CLASSES, dtype=probabilities.dtype)
+    chosen = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), logits.shape[-1], dtype=probabilities.dtype)
     return keras.ops.logsumexp(probabilities, axis=-1) - keras.ops.sum(probabilities * chosen, axis=-1)
 
 

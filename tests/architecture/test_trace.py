@@ -1,7 +1,8 @@
 import pytest
 
-from cnn_mnist.architecture.layers import Conv, Dense, Flatten, MaxPool
-from cnn_mnist.architecture.trace import ARCHITECTURES, layer_table, layers_of, trace
+from cnn_mnist.architecture.examples import EXAMPLES
+from cnn_mnist.architecture.layers import Activation, Conv2D, Dense, Flatten, MaxPooling2D, SeparableConv2D
+from cnn_mnist.architecture.trace import Network, layer_table
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.errors import UserError
 
@@ -32,10 +33,10 @@ TOTALS = {
 }
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_trace_gives_the_published_shapes_parameters_and_totals(name):
-    table = layer_table(layers_of(name))[1:]
-    for (_, shape, count, total), (published_shape, parameters, arithmetic), published_total in zip(
+    table = layer_table(EXAMPLES[name])[1:]
+    for (_, shape, count, total, _), (published_shape, parameters, arithmetic), published_total in zip(
         table, PUBLISHED[name], TOTALS[name], strict=True
     ):
         assert shape == published_shape
@@ -43,41 +44,65 @@ def test_trace_gives_the_published_shapes_parameters_and_totals(name):
         assert total == published_total
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_the_arithmetic_of_every_layer_comes_to_its_parameters(name):
-    for traced in trace(layers_of(name)):
+    for traced in EXAMPLES[name].traced:
         assert eval(traced.arithmetic or "0") == traced.parameters
 
 
 def test_pytorch_order_puts_channels_first():
-    shapes = [row[1] for row in layer_table(layers_of("conv5x5"), "pytorch")]
-    assert shapes == ["output (C x H x W)", "32x24x24", "32x12x12", "64x8x8", "64x4x4", "1024", "10"]
+    shapes = [row[1] for row in layer_table(EXAMPLES["conv5x5"], "pytorch")]
+    assert shapes == ["output (CxHxW)", "32x24x24", "32x12x12", "64x8x8", "64x4x4", "1024", "10"]
 
 
 def test_layers_are_named_by_kind_and_number():
-    names = [traced.name for traced in trace(layers_of("three_conv"))]
+    names = [traced.name for traced in EXAMPLES["three_conv"].traced]
     assert names == ["conv1", "pool1", "conv2", "pool2", "conv3", "flatten1", "dense1", "dense2"]
-
-
-def test_an_unknown_architecture_is_refused_with_the_known_ones():
-    with pytest.raises(UserError, match="unknown architecture 'lenet': expected one of three_conv, conv5x5"):
-        layers_of("lenet")
 
 
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ([Conv(8, 29)], "conv 8@29x29, ReLU: expected an input of at least the kernel's size, got 28x28x1"),
-        ([MaxPool(30)], "max pool 30: expected an input of at least the window's size, got 28x28x1"),
-        ([Dense(10)], "dense 10: expected a flat input, got 28x28x1; put a Flatten before it"),
-        ([Flatten(), Conv(8, 3)], "conv 8@3x3, ReLU: expected height x width x channels, got 784"),
+        ([Conv2D(8, 29)], "layer 1, conv 8@29x29: expected an input of at least 29x29, got 28x28x1"),
+        ([MaxPooling2D(30)], "layer 1, max pool 30: expected an input of at least 30x30, got 28x28x1"),
+        ([Dense(10)], "layer 1, dense 10: expected a flat input, got 28x28x1; put a Flatten before it"),
+        (
+            [Flatten(), Conv2D(8, 3, activation="relu")],
+            "layer 2, conv 8@3x3, ReLU: expected height x width x channels, got 784",
+        ),
     ],
 )
 def test_a_layer_that_does_not_fit_is_named(layers, message):
     with pytest.raises(UserError, match=message):
-        trace(layers)
+        Network(layers)
 
 
 def test_the_arithmetic_keeps_its_asterisks_in_markdown():
-    table = markdown_table(layer_table(layers_of("three_conv")))
+    table = markdown_table(layer_table(EXAMPLES["three_conv"]))
     assert r"| 36,928 = (3\*3\*64+1)\*64 |" in table
+
+
+def test_the_published_networks_have_their_published_parameters():
+    assert EXAMPLES["mnist_convnet"].parameters == 34_826
+    assert EXAMPLES["pytorch_example"].parameters == 1_199_882
+
+
+def test_a_relu_stands_behind_the_pool_that_follows_it_and_nowhere_else():
+    relu, pool = Activation("relu"), MaxPooling2D(2)
+    network = Network([Conv2D(4, 3), relu, pool, Conv2D(4, 3, activation="tanh"), pool, relu, Flatten(), Dense(10)])
+    names = [place.name for place in network.modules]
+    assert names[:6] == ["conv1", "pool1", "activation1", "conv2", "conv2_tanh", "pool2"]
+
+
+def test_a_softmax_at_the_end_is_left_out_and_refused_elsewhere():
+    start = [Flatten(), Dense(10)]
+    assert Network([Flatten(), Dense(10, activation="softmax")]) == Network(start)
+    assert Network([*start, Activation("softmax")]) == Network(start)
+    with pytest.raises(UserError, match="layer 2, dense 10, softmax: expected a softmax at the end alone"):
+        Network([Flatten(), Dense(10, activation="softmax"), Dense(10)])
+
+
+def test_multiply_adds_are_those_of_every_place_that_a_kernel_is_laid_on():
+    network = Network([SeparableConv2D(8, 3), Flatten(), Dense(10)])
+    assert network.traced[0].multiply_adds == 26 * 26 * (9 + 8)
+    assert network.traced[2].multiply_adds == 26 * 26 * 8 * 10

@@ -201,7 +201,9 @@ class TestMistakes:
             error = refused(package, "--ckpt_path=run")
             assert "expected a run folder with a .ckpt or .keras file in its checkpoints folder, got run" in error
             assert "got text.ckpt, which is truncated or no checkpoint" in refused(package, "--ckpt_path=text.ckpt")
-        assert "got text.keras, which cannot be loaded" in refused("keras_parity", "--ckpt_path=text.keras")
+        assert "text.keras: expected a whole file, got a damaged one" in refused(
+            "keras_parity", "--ckpt_path=text.keras"
+        )
         assert "a .keras file, a .ckpt file or both, got text.txt" in refused("keras_parity", "--ckpt_path=text.txt")
         assert "python -m keras_parity predict" in refused("cnn_mnist", f"--ckpt_path={runs['keras_parity']}")
         twice = [f"--ckpt_path={runs['keras_parity']}"] * 2

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from cnn_mnist.architecture.trace import layer_table, layers_of
+from cnn_mnist.architecture.examples import EXAMPLES
+from cnn_mnist.architecture.trace import layer_table
 from cnn_mnist.console.tables import print_table, wrapped
 
 WIDTHS = [80, 100, 140]
@@ -34,7 +35,7 @@ def printed(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("rows", [LADDER, RESULTS, INTERVALS, layer_table(layers_of("three_conv"))])
+@pytest.mark.parametrize("rows", [LADDER, RESULTS, INTERVALS, layer_table(EXAMPLES["three_conv"])])
 def test_a_table_fits_and_every_word_and_figure_is_whole(printed, rows, width):
     out = printed(width, rows)
     assert max(map(len, out.splitlines())) <= width

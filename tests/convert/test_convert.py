@@ -1,5 +1,6 @@
 """Weights and optimizers travel both ways."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -7,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from cnn_mnist.architecture.descriptions import read_network
+from cnn_mnist.architecture.examples import EXAMPLES
 from cnn_mnist.architecture.initial_weights import initial_weights
-from cnn_mnist.architecture.layers import Conv, Dense, Flatten
+from cnn_mnist.architecture.layers import Conv2D, Dense, Flatten
 from cnn_mnist.architecture.layouts import to_pytorch
-from cnn_mnist.architecture.trace import layers_of
+from cnn_mnist.architecture.record import ACTIVATIONS
+from cnn_mnist.architecture.trace import Network
 from cnn_mnist.data import mnist
 from cnn_mnist.data.mnist import scale
 from cnn_mnist.errors import UserError, UserNotice
@@ -19,7 +23,7 @@ from keras_parity.convert import keras_files, pytorch_files
 from keras_parity.convert.cli import FORMATS, convert
 from keras_parity.convert.portable import Portable
 from keras_parity.twin.dtypes import in_dtype
-from keras_parity.twin.network import build_twin
+from keras_parity.twin.network import build_twin, read_weights
 from tests.pytorch.test_optimizers import VARIANTS
 
 QUIET = ("--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--trainer.max_epochs=1")
@@ -29,7 +33,7 @@ LIGHTNING = ("--trainer.enable_model_summary=false", *QUIET)
 
 @pytest.fixture
 def images(tiny_mnist):
-    return scale(tiny_mnist.test_images)
+    return scale(tiny_mnist.test_images)[..., None]
 
 
 @pytest.fixture
@@ -68,19 +72,19 @@ def test_every_format_gives_the_weights_back(keras_checkpoint, images, tmp_path,
         np.testing.assert_array_equal(before[name], after[name])
 
 
-def test_a_list_of_layers_without_a_name_travels_too(images, tmp_path):
-    layers = (Conv(4, 3), Flatten(), Dense(10))
-    weights = initial_weights(layers, "pytorch", 0)
-    torch.save({k: torch.from_numpy(v) for k, v in to_pytorch(weights, layers).items()}, tmp_path / "own.pt")
-    convert(tmp_path / "own.pt", tmp_path / "own.keras", images, architecture=layers)
-    for name, array in keras_files.read_keras(tmp_path / "own.keras", layers)[0].weights.items():
+def test_a_describedwithout_a_name_travels_too(images, tmp_path):
+    network = Network([Conv2D(4, 3, activation="relu"), Flatten(), Dense(10)])
+    weights = initial_weights(network, "pytorch", 0)
+    torch.save({k: torch.from_numpy(v) for k, v in to_pytorch(weights, network).items()}, tmp_path / "own.pt")
+    convert(tmp_path / "own.pt", tmp_path / "own.keras", images, architecture=network)
+    for name, array in keras_files.read_keras(tmp_path / "own.keras")[0].weights.items():
         np.testing.assert_array_equal(array, weights[name])
 
 
 @pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
 def test_training_goes_on_in_the_other_framework_for_20_float64_steps(settings, tiny_mnist, tmp_path):
-    layers, settings = layers_of("conv5x5"), ModelSettings(architecture="conv5x5", **settings)
-    weights = {k: v.astype(np.float64) for k, v in initial_weights(layers, "keras", 0).items()}
+    described, settings = EXAMPLES["conv5x5"], ModelSettings(architecture="conv5x5", **settings)
+    weights = {k: v.astype(np.float64) for k, v in initial_weights(described, "keras", 0).items()}
     images = scale(tiny_mnist.train_images).astype(np.float64)
     labels = tiny_mnist.train_labels.astype(np.int64)
 
@@ -92,16 +96,16 @@ def test_training_goes_on_in_the_other_framework_for_20_float64_steps(settings, 
             torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels[place])).backward()
             optimizer.step()
 
-    network, optimizer = pytorch_files.make_torch_optimizer(Portable(layers, weights, settings))
+    network, optimizer = pytorch_files.make_torch_optimizer(Portable(weights, settings))
     torch_steps(network, optimizer, range(5))
     checkpoint = {
         "state_dict": {f"network.{name}": tensor for name, tensor in network.state_dict().items()},
-        "hyper_parameters": settings.__dict__,
+        "hyper_parameters": asdict(settings),
         "global_step": 5,
         "optimizer_states": [optimizer.state_dict()],
     }
     torch.save(checkpoint, tmp_path / "a.ckpt")
-    convert(tmp_path / "a.ckpt", tmp_path / "a.keras", images.astype(np.float32), with_optimizer=True)
+    convert(tmp_path / "a.ckpt", tmp_path / "a.keras", images[..., None], with_optimizer=True)
 
     torch_steps(network, optimizer, range(5, 25))
     portable, _ = keras_files.read_keras(tmp_path / "a.keras")
@@ -111,9 +115,9 @@ def test_training_goes_on_in_the_other_framework_for_20_float64_steps(settings, 
         for step in range(5, 25):
             place = slice(10 * step, 10 * step + 10)
             model.train_on_batch(images[place, ..., None], labels[place])
-    ours = keras_files.read_weights(model)
+    ours = read_weights(model, described)
     theirs = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    for name, array in to_pytorch(ours, layers).items():
+    for name, array in to_pytorch(ours, described).items():
         np.testing.assert_allclose(array, theirs[name], rtol=0, atol=1e-10)
 
 
@@ -135,21 +139,76 @@ def test_the_command_converts_and_says_how_well(command, keras_checkpoint):
     assert "0 changed predictions" in out
 
 
-def _conv5x5_with(activation: str, name: str) -> keras.Model:
-    """Keras's conv5x5 with another activation under the same names of layers."""
-    layers = [
-        keras.layers.Activation(activation, name=layer.name) if isinstance(layer, keras.layers.ReLU) else layer
-        for layer in build_twin(layers_of("conv5x5")).layers
-    ]
-    return keras.Sequential([keras.Input((28, 28, 1)), *layers], name=name)
+START = [{"Conv2D": {"filters": 4, "kernel_size": 3, "padding": "same", "activation": "relu"}}, "BatchNormalization"]
+END = ["Flatten", {"Dense": 10}]
+SAME_SHAPES = {  # each has the weights' shapes of START + MaxPooling2D + END, and is another function
+    **{
+        f"activation {name}": [{"Conv2D": START[0]["Conv2D"] | {"activation": name}}, START[1], "MaxPooling2D", *END]
+        for name in ACTIVATIONS
+        if name not in ("relu", "softmax")
+    },
+    "no activation": [{"Conv2D": {"filters": 4, "kernel_size": 3, "padding": "same"}}, START[1], "MaxPooling2D", *END],
+    "average pooling": [*START, "AveragePooling2D", *END],
+    "pooling of 3": [*START, {"MaxPooling2D": {"pool_size": 3, "strides": 2, "padding": "same"}}, *END],
+    "strides": [{"Conv2D": START[0]["Conv2D"] | {"strides": 2}}, START[1], *END],
+    "dilation": [{"Conv2D": START[0]["Conv2D"] | {"dilation_rate": 2}}, START[1], "MaxPooling2D", *END],
+    "padding before": [
+        {"Conv2D": START[0]["Conv2D"] | {"padding": [[2, 0], [2, 0]]}}, START[1], "MaxPooling2D", *END
+    ],
+    "epsilon": [START[0], {"BatchNormalization": {"epsilon": 0.1}}, "MaxPooling2D", *END],
+    "activation behind the norm": [
+        {"Conv2D": START[0]["Conv2D"] | {"activation": None}}, START[1], {"Activation": "relu"}, "MaxPooling2D", *END
+    ],
+    "leaky slope": [
+        {"Conv2D": START[0]["Conv2D"] | {"activation": None}}, {"LeakyReLU": 0.01}, START[1], "MaxPooling2D", *END
+    ],
+    "norm behind the pool": [START[0], "MaxPooling2D", START[1], *END],
+}  # fmt: skip
 
 
-def test_what_a_keras_file_computes_is_what_is_compared(images, tmp_path):
-    model = _conv5x5_with("tanh", "conv5x5")
-    model.compile("sgd", "mse")
-    model.save(tmp_path / "tanh.keras")
-    with pytest.raises(UserError, match="would not compute what"):
-        convert(tmp_path / "tanh.keras", tmp_path / "a.pt", images)
+@pytest.mark.parametrize("description", SAME_SHAPES.values(), ids=SAME_SHAPES)
+def test_a_network_with_the_shapes_of_another_converts_to_itself(tmp_path, description):
+    ours, other = read_network(description), read_network([*START, "MaxPooling2D", *END])
+    assert ours != other
+    assert initial_weights(ours, "keras", 0).keys() == initial_weights(other, "keras", 0).keys()
+    build_twin(ours).save(tmp_path / "a.keras")
+    with pytest.warns(UserNotice, match="the weights alone are converted"):
+        agreement = convert(tmp_path / "a.keras", tmp_path / "a.ckpt")
+    assert (agreement.changed, agreement.difference < 1e-9) == (0, True)
+    assert read_network(str(tmp_path / "a.ckpt")) == ours
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module.network."])
+@pytest.mark.parametrize("inside", [None, "state_dict", "model_state_dict", "model"])
+def test_state_dicts_as_people_keep_them_are_opened(images, tmp_path, prefix, inside):
+    network = EXAMPLES["conv5x5"]
+    state = to_pytorch(initial_weights(network, "pytorch", 0), network)
+    kept = {prefix + name: torch.nn.Parameter(torch.from_numpy(array)) for name, array in state.items()}
+    torch.save({"epoch": 3, inside: kept} if inside else kept, tmp_path / "a.pth")
+    convert(tmp_path / "a.pth", tmp_path / "a.keras", images, architecture="conv5x5")
+    for name, array in keras_files.read_keras(tmp_path / "a.keras")[0].weights.items():
+        np.testing.assert_array_equal(array, initial_weights(network, "pytorch", 0)[name])
+
+
+def test_other_names_are_matched_by_order_and_shape_and_said(images, tmp_path):
+    network = EXAMPLES["conv5x5"]
+    state = to_pytorch(initial_weights(network, "pytorch", 0), network)
+    torch.save({f"layer{n}": torch.from_numpy(a) for n, a in enumerate(state.values())}, tmp_path / "a.pt")
+    with pytest.warns(UserNotice, match=r"matched by order and shape, layer0 as conv1\.weight and 5 more"):
+        convert(tmp_path / "a.pt", tmp_path / "a.keras", images, architecture=network)
+
+
+def test_a_stock_keras_model_with_a_softmax_and_default_names_converts(images, tmp_path):
+    layers = keras.layers
+    model = keras.Sequential([
+        *(keras.Input((28, 28, 1)), layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D()),
+        *(layers.Dropout(0.5), layers.Flatten(), layers.Dense(10, activation="softmax")),
+    ])  # fmt: skip
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.save(tmp_path / "stock.keras")
+    with pytest.warns(UserNotice, match="matched by order and shape"):
+        agreement = convert(tmp_path / "stock.keras", tmp_path / "a.ckpt", images)
+    assert (agreement.changed, agreement.difference < 1e-9) == (0, True)
 
 
 def test_bfloat16_is_widened(command, use_tiny_mnist, images, tmp_path):
@@ -175,7 +234,7 @@ def test_bfloat16_is_widened(command, use_tiny_mnist, images, tmp_path):
     ids=["uncompiled", "Nadam", "Lion", "ExponentialDecay", "CosineDecay", "amsgrad"],
 )
 def test_of_an_optimizer_that_is_not_ours_the_weights_travel(images, tmp_path, optimizer, told):
-    model = build_twin(layers_of("conv5x5"))
+    model = build_twin(EXAMPLES["conv5x5"])
     if optimizer is not None:
         model.compile(optimizer, "mse")
         optimizer.build(model.trainable_variables)
@@ -235,31 +294,21 @@ class TestRefusals:
     def test_another_architecture(self, refused, tmp_path):
         torch.save({"fc.weight": torch.zeros(3, 3)}, tmp_path / "other.pt")
         flag = "--model.architecture=three_conv"
-        assert "whose weights are not those of three_conv" in refused("other.pt", "a.keras", flag)
-        keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "other.keras")
-        assert "expected a network from images (28, 28, 1) to 10 logits" in refused("other.keras", "a.pt")
-        build_twin(layers_of("conv5x5")).save_weights(tmp_path / "other.weights.h5")
-        assert "expected the weights of three_conv, got other.weights.h5" in refused("other.weights.h5", "a.pt", flag)
+        assert "expected 10 arrays in other.pt, got 1 (see conv1.weight)" in refused("other.pt", "a.keras", flag)
+        build_twin(EXAMPLES["conv5x5"]).save_weights(tmp_path / "other.weights.h5")
+        assert "expected the weights of the network, got other.weights.h5" in refused("other.weights.h5", "a.pt", flag)
         own = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
         own.save(tmp_path / "own.keras")
-        assert "expected the weights of three_conv, got own.keras" in refused("own.keras", "a.pt", flag)
+        assert "own.keras holds another network; leave the flag out" in refused("own.keras", "a.pt", flag)
 
-    @pytest.mark.parametrize("ending", [".pt", ".weights.h5", ".keras"])
+    @pytest.mark.parametrize("ending", [".pt", ".weights.h5"])
     def test_an_architecture_that_nobody_names(self, refused, tmp_path, ending):
-        layers = layers_of("conv5x5")
-        portable = Portable(layers, initial_weights(layers, "keras", 0))
-        if ending == ".keras":
-            _conv5x5_with("relu", "mine").save(tmp_path / "a.keras")
-        else:
-            FORMATS[ending].write(portable, tmp_path / f"a{ending}")
-        message = (
-            f"--model.architecture: expected one of three_conv, conv5x5 with a{ending}, which names no architecture"
+        settings = ModelSettings(architecture="conv5x5")
+        FORMATS[ending].write(
+            Portable(initial_weights(settings.network, "keras", 0), settings), tmp_path / f"a{ending}"
         )
+        message = f"--model.architecture: expected it with a{ending}, which holds weights alone; name the network"
         assert message in refused(f"a{ending}", "b.ckpt")
-
-    def test_another_architecture_than_the_file_names(self, refused, keras_checkpoint):
-        line = refused(keras_checkpoint, "a.pt", "--model.architecture=conv5x5")
-        assert "holds three_conv, got another; leave the flag out" in line
 
     def test_the_source_itself_as_the_target(self, refused, keras_checkpoint):
         before = keras_checkpoint.read_bytes()

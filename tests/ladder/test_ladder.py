@@ -11,22 +11,22 @@ import tensorflow as tf
 import torch
 from torch import nn
 
+from cnn_mnist.architecture.examples import EXAMPLES
 from cnn_mnist.architecture.initial_weights import initial_weights
 from cnn_mnist.architecture.layouts import to_pytorch
-from cnn_mnist.architecture.trace import layers_of
 from cnn_mnist.pytorch.keras_optimizers import KerasRMSprop
 from cnn_mnist.pytorch.network import load_weights
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.ladder import cli as ladder
 from keras_parity.ladder import trajectories
 from keras_parity.ladder.cli import Port, climb, project_port
-from keras_parity.ladder.port import KerasSide
+from keras_parity.ladder.port import KerasSide, TorchSide
 from keras_parity.ladder.rung import worst
 from tests.pytorch.test_optimizers import VARIANTS
 
 pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
 
-CONV5X5 = layers_of("conv5x5")
+CONV5X5 = EXAMPLES["conv5x5"]
 
 
 @pytest.fixture(autouse=True)
@@ -205,6 +205,29 @@ def test_another_model_than_the_projects_climbs_too(port):
     rungs = list(climb(replace(port, network=network, model=model, to_pytorch=mapping, layers={})))
     assert all(rung.holds for rung in rungs), rungs[-1]
     assert rungs[-1].number == 11
+
+
+def test_a_network_with_dropout_climbs_to_the_top():
+    rungs = list(climb(project_port(ModelSettings(architecture="mnist_convnet"), DataSettings(batch_size=25))))
+    assert all(rung.holds for rung in rungs), rungs[-1]
+    assert rungs[-1].number == 11
+
+
+def _free(port: Port):
+    return trajectories.free_float64(port, TorchSide(port, "float64"), KerasSide(port, "float64"))
+
+
+def test_batch_norms_train_alike_in_float64_and_their_statistics_are_compared():
+    port = project_port(ModelSettings(architecture="depthwise"), DataSettings(batch_size=25))
+    assert _free(port).holds
+    port.network.batch_norm1.momentum = 0.1
+    assert _free(port).where == "batch_norm1.running_mean"
+
+
+def test_in_float32_alone_the_gradient_before_a_batch_norm_is_known_to_round():
+    last = _first_break(project_port(ModelSettings(architecture="batch_norm"), DataSettings(batch_size=25)))
+    assert (last.number, "float32" in last.compared) == (6, True)
+    assert "in float32 alone, a gradient that nearly cancels, as before a batch norm" in last.cause
 
 
 def test_the_command_prints_writes_and_draws(command, tmp_path):

@@ -9,12 +9,12 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.text.summary_v2 import text_pb
 from torch.utils.tensorboard import SummaryWriter
 
-from cnn_mnist.errors import UserError, UserNotice
 from keras_parity.logs import event_files
 from keras_parity.logs.event_files import read_scalars
-from keras_parity.logs.event_writer import charts, picture, text_page, write_events
+from keras_parity.logs.event_writer import margin_charts, picture, write_events
 
 _PICTURE = np.random.default_rng(0).integers(0, 255, (3, 5, 3), dtype=np.uint8)
 
@@ -28,6 +28,11 @@ def _write(folder, tag, points, **arguments):
 
 def _values(folder, tag="loss"):
     return [(point.step, point.value) for point in read_scalars(folder).points[tag]]
+
+
+def _notes(folder):
+    (note,) = read_scalars(folder).notes
+    return note
 
 
 def _write_number_and_picture(framework, folder, pixels=_PICTURE):
@@ -71,14 +76,14 @@ def test_tensorflows_tensors_are_read_as_pytorchs_values_are(tmp_path):
         tf.summary.image("image", np.zeros((1, 2, 2, 3), np.uint8), 0)
         tf.summary.histogram("histogram", [1.0, 2.0], 0)
     scalars = read_scalars(tmp_path)
-    assert scalars.tensors
+    assert scalars.keras
     assert scalars.points.keys() == {"loss", "half"}
     assert _values(tmp_path) == [(step, float(np.float32(step / 7))) for step in range(30)]
 
 
 def test_pytorchs_records_are_no_tensors(tmp_path):
     _write(tmp_path, "loss", [(0, 1.0)])
-    assert not read_scalars(tmp_path).tensors
+    assert not read_scalars(tmp_path).keras
 
 
 def test_several_files_are_one_run_in_the_order_of_steps(tmp_path):
@@ -100,8 +105,8 @@ def test_a_bad_checksum_leaves_one_record_out_and_names_its_place(tmp_path):
     content = bytearray(path.read_bytes())
     content[offset + 14] ^= 1
     path.write_bytes(content)
-    with pytest.warns(UserNotice, match=rf"{path.name}: at byte {offset} the file has a record with a bad checksum"):
-        assert _values(tmp_path) == [(1, 1.0), (3, 3.0)]
+    assert _values(tmp_path) == [(1, 1.0), (3, 3.0)]
+    assert _notes(tmp_path) == f"{path} has a record with a bad checksum at byte {offset}, which is left out"
 
 
 def test_a_bad_length_ends_the_reading_there(tmp_path):
@@ -111,8 +116,8 @@ def test_a_bad_length_ends_the_reading_there(tmp_path):
     content = bytearray(path.read_bytes())
     content[offset] ^= 1
     path.write_bytes(content)
-    with pytest.warns(UserNotice, match=f"at byte {offset} .* is read to there"):
-        assert _values(tmp_path) == [(1, 1.0)]
+    assert _values(tmp_path) == [(1, 1.0)]
+    assert _notes(tmp_path) == f"{path} has a record with a bad checksum at byte {offset}, and is read to there"
 
 
 @pytest.mark.parametrize("kept", [3, 11, 15, 20])
@@ -121,38 +126,49 @@ def test_a_truncated_file_is_read_as_far_as_it_goes(tmp_path, kept):
     path = _file(tmp_path)
     offset = _records(path)[-1]
     path.write_bytes(path.read_bytes()[: offset + kept])
-    with pytest.warns(UserNotice, match=f"at byte {offset} the file ends inside a record"):
-        assert _values(tmp_path) == [(1, 1.0)]
+    assert _values(tmp_path) == [(1, 1.0)]
+    assert _notes(tmp_path) == f"{path} ends inside a record at byte {offset}"
 
 
-def test_an_empty_file_is_said(tmp_path):
-    (tmp_path / "events.out.tfevents.1.x").touch()
-    with pytest.warns(UserNotice, match="at byte 0 the file is empty"):
-        assert read_scalars(tmp_path).points == {}
-
-
-def test_a_file_that_is_no_event_file_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (b"", "is empty"),
+        (bytes(100), "has zeros, as a power cut leaves them, at byte 0, and is read to there"),
+        (b"these are notes, not events", "is no event file"),
+        (b"version https://git-lfs.github.com", "is a pointer of Git LFS; git lfs pull brings the file itself"),
+    ],
+)
+def test_a_file_without_events_is_one_note_and_the_others_are_read(tmp_path, content, wrong):
+    _write(tmp_path, "loss", [(1, 1.0)])
     path = tmp_path / "events.out.tfevents.1.x"
-    path.write_bytes(b"these are notes, not events")
-    with pytest.raises(UserError, match=r"expected an event file, got .*which is none"):
-        read_scalars(path)
+    path.write_bytes(content)
+    assert _values(tmp_path) == [(1, 1.0)]
+    assert _notes(tmp_path) == f"{path} {wrong}"
 
 
-def test_a_file_of_zeros_which_a_power_cut_leaves_is_said(tmp_path):
-    (tmp_path / "events.out.tfevents.1.x").write_bytes(bytes(100))
-    with pytest.warns(UserNotice, match="at byte 0 the file has a record with a bad checksum"):
-        assert read_scalars(tmp_path).points == {}
+def test_records_of_something_else_are_one_note(tmp_path):
+    path = tmp_path / "events.out.tfevents.1.x"
+    other = type("Other", (), {"SerializeToString": lambda _: b"\x0b\x0b"})
+    path.write_bytes(event_files.record(other()))
+    assert _notes(tmp_path) == f"{path} holds records of something else than events"
 
 
-def test_a_file_that_cannot_be_opened_is_refused(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_opened_is_one_note(tmp_path, monkeypatch):
     _write(tmp_path, "loss", [(1, 1.0)])
 
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(type(tmp_path), "open", refuse)
-    with pytest.raises(UserError, match=r"that can be read, got .*tfevents.* \(Permission denied\)"):
-        read_scalars(tmp_path)
+    assert _notes(tmp_path) == f"{_file(tmp_path)} cannot be read (Permission denied)"
+
+
+def test_a_hidden_companion_of_a_log_is_passed_over(tmp_path):
+    _write(tmp_path, "loss", [(1, 1.0)])
+    (tmp_path / f"._{_file(tmp_path).name}").write_bytes(b"\x00\x05\x16\x07")
+    assert _values(tmp_path) == [(1, 1.0)]
+    assert read_scalars(tmp_path).notes == []
 
 
 def test_tensors_that_are_no_scalar_or_picture_are_passed_over(tmp_path):
@@ -172,8 +188,9 @@ def test_the_checksum_is_tensorboards():
 
 
 def test_what_is_written_replaces_the_last_and_is_tensorboards(tmp_path):
-    write_events(tmp_path, [text_page("compare", "| old |")])
-    write_events(tmp_path, [text_page("compare", "| new |"), charts("both", ["test/acc"]), picture("seen", _PICTURE)])
+    write_events(tmp_path, [text_pb("compare", "| old |")])
+    summaries = [text_pb("compare", "| new |"), margin_charts({"both": ["test/acc"]}), picture("seen", _PICTURE)]
+    write_events(tmp_path, summaries)
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     (event,) = events.Tensors("compare")
@@ -186,16 +203,17 @@ def test_what_is_written_replaces_the_last_and_is_tensorboards(tmp_path):
 
 def test_somebody_elses_event_file_in_the_folder_stays(tmp_path):
     _write(tmp_path, "loss", [(1, 1.0)])
-    write_events(tmp_path, [text_page("compare", "| old |")])
-    write_events(tmp_path, [text_page("compare", "| new |")])
+    write_events(tmp_path, [text_pb("compare", "| old |")])
+    write_events(tmp_path, [text_pb("compare", "| new |")])
     assert len(list(tmp_path.iterdir())) == 2
     assert _values(tmp_path) == [(1, 1.0)]
 
 
 def test_events_are_written_with_their_steps_and_times(tmp_path):
     given = Event(step=7, wall_time=5.0, summary=Summary(value=[Summary.Value(tag="loss", simple_value=0.5)]))
-    write_events(tmp_path, [text_page("compare", "| table |")], [given])
-    assert read_scalars(tmp_path).points == {"loss": [(7, 5.0, 0.5)]}
+    write_events(tmp_path, [text_pb("compare", "| table |")], [given])
+    (points,) = read_scalars(tmp_path).points.values()
+    assert [*points] == [(7, 5.0, 0.5)]
 
 
 @pytest.mark.parametrize("framework", ["pytorch", "keras"])

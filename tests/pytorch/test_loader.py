@@ -1,9 +1,13 @@
+import numpy as np
 import pytest
 import torch
 
+from cnn_mnist.data.augmentation import augmentation
 from cnn_mnist.data.order import epoch_order
+from cnn_mnist.data.splits import Split
 from cnn_mnist.errors import UserError
-from cnn_mnist.pytorch.loader import Loader
+from cnn_mnist.pytorch.loader import Loader, to_tensor
+from cnn_mnist.settings import DataSettings
 
 
 def _loader(**arguments) -> Loader:
@@ -75,3 +79,29 @@ def test_the_shares_of_all_processes_make_the_batches_of_one(world_size):
     for batch, *parts in zip(whole, *shares, strict=True):
         assert sorted(torch.cat([part.indices for part in parts]).tolist()) == sorted(batch.indices.tolist())
         assert {part.size for part in parts} == {batch.size}
+
+
+def test_augmented_batches_are_moved_within_the_epoch_and_the_same_after_a_resume():
+    images = np.random.default_rng(0).integers(0, 256, (10, 6, 5, 3), np.uint8)
+    split = Split(images, np.arange(10, dtype=np.uint8), tuple("0123456789"))
+    moved = augmentation(split, DataSettings(shift=1, rotation=5))
+
+    def loader():
+        return Loader(to_tensor(images), torch.arange(10), 4, seed=0, augmentation=moved)
+
+    whole, resumed = loader(), loader()
+    whole.set_epoch(2)
+    batches = iter(whole)
+    first = next(batches)
+    expected = moved.batch(first.indices.numpy(), epoch=2).transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(first.images.numpy(), expected)
+    assert not torch.equal(first.images, to_tensor(images)[first.indices])
+    resumed.load_state_dict(whole.state_dict())
+    resumed.set_epoch(2)
+    for one, other in zip(batches, resumed, strict=True):
+        assert torch.equal(one.images, other.images)
+
+
+def test_images_of_one_channel_have_the_strides_of_their_shape():
+    tensor = to_tensor(np.zeros((2, 28, 28, 1), np.uint8))
+    assert tensor.stride() == (784, 784, 28, 1)  # else PyTorch takes them for channels-last ones

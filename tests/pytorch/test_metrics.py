@@ -9,7 +9,7 @@ def test_means_weigh_samples_and_equal_a_float64_recomputation():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(6000, 10, generator=generator)
     labels = torch.randint(10, (6000,), generator=generator)
-    loss, acc = make_metric("loss"), make_metric("acc")
+    loss, acc = make_metric("loss", 10), make_metric("acc", 10)
     for some, their in zip(logits.split(64), labels.split(64), strict=True):  # the last of 48 weighs less
         loss.update(F.cross_entropy(some, their, reduction="none"))
         acc.update(some, their)
@@ -19,13 +19,13 @@ def test_means_weigh_samples_and_equal_a_float64_recomputation():
 
 
 def test_accuracy_is_micro_not_the_mean_over_classes():
-    metric = make_metric("acc")
+    metric = make_metric("acc", 10)
     metric.update(F.one_hot(torch.tensor([0, 0, 0, 0]), 10).float(), torch.tensor([0, 0, 0, 1]))
     assert metric.compute().item() == 0.75
 
 
 def test_a_loss_of_nan_is_not_left_out():
-    metric = make_metric("loss")
+    metric = make_metric("loss", 10)
     metric.update(torch.tensor([1.0, float("nan")]))
     assert metric.compute().isnan()
 

@@ -4,8 +4,9 @@ import inspect
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader, TensorDataset
 
 from cnn_mnist import Classifier, MNISTDataModule
 from cnn_mnist.errors import UserError
@@ -63,7 +64,7 @@ def test_it_is_the_experiment_that_the_command_line_trains(trainer, command):
     trainer.test(model, data, verbose=False)
     command("cnn_mnist", "fit", "--trainer.max_epochs=2", "--trainer.accelerator=cpu")
     ours, theirs = (read_run(f"lightning_logs/pytorch/version_{n}") for n in range(2))
-    assert ours.experiment == theirs.experiment
+    assert ours.settings == theirs.settings
     assert ours.last("test/loss") == theirs.last("test/loss")
 
 
@@ -85,6 +86,26 @@ def test_loaders_alone_train_and_test_without_a_data_module(trainer):
     trainer.fit(model, data.train_dataloader())
     (figures,) = trainer.test(model, data.test_dataloader())
     assert scalars.read(trainer.log_dir)["test/acc"][0][1] == pytest.approx(figures["test/acc"])
+
+
+class _Theirs(LightningDataModule):
+    def __init__(self, loader):
+        super().__init__()
+        self.train_dataloader = self.test_dataloader = lambda: loader
+
+
+@pytest.mark.parametrize("what", ["loader", "data module"])
+def test_pairs_of_a_stock_loader_train_and_test_as_ours_do(trainer, what):
+    ours = MNISTDataModule(batch_size=50)
+    batches = [tuple(batch) for batch in ours.train_dataloader()]
+    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    stock = DataLoader(TensorDataset(images, labels), batch_size=50)
+    data = stock if what == "loader" else _Theirs(stock)
+    model = Classifier()
+    trainer.fit(model, data)
+    (figures,) = trainer.test(model, data)
+    assert scalars.read(trainer.log_dir)["test/acc"][0][1] == pytest.approx(figures["test/acc"])
+    assert scalars.read(trainer.log_dir)["throughput/images_per_second"]
 
 
 def test_within_an_epoch_the_running_mean_is_logged_every_so_many_steps(trainer):

@@ -13,7 +13,8 @@ import pytest
 
 from cnn_mnist.runs.folder import KERAS, PYTORCH
 from cnn_mnist.settings import DataSettings, ModelSettings
-from keras_parity.logs.run import all_folders, read_run
+from keras_parity.logs.folders import all_folders
+from keras_parity.logs.run import read_run
 from keras_parity.settings import TrainerSettings
 from keras_parity.study import jobs
 from tests.conftest import PROJECT
@@ -22,8 +23,8 @@ _MAKE = "import shutil; shutil.copytree({source!r}, {target!r})"
 _STUDY = """
 import sys
 from cnn_mnist.errors import one_line_errors
-from keras_parity.study import cli as study, jobs
-study._SECONDS_TO_STOP = 2
+from keras_parity.study import cli as study, jobs, runner
+runner.SECONDS_TO_STOP = 2
 jobs.Job.command = property(lambda self: [sys.executable, "-c", {training!r}])
 with one_line_errors("study"):
     study.main(["--seeds=1"])
@@ -34,15 +35,15 @@ with one_line_errors("study"):
 def studied(command, make_run, monkeypatch, tmp_path):
     """Runs a study whose trainings are made-up runs; gives (exit code, out, err, the jobs trained in their order).
 
-    A seed given as ``fails`` ends its training of PyTorch with an error.
+    Jobs of which ``fails`` says so end in an error.
     """
     trained, numbers = [], itertools.count(1000)
 
-    def run(*arguments, fails=None):
+    def run(*arguments, fails=lambda job: False):
         def made(job):
             seed, framework = job.model.seed, job.framework
             trained.append((seed, job.model.align, framework))
-            if (seed, framework) == (fails, PYTORCH):
+            if fails(job):
                 return [sys.executable, "-c", "raise SystemExit('no such luck')"]
             number = next(numbers)
             settings = {"align": job.model.align}
@@ -87,8 +88,62 @@ def test_a_finished_run_is_never_trained_again(studied):
 
 def test_the_tables_stand_beside_the_runs_for_tensorboard(studied, tmp_path):
     studied("--seeds=1", "--trainer.log_dir=elsewhere")
-    (page,) = (tmp_path / "elsewhere" / "compare").iterdir()
-    assert b"| verdict | difference |" in page.read_bytes()
+    (page,) = (tmp_path / "elsewhere" / "compare").glob("*.compare")
+    assert b"| verdict | difference (1 pair) |" in page.read_bytes()
+
+
+def test_a_study_until_decided_stops_there_says_so_and_marks_the_runs_that_it_looked_at(studied, tmp_path):
+    code, out, err, trained = studied("--until=decided", "--max_seeds=9")
+    assert (code, err) == (0, "")
+    assert {seed for seed, *_ in trained} == set(range(5))  # equal runs: the first number with an interval
+    assert "10 runs: decided after 5 pairs; fixed beforehand, in 80% of studies by about 3 pairs\n" in out
+    assert "hold however often they are looked at" in out
+    configs = list(tmp_path.glob("lightning_logs/*/*/config.yaml"))
+    assert [path.read_text().count("study: until=decided\n") for path in configs] == [1] * 10
+    *_, trained = studied("--until=decided", "--max_seeds=9")
+    assert trained == []
+    assert [path.read_text().count("study: until=decided\n") for path in configs] == [1] * 10
+
+
+def test_a_study_that_is_not_decided_ends_after_its_most_seeds(studied):
+    flags = "--until=decided", "--max_seeds=3"
+    code, out, _, trained = studied(*flags, fails=lambda job: job.framework == KERAS)
+    assert (code, len(trained)) == (1, 6)
+    assert "3 runs: nothing compared\n" in out
+    code, out, _, trained = studied(*flags)
+    assert (code, len(trained)) == (0, 3)
+    assert "6 runs: not decided after 3 pairs; " in out
+
+
+@pytest.mark.parametrize(
+    ("failing", "said"),
+    [
+        ("PyTorch, native", "18 runs: experiment 2: decided after 6 pairs; fixed"),
+        ("Keras", "12 runs: decided after 6 pairs"),
+    ],
+)
+def test_a_study_of_both_alignments_goes_on_while_one_framework_has_no_comparison(studied, failing, said):
+    flags = "--align=keras,native", "--until=decided", "--max_seeds=6"
+    code, out, _, trained = studied(*flags, fails=lambda job: str(job).startswith(failing))
+    assert code == 1
+    assert {seed for seed, *_ in trained} == set(range(6))
+    assert said in out
+
+
+def test_a_run_that_cannot_be_marked_ends_the_study_in_one_line(studied, make_run, monkeypatch, tmp_path):
+    usual = type(tmp_path).open
+
+    def read_only(self, mode="r", *arguments, **more):
+        if (self.name, mode) == ("config.yaml", "a"):
+            raise PermissionError(13, "Permission denied", str(self))
+        return usual(self, mode, *arguments, **more)
+
+    make_run("keras", epochs=2)
+    monkeypatch.setattr(type(tmp_path), "open", read_only)
+    code, _, err, trained = studied("--until=decided", "--max_seeds=1")
+    assert (code, len(trained)) == (1, 1)
+    assert err.count("\n") == 1
+    assert "lightning_logs/pytorch/version_1000/config.yaml (Permission denied)" in err
 
 
 def test_runs_of_other_settings_do_not_count(studied):
@@ -99,14 +154,33 @@ def test_runs_of_other_settings_do_not_count(studied):
     assert len(trained) == 2
 
 
+def test_a_study_of_both_alignments_ends_in_their_comparison(studied):
+    code, out, err, _ = studied("--seeds=1", "--align=keras,native")
+    assert (code, err) == (0, "")
+    assert "align=keras" in out
+    assert "align=native minus align=keras" in out
+    assert "PyTorch minus Keras" not in out
+
+
 def test_a_failed_run_is_listed_with_its_reason_and_the_rest_goes_on(studied):
-    code, out, err, trained = studied("--seeds=2", fails=0)
+    code, out, err, trained = studied("--seeds=2", fails=lambda job: str(job) == "PyTorch, seed 0")
     assert code == 1
     assert len(trained) == 4
     assert out.startswith("[1/4] PyTorch, seed 0: failed: no such luck\n")
     assert "1 of 4 runs failed (PyTorch, seed 0: no such luck)" in err
     code, _, err, trained = studied("--seeds=2")
     assert (code, err, trained) == (0, "", [(0, "keras", "pytorch")])
+
+
+def test_damaged_folders_stop_no_study_and_their_runs_are_trained_anew(studied, make_run):
+    (make_run("keras", epochs=2) / "mistakes.csv").touch()
+    for version, content in enumerate((b"", bytes(4096), b"no events"), start=1):
+        (path,) = make_run("keras", version, epochs=2, seed=1).glob("*tfevents*")
+        path.write_bytes(content)
+    code, out, err, trained = studied("--seeds=2")
+    assert (code, err) == (0, "")
+    assert sorted(trained) == [(0, "keras", "pytorch"), (1, "keras", "keras"), (1, "keras", "pytorch")]
+    assert out.count("the run is compared without its predictions") == 1
 
 
 @pytest.mark.parametrize(
@@ -138,6 +212,9 @@ def test_an_interrupted_study_waits_for_its_training_and_says_how_it_goes_on(tmp
     ("arguments", "message"),
     [
         (["--seeds=0"], "--seeds: expected 1 or more, got 0"),
+        (["--until=decided", "--seeds=5"], "--seeds: expected --max_seeds with --until=decided"),
+        (["--max_seeds=5"], "--max_seeds: expected --seeds without --until=decided"),
+        (["--until=decided", "--max_seeds=0"], "--max_seeds: expected 1 or more, got 0"),
         (["--align=pytorch"], "keras,native"),
         (["--model.architecture=four_conv"], "unknown architecture"),
         (["--trainer.log_dir=/proc/1/none"], "expected a folder for logs that can be written"),

@@ -1,0 +1,50 @@
+"""A layer of either framework as data: what is called, by which arguments."""
+
+from dataclasses import dataclass
+from typing import Any
+
+_DEFAULTS = {
+    "stride": (1, 1),
+    "strides": (1, 1),
+    "dilation": (1, 1),
+    "dilation_rate": (1, 1),
+    "groups": 1,
+    "bias": True,
+    "use_bias": True,
+    "affine": True,
+    "activation": None,
+    "depth_multiplier": 1,
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One module of ``torch.nn`` or layer of ``keras.layers``.
+
+    Attributes:
+        name: Of the module in its network.
+        kind: Of the class.
+        arguments: By name, all of them.
+        parts: Of a sequence of modules.
+    """
+
+    name: str
+    kind: str
+    arguments: dict[str, Any]
+    parts: tuple["Call", ...] = ()
+
+
+def source_of(call: Call, **more: Any) -> str:
+    """The call as source, ``Conv2d(in_channels=1, out_channels=32, kernel_size=3)``, without what is a default."""
+    written = []
+    for name, value in (call.arguments | more).items():
+        none = name == "padding" and value in ((0, 0), "valid")
+        if not none and _DEFAULTS.get(name, ...) != value:
+            short = value[0] if isinstance(value, tuple) and len(set(value)) == 1 and len(value) == 2 else value
+            written.append(f"{name}={short!r}")
+    return f"{call.kind}({', '.join(written)})"
+
+
+def number_of(name: str) -> int:
+    """Which of its kind a layer is, by its name: 2 for ``dropout2``."""
+    return int(name.lstrip("abcdefghijklmnopqrstuvwxyz_"))

@@ -1,0 +1,149 @@
+"""Where a network's description comes from, and the one plain form in which it is stored.
+
+The plain form is what a user writes in YAML: ``[{"Conv2D": {"filters": 32, "kernel_size": 3}}, "Flatten",
+{"Dense": 10}]``, with ``{"Input": [32, 32, 3]}`` before it where the images are others; or the name of a packaged
+network.
+"""
+
+import reprlib
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from cnn_mnist.architecture import description_files
+from cnn_mnist.architecture.examples import EXAMPLES
+from cnn_mnist.architecture.layers import ALSO, KINDS
+from cnn_mnist.architecture.record import Layer
+from cnn_mnist.architecture.trace import IMAGE_SHAPE, Network
+from cnn_mnist.errors import UserError, nearest
+
+Description = str | list[Any]
+
+FILES: dict[str, Callable[[Path], Any]] = {
+    **dict.fromkeys((".yaml", ".yml", ".json"), description_files.read_yaml),
+    ".keras": description_files.read_keras,
+    ".ckpt": description_files.read_ckpt,
+    ".safetensors": description_files.read_safetensors,
+}
+"""What reads the description out of a file, by the file's ending."""
+
+
+def read_network(description: Any) -> Network:
+    """The network of a description.
+
+    Args:
+        description: The name of a packaged network; a list of records in the plain form; Keras's own configuration of a
+            model; or a file that holds one of these: ``.yaml``, ``.json``, ``.keras``, or a ``.ckpt`` or
+            ``.safetensors`` of this project. No code runs, and no framework is imported.
+
+    Raises:
+        UserError: It is none of these, or a layer is unknown, has a wrong argument or does not fit.
+
+    Example:
+        >>> read_network([{"Conv2D": {"filters": 8, "kernel_size": 3}}, "Flatten", {"Dense": 10}]).parameters
+        54170
+    """
+    if isinstance(description, Network):
+        return description
+    if isinstance(description, str):
+        if description in EXAMPLES:
+            return EXAMPLES[description]
+        path = Path(description).expanduser()
+        if path.suffix not in FILES:
+            known = ", ".join(EXAMPLES)
+            raise UserError(
+                f"unknown architecture {description!r}: expected one of {known}, or a file that ends in one of "
+                f"{', '.join(FILES)}{nearest(description, EXAMPLES)}"
+            )
+        if not path.is_file():
+            raise UserError(f"architecture: expected a file, got {description}, which is not there")
+        try:
+            return read_network(FILES[path.suffix](path))
+        except UserError as error:
+            raise UserError(f"{description}: {error}") from None
+    if isinstance(description, Mapping):
+        description = description_files.from_keras(description)
+    if not isinstance(description, Sequence):
+        raise UserError(f"architecture: expected a name or a list of layers, got {_brief(description)}")
+    records, input_shape = list(description), IMAGE_SHAPE
+    if records and isinstance(records[0], Mapping) and "Input" in records[0]:
+        input_shape = _input_shape(records.pop(0)["Input"])
+    return Network([_record(number, entry) for number, entry in enumerate(records, start=1)], input_shape)
+
+
+def plain(network: Network) -> Description:
+    """The shortest description of a network, of strings, numbers, lists and dicts alone; ``read_network``'s inverse."""
+    for name, known in EXAMPLES.items():
+        if network == known:
+            return name
+    start = [] if network.input_shape == IMAGE_SHAPE else [{"Input": list(network.input_shape)}]
+    return [*start, *map(_plain_record, network.layers)]
+
+
+def title(description: Any) -> str:
+    """What a network is called in one word: its name, or how many parameters it has."""
+    return description if isinstance(description, str) else f"{read_network(description).parameters:,} parameters"
+
+
+def _record(number: int, entry: Any) -> Layer:
+    kind, value = (entry, None) if isinstance(entry, str) else (None, None)
+    if isinstance(entry, Mapping) and len(entry) == 1:
+        ((kind, value),) = entry.items()
+    if str(kind) in ALSO and not value:
+        return ALSO[str(kind)]
+    make = KINDS.get(str(kind))
+    if make is None:
+        known, came = [*KINDS, *ALSO], f"{_brief(entry)}{nearest(str(kind), [*KINDS, *ALSO])}"
+        raise UserError(f"layer {number}: expected one of {', '.join(known)}, got {came}")
+    arguments: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
+    try:
+        if value is None or isinstance(value, Mapping):
+            return make(**arguments)
+        return make(value)
+    except UserError as error:
+        raise UserError(f"layer {number}, {kind}: {error}") from None
+    except TypeError:
+        known = [field.name for field in fields(make)]
+        odd = next((name for name in arguments if name not in known), None)
+        came = f"got {odd}{nearest(odd, known)}" if odd is not None else f"got {_brief(value)}"
+        raise UserError(f"layer {number}, {kind}: expected its {', '.join(known) or 'name alone'}, {came}") from None
+
+
+def _plain_record(layer: Layer) -> str | dict[str, Any]:
+    """What the layer cannot be made without, and what is not a default."""
+    kind = type(layer)
+    arguments = {field.name: getattr(layer, field.name) for field in fields(layer)}
+    for name in list(arguments):
+        fewer = {other: value for other, value in arguments.items() if other != name}
+        try:
+            if kind(**fewer) == layer:
+                arguments = fewer
+        except TypeError:  # it is needed
+            continue
+    if not arguments:
+        return kind.__name__
+    written = {name: _short(value) for name, value in arguments.items()}
+    first = fields(layer)[0].name
+    return {kind.__name__: written[first] if list(written) == [first] else written}
+
+
+def _short(value: Any) -> Any:
+    """Tuples as lists, equal pairs as one."""
+    if not isinstance(value, tuple):
+        return value
+    sides = [_short(side) for side in value]
+    return sides[0] if len(sides) == 2 and sides[0] == sides[1] and isinstance(sides[0], int) else sides
+
+
+def _brief(value: Any) -> str:
+    """A value as a message shows it, whatever it holds."""
+    return textwrap.shorten(reprlib.repr(value), 100)
+
+
+def _input_shape(value: Any) -> tuple[int, ...]:
+    sizes = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+    if len(sizes) not in (1, 3) or not all(type(size) is int and size > 0 for size in sizes):
+        raise UserError(f"Input: expected height, width and channels, got {_brief(value)}")
+    return tuple(sizes)

@@ -1,0 +1,161 @@
+"""What each layer record is in PyTorch: modules of ``torch.nn`` by name, with their arguments."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cnn_mnist.architecture import layers as records
+from cnn_mnist.architecture.call import Call, source_of
+from cnn_mnist.architecture.record import Layer, Pads
+from cnn_mnist.architecture.trace import Network, TracedLayer
+
+_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "relu": ("ReLU", {}),
+    "selu": ("SELU", {}),
+    "gelu": ("GELU", {}),
+    "gelu_tanh": ("GELU", {"approximate": "tanh"}),
+    "silu": ("SiLU", {}),
+    "tanh": ("Tanh", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "softplus": ("Softplus", {"threshold": 40}),  # from the default of 20 on, it is off by 2e-9
+}
+
+
+def pytorch_modules(network: Network) -> list[Call]:
+    """The modules of a network in their order, named as ``Network.modules`` names them.
+
+    What one PyTorch module cannot do is done by one before it, ``conv1_pad`` where padding is not the same on both
+    sides, or by two within it: ``separable1.depthwise`` and ``separable1.pointwise``.
+    """
+    return [call for place in network.modules for call in ENTRIES[type(place.layer)](place.layer, place)]
+
+
+def pytorch_source(network: Network) -> str:
+    """The network as a user would write it, ready to paste."""
+    calls = pytorch_modules(network)
+    imports = ["from collections import OrderedDict", "", "from torch import nn"]
+    if any(call.kind == "LayerNorm2d" for call in calls):
+        imports.append("from torchvision.models.convnext import LayerNorm2d")
+    lines = [f"    {_entry(call)}," for call in calls]
+    return "\n".join([*imports, "", "network = nn.Sequential(OrderedDict([", *lines, "]))"])
+
+
+def _entry(call: Call) -> str:
+    if call.parts:
+        return f'("{call.name}", nn.Sequential(OrderedDict([{", ".join(map(_entry, call.parts))}])))'
+    return f'("{call.name}", {"" if call.kind == "LayerNorm2d" else "nn."}{source_of(call)})'
+
+
+def _convolution(layer: Any, place: TracedLayer) -> Iterator[Call]:
+    channels = place.input_shape[2]
+    if isinstance(layer, records.DepthwiseConv2D | records.SeparableConv2D):
+        out, groups = channels * layer.depth_multiplier, channels
+    else:
+        out, groups = layer.filters, layer.groups
+    separable = isinstance(layer, records.SeparableConv2D)
+    pads = layer.pads(place.input_shape)
+    even = all(before == after for before, after in pads)
+    if not even:
+        yield _padding(f"{place.name}_pad", pads)
+    arguments = {
+        "in_channels": channels,
+        "out_channels": out,
+        "kernel_size": layer.kernel_size,
+        "stride": layer.strides,
+        "padding": (pads[0][0], pads[1][0]) if even else (0, 0),
+        "dilation": layer.dilation_rate,
+        "groups": groups,
+        "bias": layer.use_bias and not separable,
+    }
+    if separable:
+        pointwise = {"in_channels": out, "out_channels": layer.filters, "kernel_size": (1, 1), "bias": layer.use_bias}
+        parts = Call("depthwise", "Conv2d", arguments), Call("pointwise", "Conv2d", pointwise)
+        yield Call(place.name, "Sequential", {}, parts)
+    else:
+        yield Call(place.name, "Conv2d", arguments)
+
+
+def _pool(layer: Any, place: TracedLayer) -> Iterator[Call]:
+    """PyTorch pads both sides alike, so that an odd row at the end is one that windows may pass the end by.
+
+    Where windows are one apart, that would add no window: then both sides have the odd row, and the first window goes.
+    """
+    padding, ends, first, passes = [], [], [], False
+    axes = zip(layer.pads(place.input_shape), layer.strides, layer.window, place.output_shape, strict=False)
+    for size, ((before, after), stride, window, rows) in zip(place.input_shape, axes, strict=False):
+        odd = before != after
+        padding.append(after if odd and stride == 1 else before)
+        first.append((-1 if odd and stride == 1 else 0, 0))
+        passes |= odd and stride > 1
+        ends.append((0, min(0, (rows - 1) * stride + window - size)))
+    if passes and any(end != (0, 0) for end in ends):  # what no window covers must go, or it gets a window too
+        yield _padding(f"{place.name}_pad", (ends[0], ends[1]))
+    arguments = {"kernel_size": layer.pool_size, "stride": layer.strides, "padding": tuple(padding)}
+    arguments |= {"ceil_mode": True} if passes else {}
+    arguments |= {"count_include_pad": False} if isinstance(layer, records.AveragePooling2D) else {}
+    kind = "AvgPool2d" if isinstance(layer, records.AveragePooling2D) else "MaxPool2d"
+    crops = any(crop != (0, 0) for crop in first)
+    yield Call(f"{place.name}_all" if crops else place.name, kind, arguments)
+    if crops:
+        yield _padding(place.name, (first[0], first[1]))
+
+
+def _global_pool(kind: str) -> Callable[[Layer, TracedLayer], Iterator[Call]]:
+    def calls(_: Layer, place: TracedLayer) -> Iterator[Call]:
+        yield Call(f"{place.name}_map", kind, {"output_size": 1})
+        yield Call(place.name, "Flatten", {})
+
+    return calls
+
+
+def _padding(name: str, pads: Pads) -> Call:
+    return Call(name, "ZeroPad2d", {"padding": (*pads[1], *pads[0])})
+
+
+def _normalization(layer: records.BatchNormalization, place: TracedLayer) -> Iterator[Call]:
+    kind = "BatchNorm2d" if len(place.input_shape) == 3 else "BatchNorm1d"
+    rest = {"eps": layer.epsilon, "momentum": round(1 - layer.momentum, 12), "affine": layer.scale}
+    yield Call(place.name, kind, {"num_features": place.input_shape[-1]} | rest)
+
+
+def _layer_norm(layer: records.LayerNormalization, place: TracedLayer) -> Iterator[Call]:
+    kind = "LayerNorm2d" if len(place.input_shape) == 3 else "LayerNorm"
+    yield Call(place.name, kind, {"normalized_shape": place.input_shape[-1:], "eps": layer.epsilon})
+
+
+def _dense(layer: records.Dense, place: TracedLayer) -> Iterator[Call]:
+    sizes = {"in_features": place.input_shape[0], "out_features": layer.units}
+    yield Call(place.name, "Linear", sizes | {"bias": layer.use_bias})
+
+
+def _activation(layer: records.Activation, place: TracedLayer) -> Iterator[Call]:
+    yield Call(place.name, *_ACTIVATIONS[layer.activation])
+
+
+def _one(kind: str, **names: str) -> Callable[[Layer, TracedLayer], Iterator[Call]]:
+    """One module whose arguments are fields of the record under other names."""
+
+    def calls(layer: Layer, place: TracedLayer) -> Iterator[Call]:
+        yield Call(place.name, kind, {theirs: getattr(layer, ours) for theirs, ours in names.items()})
+
+    return calls
+
+
+ENTRIES: dict[type[Layer], Callable[[Any, TracedLayer], Iterator[Call]]] = {
+    records.Conv2D: _convolution,
+    records.DepthwiseConv2D: _convolution,
+    records.SeparableConv2D: _convolution,
+    records.MaxPooling2D: _pool,
+    records.AveragePooling2D: _pool,
+    records.GlobalMaxPooling2D: _global_pool("AdaptiveMaxPool2d"),
+    records.GlobalAveragePooling2D: _global_pool("AdaptiveAvgPool2d"),
+    records.ZeroPadding2D: lambda layer, place: iter([_padding(place.name, layer.padding)]),
+    records.BatchNormalization: _normalization,
+    records.LayerNormalization: _layer_norm,
+    records.Dropout: _one("Dropout", p="rate"),
+    records.Flatten: _one("Flatten"),
+    records.Dense: _dense,
+    records.Activation: _activation,
+    records.LeakyReLU: _one("LeakyReLU", negative_slope="negative_slope"),
+    records.ELU: _one("ELU", alpha="alpha"),
+}
+"""The modules of each record in its place."""

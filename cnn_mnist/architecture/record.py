@@ -1,0 +1,149 @@
+"""What every layer record is, and what its fields may hold.
+
+Names and arguments are Keras's, and so are the meanings: ``padding="same"`` pads more at the end, a moving variance is
+that of the batch itself. Shapes are in Keras's order, (height, width, channels), without the batch.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from cnn_mnist.errors import UserError, nearest
+
+Shape = tuple[int, ...]
+Pair = tuple[int, int]
+Pads = tuple[Pair, Pair]
+"""Rows above and below, columns to the left and to the right."""
+
+STATISTICS = ("moving_mean", "moving_variance")
+"""Arrays that a training moves without a gradient."""
+
+ACTIVATIONS = (
+    *("relu", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid", "softplus", "softmax"),
+)
+
+
+def times(shape: Shape) -> str:
+    """A shape as it is written in a table, ``26x26x32``."""
+    return "x".join(map(str, shape))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One record of a sequential network.
+
+    A subclass says what it does to a shape; without weights it overrides ``output_shape`` alone.
+    """
+
+    stem: ClassVar[str]
+    """What both frameworks call such a layer, before its number."""
+    depthwise: ClassVar[str] = ""
+    """The array in which each channel has kernels of its own, if there is one."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            check = _CHECKS.get(field.name)
+            if check is not None:
+                object.__setattr__(self, field.name, check(field.name, getattr(self, field.name)))
+
+    def __str__(self) -> str:
+        activation: str = getattr(self, "activation", None) or ""
+        return ", ".join(filter(None, (self._words, activation.replace("relu", "ReLU"))))
+
+    @property
+    def _words(self) -> str:
+        """Kind and sizes, as a table shows them."""
+        return self.stem.replace("_", " ")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape that comes out when ``shape`` goes in; raises ``UserError`` where it does not fit."""
+        return shape
+
+    def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Name and shape (Keras's) of each array, statistics too, for an input of ``shape``."""
+        return {}
+
+    def arithmetic(self, shape: Shape) -> str:
+        """How the number of its trained parameters comes about, as a Python expression; empty where it has none."""
+        weights = {n: list(map(str, s)) for n, s in self.weight_shapes(shape).items() if n not in STATISTICS}
+        if {"kernel", "bias"} <= weights.keys():
+            *inputs, outputs = weights["kernel"]
+            return f"({'*'.join(inputs)}+1)*{outputs}"
+        return "+".join("*".join(sizes) for sizes in weights.values())
+
+
+def bias(wanted: bool, size: int) -> dict[str, Shape]:
+    """The array of a bias, where one is wanted."""
+    return {"bias": (size,)} if wanted else {}
+
+
+def expect_image(layer: Layer, shape: Shape) -> Shape:
+    """``shape`` itself, if it is one of an image."""
+    if len(shape) != 3:
+        raise UserError(f"{layer}: expected height x width x channels, got {times(shape)}")
+    return shape
+
+
+def _number(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError(f"{name}: expected a whole number from 1 on, got {value!r}")
+    return value
+
+
+def _pair(name: str, value: Any) -> Pair:
+    both = (value, value) if isinstance(value, int) else value
+    if isinstance(both, str) or not isinstance(both, Sequence) or len(both) != 2:
+        raise UserError(f"{name}: expected one number or two, got {value!r}")
+    return (_number(name, both[0]), _number(name, both[1]))
+
+
+def _padding(name: str, value: Any) -> str | Pads:
+    if value in ("valid", "same"):
+        return str(value)
+    sides = (value, value) if isinstance(value, int) else value
+    if isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == 2:
+        pads = [(side, side) if isinstance(side, int) else side for side in sides]
+        if all(isinstance(p, Sequence) and len(p) == 2 and all(type(n) is int and n >= 0 for n in p) for p in pads):
+            return ((pads[0][0], pads[0][1]), (pads[1][0], pads[1][1]))
+    raise UserError(f"{name}: expected valid, same or numbers of rows and columns, got {value!r}")
+
+
+def _activation(name: str, value: Any) -> str | None:
+    if value in (None, "linear"):
+        return None
+    if value not in ACTIVATIONS:
+        raise UserError(
+            f"{name}: expected one of {', '.join(ACTIVATIONS)}, got {value}{nearest(str(value), ACTIVATIONS)}"
+        )
+    return str(value)
+
+
+def _part(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise UserError(f"{name}: expected 0 or more and less than 1, got {value!r}")
+    return float(value)
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise UserError(f"{name}: expected a number over 0, got {value!r}")
+    return float(value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise UserError(f"{name}: expected true or false, got {value!r}")
+    return value
+
+
+_CHECKS = {
+    **dict.fromkeys(("filters", "units", "groups", "depth_multiplier"), _number),
+    **dict.fromkeys(("kernel_size", "strides", "pool_size", "dilation_rate"), _pair),
+    **dict.fromkeys(("rate", "momentum"), _part),
+    **dict.fromkeys(("epsilon", "negative_slope", "alpha"), _positive),
+    **dict.fromkeys(("use_bias", "center", "scale"), _flag),
+    "padding": _padding,
+    "activation": _activation,
+}
+"""What a field's value must be, by name; each gives it in one form."""

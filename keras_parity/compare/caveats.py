@@ -1,0 +1,65 @@
+"""What must be said of runs, above all of those whose logs somebody else wrote."""
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+
+from cnn_mnist.runs import tags
+from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
+from keras_parity.compare.rows import ROWS
+from keras_parity.logs.run import Run
+
+_SPLITS = {"train": "train", "val": "val", "eval": "val", "test": "test"}
+"""How a word begins that says of what a tag is."""
+
+_COUNTERS = {"epoch", "hp_metric", tags.EPOCH_SECONDS}
+"""Tags beside the rows that nobody misses: Lightning's own, and what the rows are worked out from."""
+
+_MOST = 6
+
+
+def of(runs: Sequence[Run]) -> list[str]:
+    """The notes on some runs, one line each; what is to be said of several is said once."""
+    said: dict[str, list[str]] = {}
+    for run in runs:
+        for text in _caveats(run):
+            said.setdefault(text, []).append(str(run.folder))
+    return [note for run in runs for note in run.notes] + [f"{_few(where)}: {text}" for text, where in said.items()]
+
+
+def _caveats(run: Run) -> Iterator[str]:
+    if not run.settings:
+        yield "no settings are known; such runs of one framework share a column"
+    if run.clock:
+        yield f"times come from the wall times of {run.clock}, all that ran between them included"
+    if percent := [tag for tag in ROWS if tag.endswith("/acc") and (run.last(tag) or 0) > 1]:
+        yield f"{_few(percent)} over 1 (percent?); an accuracy is a fraction in [0, 1]"
+    loss, acc = run.last("train/loss"), run.last("train/acc")
+    smoothed = run.settings.get("model.label_smoothing")  # which has a floor of its own
+    if loss and acc and loss >= SOFTMAX_TWICE_FLOOR - 1e-4 and acc >= 0.9 and not smoothed:
+        yield (
+            f"a loss of {loss:.4f} at an accuracy of {acc:.4f} is that of a softmax before the loss, which cannot fall "
+            f"under {SOFTMAX_TWICE_FLOOR:.6f}"
+        )
+    shown = [run.points[tag] for tag in ROWS if tag in run.points]
+    left = [tag for tag in run.points.keys() - _COUNTERS if not any(run.points[tag] is points for points in shown)]
+    if left and tags.PARAMETERS not in run.points:
+        left.sort(key=lambda tag: ("epoch" not in tag, tag))
+        guesses = {row: tag for tag in reversed(left) if (row := _nearest_row(tag)) and row not in run.points}
+        flags = [shlex.quote(f"--alias={row}={tag}") for row, tag in sorted(guesses.items())]
+        hint = f"perhaps {' '.join(flags)}" if flags else "--alias=test/acc=NAME would show NAME as test/acc"
+        yield f"read and not shown: {_few(left)}; {hint}"
+
+
+def _nearest_row(tag: str) -> str | None:
+    """The row that a tag is probably of: ``"test/acc"`` for ``"Accuracy/test"``; of training where it does not say."""
+    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", tag)]
+    metric = next((name for word in words for name in tags.METRICS if word.startswith(name)), None)
+    split = next((split for word in words for start, split in _SPLITS.items() if word.startswith(start)), "train")
+    return metric and f"{split}/{metric}"
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = len(names) - _MOST
+    return ", ".join(names[:_MOST]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,58 @@
+"""The results as one page of HTML to hand on: no other file, no network."""
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnn_mnist.console.tables import unbroken
+from cnn_mnist.data.known_sets import KNOWN_SETS
+from cnn_mnist.runs import pictures
+from keras_parity.compare import curves
+from keras_parity.compare.report import headlines, notes, rows, what_differs
+from keras_parity.compare.sides import told
+from keras_parity.compare.table import Table
+
+
+def to_html(tables: Sequence[Table], disagreements: pictures.Picture | None = None) -> str:
+    """The page: verdicts, tables, curves with bands, confusion matrices, disagreements, what differs, versions, notes.
+
+    Args:
+        tables: The tables.
+        disagreements: The picture of the images that two columns predict differently, where there is one.
+    """
+    from jinja2 import Environment, FileSystemLoader  # which the other formats do not wait for
+
+    columns = [column for table in tables for column in table.columns if column.runs]
+    confusions = []
+    for column in columns:
+        if known := [run.mistakes for run in column.runs if run.mistakes is not None]:
+            counts = Counter(pair for mistakes in known for pair in mistakes.values())
+            settings, classes = column.runs[0].settings, range(max(map(max, counts), default=0) + 1)
+            named = KNOWN_SETS.get(settings.get("data.dataset", "")) if settings.get("data.file") is None else None
+            confusions.append((column.title, len(known), counts, named.classes if named else classes))
+    first = [told(column.runs[0]) for column in columns]
+    names = dict.fromkeys(name for values in first for name in values)
+    svg, png = io.StringIO(), io.BytesIO()
+    curves.draw(tables).savefig(svg, format="svg")
+    if disagreements is not None:
+        pictures.save(disagreements, png)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["unbroken"] = unbroken
+    return environment.get_template("page.html").render(
+        headlines=headlines(tables),
+        verdicts=[table.where + line for table in tables for line in curves.said(table)],
+        tables=[(table.title or "Results", rows(table)) for table in tables],
+        curves=svg.getvalue()[svg.getvalue().index("<svg") :],  # without the head of an XML file
+        confusions=confusions,
+        png=base64.b64encode(png.getvalue()).decode(),
+        differences=what_differs(tables),
+        held=[
+            ["setting", *(f"{column.title}: {column.runs[0].folder}" for column in columns)],
+            *([name, *(str(values.get(name, "")) for values in first)] for name in names),
+        ],
+        notes=notes(tables),
+    )

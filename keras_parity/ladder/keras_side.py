@@ -1,0 +1,106 @@
+"""The Keras side of a ladder; what ``torch_side`` does, with the same names."""
+
+import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from keras_parity.ladder.port import Arrays, Batch, Port, as_tuple
+from keras_parity.ladder.record import Call, keras_parents, record_keras, variable_names
+from keras_parity.twin.dtypes import copy_in, in_dtype
+
+
+class KerasSide:
+    """A copy of the Keras model of a port in one precision; arguments and methods as in ``TorchSide``."""
+
+    def __init__(self, port: Port, dtype: str) -> None:
+        with in_dtype(dtype):
+            self.model = copy_in(port.model, dtype, self._feed(port.keras_batches[0][0], dtype))
+            for layer in self.model._flatten_layers():
+                if type(layer).__name__.endswith("Dropout") and not hasattr(layer, "mask_seed"):
+                    layer.rate = 0.0
+            self.optimizer = port.keras_optimizer()
+            self.optimizer.build(self.model.trainable_variables)
+        self._start = [(v, v.numpy()) for v in (*self.model.variables, *self.optimizer.variables)]
+        self.dtype, self.loss = dtype, port.keras_loss
+        self._gradients = tf.function(self._traced_gradients, reduce_retracing=True)
+        self._step = tf.function(self._traced_step, reduce_retracing=True)
+        self._outputs = tf.function(lambda inputs: self.model(inputs, training=False), reduce_retracing=True)
+
+    def reset(self) -> None:
+        """Goes back to the initial weights and a new optimizer's state, without tracing anew."""
+        for variable, value in self._start:
+            variable.assign(value)
+
+    def load(self, weights: Mapping[str, NDArray]) -> None:
+        """Copies arrays by ``"layer/kernel"`` into the model."""
+        for name, variable in self._named(self.model.weights).items():
+            if name in weights:
+                variable.assign(weights[name])
+
+    def state(self) -> Arrays:
+        """The model's weights and statistics by ``"layer/kernel"``."""
+        return {name: variable.numpy() for name, variable in self._named(self.model.weights).items()}
+
+    def gradients(self, batch: Batch) -> tuple[float, Arrays]:
+        """The loss of a batch, and the gradient of every trained array."""
+        loss, gradients = self._gradients(*self._tensors(batch))
+        return float(loss), {name: gradient.numpy() for name, gradient in gradients.items()}
+
+    def step(self, batch: Batch) -> float:
+        """One optimizer step; gives the loss before it."""
+        return float(self._step(*self._tensors(batch)))
+
+    def update(self, gradients: Arrays) -> None:
+        """One optimizer step from gradients that are given."""
+        variables = {name: v for name, v in self._named(self.model.trainable_variables).items() if name in gradients}
+        self.optimizer.apply([tf.constant(gradients[name]) for name in variables], list(variables.values()))
+
+    def record(self, batch: Batch, training: bool = False) -> list[Call]:
+        """The calls of one run; in training with the gradients of what they gave."""
+        inputs, labels = self._tensors(batch)
+        loss = (lambda output: self.loss(labels, output)) if training else None
+        return record_keras(self.model, inputs, loss, training)
+
+    def parents(self, batch: Batch) -> list[Any]:
+        """Which calls of ``record`` fed which."""
+        return keras_parents(self.model, self._tensors(batch)[0])
+
+    def outputs(self, inputs: Any) -> NDArray:
+        """The model's output, in batches of 1,000, in inference."""
+        arrays = as_tuple(inputs)
+        starts = range(0, len(arrays[0]), 1000)
+        batches = [self._feed(tuple(array[s : s + 1000] for array in arrays), self.dtype) for s in starts]
+        return np.concatenate([self._outputs(batch).numpy() for batch in batches])
+
+    @staticmethod
+    def _feed(inputs: Any, dtype: str) -> Any:
+        cast = [array.astype(dtype) if array.dtype.kind == "f" else array for array in as_tuple(inputs)]
+        tensors = [tf.constant(array) for array in cast]
+        return tensors if len(tensors) > 1 else tensors[0]
+
+    def _named(self, variables: Sequence[keras.Variable]) -> dict[str, keras.Variable]:
+        # By path, since the arrays of nested layers share their layer's name and their own.
+        names = variable_names(self.model)
+        return {names[id(variable)]: variable for variable in variables}
+
+    def _tensors(self, batch: Batch) -> tuple[Any, tf.Tensor]:
+        return self._feed(batch[0], self.dtype), self._feed(batch[1], self.dtype)
+
+    def _traced_gradients(self, inputs: Any, labels: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        variables = self._named(self.model.trainable_variables)
+        with tf.GradientTape() as tape:
+            loss = self.loss(labels, self.model(inputs, training=True))
+        found = tape.gradient(loss, {name: variable.value for name, variable in variables.items()})
+        return loss, {name: tf.convert_to_tensor(g) for name, g in found.items() if g is not None}
+
+    def _traced_step(self, inputs: Any, labels: tf.Tensor) -> tf.Tensor:
+        loss, gradients = self._traced_gradients(inputs, labels)
+        variables = self._named(self.model.trainable_variables)
+        self.optimizer.apply(list(gradients.values()), [variables[name] for name in gradients])
+        return loss

@@ -1,0 +1,163 @@
+"""The kinds of layers that own state: their arrays on both sides, and how the one becomes the other."""
+
+import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+Turn = Callable[[NDArray], NDArray]
+Tensors = tuple[NDArray, ...]
+
+ROLES = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+    "embeddings": "weight",
+    "alpha": "weight",
+}
+"""Keras's name of an array of a layer, and PyTorch's."""
+
+KINDS: dict[str, tuple[tuple[type, ...], tuple[type, ...]]] = {
+    "Conv1D": ((nn.Conv1d,), (keras.layers.Conv1D,)),
+    "Conv2D": ((nn.Conv2d,), (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)),
+    "Conv3D": ((nn.Conv3d,), (keras.layers.Conv3D,)),
+    "Conv1DTranspose": ((nn.ConvTranspose1d,), (keras.layers.Conv1DTranspose,)),
+    "Conv2DTranspose": ((nn.ConvTranspose2d,), (keras.layers.Conv2DTranspose,)),
+    "Dense": ((nn.Linear,), (keras.layers.Dense,)),
+    "BatchNormalization": ((nn.modules.batchnorm._BatchNorm,), (keras.layers.BatchNormalization,)),
+    "LayerNormalization": ((nn.LayerNorm,), (keras.layers.LayerNormalization,)),
+    "GroupNormalization": ((nn.GroupNorm,), (keras.layers.GroupNormalization,)),
+    "Embedding": ((nn.Embedding,), (keras.layers.Embedding,)),
+    "PReLU": ((nn.PReLU,), (keras.layers.PReLU,)),
+    "LSTM": ((nn.LSTM,), (keras.layers.LSTM,)),
+    "GRU": ((nn.GRU,), (keras.layers.GRU,)),
+}
+"""Kind: PyTorch's classes, Keras's classes. A kind that is not here is matched by the shapes of its arrays."""
+
+CHANNELS_FIRST = {kind for kind in KINDS if kind.startswith("Conv")} | {
+    "BatchNormalization",
+    "GroupNormalization",
+    "PReLU",
+}
+"""Kinds whose tensors have their channels on axis 1 in PyTorch and on the last one in Keras."""
+
+RECURRENT = {"LSTM": [0, 1, 2, 3], "GRU": [1, 0, 2]}
+"""PyTorch's gates, as places among Keras's: input, forget, cell, output; reset, update, new."""
+
+
+@dataclass(frozen=True)
+class Array:
+    """One array of a Keras layer, and what PyTorch has in its place: one tensor, or two where it has two biases.
+
+    Attributes:
+        name: ``"layer/kernel"``.
+        roles: PyTorch's names of the tensors, without the module's.
+        shapes: Of the tensors.
+        to_torch: From the array to the tensors.
+        to_keras: Back.
+    """
+
+    name: str
+    roles: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    to_torch: Callable[[NDArray], Tensors]
+    to_keras: Callable[[Tensors], NDArray]
+
+
+def kind_of(layer: Any, side: int) -> str:
+    """The kind of a layer; the name of its class where it is none of ``KINDS``.
+
+    Args:
+        layer: A module or a layer.
+        side: 0 for PyTorch, 1 for Keras.
+    """
+    fitting = [kind for kind, classes in KINDS.items() if isinstance(layer, classes[side])]
+    return fitting[0] if fitting else type(layer).__name__
+
+
+def torch_arrays(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shape by role of the parameters and the floating statistics that a module owns itself."""
+    tensors = {**module._parameters, **module._buffers}
+    return {
+        role: tuple(tensor.shape)
+        for role, tensor in tensors.items()
+        if tensor is not None and tensor.is_floating_point()
+    }
+
+
+def keras_parts(layer: keras.Layer, names: dict[int, str]) -> list[tuple[str, list[Array]]]:
+    """Kind and arrays of what a layer is in PyTorch: one module, or two for a separable convolution.
+
+    Args:
+        layer: A built layer; arrays of layers inside it are left to these, except those of a recurrent layer's cell.
+        names: Name by ``id`` of a variable.
+    """
+    kind = kind_of(layer, 1)
+    owned = layer.weights if kind in RECURRENT else [*layer._trainable_variables, *layer._non_trainable_variables]
+    variables = {variable.name: variable for variable in owned if "float" in str(variable.dtype)}
+    groups = [variables]
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        kind, depthwise = "Conv2D", {"depthwise_kernel": variables.pop("depthwise_kernel")}
+        groups = [depthwise, variables]
+    return [
+        (kind, [_array(layer, kind, variable, names[id(variable)]) for variable in group.values()])
+        for group in groups
+        if group
+    ]
+
+
+def _array(layer: keras.Layer, kind: str, variable: keras.Variable, name: str) -> Array:
+    shape, role = tuple(variable.shape), ROLES.get(variable.name, variable.name)
+    rank = len(shape)
+    if kind in RECURRENT:
+        return _recurrent(RECURRENT[kind], variable.name, name, shape)
+    there: Turn = lambda a: a  # noqa: E731
+    back: Turn = lambda a: a  # noqa: E731
+    if role == "depthwise_kernel" or (role == "weight" and isinstance(layer, keras.layers.DepthwiseConv2D)):
+        height, width, channels, multiplier = shape
+        role = "weight"
+        there = lambda a: a.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)  # noqa: E731
+        back = lambda a: a.reshape(channels, multiplier, height, width).transpose(2, 3, 0, 1)  # noqa: E731
+    elif role == "pointwise_kernel" or (variable.name == "kernel" and rank > 1):
+        role = "weight"  # of every convolution, and of a matrix, which has no axes of space
+        there = lambda a: a.transpose(rank - 1, rank - 2, *range(rank - 2))  # noqa: E731
+        back = lambda a: a.transpose(*range(2, rank), 1, 0)  # noqa: E731
+    elif kind == "PReLU":
+        there, back = lambda a: a.reshape(-1), lambda a: a.reshape(shape)
+    empty = there(np.empty(shape, np.bool_))
+    return Array(name, (role,), (empty.shape,), lambda a: (there(a),), lambda tensors: back(tensors[0]))
+
+
+def _recurrent(gates: list[int], own: str, name: str, shape: tuple[int, ...]) -> Array:
+    """A kernel, transposed and with its gates in order, or the bias, of which PyTorch has two."""
+    back_again = [gates.index(gate) for gate in range(len(gates))]
+
+    def ordered(array: NDArray, order: list[int]) -> NDArray:
+        blocks = np.split(array, len(gates))
+        return np.concatenate([blocks[gate] for gate in order])
+
+    if "kernel" in own:
+        role = "weight_hh_l0" if own.startswith("recurrent") else "weight_ih_l0"
+        there = lambda a: (ordered(a.T, gates),)  # noqa: E731
+        return Array(name, (role,), (shape[::-1],), there, lambda tensors: ordered(tensors[0], back_again).T)
+    roles = "bias_ih_l0", "bias_hh_l0"
+    if len(shape) == 2:  # a GRU with reset_after has both
+        both = lambda a: (ordered(a[0], gates), ordered(a[1], gates))  # noqa: E731
+        back = lambda tensors: np.stack([ordered(tensor, back_again) for tensor in tensors])  # noqa: E731
+        return Array(name, roles, (shape[1:], shape[1:]), both, back)
+    first = lambda a: (ordered(a, gates), np.zeros_like(a))  # noqa: E731
+    return Array(name, roles, (shape, shape), first, lambda tensors: ordered(tensors[0] + tensors[1], back_again))
+
+
+def in_keras_layout(kind: str, array: NDArray) -> NDArray:
+    """A tensor that went into or came out of a PyTorch layer, with its axes as Keras has them."""
+    return np.moveaxis(array, 1, -1) if kind in CHANNELS_FIRST and array.ndim > 2 else array

@@ -1,0 +1,247 @@
+"""Which layer of one model is which of the other, and which array is which tensor."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_parity.ladder.kinds import Array, Tensors
+from keras_parity.ladder.record import OUTPUT, Call
+
+Arrays = dict[str, NDArray]
+
+DEPTHS = (64, 16, 8, 4, 2, 1, 0)
+"""How far around a call one looks to tell it from its like: first far, then nearer, as far as a fault reaches."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A call on both sides.
+
+    Attributes:
+        torch: Place among PyTorch's calls.
+        keras: Place among Keras's.
+        order: Where a dense layer reads what PyTorch flattened by channel: the features of PyTorch's input in Keras's
+            order, as places.
+    """
+
+    torch: int
+    keras: int
+    order: NDArray | None = None
+
+
+@dataclass
+class Match:
+    """The layers and arrays of two models, side by side.
+
+    Attributes:
+        torch_calls: What ``record_torch`` gave.
+        keras_calls: What ``record_keras`` gave, with parents.
+        pairs: The calls that belong together, in the order in which PyTorch runs them.
+        arrays: Keras's arrays that have tensors in PyTorch: (array, names of the tensors).
+        only_torch: Tensors that Keras has not.
+        only_keras: Arrays that PyTorch has not.
+        questions: Where more than one answer fits, what was taken and what else there is.
+    """
+
+    torch_calls: list[Call]
+    keras_calls: list[Call]
+    pairs: list[Matched]
+    arrays: list[tuple[Array, tuple[str, ...]]] = field(default_factory=list)
+    only_torch: list[str] = field(default_factory=list)
+    only_keras: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
+
+    def to_torch(self, weights: Mapping[str, NDArray]) -> Arrays:
+        """Keras's arrays by name as tensors by PyTorch's names; it moves elements only, so gradients go through."""
+        found: Arrays = {}
+        for array, names in self.arrays:
+            if array.name in weights:
+                tensors = array.to_torch(weights[array.name])
+                found |= {name: np.ascontiguousarray(t) for name, t in zip(names, tensors, strict=True)}
+        return found
+
+    def to_keras(self, state: Mapping[str, NDArray]) -> Arrays:
+        """A state dict as Keras's arrays by name; a second bias that is missing counts as zero."""
+        found: Arrays = {}
+        for array, names in self.arrays:
+            if names[0] in state:
+                first = np.asarray(state[names[0]])
+                tensors = tuple(np.asarray(state.get(name, np.zeros_like(first))) for name in names)
+                found[array.name] = np.ascontiguousarray(array.to_keras(tensors))
+        return found
+
+    def torch_name(self, keras_name: str) -> str:
+        """PyTorch's name of an array of Keras's, where it has one."""
+        return next((names[0] for array, names in self.arrays if array.name == keras_name), keras_name)
+
+    def rows(self) -> list[list[str]]:
+        """Layer by layer: PyTorch's name, Keras's, kind, shape of the greatest tensor."""
+        found = [["PyTorch", "Keras", "kind", "weight"]]
+        for pair in self.pairs:
+            ours, theirs = self.torch_calls[pair.torch], self.keras_calls[pair.keras]
+            shape = "x".join(map(str, signature(ours)[1])) + ("" if pair.order is None else ", flattened")
+            if ours.kind != OUTPUT:
+                found.append([ours.name, theirs.name, ours.kind, shape])
+        unmatched = [(self.torch_calls, [p.torch for p in self.pairs], 0), (self.keras_calls, [p.keras for p in self.pairs], 1)]  # fmt: skip
+        for calls, taken, side in unmatched:
+            for place, call in enumerate(calls):
+                if place not in taken:
+                    names = [call.name, "-"] if side == 0 else ["-", call.name]
+                    found.append([*names, call.kind, "x".join(map(str, signature(call)[1]))])
+        return found
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([*lines, *self.questions])
+
+
+def signature(call: Call) -> tuple[str, tuple[int, ...]]:
+    """Kind and shape of the greatest tensor, in PyTorch's layout."""
+    arrays = call.arrays
+    shapes = list(arrays.values()) if isinstance(arrays, dict) else [shape for array in arrays for shape in array.shapes]
+    kind = call.kind if shapes or call.kind == OUTPUT else f"{call.kind} without weights"
+    return kind, max(shapes, key=lambda shape: (np.prod(shape), shape), default=())
+
+
+def match_calls(
+    ours: list[Call], theirs: list[Call], given: Mapping[str, str] | None = None
+) -> list[Matched]:
+    """Pairs of calls that have the same surroundings, from far to near; among equals by name, then in order.
+
+    Args:
+        ours: PyTorch's calls.
+        theirs: Keras's.
+        given: Keras's name by PyTorch's name, for the layers that the user has matched.
+    """
+    taken: dict[int, int] = {}
+    free = set(range(len(theirs)))
+
+    def take(left: Sequence[int], right: Sequence[int]) -> None:
+        for one, other in zip(left, right, strict=False):
+            taken[one] = other
+            free.discard(other)
+
+    for name, wanted in (given or {}).items():
+        take([i for i, call in enumerate(ours) if call.name == name],
+             [i for i, call in enumerate(theirs) if call.name == wanted])  # fmt: skip
+    for depth in DEPTHS:
+        colours = _colours(ours, depth), _colours(theirs, depth)
+        groups: dict[Any, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+        for place, colour in enumerate(colours[0]):
+            if place not in taken:
+                groups[colour][0].append(place)
+        for place, colour in enumerate(colours[1]):
+            if place in free:
+                groups[colour][1].append(place)
+        for left, right in groups.values():
+            if len(left) == len(right):
+                _by_name(ours, theirs, left, right, take)
+    _in_order(ours, theirs, taken, free)
+    return [Matched(one, taken[one]) for one in sorted(taken)]
+
+
+def _by_name(ours: list[Call], theirs: list[Call], left: list[int], right: list[int], take: Callable[..., None]) -> None:
+    plain = lambda name: name.replace("/", ".")  # noqa: E731
+    names = {plain(theirs[place].name): place for place in right}
+    same = [place for place in left if plain(ours[place].name) in names]
+    if len(same) == len(left):
+        right = [names[plain(ours[place].name)] for place in left]
+    take(left, right)
+
+
+def _colours(calls: list[Call], depth: int) -> list[Any]:
+    """A number for each call that stands for its kind, its shape and what surrounds it, ``depth`` calls far."""
+    children: dict[int, list[tuple[int, tuple[str, ...]]]] = defaultdict(list)
+    for place, call in enumerate(calls):
+        for parent, joins in call.parents:
+            children[parent].append((place, joins))
+    colours = [hash(signature(call)) for call in calls]
+    for _ in range(min(depth, len(calls))):
+        colours = [
+            hash((
+                colours[place],
+                tuple(sorted((joins, colours[parent]) for parent, joins in call.parents)),
+                tuple(sorted((joins, colours[child]) for child, joins in children[place])),
+            ))
+            for place, call in enumerate(calls)
+        ]  # fmt: skip
+    return colours
+
+
+def _in_order(ours: list[Call], theirs: list[Call], taken: dict[int, int], free: set[int]) -> None:
+    """What is left over, by the longest common subsequence of kinds and shapes, then of kinds alone."""
+    for key in (signature, lambda call: call.kind):
+        left, right = [i for i in range(len(ours)) if i not in taken], sorted(free)
+        longest = np.zeros((len(left) + 1, len(right) + 1), int)
+        same = lambda i, j: key(ours[left[i]]) == key(theirs[right[j]])  # noqa: E731, B023
+        for i in reversed(range(len(left))):
+            for j in reversed(range(len(right))):
+                both = longest[i + 1, j + 1] + 1 if same(i, j) else 0
+                longest[i, j] = max(both, longest[i + 1, j], longest[i, j + 1])
+        i = j = 0
+        while i < len(left) and j < len(right):
+            if same(i, j) and longest[i, j] == longest[i + 1, j + 1] + 1:
+                taken[left[i]] = right[j]
+                free.discard(right[j])
+                i, j = i + 1, j + 1
+            elif longest[i + 1, j] >= longest[i, j + 1]:
+                i += 1
+            else:
+                j += 1
+
+
+def match_arrays(match: Match) -> None:
+    """Fills in which array is which tensor, from the pairs of calls."""
+    match.arrays, seen_torch, seen_keras = [], set(), set()
+    for pair in match.pairs:
+        ours, theirs = match.torch_calls[pair.torch], match.keras_calls[pair.keras]
+        if not ours.arrays or not theirs.arrays:
+            continue
+        known = {role: f"{ours.name}.{role}".lstrip(".") for role in ours.arrays}
+        left = [role for role in known if not any(role in array.roles for array in theirs.arrays)]
+        for array in theirs.arrays:
+            roles = array.roles
+            if roles[0] not in known:  # a kind that is not known: by shape
+                fitting = [role for role in left if ours.arrays[role] == array.shapes[0]]
+                roles = tuple(fitting[:1]) or tuple(
+                    role for role in left[:1] if np.prod(ours.arrays[role]) == np.prod(array.shapes[0]))  # fmt: skip
+                left = [role for role in left if role not in roles]
+            names = tuple(known[role] for role in roles if role in known)
+            if not names or array.name in seen_keras or len(names) < len(array.roles):
+                continue
+            if array.shapes[0] != ours.arrays[roles[0]]:
+                array = _reshaped(array, ours.arrays[roles[0]])
+            if pair.order is not None and roles[0] == "weight":
+                array = _reordered(array, pair.order)
+            match.arrays.append((array, names))
+            seen_keras.add(array.name)
+            seen_torch |= set(names)
+    named = [f"{call.name}.{role}".lstrip(".") for call in match.torch_calls for role in call.arrays]
+    match.only_torch = [name for name in dict.fromkeys(named) if name not in seen_torch]
+    names = [array.name for call in match.keras_calls for array in call.arrays]
+    match.only_keras = [name for name in dict.fromkeys(names) if name not in seen_keras]
+
+
+def _reshaped(array: Array, shape: tuple[int, ...]) -> Array:
+    """Of a kind that is not known, or of a layer that differs: the same elements where the number allows it."""
+    if np.prod(array.shapes[0]) != np.prod(shape) or len(array.roles) > 1:
+        return array
+    inner, own = array.to_keras, array.shapes[0]
+    there = lambda a: (array.to_torch(a)[0].reshape(shape),)  # noqa: E731
+    return replace(array, shapes=(shape,), to_torch=there, to_keras=lambda t: inner((t[0].reshape(own),)))
+
+
+def _reordered(array: Array, order: NDArray) -> Array:
+    """A kernel whose inputs PyTorch reads in another order: ``torch_input[:, order]`` is Keras's."""
+    inverse = np.argsort(order)
+
+    def there(a: NDArray) -> Tensors:
+        return (array.to_torch(a)[0][:, inverse],)
+
+    return replace(array, to_torch=there, to_keras=lambda tensors: array.to_keras((tensors[0][:, order],)))

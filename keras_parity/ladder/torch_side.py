@@ -1,0 +1,105 @@
+"""The PyTorch side of a ladder: a copy of the user's module, in one precision, and the steps that it takes."""
+
+import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from cnn_mnist.pytorch.keras_layers import MaskedDropout, with_biased_variance
+from keras_parity.ladder.port import Arrays, Batch, Port, as_tuple
+from keras_parity.ladder.record import Call, record_torch
+
+
+class TorchSide:
+    """A copy of the torch module of a port in one precision; the user's own is not touched.
+
+    What is known to differ between the frameworks is settled in the copy: dropouts whose masks are not shared drop
+    nothing, the moving variance of a batch norm takes the variance of the batch itself as Keras's does, and the second
+    bias of a recurrent layer, which Keras adds to the first, stays as it is.
+
+    Args:
+        port: The port.
+        dtype: ``"float32"`` or ``"float64"``.
+    """
+
+    def __init__(self, port: Port, dtype: str) -> None:
+        self.dtype, self.loss = getattr(torch, dtype), port.torch_loss
+        self.network = copy.deepcopy(port.network).cpu().to(self.dtype)
+        for module in self.network.modules():
+            _settle(module)
+        self._start, self._make_optimizer = copy.deepcopy(self.network.state_dict()), port.torch_optimizer
+        self.reset()
+
+    def reset(self) -> None:
+        """Goes back to the initial weights and a new optimizer."""
+        self.network.load_state_dict(self._start)
+        self.optimizer = self._make_optimizer([p for p in self.network.parameters() if p.requires_grad])
+
+    def load(self, state: Mapping[str, NDArray]) -> None:
+        """Copies arrays by name into the network."""
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in state.items()}
+        self.network.load_state_dict(self.network.state_dict() | tensors)
+
+    def state(self) -> Arrays:
+        """The network's parameters and floating statistics by name."""
+        tensors = self.network.state_dict().items()
+        return {name: tensor.numpy().copy() for name, tensor in tensors if tensor.is_floating_point()}
+
+    def gradients(self, batch: Batch) -> tuple[float, Arrays]:
+        """The loss of a batch, and the gradient of every trained parameter, which stays with it for the optimizer."""
+        self.optimizer.zero_grad()
+        loss = self.loss(self.network.train()(*self._tensors(batch[0])), torch.from_numpy(batch[1]))
+        loss.backward()
+        named = self.network.named_parameters()
+        return loss.item(), {name: p.grad.numpy().copy() for name, p in named if p.grad is not None}
+
+    def step(self, batch: Batch) -> float:
+        """One optimizer step; gives the loss before it."""
+        loss, _ = self.gradients(batch)
+        self.optimizer.step()
+        return loss
+
+    def update(self, gradients: Arrays) -> None:
+        """One optimizer step from gradients that are given."""
+        for name, parameter in self.network.named_parameters():
+            if name in gradients and parameter.requires_grad:
+                parameter.grad = torch.from_numpy(np.array(gradients[name]))
+        self.optimizer.step()
+
+    def record(self, batch: Batch, training: bool = False) -> list[Call]:
+        """The calls of one run; in training with the gradients of what they gave."""
+        self.network.train(training)
+        labels = torch.from_numpy(batch[1])
+        loss = (lambda output: self.loss(output, labels)) if training else None
+        return record_torch(self.network, self._tensors(batch[0]), loss)
+
+    def outputs(self, inputs: Any) -> NDArray:
+        """The network's output, in batches of 1,000, in inference."""
+        with torch.no_grad():
+            tensors = [tensor.split(1000) for tensor in self._tensors(inputs)]
+            return torch.cat([self.network.eval()(*batch) for batch in zip(*tensors, strict=True)]).numpy()
+
+    def _tensors(self, inputs: Any) -> tuple[torch.Tensor, ...]:
+        tensors = (torch.from_numpy(np.ascontiguousarray(array)) for array in as_tuple(inputs))
+        return tuple(tensor.to(self.dtype) if tensor.is_floating_point() else tensor for tensor in tensors)
+
+
+def _settle(module: nn.Module) -> None:
+    if getattr(module, "inplace", False):
+        module.inplace = False  # what a call gave would change behind it
+    if isinstance(module, nn.modules.dropout._DropoutNd) and not isinstance(module, MaskedDropout):
+        module.p = 0.0
+    elif isinstance(module, nn.MultiheadAttention):
+        module.dropout = 0.0
+    elif type(module) in (nn.BatchNorm1d, nn.BatchNorm2d) and module.momentum is not None:
+        with_biased_variance(module)
+    elif isinstance(module, (nn.LSTM, nn.GRU)):
+        module.dropout = 0.0
+        if isinstance(module, nn.LSTM) and module.bias:
+            module.bias_hh_l0.requires_grad_(False)

@@ -1,0 +1,81 @@
+"""Runs the trainings of a study, each to its end in a process of its own."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+
+from keras_parity.study.jobs import die_with_the_parent
+from keras_parity.study.server import PRELOADED
+
+SECONDS_TO_STOP = 10
+
+
+class Runner:
+    """Forks trainings from servers that have their framework imported, one for each package; ``close`` ends those.
+
+    What no server has imported, and everything where a fork would not be safe, is started as the command that it is.
+    """
+
+    def __init__(self) -> None:
+        self._servers: dict[str, subprocess.Popen[str] | None] = {}
+
+    def run(self, command: list[str]) -> str:
+        """Runs a command to its end; gives the last line that it prints, or its exit code where it prints none."""
+        with tempfile.NamedTemporaryFile() as output:
+            if server := self._server(command):
+                assert server.stdin
+                assert server.stdout
+                print(json.dumps([output.name, *command[2:]]), file=server.stdin, flush=True)
+                try:
+                    code = server.stdout.readline().strip()
+                except KeyboardInterrupt:  # which the terminal has sent to the training too
+                    select.select([server.stdout], [], [], SECONDS_TO_STOP)
+                    raise
+            else:
+                code = str(self._start(command, output.fileno()))
+            output.seek(0)
+            lines = output.read().decode(errors="replace").strip().splitlines()
+        return (lines or [f"exit code {code}"])[-1]
+
+    def close(self) -> None:
+        """Ends the servers, and with them a training that still runs."""
+        for server in filter(None, self._servers.values()):
+            with server:
+                server.kill()
+
+    def _server(self, command: list[str]) -> subprocess.Popen[str] | None:
+        package = command[2]
+        if command[1] != "-m" or package not in PRELOADED or not sys.platform.startswith("linux"):
+            return None
+        if package not in self._servers:
+            server = subprocess.Popen(
+                [sys.executable, "-m", "keras_parity.study.server", package],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                preexec_fn=die_with_the_parent,
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # numpy's own thread would make two
+            )
+            assert server.stdout
+            self._servers[package] = server if server.stdout.readline() == "1\n" else None
+            if self._servers[package] is None:
+                with server:
+                    server.kill()
+        return self._servers[package]
+
+    @staticmethod
+    def _start(command: list[str], output: int) -> int:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, preexec_fn=die_with_the_parent)
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(SECONDS_TO_STOP)
+            raise
+        finally:
+            process.kill()

@@ -1,0 +1,50 @@
+"""The batches of both frameworks, bit by bit."""
+
+import numpy as np
+import pytest
+import torch
+
+from cnn_mnist.data.augmentation import augmentation
+from cnn_mnist.data.splits import Split
+from cnn_mnist.pytorch.loader import Loader, to_tensor
+from cnn_mnist.settings import DataSettings
+from keras_parity.twin.loader import TrainingBatches, evaluation_batches
+
+
+@pytest.fixture
+def split() -> Split:
+    images = np.random.default_rng(0).integers(0, 256, (23, 6, 5, 3), np.uint8)
+    return Split(images, np.arange(23, dtype=np.uint8) % 7, tuple("0123456"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [DataSettings(batch_size=8), DataSettings(batch_size=8, shift=2, rotation=10)],
+    ids=["as found", "moved"],
+)
+def test_both_frameworks_train_on_the_same_bits_in_every_epoch(split, settings):
+    moved = augmentation(split, settings)
+    keras = TrainingBatches(split, settings, "float32")
+    pytorch = Loader(to_tensor(split.images), torch.from_numpy(split.labels).long(), 8, 0, augmentation=moved)
+    seen = []
+    for epoch in (0, 1, 4):
+        keras.epoch = epoch
+        pytorch.set_epoch(epoch)
+        for (images, labels), batch in zip(keras.dataset, pytorch, strict=True):
+            np.testing.assert_array_equal(images.numpy(), batch.images.permute(0, 2, 3, 1).numpy())
+            np.testing.assert_array_equal(labels.numpy(), batch.labels.numpy())
+            seen.append(images.numpy())
+    assert keras.dataset.element_spec[0].shape.as_list() == [None, 6, 5, 3]
+    assert len({np.concatenate(seen)[place].tobytes() for place in range(3 * 23)}) == (3 * 23 if moved else 23)
+
+
+def test_nothing_runs_in_python_per_batch_where_nothing_is_moved(split):
+    dataset = TrainingBatches(split, DataSettings(batch_size=8), "float32").dataset
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cnn_mnist.data.augmentation.move", None)
+        assert len(list(dataset)) == 3
+
+
+def test_evaluation_is_in_order_and_never_moved(split):
+    images = np.concatenate([images.numpy() for images, _ in evaluation_batches(split, 8, "float32")])
+    np.testing.assert_array_equal(images, to_tensor(split.images).permute(0, 2, 3, 1).numpy())
