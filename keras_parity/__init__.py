@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from keras_parity.compare.report import to_markdown as to_markdown
     from keras_parity.compare.table import make_tables as make_tables
     from keras_parity.convert.cli import convert as convert_weights  # noqa: F401 - exported
+    from keras_parity.ladder.check import check as check
     from keras_parity.ladder.cli import Port as Port
     from keras_parity.ladder.cli import climb as climb
     from keras_parity.logs.folders import find_folders as find_folders
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "Port": "ladder.cli:Port",
     "build_twin": "twin.network:build_twin",
+    "check": "ladder.check:check",
     "climb": "ladder.cli:climb",
     "compile_twin": "twin.train:compile_twin",
     "convert_weights": "convert.cli:convert",

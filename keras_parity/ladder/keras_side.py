@@ -2,7 +2,7 @@
 
 import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -20,13 +20,14 @@ class KerasSide:
 
     def __init__(self, port: Port, dtype: str) -> None:
         with in_dtype(dtype):
-            self.model = copy_in(port.model, dtype, self._feed(port.keras_batches[0][0], dtype))
+            self.model = copy_in(port.model, dtype, _feed(port.keras_batches[0][0], dtype))
             for layer in self.model._flatten_layers():
                 if type(layer).__name__.endswith("Dropout") and not hasattr(layer, "mask_seed"):
                     layer.rate = 0.0
             self.optimizer = port.keras_optimizer()
             self.optimizer.build(self.model.trainable_variables)
-        self._start = [(v, v.numpy()) for v in (*self.model.variables, *self.optimizer.variables)]
+        self.idle: set[str] = set()
+        self._keep()
         self.dtype, self.loss = dtype, port.keras_loss
         self._gradients = tf.function(self._traced_gradients, reduce_retracing=True)
         self._step = tf.function(self._traced_step, reduce_retracing=True)
@@ -36,6 +37,14 @@ class KerasSide:
         """Goes back to the initial weights and a new optimizer's state, without tracing anew."""
         for variable, value in self._start:
             variable.assign(value)
+
+    def begin(self, weights: Mapping[str, NDArray]) -> None:
+        """Takes arrays by name for its initial weights."""
+        self.load(weights)
+        self._keep()
+
+    def _keep(self) -> None:
+        self._start = [(v, v.numpy()) for v in (*self.model.variables, *self.optimizer.variables)]
 
     def load(self, weights: Mapping[str, NDArray]) -> None:
         """Copies arrays by ``"layer/kernel"`` into the model."""
@@ -51,6 +60,20 @@ class KerasSide:
         """The loss of a batch, and the gradient of every trained array."""
         loss, gradients = self._gradients(*self._tensors(batch))
         return float(loss), {name: gradient.numpy() for name, gradient in gradients.items()}
+
+    def trained(self) -> set[str]:
+        """The names of the arrays that are trained."""
+        return set(self._named(self.model.trainable_variables))
+
+    def gradients_of(self, names: Iterable[str], batch: Batch) -> Arrays:
+        """The gradients of arrays that are named, whether they are trained or not."""
+        values = {name: variable.value for name, variable in self._named(self.model.weights).items() if name in names}
+        inputs, labels = self._tensors(batch)
+        with tf.GradientTape() as tape:
+            tape.watch(list(values.values()))
+            loss = self.loss(labels, self.model(inputs, training=True))
+        found = tape.gradient(loss, values)
+        return {name: tf.convert_to_tensor(g).numpy() for name, g in found.items() if g is not None}
 
     def step(self, batch: Batch) -> float:
         """One optimizer step; gives the loss before it."""
@@ -75,14 +98,16 @@ class KerasSide:
         """The model's output, in batches of 1,000, in inference."""
         arrays = as_tuple(inputs)
         starts = range(0, len(arrays[0]), 1000)
-        batches = [self._feed(tuple(array[s : s + 1000] for array in arrays), self.dtype) for s in starts]
+        batches = [self.feed(tuple(array[s : s + 1000] for array in arrays)) for s in starts]
         return np.concatenate([self._outputs(batch).numpy() for batch in batches])
 
-    @staticmethod
-    def _feed(inputs: Any, dtype: str) -> Any:
-        cast = [array.astype(dtype) if array.dtype.kind == "f" else array for array in as_tuple(inputs)]
-        tensors = [tf.constant(array) for array in cast]
-        return tensors if len(tensors) > 1 else tensors[0]
+    def value(self, outputs: NDArray, labels: NDArray) -> float:
+        """The loss of outputs that are given, in the side's precision."""
+        return float(self.loss(self.feed(labels), self.feed(outputs)))
+
+    def feed(self, inputs: Any) -> Any:
+        """Inputs, or labels, as tensors in the side's precision."""
+        return _feed(inputs, self.dtype)
 
     def _named(self, variables: Sequence[keras.Variable]) -> dict[str, keras.Variable]:
         # By path, since the arrays of nested layers share their layer's name and their own.
@@ -90,17 +115,24 @@ class KerasSide:
         return {names[id(variable)]: variable for variable in variables}
 
     def _tensors(self, batch: Batch) -> tuple[Any, tf.Tensor]:
-        return self._feed(batch[0], self.dtype), self._feed(batch[1], self.dtype)
+        return self.feed(batch[0]), self.feed(batch[1])
 
     def _traced_gradients(self, inputs: Any, labels: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         variables = self._named(self.model.trainable_variables)
         with tf.GradientTape() as tape:
             loss = self.loss(labels, self.model(inputs, training=True))
         found = tape.gradient(loss, {name: variable.value for name, variable in variables.items()})
-        return loss, {name: tf.convert_to_tensor(g) for name, g in found.items() if g is not None}
+        dense = {name: tf.convert_to_tensor(g) for name, g in found.items() if g is not None}
+        return loss, {name: tf.zeros_like(g) if name in self.idle else g for name, g in dense.items()}
 
     def _traced_step(self, inputs: Any, labels: tf.Tensor) -> tf.Tensor:
         loss, gradients = self._traced_gradients(inputs, labels)
         variables = self._named(self.model.trainable_variables)
         self.optimizer.apply(list(gradients.values()), [variables[name] for name in gradients])
         return loss
+
+
+def _feed(inputs: Any, dtype: str) -> Any:
+    cast = [array.astype(dtype) if array.dtype.kind == "f" else array for array in as_tuple(inputs)]
+    tensors = [tf.constant(array) for array in cast]
+    return tensors if len(tensors) > 1 else tensors[0]

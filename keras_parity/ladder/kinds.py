@@ -50,6 +50,9 @@ CHANNELS_FIRST = {kind for kind in KINDS if kind.startswith("Conv")} | {
 }
 """Kinds whose tensors have their channels on axis 1 in PyTorch and on the last one in Keras."""
 
+FEATUREWISE = ("BatchNormalization", "LayerNormalization", "PReLU")
+"""Kinds that give the features of a vector back in the order in which they got them."""
+
 RECURRENT = {"LSTM": [0, 1, 2, 3], "GRU": [1, 0, 2]}
 """PyTorch's gates, as places among Keras's: input, forget, cell, output; reset, update, new."""
 

@@ -1,15 +1,20 @@
 """Which layer of one model is which of the other, and which array is which tensor."""
 
+import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
+
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import keras
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from keras_parity.ladder.kinds import Array, Tensors
-from keras_parity.ladder.record import OUTPUT, Call
+from keras_parity.ladder.kinds import FEATUREWISE, Array, Tensors
+from keras_parity.ladder.record import OUTPUT, Call, variable_names
 
 Arrays = dict[str, NDArray]
 
@@ -74,6 +79,20 @@ class Match:
                 found[array.name] = np.ascontiguousarray(array.to_keras(tensors))
         return found
 
+    def copy_to_torch(self, keras_model: keras.Model, torch_model: nn.Module) -> None:
+        """Copies the matched weights and statistics of the Keras model into the other."""
+        named = {variable_names(keras_model)[id(v)]: v.numpy() for v in keras_model.weights}
+        arrays = {name: torch.from_numpy(array) for name, array in self.to_torch(named).items()}
+        torch_model.load_state_dict(torch_model.state_dict() | arrays)
+
+    def copy_to_keras(self, torch_model: nn.Module, keras_model: keras.Model) -> None:
+        """Copies the matched weights and statistics of the PyTorch model into the other."""
+        arrays = self.to_keras({name: t.detach().cpu().numpy() for name, t in torch_model.state_dict().items()})
+        names = variable_names(keras_model)
+        for variable in keras_model.weights:
+            if names[id(variable)] in arrays:
+                variable.assign(arrays[names[id(variable)]])
+
     def torch_name(self, keras_name: str) -> str:
         """PyTorch's name of an array of Keras's, where it has one."""
         return next((names[0] for array, names in self.arrays if array.name == keras_name), keras_name)
@@ -86,12 +105,12 @@ class Match:
             shape = "x".join(map(str, signature(ours)[1])) + ("" if pair.order is None else ", flattened")
             if ours.kind != OUTPUT:
                 found.append([ours.name, theirs.name, ours.kind, shape])
-        unmatched = [(self.torch_calls, [p.torch for p in self.pairs], 0), (self.keras_calls, [p.keras for p in self.pairs], 1)]  # fmt: skip
-        for calls, taken, side in unmatched:
-            for place, call in enumerate(calls):
-                if place not in taken:
-                    names = [call.name, "-"] if side == 0 else ["-", call.name]
-                    found.append([*names, call.kind, "x".join(map(str, signature(call)[1]))])
+        for place, call in enumerate(self.torch_calls):
+            if place not in {pair.torch for pair in self.pairs}:
+                found.append([call.name, "-", call.kind, "x".join(map(str, signature(call)[1]))])
+        for place, call in enumerate(self.keras_calls):
+            if place not in {pair.keras for pair in self.pairs}:
+                found.append(["-", call.name, call.kind, "x".join(map(str, signature(call)[1]))])
         return found
 
     def __str__(self) -> str:
@@ -104,14 +123,14 @@ class Match:
 def signature(call: Call) -> tuple[str, tuple[int, ...]]:
     """Kind and shape of the greatest tensor, in PyTorch's layout."""
     arrays = call.arrays
-    shapes = list(arrays.values()) if isinstance(arrays, dict) else [shape for array in arrays for shape in array.shapes]
+    shapes = (
+        list(arrays.values()) if isinstance(arrays, dict) else [shape for array in arrays for shape in array.shapes]
+    )
     kind = call.kind if shapes or call.kind == OUTPUT else f"{call.kind} without weights"
     return kind, max(shapes, key=lambda shape: (np.prod(shape), shape), default=())
 
 
-def match_calls(
-    ours: list[Call], theirs: list[Call], given: Mapping[str, str] | None = None
-) -> list[Matched]:
+def match_calls(ours: list[Call], theirs: list[Call], given: Mapping[str, str] | None = None) -> list[Matched]:
     """Pairs of calls that have the same surroundings, from far to near; among equals by name, then in order.
 
     Args:
@@ -146,7 +165,9 @@ def match_calls(
     return [Matched(one, taken[one]) for one in sorted(taken)]
 
 
-def _by_name(ours: list[Call], theirs: list[Call], left: list[int], right: list[int], take: Callable[..., None]) -> None:
+def _by_name(
+    ours: list[Call], theirs: list[Call], left: list[int], right: list[int], take: Callable[..., None]
+) -> None:
     plain = lambda name: name.replace("/", ".")  # noqa: E731
     names = {plain(theirs[place].name): place for place in right}
     same = [place for place in left if plain(ours[place].name) in names]
@@ -217,15 +238,15 @@ def match_arrays(match: Match) -> None:
                 continue
             if array.shapes[0] != ours.arrays[roles[0]]:
                 array = _reshaped(array, ours.arrays[roles[0]])
-            if pair.order is not None and roles[0] == "weight":
+            if pair.order is not None and (roles[0] == "weight" or ours.kind in FEATUREWISE):
                 array = _reordered(array, pair.order)
             match.arrays.append((array, names))
             seen_keras.add(array.name)
             seen_torch |= set(names)
     named = [f"{call.name}.{role}".lstrip(".") for call in match.torch_calls for role in call.arrays]
     match.only_torch = [name for name in dict.fromkeys(named) if name not in seen_torch]
-    names = [array.name for call in match.keras_calls for array in call.arrays]
-    match.only_keras = [name for name in dict.fromkeys(names) if name not in seen_keras]
+    others = [array.name for call in match.keras_calls for array in call.arrays]
+    match.only_keras = [name for name in dict.fromkeys(others) if name not in seen_keras]
 
 
 def _reshaped(array: Array, shape: tuple[int, ...]) -> Array:
@@ -238,10 +259,10 @@ def _reshaped(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _reordered(array: Array, order: NDArray) -> Array:
-    """A kernel whose inputs PyTorch reads in another order: ``torch_input[:, order]`` is Keras's."""
+    """What PyTorch has for its inputs in another order: ``torch_input[..., order]`` is Keras's."""
     inverse = np.argsort(order)
 
     def there(a: NDArray) -> Tensors:
-        return (array.to_torch(a)[0][:, inverse],)
+        return (array.to_torch(a)[0][..., inverse],)
 
-    return replace(array, to_torch=there, to_keras=lambda tensors: array.to_keras((tensors[0][:, order],)))
+    return replace(array, to_torch=there, to_keras=lambda tensors: array.to_keras((tensors[0][..., order],)))

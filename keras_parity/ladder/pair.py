@@ -1,15 +1,18 @@
 """Both sides of a port in both precisions, built once, and their layers matched."""
 
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from keras_parity.ladder.forced import run_forced
 from keras_parity.ladder.keras_side import KerasSide
 from keras_parity.ladder.match import Match, match_arrays, match_calls
 from keras_parity.ladder.port import Arrays, Port
 from keras_parity.ladder.record import OUTPUT, Call
 from keras_parity.ladder.torch_side import TorchSide
+
+Records = dict[str, tuple[list[Call], list[Call]]]
 
 
 class Pair:
@@ -17,37 +20,83 @@ class Pair:
 
     Args:
         port: The port.
+        dtypes: float32, and float64 where both models can be computed in it.
+
+    Attributes:
+        exact: The finest precision that both can be computed in.
+        records: The calls of the first batch in inference, by precision.
+        match: The layers that belong together, from these.
+        losses: Of a free training in float64, by framework, once there is one.
+        idle: Parameters whose gradient is 0 but for rounding, as of a bias before a batch norm, by PyTorch's names. An
+            optimizer such as Adam makes whole steps of that rounding, so it is put to 0 on both sides.
     """
 
-    def __init__(self, port: Port) -> None:
-        self.port = port
-        self.torch = {dtype: TorchSide(port, dtype) for dtype in ("float32", "float64")}
-        self.keras = {dtype: KerasSide(port, dtype) for dtype in ("float32", "float64")}
+    def __init__(self, port: Port, dtypes: Sequence[str] = ("float32", "float64")) -> None:
+        self.port, self.exact = port, dtypes[-1]
+        self.torch = {dtype: TorchSide(port, dtype) for dtype in dtypes}
+        self.keras = {dtype: KerasSide(port, dtype) for dtype in dtypes}
+        self.losses: dict[str, NDArray] = {}
+        self.records = self._recorded()
+        self.match = self._matched()
+        self.idle = self._find_idle(self.match)
 
-    @cached_property
-    def match(self) -> Match:
-        """The layers that belong together, from one run of each side in float64, in inference."""
-        ours, theirs = self.records["float64"]
-        for call, parents in zip(theirs, self.keras["float64"].parents(self.port.keras_batches[0]), strict=True):
+    def _matched(self) -> Match:
+        ours, theirs = self.records[self.exact]
+        side, inputs = self.keras[self.exact], self.port.keras_batches[0][0]
+        for call, parents in zip(theirs, side.parents(self.port.keras_batches[0]), strict=True):
             call.parents = parents
         match = Match(ours, theirs, match_calls(ours, theirs, self.port.match))
+        run_forced(side.model, match, side.feed(inputs))  # finds the order of what is flattened
         match_arrays(match)
         return match
 
-    @cached_property
-    def records(self) -> dict[str, tuple[list[Call], list[Call]]]:
-        """The calls of the first batch in inference, by precision."""
+    def _find_idle(self, match: Match) -> set[str]:
+        if self.exact != "float64":
+            return set()
+        ours, theirs = self.torch["float64"], self.keras["float64"]
+        gradients = match.to_keras(ours.gradients(self.port.torch_batches[0])[1])
+        ours.reset()
+        small = _small(gradients)
+        small &= _small(theirs.gradients_of(list(gradients), self.port.keras_batches[0])) if small else set()
+        theirs.reset()
+        names = {array.name: torch_names[0] for array, torch_names in match.arrays}
+        for dtype in self.torch:
+            self.torch[dtype].idle, self.keras[dtype].idle = {names[name] for name in small}, small
+        return {names[name] for name in small}
+
+    def _recorded(self) -> Records:
         torch_batch, keras_batch = self.port.torch_batches[0], self.port.keras_batches[0]
         return {d: (self.torch[d].record(torch_batch), self.keras[d].record(keras_batch)) for d in self.torch}
 
     def reset(self) -> None:
         """All sides go back to their initial weights."""
-        for side in (*self.torch.values(), *self.keras.values()):
-            side.reset()
+        for dtype in self.torch:
+            self.torch[dtype].reset()
+            self.keras[dtype].reset()
 
     def share(self, dtype: str) -> None:
         """PyTorch's side takes the weights and statistics of Keras's."""
         self.torch[dtype].load(self.match.to_torch(self.keras[dtype].state()))
+
+    def adopt(self, of: str) -> None:
+        """From now on both sides begin with the weights of one.
+
+        Args:
+            of: ``"keras"`` or ``"torch"``.
+        """
+        self.reset()
+        for dtype in self.torch:
+            if of == "keras":
+                self.torch[dtype].begin(self.match.to_torch(self.keras[dtype].state()))
+            else:
+                self.keras[dtype].begin(self.match.to_keras(self.torch[dtype].state()))
+        self.records = self._recorded()
+        self.match.torch_calls, self.match.keras_calls = self._with_parents(self.records[self.exact])
+
+    def _with_parents(self, records: tuple[list[Call], list[Call]]) -> tuple[list[Call], list[Call]]:
+        for call, before in zip(records[1], self.match.keras_calls, strict=True):
+            call.parents = before.parents
+        return records
 
     def states(self, dtype: str) -> tuple[Arrays, Arrays]:
         """Weights and statistics of both sides in Keras's layout, by PyTorch's names."""
@@ -71,13 +120,27 @@ class Pair:
         """Of the matched calls what came out, or its gradient, on both sides by PyTorch's names."""
         found: tuple[Arrays, Arrays] = {}, {}
         for pair in self.match.pairs:
-            calls: tuple[Any, Any] = records[0][pair.torch], records[1][pair.keras]
-            name = calls[0].name
-            while name in found[0] or name in found[1]:
+            ours, theirs = records[0][pair.torch], records[1][pair.keras]
+            one, other = getattr(ours, key), getattr(theirs, key)
+            name = ours.name
+            while name in found[0]:
                 name += ", again"
-            for arrays, call in zip(found, calls, strict=True):
-                if getattr(call, key) is not None:
-                    arrays[name] = np.asarray(getattr(call, key))
-            if key == "gradient" and (calls[0].name == OUTPUT or not (name in found[0] and name in found[1])):
-                [arrays.pop(name, None) for arrays in found]
+            if ours.kind == OUTPUT and one is not None:
+                one, other = self.port.torch_scores(one), self.port.keras_scores(np.asarray(other))
+            if one is None or other is None:
+                continue
+            if one.ndim > np.ndim(other):  # a recurrent layer that gives its last step alone
+                one = one[:, -1]
+            elif pair.order is not None and len(pair.order) == one.shape[-1] and ours.kind != "Dense":
+                one = one[..., pair.order]
+            found[0][name], found[1][name] = one, np.asarray(other)
         return found
+
+
+def _small(gradients: Arrays) -> set[str]:
+    """Those that are nothing beside the greatest of their layer."""
+    greatest: dict[str, float] = {}
+    for name, gradient in gradients.items():
+        layer = name.rpartition("/")[0]
+        greatest[layer] = max(greatest.get(layer, 0.0), float(np.abs(gradient).max(initial=0.0)))
+    return {n for n, g in gradients.items() if np.abs(g).max(initial=0.0) <= 1e-11 * greatest[n.rpartition("/")[0]]}

@@ -37,6 +37,9 @@ class Port:
         torch_loss: Mean loss [] of output and labels.
         keras_loss: Mean loss [] of labels and output.
         match: Keras's name by PyTorch's of layers that belong together, where ``match_calls`` cannot tell.
+        torch_scores: What of PyTorch's output is compared: itself, or its softmax where only Keras's model ends in one.
+        keras_scores: The same of Keras's output.
+        device: ``"cpu"`` or ``"cuda"``, for both sides.
         torch_test: ``test`` as ``network`` takes it, where it is not ``test`` with its axes in PyTorch's order.
     """
 
@@ -50,7 +53,10 @@ class Port:
     torch_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = F.cross_entropy
     keras_loss: Callable[[Any, Any], Any] = mean_cross_entropy
     match: Mapping[str, str] = field(default_factory=dict)
+    torch_scores: Callable[[NDArray], NDArray] = lambda output: output
+    keras_scores: Callable[[NDArray], NDArray] = lambda output: output
     torch_test: Any = None
+    device: str = "cpu"
 
 
 def as_tuple(inputs: Any) -> tuple[NDArray, ...]:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from keras_parity.ladder.kinds import RECURRENT, Array, in_keras_layout, keras_parts, kind_of, torch_arrays
+from keras_parity.ladder.kinds import RECURRENT, in_keras_layout, keras_parts, kind_of, torch_arrays
 
 JOINS = {  # PyTorch's and TensorFlow's names of what makes a path another one
     **dict.fromkeys(("AddBackward0", "AddV2", "AddN"), "add"),
@@ -38,7 +38,7 @@ class Call:
         given: What went in, its axes as Keras has them; None where that is not seen.
         out: What came out, before the activation inside the layer.
         parents: The calls that fed it, by place, and through what.
-        between: The layers without state that ran since the last call with state: (name, layer).
+        between: The layers without state that ran since the last call with state: (name, layer, its input's shape).
         gradient: Of the loss, with respect to ``out``.
     """
 
@@ -49,7 +49,7 @@ class Call:
     given: NDArray | None = None
     out: NDArray | None = None
     parents: tuple[tuple[int, tuple[str, ...]], ...] = ()
-    between: tuple[tuple[str, Any], ...] = ()
+    between: tuple[tuple[str, Any, tuple[int, ...]], ...] = ()
     gradient: NDArray | None = field(default=None, repr=False)
 
 
@@ -73,14 +73,14 @@ def record_torch(network: nn.Module, inputs: Sequence[torch.Tensor], loss: Loss 
     calls: list[Call] = []
     nodes: dict[Any, int] = {}
     outs: list[torch.Tensor | None] = []
-    between: list[tuple[str, Any]] = []
+    between: list[tuple[str, Any, tuple[int, ...]]] = []
 
     def keep(name: str, module: nn.Module) -> Callable[..., None]:
         kind, arrays = kind_of(module, 0), torch_arrays(module)
 
         def hook(_: Any, args: Any, output: Any) -> None:
             if not arrays and not isinstance(module, nn.RNNBase):
-                between.append((name, module))
+                between.append((name, module, tuple(first_tensor(args).shape)))
                 return
             given, out = first_tensor(args), first_tensor(output)
             call = Call(name, module, kind, arrays, _array(kind, given, module), _array(kind, out, module))
@@ -117,14 +117,14 @@ def record_torch(network: nn.Module, inputs: Sequence[torch.Tensor], loss: Loss 
             handle.remove()
         for tensor in inputs:
             tensor.requires_grad_(False)
-    array = output.detach().numpy().copy()
+    array = output.detach().cpu().numpy().copy()
     array = np.moveaxis(array, 1, -1) if array.ndim == 4 else array
     return [*loose, *_moved(calls, len(loose)), Call(OUTPUT, None, OUTPUT, (), array, array,
         _shifted(_torch_parents(output, nodes), len(loose)), tuple(between))]  # fmt: skip
 
 
 def _array(kind: str, tensor: torch.Tensor, module: nn.Module) -> NDArray:
-    array = tensor.detach().numpy().copy()
+    array = tensor.detach().cpu().numpy().copy()
     if kind in RECURRENT and not getattr(module, "batch_first", True) and array.ndim == 3:
         return array.swapaxes(0, 1)
     return in_keras_layout(kind, array)
@@ -176,8 +176,10 @@ def watched(model: keras.Model, handler: Handler) -> Iterator[None]:
     watched_layers = [layer for layer in _layers(model) if not _holds_layers(layer) and id(layer) not in inside]
 
     def wrap(layer: keras.Layer) -> tuple[Callable[..., Any], Any]:
-        original, activation = layer.call, getattr(layer, "activation", None)
+        original: Callable[..., Any] = layer.call
+        activation: Any = getattr(layer, "activation", None)
         inner = owns_state(layer) and kind_of(layer, 1) not in RECURRENT and callable(activation)
+        after = activation if inner else lambda out: out
         befores: list[Any] = []
 
         def listen(before: Any) -> Any:
@@ -190,7 +192,7 @@ def watched(model: keras.Model, handler: Handler) -> Iterator[None]:
                 out = original(given, *args[1:], **kwargs)
                 return (befores[0] if befores else out), out
 
-            return handler(layer, args[0], run, activation if inner else lambda out: out)
+            return handler(layer, args[0], run, after)
 
         if inner:
             layer.activation = listen
@@ -240,13 +242,13 @@ def record_keras(model: keras.Model, inputs: Any, loss: Loss | None = None, trai
     names = variable_names(model)
     calls: list[Call] = []
     outs: list[Any] = []
-    between: list[tuple[str, Any]] = []
+    between: list[tuple[str, Any, tuple[int, ...]]] = []
 
     def handler(layer: keras.Layer, given: Any, run: Any, _: Any) -> Any:
         before, out = run(given)
         parts = keras_parts(layer, names)
         if not parts:
-            between.append((layer.name, layer))
+            between.append((layer.name, layer, tuple(first_tensor(given).shape)))
             return out
         name = parts[0][1][0].name.rpartition("/")[0] or layer.name
         for place, (kind, arrays) in enumerate(parts):
@@ -294,7 +296,8 @@ def _find_parents(calls: list[Call], outs: list[Any]) -> None:
         if call.given is None:
             call.parents = ((place - 1, ()),)
             continue
-        tensors: dict[str, tf.Tensor] = {call.given.name: call.given}
+        given: Any = call.given  # symbolic, while it is traced
+        tensors: dict[str, tf.Tensor] = {given.name: given}
 
         def step(name: str, tensors: dict[str, Any] = tensors) -> Iterable[str]:
             inputs = tensors[name].op.inputs
@@ -302,7 +305,7 @@ def _find_parents(calls: list[Call], outs: list[Any]) -> None:
             return [tensor.name for tensor in inputs]
 
         kind = lambda name, tensors=tensors: tensors[name].op.type  # noqa: E731
-        call.parents = _parents([call.given.name], known, step, kind)
+        call.parents = _parents([given.name], known, step, kind)
 
 
 def keras_parents(model: keras.Model, inputs: Any) -> list[Any]:

@@ -1,6 +1,7 @@
 """The rungs of the ladder: what each compares, its limit, and what usually breaks it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ from numpy.typing import NDArray
 from keras_parity.ladder.match import Match
 from keras_parity.ladder.pair import Pair
 from keras_parity.ladder.port import Arrays, Port, as_tuple
-from keras_parity.ladder.rung import CAUSES, FACTOR, Rung, relative, value, worst
-from keras_parity.ladder.trajectories import Steps, free_float32, free_float64, given_weights, steps
+from keras_parity.ladder.rung import CAUSES, FACTOR, ROUNDED, Rung, relative, value, worst
+from keras_parity.ladder.trajectories import Steps, free_float32, free_float64, given_weights, steps, trained_and_moved
 
 
 def climb(port: Port, length: Steps | None = None) -> Iterator[Rung]:
@@ -29,62 +30,112 @@ def climb(port: Port, length: Steps | None = None) -> Iterator[Rung]:
             return
 
 
-def rungs(pair: Pair, length: Steps) -> Iterator[Rung]:
-    """Every rung, one after the other, whether those below it hold or not."""
-    port, match = pair.port, pair.match
-    yield _architecture(match)
-    yield _data(port, length.given)
+def rungs(pair: Pair, length: Steps, numbers: Sequence[int] = range(1, 12)) -> Iterator[Rung]:
+    """The rungs that are asked for, one after the other, whether those below them hold or not.
+
+    Where the initial weights differ, the rungs above compare the models with Keras's on both sides; where the shapes
+    differ, nothing is trained.
+
+    Args:
+        pair: Both sides.
+        length: How far the trainings go.
+        numbers: Of the rungs.
+
+    Yields:
+        The outcome of each; one that could not be climbed breaks, and says why.
+    """
+    broken = set()
+    for number in numbers:
+        if 1 in broken and number > 4:
+            return
+        try:
+            for rung in RUNGS[number](pair, length):
+                yield rung
+                broken |= set() if rung.holds else {number}
+        except Exception as error:  # of the user's own code, or of either framework
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            yield Rung(number, "could not be climbed", float("inf"), None, False, reason, CAUSES[number])
+            broken.add(number)
+        if number == 3 and 3 in broken and 1 not in broken:
+            pair.adopt("keras")
+
+
+def _weights(pair: Pair, length: Steps) -> Iterator[Rung]:
     yield _equal_bytes(3, "initial weights, byte for byte", *pair.states("float32"), CAUSES[3])
 
+
+def _activations(pair: Pair, length: Steps) -> Iterator[Rung]:
     tensors = {dtype: pair.tensors(records, "out") for dtype, records in pair.records.items()}
     yield _both(4, "activations of every layer, inference", tensors, 1e-9, 1e-5)
 
-    (loss, _), (keras_loss, _) = (single := pair.gradients("float32"))
-    double = pair.gradients("float64")
-    errors = lambda: max(abs(a[0] - b[0]) for a, b in zip(single, double, strict=True))  # noqa: E731
-    yield value(5, "loss of the first batch, nats", 1e-6, loss, keras_loss, "loss", errors)
-    yield from _gradients(pair, {"float32": single, "float64": double})
-    yield from _first_step(pair)
 
+def _loss(pair: Pair, length: Steps) -> Iterator[Rung]:
+    pair.reset()
+    values = {dtype: [side[0] for side in pair.gradients(dtype)] for dtype in pair.torch}
+    errors = lambda: max(abs(a - b) for a, b in zip(values["float32"], values[pair.exact], strict=True))  # noqa: E731
+    mine, other = values["float32"]
+    yield value(5, "loss of the first batch, nats", 1e-6, mine, other, "loss", errors)
+
+
+def _gradients(pair: Pair, length: Steps) -> Iterator[Rung]:
+    pair.reset()
+    by = {dtype: pair.gradients(dtype) for dtype in pair.torch}
+    arrays = {dtype: (ours[1], theirs[1]) for dtype, (ours, theirs) in by.items()}
+    errors = [(arrays["float32"][side], arrays[pair.exact][side]) for side in (0, 1)]
+    if pair.exact == "float64":
+        yield worst(6, "gradient of every tensor, float64, relative", 1e-12, *arrays["float64"])
+        batches = pair.port.torch_batches[0], pair.port.keras_batches[0]
+        pair.reset()
+        records = pair.torch["float64"].record(batches[0], True), pair.keras["float64"].record(batches[1], True)
+        ours, theirs = (dict(reversed(list(side.items()))) for side in pair.tensors(records, "gradient"))
+        if ours:
+            yield worst(6, "gradient of every activation, backwards, float64, relative", 1e-12, ours, theirs)
+    yield worst(6, "gradient of every tensor, float32, relative", 1e-5, *arrays["float32"], lambda: errors)
+
+
+def _first_step(pair: Pair, length: Steps) -> Iterator[Rung]:
+    # Both optimizers take Keras's gradient: Adam's first step is a gradient over its own size, which enlarges the last
+    # bits of one that nearly cancels a hundredfold, and those are rung 6's business.
+    pair.reset()
+    for dtype, keras in pair.keras.items():
+        pair.torch[dtype].gradients(pair.port.torch_batches[0])  # whose statistics move too
+        gradients = keras.gradients(pair.port.keras_batches[0])[1]
+        pair.torch[dtype].update(pair.match.to_torch(gradients))
+        keras.update(gradients)
+    single, finest = pair.states("float32"), pair.states(pair.exact)
+    if pair.exact == "float64":
+        yield from trained_and_moved(7, "one optimizer step on one gradient, float64, relative", 1e-12, *finest)
+    errors = list(zip(single, finest, strict=True))
+    yield worst(7, "one optimizer step on one gradient, float32, relative", 1e-5, *single, lambda: errors)
+
+
+def _given_weights(pair: Pair, length: Steps) -> Iterator[Rung]:
     yield given_weights(pair, length.given)
-    yield free_float64(pair, length.free)
+
+
+def _free_float64(pair: Pair, length: Steps) -> Iterator[Rung]:
+    if pair.exact == "float64":
+        yield from free_float64(pair, length.free)
+
+
+def _free_float32(pair: Pair, length: Steps) -> Iterator[Rung]:
     yield free_float32(pair, length.free, length.draws)
-    yield _evaluation(pair, length.given)
 
 
 def _both(number: int, compared: str, by: dict[str, tuple[Arrays, Arrays]], double: float, single: float) -> Rung:
     """In float64, where rounding hides nothing, and in float32, where it does: the one that breaks, or the latter."""
-    exact = worst(number, f"{compared}, float64, relative", double, *by["float64"])
-    errors = [(by["float32"][side], by["float64"][side]) for side in (0, 1)]
-    rounded = worst(number, f"{compared}, float32, relative", single, *by["float32"], lambda: errors)
+    finest = by.get("float64", by["float32"])
+    errors = [(by["float32"][side], finest[side]) for side in (0, 1)]
+    rounded = worst(number, f"{compared}, float32, relative", single, *by["float32"], lambda: errors, ROUNDED)
+    exact = worst(number, f"{compared}, float64, relative", double, *finest) if "float64" in by else rounded
     return rounded if exact.holds else exact
 
 
-def _gradients(pair: Pair, by: dict[str, Any]) -> Iterator[Rung]:
-    arrays = {dtype: (ours[1], theirs[1]) for dtype, (ours, theirs) in by.items()}
-    yield worst(6, "gradient of every tensor, float64, relative", 1e-12, *arrays["float64"])
-    errors = [(arrays["float32"][side], arrays["float64"][side]) for side in (0, 1)]
-    yield worst(6, "gradient of every tensor, float32, relative", 1e-5, *arrays["float32"], lambda: errors)
+def _architecture(pair: Pair, length: Steps) -> Iterator[Rung]:
+    yield _shapes(pair.match)
 
 
-def _first_step(pair: Pair) -> Iterator[Rung]:
-    port = pair.port
-    pair.reset()
-    pair.torch["float64"].step(port.torch_batches[0])
-    pair.keras["float64"].step(port.keras_batches[0])
-    yield worst(7, "one optimizer step, float64, relative", 1e-12, *pair.states("float64"))
-    # In float32 both optimizers take Keras's gradient: Adam's first step is a gradient over its own size, which
-    # enlarges the last bits of one that nearly cancels a hundredfold, and those are rung 6's business.
-    pair.torch["float32"].gradients(port.torch_batches[0])  # whose statistics move too
-    gradients = pair.keras["float32"].gradients(port.keras_batches[0])[1]
-    pair.torch["float32"].update(pair.match.to_torch(gradients))
-    pair.keras["float32"].update(gradients)
-    single, double = pair.states("float32"), pair.states("float64")
-    errors = list(zip(single, double, strict=True))
-    yield worst(7, "one optimizer step on one gradient, float32, relative", 1e-5, *single, lambda: errors)
-
-
-def _architecture(match: Match) -> Rung:
+def _shapes(match: Match) -> Rung:
     compared = "shapes and parameters of every layer"
     for pair in match.pairs:
         ours, theirs = match.torch_calls[pair.torch], match.keras_calls[pair.keras]
@@ -105,7 +156,11 @@ def _count(arrays: Any) -> int:
     return sum(int(np.prod(shape)) for array in arrays for shape in array.shapes[:1])
 
 
-def _data(port: Port, count: int) -> Rung:
+def _data(pair: Pair, length: Steps) -> Iterator[Rung]:
+    yield _batches(pair.port, length.given)
+
+
+def _batches(port: Port, count: int) -> Rung:
     counts = len(port.torch_batches), len(port.keras_batches)
     if counts[0] != counts[1]:
         where = f"{counts[0]} batches in PyTorch, {counts[1]} in Keras"
@@ -135,11 +190,11 @@ def _equal_bytes(number: int, compared: str, ours: Arrays, theirs: Arrays, cause
     return Rung(number, compared, 0.0, 0, True, cause=cause)
 
 
-def _evaluation(pair: Pair, count: int) -> Rung:
+def _evaluation(pair: Pair, length: Steps) -> Iterator[Rung]:
     """The whole test set, with weights that predict something: Keras's, trained for a while."""
     port, keras = pair.port, pair.keras["float32"]
     pair.reset()
-    for _, batch in steps(port, count):
+    for _, batch in steps(port, length.given):
         keras.step(batch)
     for side in pair.keras.values():
         side.load(keras.state())
@@ -147,24 +202,34 @@ def _evaluation(pair: Pair, count: int) -> Rung:
     inputs, labels = port.test
     turned = port.torch_test if port.torch_test is not None else np.ascontiguousarray(np.moveaxis(inputs, -1, 1))
     ours, theirs = pair.torch["float32"].outputs(turned), keras.outputs(inputs)
-    losses = [_cross_entropy(outputs, labels) for outputs in (ours, theirs)]
-    changed = ours.argmax(axis=-1) != theirs.argmax(axis=-1)
-
-    def error() -> float:
-        return abs(losses[1] - _cross_entropy(pair.keras["float64"].outputs(inputs), labels))
-
+    exact = pair.keras[pair.exact].outputs(inputs)
+    losses = [
+        pair.torch[pair.exact].value(ours, labels),
+        *(pair.keras[pair.exact].value(o, labels) for o in (theirs, exact)),
+    ]
+    votes = [scores(o) for scores, o in zip((port.torch_scores, port.keras_scores), (ours, theirs), strict=True)]
+    changed = votes[0].argmax(axis=-1) != votes[1].argmax(axis=-1)
     where = f"{int(changed.sum())} of {len(labels):,} images predicted otherwise"
-    rung = value(11, "evaluation: loss and predictions of the test set", 1e-6, *losses, where, error)
-    if not rung.holds or not changed.any():
-        return rung
-    exact = np.sort(pair.keras["float64"].outputs(inputs), axis=-1)
-    ties = exact[..., -1] - exact[..., -2] <= FACTOR * np.abs(np.sort(theirs, axis=-1) - exact).max()
-    holds = not (changed & ~ties).any()
-    return Rung(11, rung.compared, rung.difference, rung.limit, holds, where, CAUSES[11])
+    error = lambda: abs(losses[1] - losses[2])  # noqa: E731
+    rung = value(11, "evaluation: loss and predictions of the test set", 1e-6, losses[0], losses[1], where, error)
+    if rung.holds and changed.any():
+        ranked = np.sort(port.keras_scores(exact), axis=-1)
+        ties = ranked[..., -1] - ranked[..., -2] <= FACTOR * np.abs(votes[1] - port.keras_scores(exact)).max()
+        rung = replace(rung, holds=not (changed & ~ties).any())
+    yield rung
 
 
-def _cross_entropy(logits: NDArray, labels: NDArray) -> float:
-    logits = logits.astype(np.float64)
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_sums = np.log(np.exp(shifted).sum(axis=1))
-    return float((log_sums - shifted[np.arange(len(labels)), labels]).mean())
+RUNGS: dict[int, Callable[[Pair, Steps], Iterator[Rung]]] = {
+    1: _architecture,
+    2: _data,
+    3: _weights,
+    4: _activations,
+    5: _loss,
+    6: _gradients,
+    7: _first_step,
+    8: _given_weights,
+    9: _free_float64,
+    10: _free_float32,
+    11: _evaluation,
+}
+"""What climbs each rung."""

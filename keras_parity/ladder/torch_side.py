@@ -26,11 +26,16 @@ class TorchSide:
     Args:
         port: The port.
         dtype: ``"float32"`` or ``"float64"``.
+
+    Attributes:
+        idle: The parameters whose gradient is 0 but for rounding; see ``Pair``.
     """
 
     def __init__(self, port: Port, dtype: str) -> None:
         self.dtype, self.loss = getattr(torch, dtype), port.torch_loss
-        self.network = copy.deepcopy(port.network).cpu().to(self.dtype)
+        self.idle: set[str] = set()
+        self.device = port.device
+        self.network = copy.deepcopy(port.network).to(self.device, self.dtype)
         for module in self.network.modules():
             _settle(module)
         self._start, self._make_optimizer = copy.deepcopy(self.network.state_dict()), port.torch_optimizer
@@ -41,6 +46,11 @@ class TorchSide:
         self.network.load_state_dict(self._start)
         self.optimizer = self._make_optimizer([p for p in self.network.parameters() if p.requires_grad])
 
+    def begin(self, state: Mapping[str, NDArray]) -> None:
+        """Takes arrays by name for its initial weights."""
+        self.load(state)
+        self._start = copy.deepcopy(self.network.state_dict())
+
     def load(self, state: Mapping[str, NDArray]) -> None:
         """Copies arrays by name into the network."""
         tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in state.items()}
@@ -49,15 +59,19 @@ class TorchSide:
     def state(self) -> Arrays:
         """The network's parameters and floating statistics by name."""
         tensors = self.network.state_dict().items()
-        return {name: tensor.numpy().copy() for name, tensor in tensors if tensor.is_floating_point()}
+        return {name: tensor.cpu().numpy().copy() for name, tensor in tensors if tensor.is_floating_point()}
 
     def gradients(self, batch: Batch) -> tuple[float, Arrays]:
         """The loss of a batch, and the gradient of every trained parameter, which stays with it for the optimizer."""
         self.optimizer.zero_grad()
-        loss = self.loss(self.network.train()(*self._tensors(batch[0])), torch.from_numpy(batch[1]))
+        loss = self.loss(self.network.train()(*self._tensors(batch[0])), self._tensors(batch[1])[0])
         loss.backward()
-        named = self.network.named_parameters()
-        return loss.item(), {name: p.grad.numpy().copy() for name, p in named if p.grad is not None}
+        found = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter.grad is not None:
+                parameter.grad *= name not in self.idle
+                found[name] = parameter.grad.cpu().numpy().copy()
+        return loss.item(), found
 
     def step(self, batch: Batch) -> float:
         """One optimizer step; gives the loss before it."""
@@ -69,13 +83,13 @@ class TorchSide:
         """One optimizer step from gradients that are given."""
         for name, parameter in self.network.named_parameters():
             if name in gradients and parameter.requires_grad:
-                parameter.grad = torch.from_numpy(np.array(gradients[name]))
+                parameter.grad = torch.from_numpy(np.array(gradients[name])).to(self.device)
         self.optimizer.step()
 
     def record(self, batch: Batch, training: bool = False) -> list[Call]:
         """The calls of one run; in training with the gradients of what they gave."""
         self.network.train(training)
-        labels = torch.from_numpy(batch[1])
+        labels = self._tensors(batch[1])[0]
         loss = (lambda output: self.loss(output, labels)) if training else None
         return record_torch(self.network, self._tensors(batch[0]), loss)
 
@@ -83,14 +97,18 @@ class TorchSide:
         """The network's output, in batches of 1,000, in inference."""
         with torch.no_grad():
             tensors = [tensor.split(1000) for tensor in self._tensors(inputs)]
-            return torch.cat([self.network.eval()(*batch) for batch in zip(*tensors, strict=True)]).numpy()
+            return torch.cat([self.network.eval()(*batch) for batch in zip(*tensors, strict=True)]).cpu().numpy()
+
+    def value(self, outputs: NDArray, labels: NDArray) -> float:
+        """The loss of outputs that are given, in the side's precision."""
+        return self.loss(torch.from_numpy(outputs).to(self.device, self.dtype), self._tensors(labels)[0]).item()
 
     def _tensors(self, inputs: Any) -> tuple[torch.Tensor, ...]:
-        tensors = (torch.from_numpy(np.ascontiguousarray(array)) for array in as_tuple(inputs))
+        tensors = (torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in as_tuple(inputs))
         return tuple(tensor.to(self.dtype) if tensor.is_floating_point() else tensor for tensor in tensors)
 
 
-def _settle(module: nn.Module) -> None:
+def _settle(module: Any) -> None:
     if getattr(module, "inplace", False):
         module.inplace = False  # what a call gave would change behind it
     if isinstance(module, nn.modules.dropout._DropoutNd) and not isinstance(module, MaskedDropout):

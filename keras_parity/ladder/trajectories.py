@@ -22,7 +22,7 @@ class Steps:
 
     given: int = 100
     free: int = 200
-    draws: int = 4
+    draws: int = 2
 
 
 def steps(port: Port, count: int) -> Iterator[tuple[Batch, Batch]]:
@@ -52,36 +52,54 @@ def given_weights(pair: Pair, count: int) -> Rung:
 
 def _errors(pair: Pair, weights: Arrays, torch_batch: Batch, keras_batch: Batch, losses: tuple[float, float]) -> float:
     """How far the worse of two losses is from the same in float64; infinite where the two in float64 differ."""
-    pytorch, keras = pair.torch["float64"], pair.keras["float64"]
+    pytorch, keras = pair.torch[pair.exact], pair.keras[pair.exact]
     keras.load(weights)
-    pair.share("float64")
+    pair.share(pair.exact)
     double = pytorch.gradients(torch_batch)[0], keras.gradients(keras_batch)[0]
     return max(abs(a - b) for a, b in zip(losses, double, strict=True))
 
 
-def free_float64(pair: Pair, count: int) -> Rung:
+def free_float64(pair: Pair, count: int) -> Iterator[Rung]:
     """Rung 9: both train on their own, in float64."""
     pytorch, keras = pair.torch["float64"], pair.keras["float64"]
     pair.reset()
-    curve = [abs(pytorch.step(a) - keras.step(b)) for a, b in steps(pair.port, count)]
-    compared = f"loss of {count} free steps, float64, and the final weights"
+    both = [(pytorch.step(a), keras.step(b)) for a, b in steps(pair.port, count)]
+    pair.losses = {
+        name: np.array(losses) for name, losses in zip(("PyTorch", "Keras"), zip(*both, strict=True), strict=True)
+    }
+    curve = [abs(ours - theirs) for ours, theirs in both]
+    compared = f"loss of {count} free steps, float64"
     over = [step for step, difference in enumerate(curve) if not difference <= 1e-10]
     step = over[0] if over else int(np.argmax(curve))
-    if over:
-        return Rung(9, compared, curve[step], 1e-10, False, f"step {step + 1}", CAUSES[9], {"difference": curve})
-    weights = worst(9, compared, 1e-10, *pair.states("float64"))
-    return weights if not weights.holds else Rung(
-        9, compared, curve[step], 1e-10, True, f"step {step + 1}", CAUSES[9], {"difference": curve})  # fmt: skip
+    yield Rung(9, compared, curve[step], 1e-10, not over, f"step {step + 1}", CAUSES[9], {"difference": curve})
+    if not over:
+        yield from trained_and_moved(
+            9, f"weights after {count} free steps, float64, relative", 1e-10, *pair.states("float64")
+        )
+
+
+def trained_and_moved(number: int, compared: str, limit: float, ours: Arrays, theirs: Arrays) -> Iterator[Rung]:
+    """The trained weights, and the moving statistics where there are any, as a rung of their own."""
+    moving = {name for name in ours | theirs if name.rpartition(".")[2].startswith("running_")}
+    trained, statistics = (
+        tuple({name: a for name, a in arrays.items() if (name in moving) == which} for arrays in (ours, theirs))
+        for which in (False, True)
+    )
+    yield worst(number, compared, limit, trained[0], trained[1])
+    if moving:
+        yield worst(number, f"moving statistics, {compared}", limit, statistics[0], statistics[1])
 
 
 def free_float32(pair: Pair, count: int, draws: int) -> Rung:
-    """Rung 10: the frameworks side by side, and each against itself with one ulp of noise on every weight."""
+    """Rung 10: the frameworks side by side, and each against itself: in float64, and with one ulp on every weight."""
     sides: dict[str, tuple[TorchSide | KerasSide, Sequence[Batch]]] = {
         "PyTorch": (pair.torch["float32"], pair.port.torch_batches),
         "Keras": (pair.keras["float32"], pair.port.keras_batches),
     }
     bases = {name: _trajectory(*side, count) for name, side in sides.items()}
     curves = {"PyTorch against Keras": np.abs(bases["PyTorch"] - bases["Keras"])}
+    for name, exact in pair.losses.items():
+        curves[f"{name} against its float64"] = np.abs(bases[name] - exact[:count])
     for draw in range(draws):
         for name, side in sides.items():
             curves[f"{name} against {name}, draw {draw + 1}"] = np.abs(_trajectory(*side, count, draw) - bases[name])

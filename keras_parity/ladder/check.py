@@ -1,0 +1,188 @@
+"""``check``: anybody's two models, held side by side in two lines."""
+
+import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import torch
+from torch import nn
+
+from cnn_mnist.errors import UserError
+from keras_parity.ladder.culprits import Culprit, bad_layers
+from keras_parity.ladder.own_models import GivenKerasOptimizer, GivenTorchOptimizer, make_port
+from keras_parity.ladder.pair import Pair
+from keras_parity.ladder.port import Port
+from keras_parity.ladder.repairs import (
+    bad_batches,
+    bad_loss,
+    bad_optimizer,
+    bad_statistics,
+    bad_weights,
+    frozen_layers,
+)
+from keras_parity.ladder.report import Report
+from keras_parity.ladder.rung import CAUSES, Rung
+from keras_parity.ladder.rungs import RUNGS, rungs
+from keras_parity.ladder.trajectories import Steps
+
+
+def check(
+    torch_model: nn.Module,
+    keras_model: keras.Model,
+    images: Any,
+    labels: Any,
+    *,
+    torch_optimizer: GivenTorchOptimizer = None,
+    keras_optimizer: GivenKerasOptimizer = None,
+    torch_loss: Callable[[Any, Any], Any] | None = None,
+    keras_loss: Callable[[Any, Any], Any] | None = None,
+    weights: str = "given",
+    torch_images: Any = None,
+    match: Mapping[str, str] | None = None,
+    batch_size: int = 32,
+    steps: int = 50,
+    numbers: Sequence[int] = range(1, 12),
+    climbed: Callable[[Rung], None] | None = None,
+    device: str = "cpu",
+) -> Report:
+    """Finds out whether two models are the same computation, from the shapes of their layers to their training.
+
+    Both are copied; neither is changed.
+
+    Args:
+        torch_model: Any module.
+        keras_model: Any Keras model that is built, or that can be called with ``images``.
+        images: As Keras takes them: an array or tensor, or a list of several inputs. Images of floats [count, height,
+            width, channels] are turned for PyTorch; all else passes as it is.
+        labels: Integers [count], one-hot [count, classes], or floats.
+        torch_optimizer: One of ``torch_model``'s parameters, or what makes one of a list of parameters; SGD by default.
+        keras_optimizer: One, what makes one, or its name; SGD by default. A learning rate stands in it as a float32.
+        torch_loss: Mean loss of output and labels. By default cross-entropy, of logits or of probabilities, as the
+            output is; the mean squared error for labels that are floats.
+        keras_loss: Mean loss of labels and output; the same by default.
+        weights: ``"given"`` compares them as they are; ``"keras"`` or ``"torch"`` copies one side's first.
+        torch_images: As PyTorch takes them, where that is not ``images`` turned.
+        match: Keras's name of a layer by PyTorch's, where the two do not find together by themselves.
+        batch_size: Images a step.
+        steps: Free steps of the trainings; half of them with weights given anew.
+        numbers: The rungs to climb.
+        climbed: Called with each rung as soon as it is climbed.
+        device: ``"cpu"`` or ``"cuda"``, for both sides.
+
+    Returns:
+        The report.
+
+    Raises:
+        UserError: An argument is off, or a model cannot take the images.
+
+    Example:
+        >>> report = check(torch_model, keras_model, images, labels)  # doctest: +SKIP
+        >>> report.raise_if_broken()  # doctest: +SKIP
+    """
+    if weights not in ("given", "keras", "torch"):
+        raise UserError(f'expected weights="given", "keras" or "torch", got {weights!r}')
+    port = make_port(
+        torch_model, keras_model, images, labels, torch_optimizer, keras_optimizer, torch_loss, keras_loss,
+        torch_images, match, batch_size, device,
+    )  # fmt: skip
+    return climb_and_explain(port, Steps(max(1, steps // 2), steps, 2), numbers, weights, climbed)
+
+
+def climb_and_explain(
+    port: Port,
+    length: Steps,
+    numbers: Sequence[int] = tuple(RUNGS),
+    weights: str = "given",
+    climbed: Callable[[Rung], None] | None = None,
+) -> Report:
+    """Climbs every rung, says what breaks each by itself, and tries the known repairs; arguments as in ``check``."""
+    report = Report(notes=[f"PyTorch {torch.__version__}, Keras {keras.__version__} on TensorFlow {tf.__version__}"])
+    with _quiet(), tf.device("/GPU:0" if port.device == "cuda" else "/CPU:0"):
+        try:
+            pair = _pair(port, report)
+            report.match = pair.match
+            if weights != "given":
+                pair.adopt(weights)
+        except Exception as error:  # of the user's own code, or of either framework
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            compared = "the models cannot be copied and run"
+            report.rungs.append(Rung(1, compared, np.inf, None, False, reason, CAUSES[1]))
+            return report
+        matched = sum(bool(pair.match.torch_calls[p.torch].arrays) for p in pair.match.pairs)
+        report.notes.append(f"{matched} layers and {len(pair.match.arrays)} arrays matched; {_settled(port)}")
+        for rung in rungs(pair, length, numbers):
+            report.rungs.append(rung)
+            if climbed is not None:
+                climbed(rung)
+            if not rung.holds:
+                report.culprits += _explained(pair, rung, report)
+    return report
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps TensorFlow from advising against tracing a function for each model."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _pair(port: Port, report: Report) -> Pair:
+    """Both sides, in float32 alone where one cannot be computed in float64."""
+    try:
+        return Pair(port)
+    except Exception as error:  # a constant in float32, say, of a function of the user's
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        report.notes.append(f"float32 alone, as float64 fails with {reason[:100]}")
+        return Pair(port, ("float32",))
+
+
+def _settled(port: Port) -> str:
+    dropout = any(isinstance(module, nn.modules.dropout._DropoutNd) for module in port.network.modules())
+    return "dropout is off on both sides" if dropout else "no dropout"
+
+
+def _explained(pair: Pair, rung: Rung, report: Report) -> list[Culprit]:
+    """What breaks a rung, where no rung below it has said it."""
+    below = {r.number for r in report.rungs[:-1] if not r.holds}
+    inherited = bool({1, 4} & below)
+    explain: dict[int, list[Callable[[Pair], list[Culprit]]]] = {
+        1: [bad_layers],
+        2: [bad_batches],
+        3: [bad_weights],
+        4: [] if 1 in below else [bad_layers],
+        5: [] if inherited else [bad_loss],
+        6: [frozen_layers] if not (inherited or 5 in below) else [],
+        7: [] if inherited else [bad_statistics if "moving" in rung.compared else bad_optimizer],
+    }
+    known = {(culprit.where, culprit.what) for culprit in report.culprits}
+    try:
+        found = [] if rung.number in below else [c for make in explain.get(rung.number, []) for c in make(pair)]
+    except Exception:  # an explanation that cannot be had is none
+        return []
+    finally:
+        pair.reset()
+    return [culprit for culprit in found if (culprit.where, culprit.what) not in known]
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Lets both frameworks round matrix products to TF32 meanwhile, or keeps them from it; for GPUs."""
+    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    tensorflow = tf.config.experimental.tensor_float_32_execution_enabled()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+    tf.config.experimental.enable_tensor_float_32_execution(allowed)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
+        tf.config.experimental.enable_tensor_float_32_execution(tensorflow)

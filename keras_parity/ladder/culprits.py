@@ -1,0 +1,241 @@
+"""Which layers are wrong by themselves, and which of the known repairs, tried on the spot, mends each."""
+
+import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from torch import nn
+
+from keras_parity.ladder.forced import apart, ordered, run_forced
+from keras_parity.ladder.kinds import kind_of
+from keras_parity.ladder.pair import Pair
+from keras_parity.ladder.port import Arrays
+from keras_parity.ladder.record import OUTPUT, Call
+from keras_parity.ladder.rung import relative
+from keras_parity.ladder.settings import Setting, compute, differing, to_paste, with_settings
+
+LIMITS = {"float64": 1e-7, "float32": 1e-4}
+"""Relative difference over which a layer that was fed the other's tensors counts as wrong, by precision."""
+
+_A = keras.activations
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    **{f"keras.activations.{name}": getattr(_A, name) for name in (
+        "linear", "relu", "tanh", "sigmoid", "softmax", "gelu", "elu", "selu", "silu", "softplus", "softsign", "relu6",
+        "hard_sigmoid", "hard_silu", "mish", "log_softmax")},
+    "lambda x: keras.activations.gelu(x, approximate=True)": partial(_A.gelu, approximate=True),
+    **{f"lambda x: keras.activations.leaky_relu(x, {slope})": partial(_A.leaky_relu, negative_slope=slope)
+       for slope in (0.01, 0.1, 0.2, 0.3)},
+}  # fmt: skip
+"""What an activation may have been meant to be, by how it is written."""
+
+INPUTS: dict[str, Callable[[Any], Any]] = {
+    "images / 255": lambda x: x / 255,
+    "images * 255": lambda x: x * 255,
+    "images[..., ::-1]": lambda x: x[..., ::-1],
+}
+"""What Keras's images may lack, by how it is written."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A change that was tried.
+
+    Attributes:
+        line: To paste.
+        left: The relative difference that is left with it.
+    """
+
+    line: str
+    left: float
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """What is wrong by itself.
+
+    Attributes:
+        where: A layer, by PyTorch's name, or what lies between two of them.
+        difference: Relative, on equal input.
+        what: What was found.
+        settings: In which the sides differ, if they are known.
+        repairs: Those that were tried and mend it, the simplest first.
+    """
+
+    where: str
+    difference: float
+    what: str = ""
+    settings: list[Setting] = field(default_factory=list)
+    repairs: list[Repair] = field(default_factory=list)
+
+
+def bad_layers(pair: Pair) -> list[Culprit]:
+    """The layers and stretches that are wrong by themselves, in the order in which PyTorch runs them.
+
+    Both sides have PyTorch's weights meanwhile.
+    """
+    keras_side, match, limit = pair.keras[pair.exact], pair.match, LIMITS[pair.exact]
+    pair.reset()
+    _load_fitting(pair)
+    inputs = keras_side.feed(pair.port.keras_batches[0][0])
+    forced = run_forced(keras_side.model, match, inputs)
+    found = []
+    for place, matched in enumerate(match.pairs):
+        ours, theirs = match.torch_calls[matched.torch], match.keras_calls[matched.keras]
+        difference = apart(_scored(pair, ours), _made(pair, ours, forced.given.get(place)), matched.order)
+        if not difference <= limit:
+            found.append(_stretch(pair, place, difference, inputs))
+        if place in forced.errors:
+            what = f"Keras's layer cannot take PyTorch's input: {forced.errors[place]}"
+            found.append(Culprit(ours.name, np.inf, what, *_layer_repairs(ours, theirs, None, limit)))
+        elif place in forced.out and ours.out is not None:
+            difference = _own(ours.out, forced.out[place], matched.order)
+            if not difference <= limit:
+                settings, repairs = _layer_repairs(ours, theirs, forced.out[place], limit)
+                found.append(Culprit(ours.name, difference, "", settings, repairs))
+    pair.reset()
+    return found
+
+
+def _load_fitting(pair: Pair) -> None:
+    """PyTorch's weights into Keras, as far as the shapes are the same."""
+    side = pair.keras[pair.exact]
+    shapes = {name: array.shape for name, array in side.state().items()}
+    mapped: Arrays = {}
+    for array, names in pair.match.arrays:
+        state = pair.torch[pair.exact].state()
+        if array.shapes[0] == state[names[0]].shape:
+            mapped |= pair.match.to_keras({name: state[name] for name in names})
+    side.load({name: array for name, array in mapped.items() if shapes[name] == array.shape})
+
+
+def _own(mine: NDArray, out: NDArray, order: NDArray | None) -> float:
+    mine = mine if mine.ndim == out.ndim else mine[:, -1]
+    both = mine.shape == out.shape and order is not None and len(order) == mine.shape[-1]
+    return relative(_nearest(mine, ordered(mine, order), out) if both else mine, out)
+
+
+def _nearest(one: NDArray, other: NDArray, wanted: NDArray) -> NDArray:
+    return min(one, other, key=lambda array: float(np.abs(array - wanted).max(initial=0.0)))
+
+
+def _scored(pair: Pair, call: Call) -> Call:
+    if call.kind != OUTPUT or call.given is None:
+        return call
+    return Call(OUTPUT, None, OUTPUT, given=pair.port.torch_scores(call.given))
+
+
+def _made(pair: Pair, call: Call, made: NDArray | None) -> NDArray | None:
+    return made if made is None or call.kind != OUTPUT else pair.port.keras_scores(made)
+
+
+def _layer_repairs(
+    ours: Call, theirs: Call, wanted: NDArray | None, limit: float
+) -> tuple[list[Setting], list[Repair]]:
+    """PyTorch's module with Keras's settings, one at a time, then all of them."""
+    if ours.given is None:
+        return [], []
+    settings = differing(ours.layer, theirs.layer, ours.given.shape[1:-1])
+    repairs = []
+    for tried in (*([setting] for setting in settings), *([settings] if len(settings) > 1 else [])):
+        try:
+            made = compute(with_settings(ours.layer, tried), ours.given)
+        except (RuntimeError, ValueError):  # settings that do not go together
+            continue
+        if wanted is not None and (left := relative(made, wanted)) <= limit:
+            repairs.append(Repair(to_paste(ours.name, ours.layer, tried), left))
+    return settings, repairs
+
+
+def _stretch(pair: Pair, place: int, difference: float, inputs: Any) -> Culprit:
+    """What lies between the layers before a matched one and itself, and what in Keras's place would agree."""
+    match, limit = pair.match, LIMITS[pair.exact]
+    matched = match.pairs[place]
+    ours, theirs = match.torch_calls[matched.torch], match.keras_calls[matched.keras]
+    before = [match.keras_calls[parent] for parent, _ in theirs.parents if match.keras_calls[parent].layer is not None]
+    names = " and ".join(dict.fromkeys(call.name for call in before)) or "the input"
+    lies = [name for name, *_ in (*ours.between, *theirs.between)]
+    through = f" ({', '.join(dict.fromkeys(lies))})" if lies else ""
+    where = f"{names} to {ours.name}{through}"
+    model = pair.keras[pair.exact].model
+
+    def left(overrides: dict[int, Any], fed: Any = inputs) -> float:
+        try:
+            made = run_forced(model, match, fed, overrides).given.get(place)
+        except Exception:  # a function that does not fit there
+            return np.inf
+        return apart(_scored(pair, ours), _made(pair, ours, made), matched.order)
+
+    repairs, settings = [], []
+    for layer, line, function, setting in _alternatives(pair, ours, theirs, before):
+        rest = left({id(layer): function})
+        if rest <= limit:
+            repairs.append(Repair(line, rest))
+            settings += setting
+    if not before and not isinstance(inputs, (tuple, list)):
+        tried = ((line, left({}, function(inputs))) for line, function in INPUTS.items())
+        repairs += [Repair(f"{line}  # before the Keras model", rest) for line, rest in tried if rest <= limit]
+    return Culprit(where, difference, "", settings, repairs)
+
+
+def _alternatives(
+    pair: Pair, ours: Call, theirs: Call, before: list[Call]
+) -> Iterator[tuple[keras.Layer, str, Callable[[Any], Any], list[Setting]]]:
+    """Keras's layers of a stretch and what may stand in their place: (layer, line, function, settings)."""
+    stateless = [layer for _, layer, _ in theirs.between]
+    modules = [(name, module) for name, module, _ in ours.between if not isinstance(module, (nn.Flatten, nn.Dropout))]
+    for _, layer, shape in theirs.between:
+        for name, module in modules:
+            known = {kind for kind in ("Pool", "ReLU", "GELU", "ELU") if kind in type(module).__name__}
+            if any(kind in type(layer).__name__ for kind in known):
+                settings = differing(module, layer, shape[1:-1])
+                line = (
+                    to_paste(name, module, settings) or f"# in the place of {layer.name}: what PyTorch's {module} does"
+                )
+                yield layer, line, partial(_through, module), settings
+        swapped = _swapped(layer)
+        if swapped is not None:
+            yield layer, f"keras.layers.{type(swapped).__name__} in the place of {layer.name}", swapped, []
+    for call in before:
+        current = getattr(call.layer, "activation", None)
+        if callable(current) and kind_of(call.layer, 1) not in ("LSTM", "GRU"):
+            target = f'keras_model.get_layer("{call.layer.name}").activation'
+            yield from ((call.layer, f"{target} = {line}", function, []) for line, function in ACTIVATIONS.items())
+            twice = f"{target} = lambda x: {_named(current)}({_named(current)}(x))"
+            yield call.layer, twice, partial(_twice, current), []
+    for layer in stateless:
+        current = getattr(layer, "activation", None) or (layer if "ReLU" in type(layer).__name__ else None)
+        if callable(current) or isinstance(layer, keras.layers.Softmax):
+            target = f"keras.layers.Activation({{}}) in the place of {layer.name}"
+            yield from ((layer, target.format(line), function, []) for line, function in ACTIVATIONS.items())
+        if isinstance(layer, keras.layers.Rescaling):
+            for scale in (1.0, 1 / 255, 255.0):
+                line = f"keras.layers.Rescaling({scale:.10g}) in the place of {layer.name}"
+                yield layer, line, partial(np.multiply, scale), []
+
+
+def _named(function: Callable[..., Any]) -> str:
+    return f"keras.activations.{getattr(function, '__name__', 'linear')}"
+
+
+def _twice(function: Callable[[Any], Any], tensor: Any) -> Any:
+    return function(function(tensor))
+
+
+def _through(module: nn.Module, tensor: Any) -> Any:
+    return tf.constant(np.ascontiguousarray(compute(module, np.asarray(tensor))))
+
+
+def _swapped(layer: keras.Layer) -> keras.Layer | None:
+    """The average of a pooling for its greatest, or the other way round."""
+    name = type(layer).__name__
+    if "Pooling" not in name:
+        return None
+    other = name.replace("Max", "Average") if "Max" in name else name.replace("Average", "Max")
+    return getattr(keras.layers, other).from_config(layer.get_config() | {"name": f"{layer.name}_other"})

@@ -1,0 +1,128 @@
+"""A run of the Keras model on PyTorch's tensors: a matched layer gets what PyTorch's got, and passes on what it gave.
+
+What is wrong by itself shows there, and what only passes a fault on does not.
+"""
+
+import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from keras_parity.ladder.kinds import FEATUREWISE, keras_parts
+from keras_parity.ladder.match import Match
+from keras_parity.ladder.record import OUTPUT, Call, first_tensor, variable_names, watched
+from keras_parity.ladder.rung import relative
+
+Overrides = Mapping[int, Callable[[Any], Any]]
+"""By ``id`` of a Keras layer, what is computed in place of its activation, or of itself where it owns no state."""
+
+
+@dataclass
+class Forced:
+    """What Keras makes of PyTorch's tensors, by place of the matched pair.
+
+    Attributes:
+        given: The input that Keras's stretch before the layer makes of what PyTorch's layers gave.
+        out: What Keras's layer makes of PyTorch's input, before its activation.
+        errors: The layers that could not run on PyTorch's tensors, with the reason.
+    """
+
+    given: dict[int, NDArray] = field(default_factory=dict)
+    out: dict[int, NDArray] = field(default_factory=dict)
+    errors: dict[int, str] = field(default_factory=dict)
+
+
+def run_forced(model: keras.Model, match: Match, inputs: Any, overrides: Overrides | None = None) -> Forced:
+    """Runs Keras's model once, eagerly and in inference; fills in the order of what is flattened, where it is open.
+
+    Args:
+        model: With PyTorch's weights, where ``out`` is of interest.
+        match: From the records of the same batch.
+        inputs: As the model takes them.
+        overrides: What else to compute.
+    """
+    found, overridden = Forced(), overrides or {}
+    names = variable_names(model)
+    by_keras = {pair.keras: place for place, pair in enumerate(match.pairs)}
+    place = sum(call.given is None and call.out is None for call in match.keras_calls)  # the loose ones stand first
+    channels: list[int] = []
+
+    def handler(layer: keras.Layer, given: Any, run: Any, activation: Callable[[Any], Any]) -> Any:
+        nonlocal place
+        parts = keras_parts(layer, names)
+        if not parts:
+            return overridden.get(id(layer), lambda tensors: run(tensors)[1])(given)
+        first, place = place, place + len(parts)
+        pairs = [by_keras.get(part) for part in range(first, place)]
+        if pairs[0] is None or pairs[-1] is None:
+            return run(given)[1]
+        start, end = match.torch_calls[match.pairs[pairs[0]].torch], match.torch_calls[match.pairs[pairs[-1]].torch]
+        made = np.asarray(first_tensor(given))
+        found.given[pairs[0]] = made
+        if start.given is None or end.out is None:
+            return run(given)[1]
+        if match.pairs[pairs[0]].order is None and made.ndim == 2:
+            order = _order(start.given, made, channels)
+            match.pairs[pairs[0]] = replace(match.pairs[pairs[0]], order=order)
+        order = match.pairs[pairs[0]].order
+        out = end.out if order is None or end.kind not in FEATUREWISE else end.out[..., order]
+        if made.ndim > 2 and out.ndim > 2:
+            channels.append(out.shape[-1])
+        try:
+            before = run(_like(given, ordered(start.given, order)))[0]
+            found.out[pairs[-1]] = np.asarray(first_tensor(before))
+        except Exception as error:  # of whatever the layer is made of
+            found.errors[pairs[-1]] = f"{type(error).__name__}: {error}".splitlines()[0]
+            before = out
+        forced = out if found.out.get(pairs[-1], out).ndim == out.ndim else out[:, -1]
+        if isinstance(before, (tuple, list)):
+            return run(given)[1]
+        return overridden.get(id(layer), activation)(tf.constant(forced))
+
+    with watched(model, handler):
+        output = first_tensor(model(inputs, training=False))
+    last = by_keras.get(len(match.keras_calls) - 1)
+    if last is not None:
+        found.given[last] = np.asarray(output)
+    return found
+
+
+def ordered(array: NDArray, order: NDArray | None) -> NDArray:
+    """Features in Keras's order."""
+    return array if order is None else array[..., order]
+
+
+def _like(given: Any, array: NDArray) -> Any:
+    """PyTorch's input in place of Keras's, in a nest of the same form where it is one."""
+    first = first_tensor(given)
+    tensor = tf.constant(array, first.dtype)
+    return tensor if given is first else keras.tree.map_structure(lambda t: tensor if t is first else t, given)
+
+
+def _order(ours: NDArray, theirs: NDArray, channels: list[int]) -> NDArray | None:
+    """The order of features under which PyTorch's input is nearest to Keras's; None where it is the same."""
+    if ours.shape != theirs.shape:
+        return None
+    count = ours.shape[-1]
+    best, found = float(np.abs(ours - theirs).max(initial=0.0)), None
+    for number in dict.fromkeys(reversed(channels)):
+        if count % number == 0 and number < count:
+            order = np.arange(count).reshape(number, -1).T.reshape(-1)
+            difference = float(np.abs(ours[..., order] - theirs).max(initial=0.0))
+            if difference < best:
+                best, found = difference, order
+    return found
+
+
+def apart(ours: Call, made: NDArray | None, order: NDArray | None) -> float:
+    """How far what Keras's stretch makes is from what went into PyTorch's layer, relative."""
+    if made is None or ours.given is None:
+        return 0.0
+    given = ours.given
+    return relative(given if ours.kind == OUTPUT else ordered(given, order), made)

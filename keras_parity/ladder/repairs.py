@@ -1,0 +1,272 @@
+"""The known repairs of weights, batches, losses and optimizers; each is tried, and those that mend it are given."""
+
+import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from inspect import signature
+from itertools import combinations, islice
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from cnn_mnist.pytorch import keras_optimizers
+from keras_parity.ladder.culprits import Culprit, Repair
+from keras_parity.ladder.pair import Pair
+from keras_parity.ladder.port import Arrays, as_tuple
+from keras_parity.ladder.rung import relative
+from keras_parity.ladder.settings import Setting, path
+
+CLOSE = 1e-6
+"""Relative difference of two arrays in float32 that counts as none."""
+
+Change = tuple[str, Callable[[NDArray], NDArray]]
+
+
+def bad_weights(pair: Pair) -> list[Culprit]:
+    """The initial weights that differ, and what has to be done to PyTorch's so that they do not."""
+    ours, theirs = pair.torch["float32"].state(), pair.match.to_torch(pair.keras["float32"].state())
+    off = {name: d for name, wanted in theirs.items() if (d := relative(ours[name], wanted)) > CLOSE}
+    found = []
+    for name, difference in off.items():
+        lines = _reworked(pair, name, ours, theirs, off)
+        repairs = [Repair(line, left) for line, left in lines if left <= CLOSE]
+        found.append(Culprit(name, difference, "the weights themselves differ", [], repairs[:1]))
+    if len(found) > 1 and not any(culprit.repairs for culprit in found):
+        copied = Repair("report.match.copy_to_torch(keras_model, torch_model)", 0.0)
+        return [Culprit("the initial weights", max(off.values()), f"{len(off)} of {len(theirs)} differ", [], [copied])]
+    return found
+
+
+def _reworked(
+    pair: Pair, name: str, ours: Arrays, theirs: Arrays, off: Mapping[str, float]
+) -> Iterator[tuple[str, float]]:
+    target, array = f"{path(name)}.data", ours[name]
+    for line, change in _moves(pair, name, array):
+        yield f"{target} = {target}{line}.contiguous()", relative(change(array), theirs[name])
+    for other in off:
+        if other != name and ours[other].shape == array.shape:
+            left = max(relative(ours[other], theirs[name]), relative(array, theirs[other]))
+            yield f"{target}, {path(other)}.data = {path(other)}.data, {target}", left
+
+
+def _moves(pair: Pair, name: str, array: NDArray) -> Iterator[Change]:
+    """Changes of the order of a weight's elements, as tensors write them."""
+    rank = array.ndim
+    if rank == 4:
+        yield ".transpose(2, 3)", lambda a: a.swapaxes(2, 3)
+        yield ".flip(2, 3)", lambda a: a[:, :, ::-1, ::-1]
+        yield ".flip(2, 3).transpose(2, 3)", lambda a: a[:, :, ::-1, ::-1].swapaxes(2, 3)
+    if rank >= 2 and array.shape[0] == array.shape[1]:
+        yield ".transpose(0, 1)", lambda a: a.swapaxes(0, 1)
+    if rank == 4 and array.shape[1] == 3:
+        yield ".flip(1)", lambda a: a[:, ::-1]
+    if rank == 2:
+        shapes = {call.out.shape[1:] for call in pair.match.keras_calls if call.out is not None and call.out.ndim == 4}
+        between = (s for call in pair.match.keras_calls for *_, s in call.between if len(s) == 4)
+        for height, width, channels in sorted(shapes | {tuple(shape[1:]) for shape in between}):
+            if height * width * channels == array.shape[1]:
+                last, first = (len(array), height, width, channels), (len(array), channels, height, width)
+                for axes, form in (((0, 3, 1, 2), last), ((0, 2, 3, 1), first)):
+                    line = f".reshape{form}.permute{axes}.reshape{array.shape}"
+                    yield line, partial(_flattened, shape=form, axes=axes)
+
+
+def _flattened(array: NDArray, shape: tuple[int, ...], axes: tuple[int, ...]) -> NDArray:
+    return array.reshape(shape).transpose(axes).reshape(array.shape)
+
+
+def bad_batches(pair: Pair) -> list[Culprit]:
+    """What has to be done to PyTorch's batches so that they are Keras's."""
+    ours, theirs = pair.port.torch_batches, pair.port.keras_batches
+    first, wanted = as_tuple(ours[0][0])[0], as_tuple(theirs[0][0])[0]
+    images = [np.moveaxis(first, 1, -1), first] if first.ndim > 2 else [first]
+    changes: list[Change] = [
+        ("torch_images / 255", lambda a: a / 255),
+        ("torch_images * 255", lambda a: a * 255),
+        ("torch_images[:, ::-1]", lambda a: a[..., ::-1]),
+        ("torch_images[:, ::-1] / 255", lambda a: a[..., ::-1] / 255),
+        ("torch_images.swapaxes(2, 3)", lambda a: a.swapaxes(1, 2) if a.ndim == 4 else a),
+    ]
+    repairs = [
+        Repair(f"torch_images = {line}", left)
+        for line, change in changes
+        for image in images
+        if (left := relative(change(image.astype(np.float64)), wanted.astype(np.float64))) <= CLOSE
+    ]
+    labels = [batch[1].tobytes() for batch in theirs]
+    order = [labels.index(batch[1].tobytes()) for batch in ours if batch[1].tobytes() in labels]
+    if len(order) == len(ours) > 1 and order != sorted(order):
+        repairs.append(Repair(f"the batches in this order: {order[:6]} ...", 0.0))
+    difference = relative(images[0].astype(np.float64), wanted.astype(np.float64))
+    return [Culprit("the batches", difference, "", [], repairs)]
+
+
+def bad_loss(pair: Pair) -> list[Culprit]:
+    """Which loss of PyTorch's gives the value of Keras's, on the same outputs."""
+    outputs = pair.torch[pair.exact].outputs(pair.port.torch_batches[0][0])
+    labels = pair.port.torch_batches[0][1]
+    mine, other = pair.torch[pair.exact].value(outputs, labels), pair.keras[pair.exact].value(outputs, labels)
+    out = torch.from_numpy(outputs.astype(np.float64))
+    indices = torch.from_numpy(labels.argmax(-1) if labels.ndim > 1 else labels)
+    repairs, means = [], []
+    for line, value in _losses(out, indices):
+        if abs(value - other) <= 1e-6 * max(1.0, abs(other)):
+            repairs.append(Repair(f"torch_loss = lambda logits, labels: {line}", abs(value - other)))
+        if abs(value - mine) <= 1e-6 * max(1.0, abs(mine)):
+            means.append(line)
+    what = f"PyTorch's is {means[0]}" if means else ""
+    difference = abs(mine - other)
+    return [Culprit("the loss", difference, what, [], repairs[:1])]
+
+
+def _losses(logits: torch.Tensor, labels: torch.Tensor) -> Iterator[tuple[str, float]]:
+    if logits.ndim != 2 or labels.is_floating_point():
+        return
+    inputs = {"logits": logits, "logits.softmax(1)": logits.softmax(1)}
+    settings = ["", ", reduction='sum'", *(f", label_smoothing={part}" for part in (0.05, 0.1, 0.2))]
+    for name, given in inputs.items():
+        for setting in settings:
+            line = f"nn.functional.cross_entropy({name}, labels{setting})"
+            words = dict(pair.split("=") for pair in setting.removeprefix(", ").split(", ") if pair)
+            options = {key: text.strip("'") if "'" in text else float(text) for key, text in words.items()}
+            yield line, F.cross_entropy(given, labels, **options).item()  # type: ignore[arg-type]
+    yield "nn.functional.nll_loss(logits, labels)", F.nll_loss(logits, labels).item()
+    yield "nn.functional.nll_loss(logits.log(), labels)", F.nll_loss(logits.log(), labels).item()
+
+
+def frozen_layers(pair: Pair) -> list[Culprit]:
+    """The weights that one side trains and the other does not."""
+    trained = {name for name, p in pair.torch["float32"].network.named_parameters() if p.requires_grad}
+    model = pair.keras["float32"].model
+    keras_names = pair.keras["float32"].trained()
+    found = []
+    for array, names in pair.match.arrays:
+        if names[0].rpartition(".")[2].startswith("running_") or (names[0] in trained) == (array.name in keras_names):
+            continue
+        here = names[0] in trained
+        line = (f"{path(names[0])}.requires_grad_({not here})" if not here
+                else f'keras_model.get_layer("{_layer_of(model, array.name)}").trainable = True')  # fmt: skip
+        what = f"trained in {'PyTorch' if here else 'Keras'} alone"
+        found.append(Culprit(names[0], float("inf"), what, [], [Repair(line, _unfrozen(pair, names[0], array.name))]))
+    return found
+
+
+def _layer_of(model: Any, name: str) -> str:
+    owner = name.rpartition("/")[0].rpartition("/")[2]
+    return owner or model.name
+
+
+def _unfrozen(pair: Pair, torch_name: str, keras_name: str) -> float:
+    """The difference of the gradients where both sides train the weight."""
+    side = pair.torch[pair.exact]
+    pair.reset()
+    parameter = dict(side.network.named_parameters())[torch_name]
+    was = parameter.requires_grad
+    parameter.requires_grad_(True)
+    mine = pair.match.to_keras(side.gradients(pair.port.torch_batches[0])[1])
+    parameter.requires_grad_(was)
+    theirs = pair.keras[pair.exact].gradients_of([keras_name], pair.port.keras_batches[0])
+    both = keras_name in mine and keras_name in theirs
+    return relative(mine[keras_name], theirs[keras_name]) if both else float("inf")
+
+
+def bad_optimizer(pair: Pair) -> list[Culprit]:
+    """PyTorch's optimizer with Keras's settings, one to three at a time, then with Keras's formula."""
+    side, keras = pair.torch[pair.exact], pair.keras[pair.exact]
+    pair.reset()
+    before = _two_steps(pair, pair.port.torch_optimizer)
+    if before <= 1e-12:
+        return []
+    config, name = keras.optimizer.get_config(), type(keras.optimizer).__name__
+    settings = [s for s in _optimizer_settings(dict(side.optimizer.param_groups[0]), config) if s.ours != s.theirs]
+    candidates: list[tuple[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]]] = []
+    for count in (1, 2, 3):
+        for some in combinations(settings, count):
+            line = "; ".join(f"torch_optimizer.param_groups[0][{s.name!r}] = {s.theirs!r}" for s in some)
+            candidates.append((line, partial(_set, pair.port.torch_optimizer, some)))
+    formula = getattr(keras_optimizers, f"Keras{name.removesuffix('W')}", None)
+    if formula is not None:
+        known = signature(formula).parameters
+        words = {"lr": config["learning_rate"]} | {k: v for k, v in config.items() if k in known and v is not None}
+        given = ", ".join(f"{key}={value!r}" for key, value in words.items())
+        line = f"torch_optimizer = {formula.__name__}(torch_model.parameters(), {given})"
+        line = f"from {formula.__module__} import {formula.__name__}; {line}"
+        candidates.append((line, lambda p: formula(p, **words)))
+    tried = (Repair(line, _two_steps(pair, make)) for line, make in candidates)
+    repairs = list(islice((repair for repair in tried if repair.left <= 1e-9), 1))
+    what = f"{type(side.optimizer).__name__} against Keras's {name}"
+    pair.reset()
+    return [Culprit("the optimizer", before, what, settings, repairs)]
+
+
+def _set(make: Any, settings: Sequence[Setting], params: list[nn.Parameter]) -> torch.optim.Optimizer:
+    optimizer: torch.optim.Optimizer = make(params)
+    for group in optimizer.param_groups:
+        group.update({setting.name: setting.theirs for setting in settings})
+    return optimizer
+
+
+def _optimizer_settings(group: dict[str, Any], config: dict[str, Any]) -> Iterator[Setting]:
+    """By PyTorch's names."""
+    known = {"lr": "learning_rate", "alpha": "rho", "eps": "epsilon"}
+    theirs = {name: config.get(known.get(name, name)) for name in group}
+    if "beta_1" in config:
+        theirs["betas"] = (config["beta_1"], config["beta_2"])
+    for name in ("lr", "momentum", "betas", "alpha", "eps", "weight_decay", "nesterov", "centered"):
+        if name in group and (theirs[name] is not None or name == "weight_decay"):
+            yield Setting(name, group[name], theirs[name] or (0.0 if name == "weight_decay" else theirs[name]))
+
+
+def _two_steps(pair: Pair, make: Callable[[list[nn.Parameter]], torch.optim.Optimizer]) -> float:
+    """The difference of the weights after two steps of both optimizers, on Keras's gradients."""
+    side, keras = pair.torch[pair.exact], pair.keras[pair.exact]
+    side.reset()
+    keras.reset()
+    side.optimizer = make([p for p in side.network.parameters() if p.requires_grad])
+    for batch in (*pair.port.keras_batches[:2], pair.port.keras_batches[0])[:2]:
+        gradients = keras.gradients(batch)[1]
+        mapped = pair.match.to_torch(gradients)
+        side.update(mapped)
+        keras.update(gradients)
+    states = pair.states(pair.exact)
+    trained = [n for n, p in side.network.named_parameters() if p.requires_grad and n in states[0].keys() & mapped]
+    left = max((relative(states[0][name], states[1][name]) for name in trained), default=0.0)
+    side.reset()
+    return left
+
+
+def bad_statistics(pair: Pair) -> list[Culprit]:
+    """The batch norms whose momentum is not Keras's."""
+    found = []
+    side, keras = pair.torch[pair.exact], pair.keras[pair.exact]
+
+    def moved(name: str) -> float:
+        pair.reset()
+        side.gradients(pair.port.torch_batches[0])
+        keras.gradients(pair.port.keras_batches[0])
+        states = pair.states(pair.exact)
+        names = f"{name}.running_mean", f"{name}.running_var"
+        return max(relative(states[0][name], states[1][name]) for name in names)
+
+    for matched in pair.match.pairs:
+        ours, theirs = pair.match.torch_calls[matched.torch], pair.match.keras_calls[matched.keras]
+        module = dict(side.network.named_modules()).get(ours.name)
+        wanted = getattr(theirs.layer, "momentum", None)
+        if not isinstance(module, nn.modules.batchnorm._BatchNorm) or module.momentum is None or wanted is None:
+            continue
+        difference, theirs_here = moved(ours.name), float(np.round(1 - wanted, 12))
+        if difference <= 1e-9:
+            continue
+        was, module.momentum = module.momentum, theirs_here
+        left = moved(ours.name)
+        module.momentum = was
+        repairs = [Repair(f"{path(ours.name)}.momentum = {theirs_here}", left)] if left <= 1e-9 else []
+        found.append(Culprit(ours.name, difference, "the moving statistics differ after a step",
+                             [Setting("momentum", was, theirs_here)], repairs))  # fmt: skip
+    pair.reset()
+    return found

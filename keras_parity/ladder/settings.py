@@ -1,0 +1,154 @@
+"""What a layer is set to on both sides, and PyTorch's layers with Keras's settings."""
+
+import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from keras_parity.ladder.kinds import CHANNELS_FIRST, kind_of
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a layer.
+
+    Attributes:
+        name: PyTorch's name of it.
+        ours: PyTorch's value.
+        theirs: Keras's value, as PyTorch would be given it.
+    """
+
+    name: str
+    ours: Any
+    theirs: Any
+
+
+def differing(module: nn.Module, layer: keras.Layer, size: tuple[int, ...]) -> list[Setting]:
+    """The settings in which a module and a layer differ.
+
+    Args:
+        module: PyTorch's.
+        layer: Keras's, of the same kind.
+        size: Of the axes of space of the input.
+    """
+    found = list(_settings(module, layer, size))
+    return [setting for setting in found if setting.ours is not None and setting.ours != setting.theirs]
+
+
+def _settings(module: nn.Module, layer: keras.Layer, size: tuple[int, ...]) -> Iterator[Setting]:
+    own = lambda name: getattr(module, name, None)  # noqa: E731
+    rank = len(size)
+    for name, theirs in (("eps", "epsilon"), ("num_groups", "groups")):
+        if hasattr(layer, theirs) and own(name) is not None:
+            yield Setting(name, own(name), getattr(layer, theirs))
+    if isinstance(module, nn.modules.batchnorm._BatchNorm) and hasattr(layer, "momentum"):
+        yield Setting("momentum", own("momentum"), float(np.round(1 - layer.momentum, 12)))
+    if isinstance(module, nn.LeakyReLU) and hasattr(layer, "negative_slope"):
+        yield Setting("negative_slope", module.negative_slope, float(layer.negative_slope))
+    if isinstance(module, nn.GELU):
+        approximate = getattr(getattr(layer, "activation", None), "keywords", {}).get("approximate")
+        yield Setting("approximate", module.approximate, "tanh" if approximate else "none")
+    if hasattr(layer, "strides") and own("stride") is not None:
+        kernel = _tuple(getattr(layer, "pool_size", None) or layer.kernel_size, rank)
+        strides, dilation = _tuple(layer.strides, rank), _tuple(getattr(layer, "dilation_rate", 1), rank)
+        yield Setting("kernel_size", _tuple(module.kernel_size, rank), kernel)
+        yield Setting("stride", _tuple(own("stride"), rank), strides)
+        if own("dilation") is not None:
+            yield Setting("dilation", _tuple(module.dilation, rank), dilation)
+        if not isinstance(module, nn.modules.conv._ConvTransposeNd):
+            yield Setting("padding", _pads(module, size), _keras_pads(layer.padding, size, kernel, strides, dilation))
+
+
+def _tuple(value: Any, rank: int) -> tuple[int, ...]:
+    return (value,) * rank if isinstance(value, int) else tuple(value)
+
+
+Pads = tuple[tuple[int, int], ...]
+
+
+def _pads(module: nn.Module, size: tuple[int, ...]) -> Pads:
+    rank = len(size)
+    padding, dilation = module.padding, _tuple(getattr(module, "dilation", 1), rank)
+    if padding == "same":  # PyTorch's allows no stride
+        return _keras_pads("same", size, _tuple(module.kernel_size, rank), (1,) * rank, dilation)
+    return tuple((pad, pad) for pad in _tuple(0 if padding == "valid" else padding, rank))
+
+
+def _keras_pads(padding: str, size: tuple[int, ...], kernel: Any, strides: Any, dilation: Any) -> Pads:
+    """What TensorFlow adds before and after: for "same" as little as ceil(size / stride) outputs take, more after."""
+    if padding != "same":
+        return ((0, 0),) * len(size)
+    pads = []
+    for length, width, stride, step in zip(size, kernel, strides, dilation, strict=True):
+        total = max((-(-length // stride) - 1) * stride + (width - 1) * step + 1 - length, 0)
+        pads.append((total // 2, total - total // 2))
+    return tuple(pads)
+
+
+class Padded(nn.Module):
+    """A layer after a padding that its own setting cannot say, as it differs before and after."""
+
+    def __init__(self, pads: Pads, layer: nn.Module) -> None:
+        super().__init__()
+        self.flat = [pad for pair in reversed(pads) for pad in pair]
+        self.layer = layer
+        self.value = -torch.inf if "MaxPool" in type(layer).__name__ else 0.0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images [batch, channels, ...]."""
+        return self.layer(F.pad(images, self.flat, value=self.value))
+
+
+def with_settings(module: nn.Module, settings: list[Setting]) -> nn.Module:
+    """A copy of a module that is set as told."""
+    changed = copy.deepcopy(module).cpu()
+    for setting in settings:
+        if setting.name != "padding":
+            setattr(changed, setting.name, setting.theirs)
+            continue
+        setattr(changed, "padding", (0,) * len(setting.theirs))  # noqa: B010 - a module's attribute
+        if isinstance(changed, nn.modules.conv._ConvNd):
+            changed._reversed_padding_repeated_twice = [0, 0] * len(setting.theirs)
+        changed = Padded(setting.theirs, changed)
+    return changed
+
+
+def to_paste(name: str, module: nn.Module, settings: list[Setting]) -> str:
+    """The lines that set the user's own module so."""
+    lines = []
+    for setting in settings:
+        if setting.name == "padding" and any(before != after for before, after in setting.theirs):
+            flat = tuple(pad for pair in reversed(setting.theirs) for pad in pair)
+            rank, value = len(setting.theirs), ", float('-inf')" if "MaxPool" in type(module).__name__ else ""
+            pad = f"ConstantPad{rank}d({flat}{value or ', 0.0'})"
+            lines.append(f"{path(name)} = nn.Sequential(nn.{pad}, {path(name)})")
+        elif setting.name == "padding":
+            lines.append(f"{path(name)}.padding = {tuple(before for before, _ in setting.theirs)}")
+        else:
+            lines.append(f"{path(name)}.{setting.name} = {setting.theirs!r}")
+    return "; ".join(lines)
+
+
+def path(name: str) -> str:
+    """A module or a parameter of the user's model, as Python writes it."""
+    parts = (f"[{part}]" if part.isdigit() else f".{part}" for part in name.split(".") if part)
+    return "torch_model" + "".join(parts)
+
+
+def compute(module: nn.Module, given: NDArray) -> NDArray:
+    """What a module makes of an input, both with their axes as Keras has them."""
+    inner = module.layer if isinstance(module, Padded) else module
+    turned = (kind_of(inner, 0) in CHANNELS_FIRST or not list(inner.parameters())) and given.ndim > 2
+    tensor = torch.from_numpy(np.ascontiguousarray(np.moveaxis(given, -1, 1) if turned else given))
+    with torch.no_grad():
+        out = module.eval()(tensor).numpy()
+    return np.moveaxis(out, 1, -1) if turned and out.ndim > 2 else out
