@@ -115,12 +115,13 @@ def climb_and_explain(
             return report
         matched = sum(bool(pair.match.torch_calls[p.torch].arrays) for p in pair.match.pairs)
         report.notes.append(f"{matched} layers and {len(pair.match.arrays)} arrays matched; {_settled(port)}")
+        explained: set[Explain] = set()
         for rung in rungs(pair, length, numbers):
             report.rungs.append(rung)
             if climbed is not None:
                 climbed(rung)
             if not rung.holds:
-                report.culprits += _explained(pair, rung, report)
+                report.culprits += _explained(pair, rung, report, explained)
     return report
 
 
@@ -151,27 +152,32 @@ def _settled(port: Port) -> str:
     return "dropout is off on both sides" if dropout else "no dropout"
 
 
-def _explained(pair: Pair, rung: Rung, report: Report) -> list[Culprit]:
+Explain = Callable[[Pair], list[Culprit]]
+
+
+def _explained(pair: Pair, rung: Rung, report: Report, explained: set[Explain]) -> list[Culprit]:
     """What breaks a rung, where no rung below it has said it."""
     below = {r.number for r in report.rungs[:-1] if not r.holds}
-    inherited = bool({1, 4} & below)
-    explain: dict[int, list[Callable[[Pair], list[Culprit]]]] = {
-        1: [bad_layers],
+    explain: dict[int, list[Explain]] = {
+        1: [bad_layers, bad_statistics],
         2: [bad_batches],
         3: [bad_weights],
-        4: [] if 1 in below else [bad_layers],
-        5: [] if inherited else [bad_loss],
-        6: [frozen_layers] if not (inherited or 5 in below) else [],
-        7: [] if inherited else [bad_statistics if "moving" in rung.compared else bad_optimizer],
+        4: [bad_layers, bad_statistics],
+        5: [bad_loss] if not {1, 4} & below else [],
+        6: [frozen_layers],
+        7: [bad_statistics if "moving" in rung.compared else bad_optimizer],
     }
-    known = {(culprit.where, culprit.what) for culprit in report.culprits}
-    try:
-        found = [] if rung.number in below else [c for make in explain.get(rung.number, []) for c in make(pair)]
-    except Exception:  # an explanation that cannot be had is none
-        return []
-    finally:
-        pair.reset()
-    return [culprit for culprit in found if (culprit.where, culprit.what) not in known]
+    found: list[Culprit] = []
+    for make in explain.get(rung.number, []):
+        if make not in explained:
+            explained.add(make)
+            try:
+                found += make(pair)
+            except Exception as error:  # of a model that a repair was tried on
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                report.notes.append(f"rung {rung.number} could not be explained further: {reason[:120]}")
+            pair.reset()
+    return found
 
 
 @contextmanager

@@ -15,13 +15,13 @@ from torch import nn
 
 from keras_parity.ladder.forced import apart, ordered, run_forced
 from keras_parity.ladder.kinds import kind_of
+from keras_parity.ladder.match import Match
 from keras_parity.ladder.pair import Pair
-from keras_parity.ladder.port import Arrays
 from keras_parity.ladder.record import OUTPUT, Call
 from keras_parity.ladder.rung import relative
 from keras_parity.ladder.settings import Setting, compute, differing, to_paste, with_settings
 
-LIMITS = {"float64": 1e-7, "float32": 1e-4}
+LIMITS = {"float64": 1e-9, "float32": 1e-4}
 """Relative difference over which a layer that was fed the other's tensors counts as wrong, by precision."""
 
 _A = keras.activations
@@ -82,15 +82,18 @@ def bad_layers(pair: Pair) -> list[Culprit]:
     """
     keras_side, match, limit = pair.keras[pair.exact], pair.match, LIMITS[pair.exact]
     pair.reset()
-    _load_fitting(pair)
+    keras_side.load(match.to_keras(pair.torch[pair.exact].state()))
     inputs = keras_side.feed(pair.port.keras_batches[0][0])
     forced = run_forced(keras_side.model, match, inputs)
-    found = []
+    found: list[Culprit] = []
     for place, matched in enumerate(match.pairs):
         ours, theirs = match.torch_calls[matched.torch], match.keras_calls[matched.keras]
         difference = apart(_scored(pair, ours), _made(pair, ours, forced.given.get(place)), matched.order)
-        if not difference <= limit:
+        made_of_own = any(parent in forced.passed for parent, _ in theirs.parents)
+        if not difference <= limit and not made_of_own:
             found.append(_stretch(pair, place, difference, inputs))
+        if place in forced.errors and found and made_of_own:
+            continue  # the shape of its weights follows from that of what it gets
         if place in forced.errors:
             what = f"Keras's layer cannot take PyTorch's input: {forced.errors[place]}"
             found.append(Culprit(ours.name, np.inf, what, *_layer_repairs(ours, theirs, None, limit)))
@@ -100,19 +103,27 @@ def bad_layers(pair: Pair) -> list[Culprit]:
                 settings, repairs = _layer_repairs(ours, theirs, forced.out[place], limit)
                 found.append(Culprit(ours.name, difference, "", settings, repairs))
     pair.reset()
-    return found
+    return [*_lonely(match, bool(found)), *found]
 
 
-def _load_fitting(pair: Pair) -> None:
-    """PyTorch's weights into Keras, as far as the shapes are the same."""
-    side = pair.keras[pair.exact]
-    shapes = {name: array.shape for name, array in side.state().items()}
-    mapped: Arrays = {}
-    for array, names in pair.match.arrays:
-        state = pair.torch[pair.exact].state()
-        if array.shapes[0] == state[names[0]].shape:
-            mapped |= pair.match.to_keras({name: state[name] for name in names})
-    side.load({name: array for name, array in mapped.items() if shapes[name] == array.shape})
+def _lonely(match: Match, others: bool) -> Iterator[Culprit]:
+    """What one side has alone; the shapes of a layer that both have may follow from other culprits."""
+    both = (
+        {match.torch_calls[p.torch].name for p in match.pairs},
+        {match.keras_calls[p.keras].name for p in match.pairs},
+    )
+    sides = zip(("PyTorch", "Keras"), (match.only_torch, match.only_keras), both, (".", "/"), strict=True)
+    for framework, alone, matched, dot in sides:
+        names = [name for name in alone if not (others and name.rpartition(dot)[0] in matched and _unlike(match, name))]
+        if names:
+            some = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
+            yield Culprit(some, np.inf, f"in {framework} alone, or of another shape there")
+
+
+def _unlike(match: Match, name: str) -> bool:
+    """Whether both sides have the array, in other shapes."""
+    last = name.replace("/", ".").rpartition(".")[2]
+    return last in ("weight", "kernel") and bool(match.only_torch) == bool(match.only_keras)
 
 
 def _own(mine: NDArray, out: NDArray, order: NDArray | None) -> float:
@@ -141,9 +152,12 @@ def _layer_repairs(
     """PyTorch's module with Keras's settings, one at a time, then all of them."""
     if ours.given is None:
         return [], []
-    settings = differing(ours.layer, theirs.layer, ours.given.shape[1:-1])
-    repairs = []
-    for tried in (*([setting] for setting in settings), *([settings] if len(settings) > 1 else [])):
+    last = theirs.between[-1][1] if theirs.between else None
+    settings = differing(ours.layer, theirs.layer, ours.given.shape[1:-1], last)
+    repairs: list[Repair] = []
+    for tried in (*([setting] for setting in settings), settings):
+        if repairs and tried is settings:
+            break
         try:
             made = compute(with_settings(ours.layer, tried), ours.given)
         except (RuntimeError, ValueError):  # settings that do not go together

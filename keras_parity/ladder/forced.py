@@ -7,6 +7,7 @@ import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see the
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import keras
@@ -14,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from keras_parity.ladder.kinds import FEATUREWISE, keras_parts
+from keras_parity.ladder.kinds import FEATUREWISE, PADDINGS
 from keras_parity.ladder.match import Match
-from keras_parity.ladder.record import OUTPUT, Call, first_tensor, variable_names, watched
+from keras_parity.ladder.record import OUTPUT, Call, first_tensor, state_of, watched
 from keras_parity.ladder.rung import relative
 
 Overrides = Mapping[int, Callable[[Any], Any]]
@@ -30,11 +31,13 @@ class Forced:
     Attributes:
         given: The input that Keras's stretch before the layer makes of what PyTorch's layers gave.
         out: What Keras's layer makes of PyTorch's input, before its activation.
+        passed: The Keras calls, by place, that pass on what they made themselves, since PyTorch's has another shape.
         errors: The layers that could not run on PyTorch's tensors, with the reason.
     """
 
     given: dict[int, NDArray] = field(default_factory=dict)
     out: dict[int, NDArray] = field(default_factory=dict)
+    passed: set[int] = field(default_factory=set)
     errors: dict[int, str] = field(default_factory=dict)
 
 
@@ -48,14 +51,23 @@ def run_forced(model: keras.Model, match: Match, inputs: Any, overrides: Overrid
         overrides: What else to compute.
     """
     found, overridden = Forced(), overrides or {}
-    names = variable_names(model)
     by_keras = {pair.keras: place for place, pair in enumerate(match.pairs)}
     place = sum(call.given is None and call.out is None for call in match.keras_calls)  # the loose ones stand first
     channels: list[int] = []
+    pads: list[Callable[[Any], Any]] = []  # what PyTorch sets in the next layer, Keras does in one of its own
+
+    def padded(run: Any) -> Any:
+        todo = pads.copy()
+        pads.clear()
+        return lambda tensors: run(reduce(lambda value, pad: pad(value), todo, tensors))
 
     def handler(layer: keras.Layer, given: Any, run: Any, activation: Callable[[Any], Any]) -> Any:
         nonlocal place
-        parts = keras_parts(layer, names)
+        parts = state_of(layer)
+        if isinstance(layer, PADDINGS):
+            pads.append(lambda tensors: run(tensors)[1])
+            return given
+        run = padded(run)
         if not parts:
             return overridden.get(id(layer), lambda tensors: run(tensors)[1])(given)
         first, place = place, place + len(parts)
@@ -81,8 +93,10 @@ def run_forced(model: keras.Model, match: Match, inputs: Any, overrides: Overrid
             found.errors[pairs[-1]] = f"{type(error).__name__}: {error}".splitlines()[0]
             before = out
         forced = out if found.out.get(pairs[-1], out).ndim == out.ndim else out[:, -1]
-        if isinstance(before, (tuple, list)):
-            return run(given)[1]
+        own_before, own = run(given)
+        if isinstance(before, (tuple, list)) or first_tensor(own_before).shape != forced.shape:
+            found.passed.add(match.pairs[pairs[-1]].keras)
+            return own
         return overridden.get(id(layer), activation)(tf.constant(forced))
 
     with watched(model, handler):

@@ -24,6 +24,8 @@ class KerasSide:
             for layer in self.model._flatten_layers():
                 if type(layer).__name__.endswith("Dropout") and not hasattr(layer, "mask_seed"):
                     layer.rate = 0.0
+            # A copy's own paths will not do: the layers of a subclassed model are numbered anew.
+            self._names = dict(zip(map(id, self.model.variables), variable_names(port.model).values(), strict=True))
             self.optimizer = port.keras_optimizer()
             self.optimizer.build(self.model.trainable_variables)
         self.idle: set[str] = set()
@@ -88,11 +90,11 @@ class KerasSide:
         """The calls of one run; in training with the gradients of what they gave."""
         inputs, labels = self._tensors(batch)
         loss = (lambda output: self.loss(labels, output)) if training else None
-        return record_keras(self.model, inputs, loss, training)
+        return record_keras(self.model, self._names, inputs, loss, training)
 
     def parents(self, batch: Batch) -> list[Any]:
         """Which calls of ``record`` fed which."""
-        return keras_parents(self.model, self._tensors(batch)[0])
+        return keras_parents(self.model, self._names, self._tensors(batch)[0])
 
     def outputs(self, inputs: Any) -> NDArray:
         """The model's output, in batches of 1,000, in inference."""
@@ -110,9 +112,7 @@ class KerasSide:
         return _feed(inputs, self.dtype)
 
     def _named(self, variables: Sequence[keras.Variable]) -> dict[str, keras.Variable]:
-        # By path, since the arrays of nested layers share their layer's name and their own.
-        names = variable_names(self.model)
-        return {names[id(variable)]: variable for variable in variables}
+        return {self._names[id(variable)]: variable for variable in variables}
 
     def _tensors(self, batch: Batch) -> tuple[Any, tf.Tensor]:
         return self.feed(batch[0]), self.feed(batch[1])

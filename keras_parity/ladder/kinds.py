@@ -53,6 +53,9 @@ CHANNELS_FIRST = {kind for kind in KINDS if kind.startswith("Conv")} | {
 FEATUREWISE = ("BatchNormalization", "LayerNormalization", "PReLU")
 """Kinds that give the features of a vector back in the order in which they got them."""
 
+PADDINGS = (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.ZeroPadding3D)
+"""Layers that do what is a setting of the layer after them in PyTorch."""
+
 RECURRENT = {"LSTM": [0, 1, 2, 3], "GRU": [1, 0, 2]}
 """PyTorch's gates, as places among Keras's: input, forget, cell, output; reset, update, new."""
 

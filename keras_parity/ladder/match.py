@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from keras_parity.ladder.kinds import FEATUREWISE, Array, Tensors
+from keras_parity.ladder.kinds import FEATUREWISE, KINDS, Array, Tensors
 from keras_parity.ladder.record import OUTPUT, Call, variable_names
 
 Arrays = dict[str, NDArray]
@@ -237,6 +237,8 @@ def match_arrays(match: Match) -> None:
             if not names or array.name in seen_keras or len(names) < len(array.roles):
                 continue
             if array.shapes[0] != ours.arrays[roles[0]]:
+                if ours.kind in KINDS:
+                    continue
                 array = _reshaped(array, ours.arrays[roles[0]])
             if pair.order is not None and (roles[0] == "weight" or ours.kind in FEATUREWISE):
                 array = _reordered(array, pair.order)

@@ -2,6 +2,7 @@
 
 import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from keras_parity.ladder.kinds import RECURRENT, in_keras_layout, keras_parts, kind_of, torch_arrays
+from keras_parity.ladder.kinds import RECURRENT, Array, in_keras_layout, keras_parts, kind_of, torch_arrays
 
 JOINS = {  # PyTorch's and TensorFlow's names of what makes a path another one
     **dict.fromkeys(("AddBackward0", "AddV2", "AddN"), "add"),
@@ -178,7 +179,7 @@ def watched(model: keras.Model, handler: Handler) -> Iterator[None]:
     def wrap(layer: keras.Layer) -> tuple[Callable[..., Any], Any]:
         original: Callable[..., Any] = layer.call
         activation: Any = getattr(layer, "activation", None)
-        inner = owns_state(layer) and kind_of(layer, 1) not in RECURRENT and callable(activation)
+        inner = bool(state_of(layer)) and kind_of(layer, 1) not in RECURRENT and callable(activation)
         after = activation if inner else lambda out: out
         befores: list[Any] = []
 
@@ -219,14 +220,9 @@ def _holds_layers(layer: keras.Layer) -> bool:
     return bool(_layers(layer)) and kind_of(layer, 1) not in RECURRENT
 
 
-def owns_state(layer: keras.Layer) -> bool:
-    """Whether a layer owns weights or floating statistics itself."""
-    return bool(keras_parts(layer, _Anything()))
-
-
-class _Anything(dict[int, str]):
-    def __missing__(self, key: int) -> str:
-        return ""
+def state_of(layer: keras.Layer) -> list[tuple[str, list[Array]]]:
+    """What ``keras_parts`` gives, where names do not matter; nothing for a layer that owns no state itself."""
+    return keras_parts(layer, defaultdict(str))
 
 
 def variable_names(model: keras.Model) -> dict[int, str]:
@@ -234,12 +230,20 @@ def variable_names(model: keras.Model) -> dict[int, str]:
     return {id(variable): variable.path.removeprefix(f"{model.name}/") for variable in model.variables}
 
 
-def record_keras(model: keras.Model, inputs: Any, loss: Loss | None = None, training: bool = False) -> list[Call]:
+def record_keras(
+    model: keras.Model, names: dict[int, str], inputs: Any, loss: Loss | None = None, training: bool = False
+) -> list[Call]:
     """Runs a model once and gives its calls; arguments and result as in ``record_torch``.
 
     Inside a ``tf.function`` the tensors of the calls are symbolic, so that ``keras_parents`` can follow them.
+
+    Args:
+        model: A copy of the user's.
+        names: Of its variables, by ``id``.
+        inputs: What it is called with.
+        loss: Where it is given, gradients are recorded too.
+        training: Whether in training mode.
     """
-    names = variable_names(model)
     calls: list[Call] = []
     outs: list[Any] = []
     between: list[tuple[str, Any, tuple[int, ...]]] = []
@@ -308,12 +312,12 @@ def _find_parents(calls: list[Call], outs: list[Any]) -> None:
         call.parents = _parents([given.name], known, step, kind)
 
 
-def keras_parents(model: keras.Model, inputs: Any) -> list[Any]:
+def keras_parents(model: keras.Model, names: dict[int, str], inputs: Any) -> list[Any]:
     """The parents of the calls of a run, in their order: it is traced, since an eager run leaves no graph."""
     recorded: list[Call] = []
 
     def run(tensors: Any) -> tf.Tensor:
-        recorded.extend(record_keras(model, tensors))
+        recorded.extend(record_keras(model, names, tensors))
         return recorded[-1].given
 
     tf.function(run, autograph=False).get_concrete_function(inputs)

@@ -2,12 +2,14 @@
 
 import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from itertools import combinations, islice
 from typing import Any
 
+import keras
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,7 @@ from torch import nn
 
 from cnn_mnist.pytorch import keras_optimizers
 from keras_parity.ladder.culprits import Culprit, Repair
+from keras_parity.ladder.forced import ordered
 from keras_parity.ladder.pair import Pair
 from keras_parity.ladder.port import Arrays, as_tuple
 from keras_parity.ladder.rung import relative
@@ -241,32 +244,42 @@ def _two_steps(pair: Pair, make: Callable[[list[nn.Parameter]], torch.optim.Opti
 
 
 def bad_statistics(pair: Pair) -> list[Culprit]:
-    """The batch norms whose momentum is not Keras's."""
+    """The batch norms whose statistics move otherwise, each by itself on PyTorch's input."""
     found = []
-    side, keras = pair.torch[pair.exact], pair.keras[pair.exact]
-
-    def moved(name: str) -> float:
-        pair.reset()
-        side.gradients(pair.port.torch_batches[0])
-        keras.gradients(pair.port.keras_batches[0])
-        states = pair.states(pair.exact)
-        names = f"{name}.running_mean", f"{name}.running_var"
-        return max(relative(states[0][name], states[1][name]) for name in names)
-
+    modules = dict(pair.torch[pair.exact].network.named_modules())
     for matched in pair.match.pairs:
         ours, theirs = pair.match.torch_calls[matched.torch], pair.match.keras_calls[matched.keras]
-        module = dict(side.network.named_modules()).get(ours.name)
-        wanted = getattr(theirs.layer, "momentum", None)
-        if not isinstance(module, nn.modules.batchnorm._BatchNorm) or module.momentum is None or wanted is None:
+        module, layer = modules.get(ours.name), theirs.layer
+        if not isinstance(module, nn.modules.batchnorm._BatchNorm) or module.momentum is None or ours.given is None:
             continue
-        difference, theirs_here = moved(ours.name), float(np.round(1 - wanted, 12))
-        if difference <= 1e-9:
+        if not isinstance(layer, keras.layers.BatchNormalization):
             continue
-        was, module.momentum = module.momentum, theirs_here
-        left = moved(ours.name)
-        module.momentum = was
-        repairs = [Repair(f"{path(ours.name)}.momentum = {theirs_here}", left)] if left <= 1e-9 else []
-        found.append(Culprit(ours.name, difference, "the moving statistics differ after a step",
-                             [Setting("momentum", was, theirs_here)], repairs))  # fmt: skip
-    pair.reset()
+        given, wanted = ordered(ours.given, matched.order), float(np.round(1 - layer.momentum, 12))
+        moved = _moved_keras(layer, given)
+        difference, left = (_apart_after(module, momentum, given, moved) for momentum in (module.momentum, wanted))
+        if difference > MOVED:
+            repairs = [Repair(f"{path(ours.name)}.momentum = {wanted}", left)] if left <= MOVED else []
+            settings = [Setting("momentum", module.momentum, wanted)]
+            found.append(Culprit(ours.name, difference, "the moving statistics differ after a step", settings, repairs))
     return found
+
+
+MOVED = 1e-6
+"""Relative difference of moving statistics after a step that counts as none: float32 rounds them."""
+
+
+def _moved_keras(layer: keras.Layer, given: NDArray) -> tuple[NDArray, NDArray]:
+    before = layer.get_weights()
+    layer(given, training=True)
+    moved = layer.moving_mean.numpy(), layer.moving_variance.numpy()
+    layer.set_weights(before)
+    return moved
+
+
+def _apart_after(module: nn.Module, momentum: float, given: NDArray, moved: tuple[NDArray, NDArray]) -> float:
+    changed: Any = copy.deepcopy(module).cpu().train()
+    changed.momentum = momentum
+    turned = np.moveaxis(given, -1, 1) if given.ndim > 2 else given
+    with torch.no_grad():
+        changed(torch.from_numpy(np.ascontiguousarray(turned)))
+    return max(relative(a.numpy(), b) for a, b in zip((changed.running_mean, changed.running_var), moved, strict=True))

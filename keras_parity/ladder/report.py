@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 from cnn_mnist.console.tables import markdown_table
 from keras_parity.ladder.culprits import Culprit
@@ -74,9 +75,12 @@ class Report:
         yield ""
         yield from wrap(self.verdict, 80)
         yield from (line for note in self.notes for line in wrap(note, 80))
-        for culprit in self.culprits:
-            yield ""
-            yield from _told(culprit)
+        yield from _all_told(self.culprits)
+
+    @property
+    def to_paste(self) -> list[str]:
+        """A line for each culprit that has a repair: the simplest."""
+        return [culprit.repairs[0].line for culprit in self.culprits if culprit.repairs]
 
     def write(self, path: str | Path) -> None:
         """Writes the report.
@@ -88,7 +92,7 @@ class Report:
         if path.suffix == ".json":
             text = json.dumps([asdict(rung) for rung in self.rungs], indent=2)
         elif path.suffix == ".md":
-            told = "\n".join(line for culprit in self.culprits for line in ("", *_told(culprit)))
+            told = "\n".join(_all_told(self.culprits))
             text = f"{self.verdict}\n\n{markdown_table(table(self.rungs))}\n"
             text += f"\n```\n{told.strip()}\n```" if told else ""
         else:
@@ -123,13 +127,28 @@ def table(rungs: Sequence[Rung]) -> list[list[str]]:
     return rows
 
 
+def _all_told(culprits: Sequence[Culprit]) -> Iterator[str]:
+    """Those that differ in the same way once, with the number of the others."""
+    kinds: dict[Any, list[Culprit]] = {}
+    for culprit in culprits:
+        alike = (culprit.what, tuple((s.name, str(s.ours), str(s.theirs)) for s in culprit.settings))
+        kinds.setdefault(alike if culprit.settings else id(culprit), []).append(culprit)
+    for first, *others in kinds.values():
+        yield ""
+        yield from _told(first)
+        if others:
+            names = ", ".join(culprit.where for culprit in others[:3]) + (", ..." if len(others) > 3 else "")
+            text = f"the same  of {len(others)} more: {names}; their lines are in report.to_paste"
+            yield from wrap(text, 80, subsequent_indent=" " * 11)
+
+
 def _told(culprit: Culprit) -> Iterator[str]:
     what = f": {culprit.what}" if culprit.what else ""
     yield from wrap(f"made here  {culprit.where}{what} (by {culprit.difference:.1e})", 80, subsequent_indent=" " * 11)
     if culprit.settings:
         yield f"           {'setting':14} {'PyTorch':20} Keras"
         yield from (f"           {s.name:14} {s.ours!s:20} {s.theirs}" for s in culprit.settings)
-    for repair in culprit.repairs[:2]:
+    for repair in culprit.repairs[:1]:
         yield f"tried      {repair.left:.1e} is left with"
         yield f"paste      {repair.line}"
     if not culprit.repairs:

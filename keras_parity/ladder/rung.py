@@ -28,6 +28,9 @@ CAUSES = {
 FACTOR = 8
 """How far two frameworks may differ in float32, in units of what the worse of them differs from its own float64."""
 
+CEILING = 1e-3
+"""Relative difference of a loss that rounding to float32 explains."""
+
 ROUNDED = 1e-4
 """Relative difference of an activation that rounding to float32 explains in any net; TF32 has 5e-4 in each product."""
 
@@ -77,7 +80,7 @@ def worst(
     ours: Arrays,
     theirs: Arrays,
     measured: Callable[[], list[tuple[Arrays, Arrays]]] | None = None,
-    ceiling: float = float("inf"),
+    ceiling: float = 0.2,
 ) -> Rung:
     """The first tensor over its limit, in the order of the layers; where none is, the worst.
 
@@ -113,5 +116,5 @@ def value(
     """As ``worst``, of one number; ``errors`` gives the greater absolute difference from float64."""
     difference = abs(ours - theirs)
     if difference > limit:
-        limit = max(limit, FACTOR * errors())
+        limit = max(limit, min(FACTOR * errors(), CEILING * max(1.0, abs(theirs))))
     return Rung(number, compared, difference, limit, difference <= limit, where, CAUSES[number])

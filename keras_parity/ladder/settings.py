@@ -14,7 +14,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from keras_parity.ladder.kinds import CHANNELS_FIRST, kind_of
+from keras_parity.ladder.kinds import CHANNELS_FIRST, PADDINGS, kind_of
+
+Pads = tuple[tuple[int, int], ...]
+"""What is added before and after each axis of space."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +35,23 @@ class Setting:
     theirs: Any
 
 
-def differing(module: nn.Module, layer: keras.Layer, size: tuple[int, ...]) -> list[Setting]:
+def differing(
+    module: nn.Module, layer: keras.Layer, size: tuple[int, ...], before: keras.Layer | None = None
+) -> list[Setting]:
     """The settings in which a module and a layer differ.
 
     Args:
         module: PyTorch's.
         layer: Keras's, of the same kind.
         size: Of the axes of space of the input.
+        before: The layer before Keras's, which may be a padding.
     """
-    found = list(_settings(module, layer, size))
+    extra = _tuples(before.padding, len(size)) if isinstance(before, PADDINGS) else ((0, 0),) * len(size)
+    found = list(_settings(module, layer, size, extra))
     return [setting for setting in found if setting.ours is not None and setting.ours != setting.theirs]
 
 
-def _settings(module: nn.Module, layer: keras.Layer, size: tuple[int, ...]) -> Iterator[Setting]:
+def _settings(module: nn.Module, layer: keras.Layer, size: tuple[int, ...], extra: Pads) -> Iterator[Setting]:
     own = lambda name: getattr(module, name, None)  # noqa: E731
     rank = len(size)
     for name, theirs in (("eps", "epsilon"), ("num_groups", "groups")):
@@ -65,14 +72,18 @@ def _settings(module: nn.Module, layer: keras.Layer, size: tuple[int, ...]) -> I
         if own("dilation") is not None:
             yield Setting("dilation", _tuple(module.dilation, rank), dilation)
         if not isinstance(module, nn.modules.conv._ConvTransposeNd):
-            yield Setting("padding", _pads(module, size), _keras_pads(layer.padding, size, kernel, strides, dilation))
+            padded = tuple(length + sum(pad) for length, pad in zip(size, extra, strict=True))
+            own_pads = _keras_pads(layer.padding, padded, kernel, strides, dilation)
+            both = tuple((a + c, b + d) for (a, b), (c, d) in zip(extra, own_pads, strict=True))
+            yield Setting("padding", _pads(module, size), both)
 
 
 def _tuple(value: Any, rank: int) -> tuple[int, ...]:
     return (value,) * rank if isinstance(value, int) else tuple(value)
 
 
-Pads = tuple[tuple[int, int], ...]
+def _tuples(padding: Any, rank: int) -> Pads:
+    return (tuple(padding),) if rank == 1 and isinstance(padding[0], int) else tuple(map(tuple, padding))
 
 
 def _pads(module: nn.Module, size: tuple[int, ...]) -> Pads:

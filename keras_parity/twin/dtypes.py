@@ -42,7 +42,10 @@ def copy_in(model: keras.Model, dtype: str, probe: Any = None) -> keras.Model:
             clone = partial(_layer_in, dtype=dtype)
             copy = keras.models.clone_model(model, inputs, clone_function=clone, recursive=True)
         else:
-            copy = type(model).from_config(model.get_config())
+            try:
+                copy = type(model).from_config(model.get_config())
+            except TypeError:  # a class whose constructor takes no name and no dtype
+                copy = type(model)()
             copy(probe)
             for ours, theirs in zip(copy._flatten_layers(), model._flatten_layers(), strict=True):
                 ours.trainable = theirs.trainable
