@@ -1,6 +1,8 @@
 """Layers that do in training what Keras's do."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -77,9 +79,28 @@ class GELU(nn.GELU):
 
     def forward(self, images: Tensor) -> Tensor:
         """Any shape."""
-        if images.dtype != torch.float64:
+        with rounded_constants():
             return super().forward(images)
-        if self.approximate == "none":
+
+
+@contextmanager
+def rounded_constants() -> Iterator[None]:
+    """Has PyTorch's functions of float64 round their constants through float32 meanwhile, as TensorFlow's do."""
+    exact = F.gelu, F.leaky_relu
+
+    def gelu(images: Tensor, approximate: str = "none") -> Tensor:
+        if images.dtype != torch.float64:
+            return exact[0](images, approximate=approximate)
+        if approximate == "none":
             return 0.5 * images * torch.erfc(-images * float(np.float32(math.sqrt(0.5))))
         cubic = images + float(np.float32(0.044715)) * images**3
         return 0.5 * images * (1 + torch.tanh(math.sqrt(2 / math.pi) * cubic))
+
+    def leaky_relu(images: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+        return exact[1](images, float(np.float32(negative_slope)))
+
+    F.gelu, F.leaky_relu = gelu, leaky_relu  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        F.gelu, F.leaky_relu = exact

@@ -43,6 +43,13 @@ INPUTS: dict[str, Callable[[Any], Any]] = {
 """What Keras's images may lack, by how it is written."""
 
 
+Alternative = tuple[keras.Layer | None, str, Callable[[Any], Any], list[Setting]]
+"""(layer, or None for the input; line; what is computed in its place; settings in which it differs from PyTorch's)."""
+
+RUNS = 60
+"""How many runs of a model look for what a stretch should compute."""
+
+
 @dataclass(frozen=True)
 class Repair:
     """A change that was tried.
@@ -86,12 +93,14 @@ def bad_layers(pair: Pair) -> list[Culprit]:
     inputs = keras_side.feed(pair.port.keras_batches[0][0])
     forced = run_forced(keras_side.model, match, inputs)
     found: list[Culprit] = []
+    stretches: dict[int, Stretch] = {}
     for place, matched in enumerate(match.pairs):
         ours, theirs = match.torch_calls[matched.torch], match.keras_calls[matched.keras]
         difference = apart(_scored(pair, ours), _made(pair, ours, forced.given.get(place)), matched.order)
         made_of_own = any(parent in forced.passed for parent, _ in theirs.parents)
         if not difference <= limit and not made_of_own:
-            found.append(_stretch(pair, place, difference, inputs))
+            stretches[place] = _stretch(pair, place, difference)
+            found.append(stretches[place].culprit)
         if place in forced.errors and found and made_of_own:
             continue  # the shape of its weights follows from that of what it gets
         if place in forced.errors:
@@ -102,6 +111,7 @@ def bad_layers(pair: Pair) -> list[Culprit]:
             if not difference <= limit:
                 settings, repairs = _layer_repairs(ours, theirs, forced.out[place], limit)
                 found.append(Culprit(ours.name, difference, "", settings, repairs))
+    _mend(pair, stretches, inputs)
     pair.reset()
     return [*_lonely(match, bool(found)), *found]
 
@@ -167,41 +177,75 @@ def _layer_repairs(
     return settings, repairs
 
 
-def _stretch(pair: Pair, place: int, difference: float, inputs: Any) -> Culprit:
-    """What lies between the layers before a matched one and itself, and what in Keras's place would agree."""
-    match, limit = pair.match, LIMITS[pair.exact]
+@dataclass
+class Stretch:
+    """What lies between matched layers and is wrong by itself, with what has not been tried in it yet."""
+
+    culprit: Culprit
+    untried: list[Alternative]
+
+
+def _stretch(pair: Pair, place: int, difference: float) -> Stretch:
+    match = pair.match
     matched = match.pairs[place]
     ours, theirs = match.torch_calls[matched.torch], match.keras_calls[matched.keras]
     before = [match.keras_calls[parent] for parent, _ in theirs.parents if match.keras_calls[parent].layer is not None]
-    names = " and ".join(dict.fromkeys(call.name for call in before)) or "the input"
+    names = list(dict.fromkeys(call.name for call in before)) or ["the input"]
     lies = [name for name, *_ in (*ours.between, *theirs.between)]
     through = f" ({', '.join(dict.fromkeys(lies))})" if lies else ""
-    where = f"{names} to {ours.name}{through}"
-    model = pair.keras[pair.exact].model
-
-    def left(overrides: dict[int, Any], fed: Any = inputs) -> float:
-        try:
-            made = run_forced(model, match, fed, overrides).given.get(place)
-        except Exception:  # a function that does not fit there
-            return np.inf
-        return apart(_scored(pair, ours), _made(pair, ours, made), matched.order)
-
-    repairs, settings = [], []
-    for layer, line, function, setting in _alternatives(pair, ours, theirs, before):
-        rest = left({id(layer): function})
-        if rest <= limit:
-            repairs.append(Repair(line, rest))
-            settings += setting
-    if not before and not isinstance(inputs, (tuple, list)):
-        tried = ((line, left({}, function(inputs))) for line, function in INPUTS.items())
-        repairs += [Repair(f"{line}  # before the Keras model", rest) for line, rest in tried if rest <= limit]
-    return Culprit(where, difference, "", settings, repairs)
+    where = f"{' and '.join(names[:3])}{' ...' if len(names) > 3 else ''} to {ours.name}{through}"
+    untried = list(_alternatives(pair, ours, theirs, before))
+    if not before:
+        untried += [(None, f"{line}  # before the Keras model", function, []) for line, function in INPUTS.items()]
+    return Stretch(Culprit(where, difference), untried)
 
 
-def _alternatives(
-    pair: Pair, ours: Call, theirs: Call, before: list[Call]
-) -> Iterator[tuple[keras.Layer, str, Callable[[Any], Any], list[Setting]]]:
-    """Keras's layers of a stretch and what may stand in their place: (layer, line, function, settings)."""
+def _mend(pair: Pair, stretches: dict[int, Stretch], inputs: Any) -> None:
+    """Tries one alternative of every stretch in a run, since each is closed off from the others."""
+    waiting = dict(stretches)
+    for _ in range(RUNS):
+        tried: dict[int, Alternative] = {}
+        for place, stretch in waiting.items():
+            taken = {id(layer) for layer, *_ in tried.values()}
+            fitting = [alternative for alternative in stretch.untried if id(alternative[0]) not in taken]
+            if fitting:
+                tried[place] = fitting[0]
+                stretch.untried.remove(fitting[0])
+        if not tried:
+            return
+        results = _left(pair, tried, inputs) or [
+            found for place, one in tried.items() for found in _left(pair, {place: one}, inputs)
+        ]
+        for some in results:
+            for place, left in some.items():
+                if left <= LIMITS[pair.exact]:
+                    _, line, _, settings = tried[place]
+                    stretches[place].culprit.repairs.append(Repair(line, left))
+                    stretches[place].culprit.settings.extend(settings)
+                    waiting.pop(place, None)
+
+
+def _left(pair: Pair, tried: dict[int, Alternative], inputs: Any) -> list[dict[int, float]]:
+    """What is left of the difference at each place; nothing where an alternative does not fit."""
+    match, overrides, fed = pair.match, {}, inputs
+    for layer, _, function, _ in tried.values():
+        if layer is None:
+            fed = function(inputs)
+        else:
+            overrides[id(layer)] = function
+    try:
+        made = run_forced(pair.keras[pair.exact].model, match, fed, overrides).given
+    except Exception:  # a shape that the next layer does not take
+        return []
+    found = {}
+    for place in tried:
+        ours = match.torch_calls[match.pairs[place].torch]
+        found[place] = apart(_scored(pair, ours), _made(pair, ours, made.get(place)), match.pairs[place].order)
+    return [found]
+
+
+def _alternatives(pair: Pair, ours: Call, theirs: Call, before: list[Call]) -> Iterator[Alternative]:
+    """Keras's layers of a stretch and what may stand in their place, the likeliest first."""
     stateless = [layer for _, layer, _ in theirs.between]
     modules = [(name, module) for name, module, _ in ours.between if not isinstance(module, (nn.Flatten, nn.Dropout))]
     for _, layer, shape in theirs.between:
@@ -216,6 +260,9 @@ def _alternatives(
         swapped = _swapped(layer)
         if swapped is not None:
             yield layer, f"keras.layers.{type(swapped).__name__} in the place of {layer.name}", swapped, []
+        if isinstance(layer, keras.layers.AveragePooling2D) and layer.padding == "same" and max(layer.strides) == 1:
+            text = f"count_include_pad=False in PyTorch's average pooling, as in Keras's {layer.name}"
+            yield layer, text, partial(_counting_pads, layer), []
     for call in before:
         current = getattr(call.layer, "activation", None)
         if callable(current) and kind_of(call.layer, 1) not in ("LSTM", "GRU"):
@@ -244,6 +291,12 @@ def _twice(function: Callable[[Any], Any], tensor: Any) -> Any:
 
 def _through(module: nn.Module, tensor: Any) -> Any:
     return tf.constant(np.ascontiguousarray(compute(module, np.asarray(tensor))))
+
+
+def _counting_pads(layer: keras.layers.AveragePooling2D, tensor: Any) -> Any:
+    """An average in which the zeros around the image count, as they do in PyTorch by default."""
+    sides = [[(size - 1) // 2, size // 2] for size in layer.pool_size]
+    return tf.nn.avg_pool2d(tf.pad(tensor, [[0, 0], *sides, [0, 0]]), layer.pool_size, 1, "VALID")
 
 
 def _swapped(layer: keras.Layer) -> keras.Layer | None:

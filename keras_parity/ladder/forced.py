@@ -84,6 +84,8 @@ def run_forced(model: keras.Model, match: Match, inputs: Any, overrides: Overrid
             match.pairs[pairs[0]] = replace(match.pairs[pairs[0]], order=order)
         order = match.pairs[pairs[0]].order
         out = end.out if order is None or end.kind not in FEATUREWISE else end.out[..., order]
+        if start.given.ndim > made.ndim and start.given.size == made.size:  # with axes of one pixel
+            out = out.reshape(*made.shape[:-1], -1)
         if made.ndim > 2 and out.ndim > 2:
             channels.append(out.shape[-1])
         try:
@@ -115,7 +117,8 @@ def ordered(array: NDArray, order: NDArray | None) -> NDArray:
 def _like(given: Any, array: NDArray) -> Any:
     """PyTorch's input in place of Keras's, in a nest of the same form where it is one."""
     first = first_tensor(given)
-    tensor = tf.constant(array, first.dtype)
+    same = array.size == np.prod(first.shape) and array.ndim != len(first.shape)  # but for axes of one pixel
+    tensor = tf.constant(array.reshape(first.shape) if same else array, first.dtype)
     return tensor if given is first else keras.tree.map_structure(lambda t: tensor if t is first else t, given)
 
 

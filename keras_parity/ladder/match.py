@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from keras_parity.ladder.kinds import FEATUREWISE, KINDS, Array, Tensors
+from keras_parity.ladder.kinds import FEATUREWISE, KINDS, ROLES, Array, Tensors
 from keras_parity.ladder.record import OUTPUT, Call, variable_names
 
 Arrays = dict[str, NDArray]
@@ -245,10 +245,23 @@ def match_arrays(match: Match) -> None:
             match.arrays.append((array, names))
             seen_keras.add(array.name)
             seen_torch |= set(names)
-    named = [f"{call.name}.{role}".lstrip(".") for call in match.torch_calls for role in call.arrays]
-    match.only_torch = [name for name in dict.fromkeys(named) if name not in seen_torch]
-    others = [array.name for call in match.keras_calls for array in call.arrays]
-    match.only_keras = [name for name in dict.fromkeys(others) if name not in seen_keras]
+    shapes = {f"{call.name}.{r}".lstrip("."): s for call in match.torch_calls for r, s in dict(call.arrays).items()}
+    match.only_torch = [name for name in shapes if name not in seen_torch]
+    rest = {array.name: array for call in match.keras_calls for array in call.arrays if array.name not in seen_keras}
+    match.only_keras = list(rest)
+    for array in rest.values():  # of kinds that differ, as a dense layer and a convolution of 1 x 1: by role and size
+        name = next((n for n in match.only_torch if _alike(n, shapes[n], array)), None)
+        if name is not None:
+            match.arrays.append((_reshaped(array, shapes[name]), (name,)))
+            match.only_torch.remove(name)
+            match.only_keras.remove(array.name)
+
+
+def _alike(name: str, shape: tuple[int, ...], array: Array) -> bool:
+    role = array.roles[0] if array.roles[0] in ROLES.values() else ""
+    mine = name.rpartition(".")[2]
+    fits = [s for s in shape if s > 1] == [s for s in array.shapes[0] if s > 1] and len(array.roles) == 1
+    return fits and (role == mine or (not role and mine not in ROLES.values()))
 
 
 def _reshaped(array: Array, shape: tuple[int, ...]) -> Array:

@@ -128,6 +128,8 @@ def _array(kind: str, tensor: torch.Tensor, module: nn.Module) -> NDArray:
     array = tensor.detach().cpu().numpy().copy()
     if kind in RECURRENT and not getattr(module, "batch_first", True) and array.ndim == 3:
         return array.swapaxes(0, 1)
+    if isinstance(module, nn.LayerNorm) and type(module).__name__.endswith("2d"):  # torchvision's, of images
+        return np.moveaxis(array, 1, -1)
     return in_keras_layout(kind, array)
 
 

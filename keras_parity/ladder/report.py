@@ -106,7 +106,7 @@ def line(rung: Rung) -> str:
     verdict = "holds " if rung.holds else "BREAKS"
     limit = "" if rung.limit is None else f", limit {rung.limit:.1g}"
     ulps = f", {rung.ulps:.2g} ulp" if 0 < rung.difference < 1 and rung.limit else ""
-    where = f" at {rung.where}" if rung.where else ""
+    where = f": {rung.where}" if rung.where else ""
     head, said = f"{rung.number:2d} {verdict} {rung.compared}", f"{rung.difference:.1e}{limit}{ulps}{where}"
     indent = " " * 10
     lines = [

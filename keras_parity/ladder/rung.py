@@ -68,6 +68,8 @@ class Rung:
 def relative(ours: NDArray, theirs: NDArray) -> float:
     """Greatest absolute difference over the greatest absolute value of ``theirs``; infinite for other shapes."""
     if ours.shape != theirs.shape:
+        ours, theirs = ours.squeeze(), theirs.squeeze()  # a pooled image may keep its axes of one pixel
+    if ours.shape != theirs.shape:
         return float("inf")
     difference, scale = np.abs(ours - theirs).max(initial=0.0), np.abs(theirs).max(initial=0.0)
     return float(difference / (scale or 1.0))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -140,8 +141,9 @@ def _shapes(match: Match) -> Rung:
     for pair in match.pairs:
         ours, theirs = match.torch_calls[pair.torch], match.keras_calls[pair.keras]
         shapes = [None if call.out is None else tuple(call.out.shape[1:]) for call in (ours, theirs)]
+        sizes = [None if shape is None else [length for length in shape if length > 1] for shape in shapes]
         counts = sum(int(np.prod(shape)) for shape in ours.arrays.values()) if ours.arrays else 0, _count(theirs.arrays)
-        same_shape = None in shapes or shapes[0] == shapes[1]
+        same_shape = None in sizes or sizes[0] == sizes[1]
         if not same_shape or counts[0] != counts[1]:
             mine, other = f"{shapes[0]} and {counts[0]:,} parameters", f"{shapes[1]} and {counts[1]:,}"
             where = f"{ours.name}: shape {mine} in PyTorch, {other} in Keras"
@@ -202,19 +204,18 @@ def _evaluation(pair: Pair, length: Steps) -> Iterator[Rung]:
     inputs, labels = port.test
     turned = port.torch_test if port.torch_test is not None else np.ascontiguousarray(np.moveaxis(inputs, -1, 1))
     ours, theirs = pair.torch["float32"].outputs(turned), keras.outputs(inputs)
-    exact = pair.keras[pair.exact].outputs(inputs)
-    losses = [
-        pair.torch[pair.exact].value(ours, labels),
-        *(pair.keras[pair.exact].value(o, labels) for o in (theirs, exact)),
-    ]
+    exact = cache(lambda: pair.keras[pair.exact].outputs(inputs))
+    value_of = pair.keras[pair.exact].value
+    losses = pair.torch[pair.exact].value(ours, labels), value_of(theirs, labels)
     votes = [scores(o) for scores, o in zip((port.torch_scores, port.keras_scores), (ours, theirs), strict=True)]
     changed = votes[0].argmax(axis=-1) != votes[1].argmax(axis=-1)
     where = f"{int(changed.sum())} of {len(labels):,} images predicted otherwise"
-    error = lambda: abs(losses[1] - losses[2])  # noqa: E731
+    error = lambda: abs(losses[1] - value_of(exact(), labels))  # noqa: E731
     rung = value(11, "evaluation: loss and predictions of the test set", 1e-6, losses[0], losses[1], where, error)
     if rung.holds and changed.any():
-        ranked = np.sort(port.keras_scores(exact), axis=-1)
-        ties = ranked[..., -1] - ranked[..., -2] <= FACTOR * np.abs(votes[1] - port.keras_scores(exact)).max()
+        finest = port.keras_scores(exact())
+        ranked = np.sort(finest, axis=-1)
+        ties = ranked[..., -1] - ranked[..., -2] <= FACTOR * np.abs(votes[1] - finest).max()
         rung = replace(rung, holds=not (changed & ~ties).any())
     yield rung
 

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torchvision.ops import StochasticDepth
 
-from cnn_mnist.pytorch.keras_layers import MaskedDropout, with_biased_variance
+from cnn_mnist.pytorch.keras_layers import MaskedDropout, rounded_constants, with_biased_variance
 from keras_parity.ladder.port import Arrays, Batch, Port, as_tuple
-from keras_parity.ladder.record import Call, record_torch
+from keras_parity.ladder.record import Call, first_tensor, record_torch
 
 
 class TorchSide:
@@ -61,10 +62,15 @@ class TorchSide:
         tensors = self.network.state_dict().items()
         return {name: tensor.cpu().numpy().copy() for name, tensor in tensors if tensor.is_floating_point()}
 
+    def _run(self, *tensors: torch.Tensor) -> torch.Tensor:
+        with rounded_constants():
+            return first_tensor(self.network(*tensors))
+
     def gradients(self, batch: Batch) -> tuple[float, Arrays]:
         """The loss of a batch, and the gradient of every trained parameter, which stays with it for the optimizer."""
         self.optimizer.zero_grad()
-        loss = self.loss(self.network.train()(*self._tensors(batch[0])), self._tensors(batch[1])[0])
+        self.network.train()
+        loss = self.loss(self._run(*self._tensors(batch[0])), self._tensors(batch[1])[0])
         loss.backward()
         found = {}
         for name, parameter in self.network.named_parameters():
@@ -91,13 +97,15 @@ class TorchSide:
         self.network.train(training)
         labels = self._tensors(batch[1])[0]
         loss = (lambda output: self.loss(output, labels)) if training else None
-        return record_torch(self.network, self._tensors(batch[0]), loss)
+        with rounded_constants():
+            return record_torch(self.network, self._tensors(batch[0]), loss)
 
     def outputs(self, inputs: Any) -> NDArray:
         """The network's output, in batches of 1,000, in inference."""
         with torch.no_grad():
             tensors = [tensor.split(1000) for tensor in self._tensors(inputs)]
-            return torch.cat([self.network.eval()(*batch) for batch in zip(*tensors, strict=True)]).cpu().numpy()
+            self.network.eval()
+            return torch.cat([self._run(*batch) for batch in zip(*tensors, strict=True)]).cpu().numpy()
 
     def value(self, outputs: NDArray, labels: NDArray) -> float:
         """The loss of outputs that are given, in the side's precision."""
@@ -115,6 +123,8 @@ def _settle(module: Any) -> None:
         module.p = 0.0
     elif isinstance(module, nn.MultiheadAttention):
         module.dropout = 0.0
+    elif isinstance(module, StochasticDepth):
+        module.p = 0.0
     elif type(module) in (nn.BatchNorm1d, nn.BatchNorm2d) and module.momentum is not None:
         with_biased_variance(module)
     elif isinstance(module, (nn.LSTM, nn.GRU)):

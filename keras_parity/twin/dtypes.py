@@ -36,11 +36,11 @@ def copy_in(model: keras.Model, dtype: str, probe: Any = None) -> keras.Model:
         probe: What a subclassed model is called with, so that it makes its weights.
     """
     with in_dtype(dtype):
-        if isinstance(model, keras.Sequential) or hasattr(model, "operations"):
+        if _is_graph(model):
             read = model.inputs if isinstance(model, keras.Sequential) else model.input
             inputs = keras.tree.map_structure(partial(_input_in, dtype=dtype), read)
             clone = partial(_layer_in, dtype=dtype)
-            copy = keras.models.clone_model(model, inputs, clone_function=clone, recursive=True)
+            copy = keras.models.clone_model(model, inputs, clone_function=clone)
         else:
             try:
                 copy = type(model).from_config(model.get_config())
@@ -53,6 +53,10 @@ def copy_in(model: keras.Model, dtype: str, probe: Any = None) -> keras.Model:
     return copy
 
 
+def _is_graph(layer: keras.Layer) -> bool:
+    return isinstance(layer, keras.Sequential) or (isinstance(layer, keras.Model) and hasattr(layer, "operations"))
+
+
 def _input_in(tensor: keras.KerasTensor, dtype: str) -> keras.KerasTensor:
     own = dtype if "float" in tensor.dtype else tensor.dtype
     return keras.Input(batch_shape=tensor.shape, name=tensor.name, dtype=own)
@@ -62,6 +66,8 @@ def _layer_in(layer: keras.Layer, dtype: str) -> keras.Layer:
     if isinstance(layer, keras.layers.Lambda):
         return keras.layers.Lambda(layer.function, layer._output_shape, layer.mask, layer.arguments,
             name=layer.name, dtype=dtype)  # fmt: skip
+    if _is_graph(layer):
+        return copy_in(layer, dtype)  # whose own inputs would cast what they get to float32 again
     config = layer.get_config()
     if callable(getattr(layer, "activation", None)) and "activation" in config:
         config["activation"] = layer.activation
