@@ -1,0 +1,92 @@
+"""``python -m benchmarks.applications``: ``keras.applications`` against ``torchvision.models``, written by others.
+
+Both begin with PyTorch's random weights; images are small, steps few. ``python -m benchmarks.applications VGG16`` takes
+one pair.
+"""
+
+import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
+
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+from torch import nn
+from torchvision import models
+
+from cnn_mnist.console.tables import markdown_table
+from keras_parity.ladder.check import check
+from keras_parity.ladder.report import Report
+
+IMAGES, CLASSES = 8, 10
+
+
+def _vgg(make: Callable[..., nn.Module]) -> nn.Module:
+    """Without the pooling to 7 x 7 before the classifier, which Keras's has not."""
+    model: Any = make(num_classes=CLASSES)
+    model.avgpool, model.classifier[0] = nn.Identity(), nn.Linear(512 * 2 * 2, 4096)
+    return model
+
+
+def _plain(make: Callable[..., nn.Module], **words: Any) -> Callable[[], nn.Module]:
+    return partial(make, num_classes=CLASSES, **words)
+
+
+_bare = {"include_preprocessing": False}
+PAIRS: dict[str, tuple[dict[str, Any], Callable[[], nn.Module], int]] = {
+    "VGG16": ({}, partial(_vgg, models.vgg16), 64),
+    "VGG19": ({}, partial(_vgg, models.vgg19), 64),
+    "ConvNeXtTiny": (_bare, _plain(models.convnext_tiny), 32),
+    "ResNet50": ({}, _plain(models.resnet50), 32),
+    "DenseNet121": ({}, _plain(models.densenet121), 32),
+    "MobileNetV2": ({}, _plain(models.mobilenet_v2), 32),
+    "MobileNetV3Small": (_bare, _plain(models.mobilenet_v3_small), 32),
+    "EfficientNetB0": ({}, _plain(models.efficientnet_b0), 32),
+    "InceptionV3": ({}, _plain(models.inception_v3, aux_logits=False, init_weights=False), 96),
+}
+"""Keras's name: its words, torchvision's model, height and width of the images."""
+
+
+def compare(name: str, numbers: range = range(1, 12)) -> tuple[Report, float]:
+    """Checks one pair; gives the report and the seconds that it took."""
+    words, make, size = PAIRS[name]
+    keras.utils.clear_session()
+    torch.manual_seed(0)
+    model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=CLASSES, **words)
+    random = np.random.default_rng(0)
+    images, labels = random.random((IMAGES, size, size, 3), np.float32), random.integers(0, CLASSES, IMAGES)
+    began = time.perf_counter()
+    report = check(make(), model, images, labels, weights="torch", batch_size=4, steps=4, numbers=numbers)
+    return report, time.perf_counter() - began
+
+
+def row(name: str, report: Report, seconds: float) -> list[str]:
+    """Pair, matched, first break, what differs by itself, repairs, time."""
+    assert report.match is not None
+    alone = len(report.match.only_torch) + len(report.match.only_keras)
+    broken = [rung for rung in report.rungs if not rung.holds]
+    differing: dict[str, int] = {}
+    for culprit in report.culprits:
+        for what in [setting.name for setting in culprit.settings] or [culprit.what or "between layers"]:
+            differing[what] = differing.get(what, 0) + 1
+    mended = sum(bool(culprit.repairs) for culprit in report.culprits)
+    return [
+        name,
+        f"{len(report.match.arrays)}, {alone} left over",
+        f"rung {broken[0].number}, {broken[0].where.split(':')[0]}" if broken else "holds to the top",
+        ", ".join(f"{what} ({count})" for what, count in differing.items()),
+        f"{mended} of {len(report.culprits)}" if report.culprits else "",
+        f"{seconds:.0f}",
+    ]
+
+
+if __name__ == "__main__":
+    rows = [["pair", "arrays matched", "first break", "differs by itself", "repairs that hold", "seconds"]]
+    for pair in sys.argv[1:] or PAIRS:
+        rows.append(row(pair, *compare(pair)))
+        print(markdown_table([rows[0], rows[-1]]), flush=True)
+    print(markdown_table(rows))
