@@ -18,6 +18,7 @@ from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.data_module import MNISTDataModule
 from cnn_mnist.pytorch.loader import Batch
 from cnn_mnist.runs import hparams, pictures, tags
+from cnn_mnist.runs.files import write_whole
 from cnn_mnist.runs.folder import CONFIG, PYTORCH, write_environment
 from cnn_mnist.runs.mistakes import write_mistakes
 from cnn_mnist.runs.timing import Stopwatch
@@ -194,7 +195,7 @@ def _write_config(path: Path, trainer: Trainer, model: "Classifier", data: MNIST
     groups = {"model": asdict(model.settings), "data": asdict(data.settings)}
     seed = groups["model"].pop("seed")
     del groups["data"]["seed"]
-    path.write_text(yaml.safe_dump({"seed_everything": seed, "trainer": settings} | groups, sort_keys=False))
+    write_whole(path, yaml.safe_dump({"seed_everything": seed, "trainer": settings} | groups, sort_keys=False))
 
 
 def _data(trainer: Trainer) -> MNISTDataModule | None:

@@ -9,14 +9,16 @@ import os
 import platform
 import subprocess
 import tempfile
+import warnings
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.frameworks import WAIT_POLICY
+from cnn_mnist.runs.files import is_whole, write_whole
 
 LOG_DIR = "lightning_logs"
 PYTORCH, KERAS = "pytorch", "keras"
@@ -61,7 +63,9 @@ def new_run_folder(log_dir: str | Path, framework: str) -> Path:
 
 
 def find_checkpoint(path: str | Path, framework: str) -> Path:
-    """The newest checkpoint of a run folder, the framework's own first; what is no folder is given back as it is.
+    """The newest whole checkpoint of a run folder, the framework's own first; what is no folder stays as it is.
+
+    Of a damaged one that is newer, a notice is given.
 
     Raises:
         UserError: The folder holds none.
@@ -74,7 +78,12 @@ def find_checkpoint(path: str | Path, framework: str) -> Path:
             f"expected a run folder with a {' or '.join(ENDINGS.values())} file in its {CHECKPOINTS} folder, "
             f"got {path}; name another, or the file itself"
         )
-    return max(files, key=lambda file: (file.suffix == ENDINGS[framework], file.stat().st_mtime, file.name))
+    files.sort(key=lambda file: (file.suffix == ENDINGS[framework], file.stat().st_mtime, file.name), reverse=True)
+    good = next(filter(is_whole, files), files[0])  # where none is, its reader says what is wrong
+    for damaged in files[: files.index(good)]:
+        notice = f"{damaged} is damaged; the one before is taken, {good.name}"
+        warnings.warn(UserNotice(notice), stacklevel=2)
+    return good
 
 
 def environment(*, device: str, threads: int | None, precision: str | None) -> dict[str, Any]:
@@ -103,7 +112,7 @@ def write_environment(folder: str | Path, **run: Any) -> None:
     """Writes ``environment.yaml`` into a run folder; the other arguments are those of ``environment``."""
     import yaml
 
-    Path(folder, ENVIRONMENT).write_text(yaml.safe_dump(environment(**run), sort_keys=False))
+    write_whole(Path(folder, ENVIRONMENT), yaml.safe_dump(environment(**run), sort_keys=False))
 
 
 def read_config(folder: str | Path, name: str = CONFIG) -> dict[str, Any] | None:

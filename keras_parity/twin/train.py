@@ -18,6 +18,7 @@ from cnn_mnist.data.order import batch_count
 from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE, check_network, load_splits
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import hparams, tags
+from cnn_mnist.runs.files import whole
 from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, KERAS, new_run_folder, write_environment
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.frameworks import gpu_messages
@@ -102,7 +103,8 @@ def train(
     validation = evaluation_batches(splits["val"], EVALUATION_BATCH_SIZE, dtype) if data.val_size else None
 
     folder = new_run_folder(trainer.log_dir, KERAS)
-    write_config(folder / CONFIG)
+    with whole(folder / CONFIG) as aside:
+        write_config(aside)
     threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
     write_environment(folder, device=device, threads=threads, precision=trainer.lightning_precision)
     log = RunLog(folder)
