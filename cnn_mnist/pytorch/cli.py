@@ -104,11 +104,11 @@ class CLI(LightningCLI):
         for logger in self.trainer.loggers:
             if logger.save_dir is not None:
                 check_writable(Path(logger.save_dir, str(logger.name or "")))
+            folder = None if getattr(logger, "is_new", False) else getattr(logger, "log_dir", None)
+            if folder is not None and Path(folder, CONFIG).exists():
+                raise UserError(f"expected a new run folder, got {folder}, which holds a run; name another version")
         if str(self.trainer.precision).startswith("bf16") and self.trainer.strategy.root_device.type == "cpu":
             self._warn_of_slow_bf16()
-        config = Path(self.trainer.log_dir or ".", CONFIG)
-        if self.trainer.logger is not None and config.exists():
-            raise UserError(f"expected a new run folder, got {config.parent}, which holds a run; name another version")
 
     @staticmethod
     def _warn_of_slow_bf16() -> None:

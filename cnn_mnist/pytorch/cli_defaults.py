@@ -13,7 +13,7 @@ from cnn_mnist.runs.folder import LOG_DIR, PYTORCH
 DEFAULTS: dict[str, Any] = {
     "trainer.max_epochs": settings.MAX_EPOCHS,
     "trainer.logger": {
-        "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
+        "class_path": "cnn_mnist.pytorch.logger.RunLogger",
         "init_args": {"save_dir": LOG_DIR, "name": PYTORCH, "default_hp_metric": False},
     },
 }
@@ -30,10 +30,15 @@ class Parser(OneLineErrors, LightningArgumentParser):
         return action
 
     def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
-        """One of an earlier version lists as callbacks what is built in today."""
+        """One of an earlier version lists as callbacks what is built in today, and names Lightning's own logger."""
         trainer = config.get("trainer")
-        if not isinstance(trainer, dict) or "cnn_mnist." not in str(trainer.get("callbacks")):
+        if not isinstance(trainer, dict):
             return config
+        logger, default = trainer.get("logger"), DEFAULTS["trainer.logger"]
+        if isinstance(logger, dict) and logger.get("init_args", {}).get("name") == PYTORCH:
+            trainer = trainer | {"logger": logger | {"class_path": default["class_path"]}}
+        if "cnn_mnist." not in str(trainer.get("callbacks")):
+            return config | {"trainer": trainer}
         built_in = ["cnn_mnist.", "lightning.pytorch.callbacks.RichModelSummary"]
         if trainer.get("enable_checkpointing") is False:
             built_in.append("lightning.pytorch.callbacks.ModelCheckpoint")

@@ -20,6 +20,7 @@ from torchmetrics import Metric
 from cnn_mnist.architecture.initial_weights import Rule, initial_weights
 from cnn_mnist.pytorch.callbacks import RunRecord, StopOnNonFiniteLoss, Timing
 from cnn_mnist.pytorch.loader import Batch
+from cnn_mnist.pytorch.logger import RunLogger
 from cnn_mnist.pytorch.metrics import Predictions, make_metric
 from cnn_mnist.pytorch.monitors import fit_monitors
 from cnn_mnist.pytorch.network import build_network, load_weights
@@ -97,7 +98,7 @@ class Classifier(LightningModule):
             trainer.callbacks = kept
         for place, logger in enumerate(trainer.loggers):
             if type(logger) is TensorBoardLogger and logger.name == LOG_DIR:
-                ours_too = TensorBoardLogger(Path(logger.save_dir, LOG_DIR), PYTORCH, default_hp_metric=False)
+                ours_too = RunLogger(Path(logger.save_dir, LOG_DIR), PYTORCH, default_hp_metric=False)
                 trainer.loggers[place : place + 1] = [ours_too] if trainer.state.fn == "fit" else []
         return ours
 
