@@ -3,10 +3,13 @@
 import math
 from pathlib import Path
 
+import yaml
+
 from cnn_mnist.console.tables import print_table
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import tags
-from cnn_mnist.runs.folder import LOG_DIR, PYTORCH
+from cnn_mnist.runs.files import write_whole
+from cnn_mnist.runs.folder import LOG_DIR, PYTORCH, RESULTS
 
 _SPLITS: dict[tags.SplitName, str] = {
     "train": "train, running mean of the last epoch",
@@ -17,7 +20,7 @@ _SPLITS: dict[tags.SplitName, str] = {
 
 
 def print_results(metrics: dict[str, float], run: str | None) -> None:
-    """Prints loss and accuracy of every split, the time, the run folder and the next command.
+    """Prints loss and accuracy of every split, the time, the run folder and the next command; keeps the figures there.
 
     Args:
         metrics: By tag, as logged.
@@ -31,6 +34,8 @@ def print_results(metrics: dict[str, float], run: str | None) -> None:
         raise UserError(
             f"expected finite results, got {odd[0]}={metrics[odd[0]]} in {run}; lower --model.learning_rate"
         )
+    if run is not None:
+        write_whole(Path(run, RESULTS), yaml.safe_dump(metrics))
     rows = [("", "loss", "accuracy")]
     for split, title in _SPLITS.items():
         loss, acc = (metrics.get(tags.tag(split, name)) for name in tags.METRICS)

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
@@ -16,11 +15,13 @@ from cnn_mnist.architecture.trace import layer_table
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.data_module import MNISTDataModule
+from cnn_mnist.pytorch.keeper import run_logger
 from cnn_mnist.pytorch.loader import Batch
 from cnn_mnist.runs import hparams, pictures, tags
 from cnn_mnist.runs.files import write_whole
-from cnn_mnist.runs.folder import CONFIG, PYTORCH, write_environment
+from cnn_mnist.runs.folder import CONFIG, ENVIRONMENT, PYTORCH, write_environment
 from cnn_mnist.runs.mistakes import write_mistakes
+from cnn_mnist.runs.resume import log_sizes
 from cnn_mnist.runs.timing import Stopwatch
 
 if TYPE_CHECKING:
@@ -43,8 +44,28 @@ class Timing(Callback):
 
     def __init__(self) -> None:
         self.stopwatch = Stopwatch()
-        self._setup_logged = False
+        self._setup_logged = self._fit_logged = False
         self._images = 0
+        self._figures: dict[str, float] = {}
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds what the run folder holds by now, and the time so far."""
+        if logger := run_logger(trainer):
+            logger.experiment.flush()
+            figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            state = {"images": self._images, "seconds": self.stopwatch.state(), "figures": figures}
+            checkpoint["run"] = state | {"log": log_sizes(logger.log_dir)}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Goes on from there where the run goes on in its folder; elsewhere it is another run."""
+        logger, state = run_logger(trainer), checkpoint.get("run")
+        if logger and state and all(Path(logger.log_dir, name).exists() for name in state["log"]):
+            self._setup_logged, self._images, self._figures = True, state["images"], state["figures"]
+            self.stopwatch.go_on(state["seconds"])
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Shows the figures of what was trained before."""
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self._figures.items()})
 
     def on_train_epoch_start(self, *args: Any, **kwargs: Any) -> None:
         """Training begins."""
@@ -80,7 +101,11 @@ class Timing(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the whole training."""
-        self._log(trainer, self.stopwatch.fit_done())
+        if not self._fit_logged and self.stopwatch.fit_seconds:
+            self._fit_logged = True
+            self._log(trainer, self.stopwatch.fit_done())
+
+    on_test_start = on_train_end  # the first that a run sees which was stopped behind its last epoch
 
     @staticmethod
     def _synchronize(trainer: Trainer) -> None:
@@ -101,8 +126,8 @@ class RunRecord(Callback):
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
         """Writes the settings, the environment, the layer table and the examples."""
-        logger = _logger(trainer)
-        if logger is None:
+        logger = run_logger(trainer)
+        if logger is None or Path(logger.log_dir, ENVIRONMENT).exists():  # a run that goes on has begun before
             return
         writer = logger.experiment
         device = trainer.strategy.root_device
@@ -126,11 +151,15 @@ class RunRecord(Callback):
         train = data.splits["train"]
         writer.add_image(tags.EXAMPLES, pictures.examples(*train), 0, dataformats="HWC")
 
+    def on_train_batch_end(self, trainer: Trainer, pl_module: "Classifier", *args: Any) -> None:  # type: ignore[override]
+        """Logs the running means where they are due."""
+        pl_module.log_step(args[-1])
+
     def on_test_epoch_end(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
         """Writes the confusion matrix and the misclassified images, and after a whole test ``mistakes.csv``."""
         indices, probabilities = pl_module.predictions.compute()  # in every process: it gathers
         pl_module.predictions.reset()
-        logger, data = _logger(trainer), _data(trainer)
+        logger, data = run_logger(trainer), _data(trainer)
         if logger is None or data is None or not trainer.is_global_zero:
             return
         test, order = data.splits["test"], indices.cpu().numpy()
@@ -176,16 +205,11 @@ class StopOnNonFiniteLoss(Callback):
         finite = np.isfinite(torch.stack(losses).float().cpu().numpy())
         self._losses.clear()
         if not finite.all():
-            logger = _logger(trainer)
+            logger = run_logger(trainer)
             raise UserError(
                 f"expected a finite loss, got NaN or infinity at step {steps[finite.argmin()]} of "
                 f"{logger.log_dir if logger else 'a run without a log'}; lower --model.learning_rate"
             )
-
-
-def _logger(trainer: Trainer) -> TensorBoardLogger | None:
-    """The first TensorBoard logger; None for a run without one."""
-    return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
 
 
 def _write_config(path: Path, trainer: Trainer, model: "Classifier", data: MNISTDataModule) -> None:

@@ -20,6 +20,6 @@ class RunLogger(TensorBoardLogger):
     @property
     def version(self) -> int | str:
         """The run's number: made with its folder at the first look, by the first process alone."""
-        if self._version is None and rank_zero_only.rank == 0:
+        if self._version is None and getattr(rank_zero_only, "rank", 0) == 0:
             self._version = int(new_run_folder(self.save_dir, self.name).name.removeprefix("version_"))
         return super().version

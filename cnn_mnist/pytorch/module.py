@@ -19,6 +19,7 @@ from torchmetrics import Metric
 
 from cnn_mnist.architecture.initial_weights import Rule, initial_weights
 from cnn_mnist.pytorch.callbacks import RunRecord, StopOnNonFiniteLoss, Timing
+from cnn_mnist.pytorch.keeper import keep
 from cnn_mnist.pytorch.loader import Batch
 from cnn_mnist.pytorch.logger import RunLogger
 from cnn_mnist.pytorch.metrics import Predictions, make_metric
@@ -91,7 +92,7 @@ class Classifier(LightningModule):
         if trainer.state.fn == "fit":
             fit_monitors(trainer, self)
             check_length(self.settings, trainer.max_steps if trainer.max_epochs == -1 else 1)
-        ours = [Timing(), RunRecord(), StopOnNonFiniteLoss()]
+        ours: list[Callback] = [Timing(), RunRecord(), StopOnNonFiniteLoss()]
         for theirs, replacement in (RichProgressBar, LineProgressBar), (RichModelSummary, LayerTable):
             kept = [callback for callback in trainer.callbacks if type(callback) is not theirs]
             ours += [replacement()] * (len(kept) < len(trainer.callbacks))
@@ -100,7 +101,7 @@ class Classifier(LightningModule):
             if type(logger) is TensorBoardLogger and logger.name == LOG_DIR:
                 ours_too = RunLogger(Path(logger.save_dir, LOG_DIR), PYTORCH, default_hp_metric=False)
                 trainer.loggers[place : place + 1] = [ours_too] if trainer.state.fn == "fit" else []
-        return ours
+        return ours + (keep(trainer) if trainer.state.fn == "fit" else [])
 
     def setup(self, stage: str) -> None:
         """Has a GPU compute in full float32 where Keras is the measure; TensorFlow's TF32 is off likewise."""
@@ -133,12 +134,25 @@ class Classifier(LightningModule):
         """An epoch has its own figures."""
         self.figures.clear()
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Logs ``train/*``, the running means over the epoch: at its end, and every so many steps before."""
+    def log_step(self, batch_idx: int) -> None:
+        """Logs ``train/*``, the running means over the epoch: at its end, and every so many steps before.
+
+        ``RunRecord`` calls it, since a checkpoint of the step is written before the module's own hook.
+        """
         trainer: Any = self.trainer
         every, last = trainer.log_every_n_steps, trainer.is_last_batch
         if last or (every and (batch_idx + 1) % every == 0):
             self._log("train", reset=last)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the sums of the epoch that runs."""
+        checkpoint["sums"] = {name: dict(self._metric("train", name).metric_state) for name in METRICS}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on with them; a checkpoint of somebody else's has none."""
+        for name, sums in checkpoint.get("sums", {}).items():
+            for state, value in sums.items():
+                setattr(self._metric("train", name), state, value)
 
     def on_train_epoch_end(self) -> None:
         """Logs ``train/*`` of an epoch that ended before its last batch."""

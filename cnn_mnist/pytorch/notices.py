@@ -15,6 +15,7 @@ def quieten_lightning() -> None:
         ".*sync_dist=True",  # the metrics are summed over processes already
         "The dirpath has changed",  # a resumed run has a folder of its own
         ".*does not have many workers",  # the data lie in memory
+        "LightningCLI's args parameter",  # those of a run that goes on
     ):
         warnings.filterwarnings("ignore", message=message)
     warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")  # its own to mend

@@ -28,6 +28,9 @@ ENDINGS = {PYTORCH: ".ckpt", KERAS: ".keras"}
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.yaml", "environment.yaml", "checkpoints"
 
+RESULTS = "results.yaml"
+"""The last figure of each tag: the last thing that a run of a command writes."""
+
 STUDY, UNTIL_DECIDED = "study", "until=decided"
 """Key and value in the ``config.yaml`` of a run that a study looked at to see whether it may stop; no setting."""
 
@@ -62,28 +65,35 @@ def new_run_folder(log_dir: str | Path, framework: str) -> Path:
     return folder
 
 
-def find_checkpoint(path: str | Path, framework: str) -> Path:
-    """The newest whole checkpoint of a run folder, the framework's own first; what is no folder stays as it is.
+def newest_checkpoint(folder: str | Path, *frameworks: str) -> Path | None:
+    """The newest whole checkpoint of a run, those of the first framework first; None where there is none.
 
-    Of a damaged one that is newer, a notice is given.
+    Of a damaged one that is newer, a notice is given. Where all are damaged it is the newest, whose reader says why.
+    """
+    endings = [ENDINGS[framework] for framework in frameworks]
+    files = [file for file in Path(folder, CHECKPOINTS).glob("[!.]*") if file.suffix in endings]
+    files.sort(key=lambda file: (-endings.index(file.suffix), file.stat().st_mtime, file.name), reverse=True)
+    good = next(filter(is_whole, files), files[0] if files else None)
+    for damaged in files[: files.index(good)] if good else []:
+        warnings.warn(UserNotice(f"{damaged} is damaged; the one before is taken, {good.name}"), stacklevel=2)
+    return good
+
+
+def find_checkpoint(path: str | Path, framework: str) -> Path:
+    """The newest checkpoint of a run folder, the framework's own first; what is no folder is given back as it is.
 
     Raises:
         UserError: The folder holds none.
     """
     if not Path(path).is_dir():
         return Path(path)
-    files = [file for file in Path(path, CHECKPOINTS).glob("*") if file.suffix in ENDINGS.values()]
-    if not files:
+    found = newest_checkpoint(path, framework, *ENDINGS)
+    if found is None:
         raise UserError(
             f"expected a run folder with a {' or '.join(ENDINGS.values())} file in its {CHECKPOINTS} folder, "
             f"got {path}; name another, or the file itself"
         )
-    files.sort(key=lambda file: (file.suffix == ENDINGS[framework], file.stat().st_mtime, file.name), reverse=True)
-    good = next(filter(is_whole, files), files[0])  # where none is, its reader says what is wrong
-    for damaged in files[: files.index(good)]:
-        notice = f"{damaged} is damaged; the one before is taken, {good.name}"
-        warnings.warn(UserNotice(notice), stacklevel=2)
-    return good
+    return found
 
 
 def environment(*, device: str, threads: int | None, precision: str | None) -> dict[str, Any]:

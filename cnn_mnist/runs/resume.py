@@ -1,0 +1,46 @@
+"""The log of a run that goes on: what came behind its last checkpoint is taken off, and will come again."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from cnn_mnist.errors import UserError
+from cnn_mnist.runs.folder import CHECKPOINTS, ENVIRONMENT, RESULTS
+
+_EVENTS = "events.out.tfevents*"
+
+
+def log_sizes(folder: str | Path) -> dict[str, int]:
+    """Bytes of each event file of a run, on the disk from here on: a checkpoint tells them."""
+    sizes = {}
+    for file in Path(folder).glob(_EVENTS):
+        with file.open("rb") as content:
+            os.fsync(content.fileno())
+            sizes[file.name] = os.stat(content.fileno()).st_size
+    return sizes
+
+
+def rewind(folder: str | Path, sizes: Mapping[str, int]) -> None:
+    """Takes a run's log back to where a checkpoint was written; without sizes, the run to its beginning.
+
+    Raises:
+        UserError: The log is shorter than it was then.
+    """
+    files = {file.name: file for file in Path(folder).glob(_EVENTS)}
+    for name, size in sizes.items():
+        if name not in files or files[name].stat().st_size < size:
+            raise UserError(
+                f"--resume: expected {size} bytes of log in {Path(folder, name)}, got fewer; the curves of {folder} are "
+                "damaged: train anew, or go on in a new folder with --ckpt_path"
+            )
+    for name, file in files.items():
+        if name in sizes:
+            os.truncate(file, sizes[name])
+        else:
+            file.unlink()
+    Path(folder, RESULTS).unlink(missing_ok=True)
+    if not sizes:
+        Path(folder, ENVIRONMENT).unlink(missing_ok=True)
+    for half in Path(folder, CHECKPOINTS).glob(".*"):  # of a process that was killed while it wrote
+        shutil.rmtree(half)
