@@ -19,8 +19,15 @@ _SPLITS: dict[tags.SplitName, str] = {
 }
 
 
+def finish(metrics: dict[str, float], run: str | None) -> None:
+    """As ``print_results``; the run folder keeps the figures, by which ``--resume`` knows that the run is finished."""
+    print_results(metrics, run)
+    if run is not None:
+        write_whole(Path(run, RESULTS), yaml.safe_dump(metrics))
+
+
 def print_results(metrics: dict[str, float], run: str | None) -> None:
-    """Prints loss and accuracy of every split, the time, the run folder and the next command; keeps the figures there.
+    """Prints loss and accuracy of every split, the time, the run folder and the next command.
 
     Args:
         metrics: By tag, as logged.
@@ -34,8 +41,6 @@ def print_results(metrics: dict[str, float], run: str | None) -> None:
         raise UserError(
             f"expected finite results, got {odd[0]}={metrics[odd[0]]} in {run}; lower --model.learning_rate"
         )
-    if run is not None:
-        write_whole(Path(run, RESULTS), yaml.safe_dump(metrics))
     rows = [("", "loss", "accuracy")]
     for split, title in _SPLITS.items():
         loss, acc = (metrics.get(tags.tag(split, name)) for name in tags.METRICS)

@@ -37,8 +37,8 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
         return list(args), None
     folder = _newest(framework) if known.resume == "last" else Path(known.resume)
     folder = folder if len(folder.parts) > 2 else folder.absolute()  # whose parents have names
-    config = read_config(folder)
-    trainer = (config or {}).get("trainer")
+    config = read_config(folder) or {}
+    trainer = config.get("trainer")
     if not isinstance(trainer, dict) or ("log_dir" in trainer) != (framework == KERAS):
         raise UserError(f"--resume: expected a run folder of {framework} with its {CONFIG}, got {folder}; name another")
     for flag in rest:
@@ -49,7 +49,9 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
     if asked not in (None, before):
         model = config["model"]
         if asked < before:
-            raise UserError(f"--{_EPOCHS}: expected more than the {before} of {folder}, got {asked}; train anew for fewer")
+            raise UserError(
+                f"--{_EPOCHS}: expected more than the {before} of {folder}, got {asked}; train anew for fewer"
+            )
         if spans_training(model.get("schedule"), model.get("warmup")):
             raise UserError(
                 f"--{_EPOCHS}: expected {before}, over which the learning rate of {folder} was laid, got {asked}; a "

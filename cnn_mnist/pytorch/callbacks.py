@@ -16,13 +16,10 @@ from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.data_module import MNISTDataModule
 from cnn_mnist.pytorch.keeper import run_logger
-from cnn_mnist.pytorch.loader import Batch
 from cnn_mnist.runs import hparams, pictures, tags
 from cnn_mnist.runs.files import write_whole
 from cnn_mnist.runs.folder import CONFIG, ENVIRONMENT, PYTORCH, write_environment
 from cnn_mnist.runs.mistakes import write_mistakes
-from cnn_mnist.runs.resume import log_sizes
-from cnn_mnist.runs.timing import Stopwatch
 
 if TYPE_CHECKING:
     from cnn_mnist.pytorch.module import Classifier
@@ -37,87 +34,6 @@ _TRAINER = (
     "precision",
 )
 """What a ``Trainer`` built in Python tells of the training."""
-
-
-class Timing(Callback):
-    """Logs ``time/*`` and ``throughput/*``."""
-
-    def __init__(self) -> None:
-        self.stopwatch = Stopwatch()
-        self._setup_logged = self._fit_logged = False
-        self._images = 0
-        self._figures: dict[str, float] = {}
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Adds what the run folder holds by now, and the time so far."""
-        if logger := run_logger(trainer):
-            logger.experiment.flush()
-            figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            state = {"images": self._images, "seconds": self.stopwatch.state(), "figures": figures}
-            checkpoint["run"] = state | {"log": log_sizes(logger.log_dir)}
-
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Goes on from there where the run goes on in its folder; elsewhere it is another run."""
-        logger, state = run_logger(trainer), checkpoint.get("run")
-        if logger and state and all(Path(logger.log_dir, name).exists() for name in state["log"]):
-            self._setup_logged, self._images, self._figures = True, state["images"], state["figures"]
-            self.stopwatch.go_on(state["seconds"])
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Shows the figures of what was trained before."""
-        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self._figures.items()})
-
-    def on_train_epoch_start(self, *args: Any, **kwargs: Any) -> None:
-        """Training begins."""
-        self.stopwatch.resume()
-
-    on_train_batch_start = on_train_epoch_start  # which a run that is resumed in the middle of an epoch has alone
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
-        """Counts the images; the first step ends the set-up."""
-        self._images += Batch.of(batch).size
-        if not self._setup_logged:
-            self._setup_logged = True
-            self._synchronize(trainer)
-            self._log(trainer, self.stopwatch.setup_done())
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Validation does not count."""
-        self._synchronize(trainer)
-        self.stopwatch.pause()
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Training goes on."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self.stopwatch.resume()
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs the epoch."""
-        self._synchronize(trainer)
-        self._log(trainer, self.stopwatch.epoch_done(self._images))
-        self._images = 0
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs the whole training."""
-        if not self._fit_logged and self.stopwatch.fit_seconds:
-            self._fit_logged = True
-            self._log(trainer, self.stopwatch.fit_done())
-
-    on_test_start = on_train_end  # the first that a run sees which was stopped behind its last epoch
-
-    @staticmethod
-    def _synchronize(trainer: Trainer) -> None:
-        """Waits for a GPU, which is still at work when its step's call has returned."""
-        if trainer.strategy.root_device.type != "cpu":
-            torch.accelerator.synchronize()
-
-    @staticmethod
-    def _log(trainer: Trainer, values: dict[str, float]) -> None:
-        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
-        for logger in trainer.loggers:
-            logger.log_metrics(values, step=trainer.global_step)
 
 
 class RunRecord(Callback):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -15,7 +15,7 @@ from cnn_mnist import settings
 from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.console import resume
 from cnn_mnist.console.arguments import refuse_others
-from cnn_mnist.console.results import print_results
+from cnn_mnist.console.results import finish
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.cli_defaults import DEFAULTS, Parser
@@ -23,8 +23,21 @@ from cnn_mnist.pytorch.data_module import MNISTDataModule
 from cnn_mnist.pytorch.keeper import Keeper
 from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.pytorch.notices import quieten_lightning
+from cnn_mnist.runs.files import write_whole
 from cnn_mnist.runs.folder import CONFIG, PYTORCH, check_writable, find_checkpoint, newest_checkpoint
 from cnn_mnist.runs.resume import rewind
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes ``config.yaml`` whole or not at all."""
+
+    def save_config(self, trainer: Trainer, *args: Any) -> None:
+        """Writes it, in the first process alone."""
+        folder = Path(next(logger.log_dir for logger in trainer.loggers if logger.log_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the name that Lightning uses, too
+            write_whole(folder / CONFIG, self.parser.dump(self.config, skip_none=False))
 
 
 class CLI(LightningCLI):
@@ -116,7 +129,7 @@ class CLI(LightningCLI):
         if self.trainer.max_epochs == 0 or self.trainer.limit_train_batches == 0:
             raise UserError("fit: expected something to train, got no epochs or no batches; give more of them")
         if every := self._get(self.config, "checkpoint_every"):
-            self.trainer.callbacks.append(Keeper(every))
+            self.trainer.callbacks.append(Keeper(every))  # type: ignore[attr-defined]
         if self.run_folder is not None:
             self._go_on(self.run_folder)
         for logger in self.trainer.loggers:
@@ -170,7 +183,7 @@ class CLI(LightningCLI):
 
     def _print_results(self, metrics: Mapping[str, torch.Tensor], run: str | None = None) -> None:
         if self.trainer.is_global_zero:
-            print_results({name: float(value) for name, value in metrics.items()}, run)
+            finish({name: float(value) for name, value in metrics.items()}, run)
 
 
 def main(args: list[str] | None = None) -> CLI:
@@ -189,6 +202,8 @@ def main(args: list[str] | None = None) -> CLI:
             Classifier,
             MNISTDataModule,
             parser_class=Parser,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"save_to_log_dir": False},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             args=args,
@@ -197,5 +212,5 @@ def main(args: list[str] | None = None) -> CLI:
         raise UserError(" ".join(str(error).split())) from None
     except SystemExit as leaving:
         if isinstance(leaving.__context__, KeyboardInterrupt):  # Lightning leaves with 1, as after an error
-            raise KeyboardInterrupt from None
+            raise leaving.__context__ from None
         raise

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from cnn_mnist.runs.files import whole
 from cnn_mnist.runs.folder import CHECKPOINTS
-from cnn_mnist.runs.stops import Stops
+from cnn_mnist.runs.stops import Stops, how_to_go_on
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -71,8 +71,11 @@ class Keeper(Checkpoint):
         self._drop(trainer, but=1)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Signals act as before."""
+        """Signals act as before; an interrupt says how to go on."""
         self.stops.end()
+        logger = run_logger(trainer)
+        if isinstance(exception, KeyboardInterrupt) and logger and trainer.is_global_zero:
+            exception.args = (how_to_go_on("python -m cnn_mnist fit", logger.log_dir, trainer.global_step),)
 
     def state_dict(self) -> dict[str, Any]:
         """The names of its files."""

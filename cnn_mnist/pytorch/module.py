@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import Metric
 
 from cnn_mnist.architecture.initial_weights import Rule, initial_weights
-from cnn_mnist.pytorch.callbacks import RunRecord, StopOnNonFiniteLoss, Timing
+from cnn_mnist.pytorch.callbacks import RunRecord, StopOnNonFiniteLoss
 from cnn_mnist.pytorch.keeper import keep
 from cnn_mnist.pytorch.loader import Batch
 from cnn_mnist.pytorch.logger import RunLogger
@@ -29,6 +29,7 @@ from cnn_mnist.pytorch.notices import quieten_lightning
 from cnn_mnist.pytorch.optimizers import clip_by_global_norm, make_optimizer
 from cnn_mnist.pytorch.progress import LayerTable, LineProgressBar
 from cnn_mnist.pytorch.schedule import lay_schedule, not_laid
+from cnn_mnist.pytorch.timing import Timing
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH
 from cnn_mnist.runs.tags import METRICS
@@ -89,10 +90,12 @@ class Classifier(LightningModule):
             UserError: A callback monitors what is not logged, or a schedule would span a training without an end.
         """
         trainer: Any = self.trainer
-        if trainer.state.fn == "fit":
+        fitting, there = trainer.state.fn == "fit", set(map(type, trainer.callbacks))  # a fit's own go on in its test
+        if fitting:
             fit_monitors(trainer, self)
             check_length(self.settings, trainer.max_steps if trainer.max_epochs == -1 else 1)
-        ours: list[Callback] = [Timing(), RunRecord(), StopOnNonFiniteLoss()]
+        contract: tuple[type[Callback], ...] = (Timing, RunRecord, StopOnNonFiniteLoss)
+        ours = [kind() for kind in contract if fitting or kind not in there]
         for theirs, replacement in (RichProgressBar, LineProgressBar), (RichModelSummary, LayerTable):
             kept = [callback for callback in trainer.callbacks if type(callback) is not theirs]
             ours += [replacement()] * (len(kept) < len(trainer.callbacks))
@@ -100,8 +103,8 @@ class Classifier(LightningModule):
         for place, logger in enumerate(trainer.loggers):
             if type(logger) is TensorBoardLogger and logger.name == LOG_DIR:
                 ours_too = RunLogger(Path(logger.save_dir, LOG_DIR), PYTORCH, default_hp_metric=False)
-                trainer.loggers[place : place + 1] = [ours_too] if trainer.state.fn == "fit" else []
-        return ours + (keep(trainer) if trainer.state.fn == "fit" else [])
+                trainer.loggers[place : place + 1] = [ours_too] if fitting else []
+        return ours + (keep(trainer) if fitting else [])
 
     def setup(self, stage: str) -> None:
         """Has a GPU compute in full float32 where Keras is the measure; TensorFlow's TF32 is off likewise."""
@@ -143,16 +146,6 @@ class Classifier(LightningModule):
         every, last = trainer.log_every_n_steps, trainer.is_last_batch
         if last or (every and (batch_idx + 1) % every == 0):
             self._log("train", reset=last)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the sums of the epoch that runs."""
-        checkpoint["sums"] = {name: dict(self._metric("train", name).metric_state) for name in METRICS}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Goes on with them; a checkpoint of somebody else's has none."""
-        for name, sums in checkpoint.get("sums", {}).items():
-            for state, value in sums.items():
-                setattr(self._metric("train", name), state, value)
 
     def on_train_epoch_end(self) -> None:
         """Logs ``train/*`` of an epoch that ended before its last batch."""

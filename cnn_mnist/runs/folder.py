@@ -73,8 +73,10 @@ def newest_checkpoint(folder: str | Path, *frameworks: str) -> Path | None:
     endings = [ENDINGS[framework] for framework in frameworks]
     files = [file for file in Path(folder, CHECKPOINTS).glob("[!.]*") if file.suffix in endings]
     files.sort(key=lambda file: (-endings.index(file.suffix), file.stat().st_mtime, file.name), reverse=True)
-    good = next(filter(is_whole, files), files[0] if files else None)
-    for damaged in files[: files.index(good)] if good else []:
+    if not files:
+        return None
+    good = next(filter(is_whole, files), files[0])
+    for damaged in files[: files.index(good)]:
         warnings.warn(UserNotice(f"{damaged} is damaged; the one before is taken, {good.name}"), stacklevel=2)
     return good
 

@@ -1,10 +1,17 @@
 """A training that is asked to stop: it ends the running step, keeps what it goes on from, and says how to go on."""
 
+import shlex
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 from cnn_mnist.errors import Terminated
+
+
+def how_to_go_on(command: str, folder: str | Path, step: int) -> str:
+    """What an interrupted training says."""
+    return f"interrupted at step {step}; {command} --resume={shlex.quote(str(folder))} goes on"
 
 
 class Stops:
