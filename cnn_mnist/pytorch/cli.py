@@ -75,7 +75,6 @@ class CLI(LightningCLI):
             if folder is not None:
                 place = {"save_dir": folder.parent.parent, "name": folder.parent.name, "version": folder.name}
                 args = ["fit", *given, *(f"--trainer.logger.{name}={value}" for name, value in place.items())]
-                args.append("--ckpt_path=null")  # its own is known when its log is taken back to it
                 self.run_folder = folder
         self._args = args
         self._parse(parser, args)
@@ -143,12 +142,12 @@ class CLI(LightningCLI):
 
     def _go_on(self, folder: Path) -> None:
         """Has the trainer go on from the run's newest checkpoint, its log from where that was written."""
-        checkpoint, sizes = newest_checkpoint(folder, PYTORCH), dict[str, int]()
+        checkpoint, state = newest_checkpoint(folder, PYTORCH), None
         if checkpoint is not None:
-            sizes = read_checkpoint(checkpoint).get("run", {}).get("log")
+            state = read_checkpoint(checkpoint).get("run")
             self.config_init["fit"]["ckpt_path"] = str(checkpoint)
         if self.trainer.is_global_zero:
-            rewind(folder, sizes)
+            rewind(folder, checkpoint, state)
 
     @staticmethod
     def _warn_of_slow_bf16() -> None:

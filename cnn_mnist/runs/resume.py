@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CHECKPOINTS, ENVIRONMENT, RESULTS
@@ -21,18 +22,29 @@ def log_sizes(folder: str | Path) -> dict[str, int]:
     return sizes
 
 
-def rewind(folder: str | Path, sizes: Mapping[str, int]) -> None:
-    """Takes a run's log back to where a checkpoint was written; without sizes, the run to its beginning.
+def rewind(folder: str | Path, checkpoint: Path | None, state: Mapping[str, Any] | None) -> None:
+    """Takes a run's log back to where its newest checkpoint was written; without one, the run to its beginning.
+
+    Args:
+        folder: The run's.
+        checkpoint: The file.
+        state: What it holds of the run.
 
     Raises:
-        UserError: The log is shorter than it was then.
+        UserError: It holds nothing, or the log is shorter than it was then.
     """
+    if checkpoint is not None and state is None:
+        raise UserError(
+            f"--resume: expected a checkpoint that tells how far the log was, got {checkpoint} of an earlier version; "
+            "go on in a new folder with --ckpt_path"
+        )
+    sizes = state["log"] if state else {}
     files = {file.name: file for file in Path(folder).glob(_EVENTS)}
     for name, size in sizes.items():
         if name not in files or files[name].stat().st_size < size:
             raise UserError(
-                f"--resume: expected {size} bytes of log in {Path(folder, name)}, got fewer; the curves of {folder} are "
-                "damaged: train anew, or go on in a new folder with --ckpt_path"
+                f"--resume: expected {size} bytes of log in {Path(folder, name)}, got fewer; train anew, or go on in a "
+                "new folder with --ckpt_path"
             )
     for name, file in files.items():
         if name in sizes:

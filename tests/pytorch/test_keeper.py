@@ -1,17 +1,14 @@
 """A fit that is stopped goes on as if it had not been."""
 
-import itertools
 import os
 import signal
 
 import pytest
-import torch
 import yaml
 
 from cnn_mnist.pytorch import keeper
 from cnn_mnist.pytorch.module import Classifier
-from cnn_mnist.runs.mistakes import FILE
-from keras_parity.logs.event_files import read_scalars
+from tests.lives import Killed, check_same
 
 pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
 
@@ -19,7 +16,6 @@ QUIET = (
     *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.accelerator=cpu"),
     *("--trainer.log_every_n_steps=2", "--trainer.max_epochs=3", "--data.batch_size=50"),
 )
-TIMES = ("time/", "throughput/")
 
 
 NET = """
@@ -29,37 +25,6 @@ NET = """
 - Dropout: 0.3
 - Dense: 10
 """
-
-
-class Killed(BaseException):
-    """Stands for a process that ends here and now."""
-
-
-def left_by(folder):
-    """What a run holds: its weights and optimizer, points but for times, and mistakes."""
-    (file,) = (folder / "checkpoints").iterdir()
-    checkpoint = torch.load(file, weights_only=True)
-    log = read_scalars(folder).points
-    points = {tag: [(p.step, p.value) for p in points] for tag, points in log.items() if not tag.startswith(TIMES)}
-    times = {tag: [p.step for p in points] for tag, points in log.items() if tag.startswith(TIMES)}
-    files = sorted(path.name for path in folder.iterdir() if "tfevents" not in path.name)
-    return file.name, checkpoint, points, times, (folder / FILE).read_text(), files
-
-
-def same(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(itertools.starmap(same, zip(one, other, strict=True)))
-    return one == other
-
-
-def check_same(straight, resumed):
-    for key in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step", "sums"):
-        assert same(straight[1][key], resumed[1][key]), key
-    assert (straight[0], *straight[2:]) == (resumed[0], *resumed[2:])
 
 
 @pytest.fixture
@@ -101,7 +66,7 @@ def test_a_killed_run_goes_on_to_the_bit(fit, tmp_path, flags, every):
     fit(*QUIET, *flags)
     fit(*QUIET, *flags, f"--checkpoint_every={every}", die=7)
     fit("--resume=last")
-    check_same(left_by(runs / "version_0"), left_by(runs / "version_1"))
+    check_same(runs / "version_0", runs / "version_1")
 
 
 @pytest.mark.parametrize("die", [1, 4, 5, 6, 10, 13, 15])
@@ -112,7 +77,7 @@ def test_a_run_that_is_killed_anywhere_goes_on(fit, tmp_path, die):
     fit(*QUIET, *flags)
     fit(*QUIET, *flags, "--checkpoint_every=2", die=die)
     fit("--resume=lightning_logs/pytorch/version_1")
-    check_same(left_by(runs / "version_0"), left_by(runs / "version_1"))
+    check_same(runs / "version_0", runs / "version_1")
 
 
 def test_a_run_that_is_killed_again_and_again_goes_on(fit, command, tmp_path, monkeypatch):
@@ -122,7 +87,7 @@ def test_a_run_that_is_killed_again_and_again_goes_on(fit, command, tmp_path, mo
     for die in (3, 4, 5, 9):
         fit("--resume=last", die=die)
     fit("--resume=last")
-    check_same(left_by(runs / "version_0"), left_by(runs / "version_1"))
+    check_same(runs / "version_0", runs / "version_1")
 
 
 def test_a_run_that_is_killed_in_its_evaluation_is_finished_by_resume(fit, tmp_path, monkeypatch):
@@ -133,7 +98,7 @@ def test_a_run_that_is_killed_in_its_evaluation_is_finished_by_resume(fit, tmp_p
         with pytest.raises(Killed):
             fit(*QUIET)
     _, resumed, _ = fit("--resume=last")
-    check_same(left_by(runs / "version_0"), left_by(runs / "version_1"))
+    check_same(runs / "version_0", runs / "version_1")
     lines = [[line for line in out.splitlines() if "│" in line] for out in (straight, resumed)]
     assert lines[0] == lines[1]
 
@@ -152,7 +117,7 @@ def test_more_epochs_go_on_in_the_same_folder_as_if_they_had_been_asked_for(fit,
     fit(*QUIET)
     fit(*QUIET, "--trainer.max_epochs=1")
     fit("--resume=last", "--trainer.max_epochs=3")
-    check_same(left_by(runs / "version_0"), left_by(runs / "version_1"))
+    check_same(runs / "version_0", runs / "version_1")
     assert yaml.safe_load((runs / "version_1/config.yaml").read_text())["trainer"]["max_epochs"] == 3
 
 
@@ -164,7 +129,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(fit, tmp_path)
     newest.write_bytes(newest.read_bytes()[:-1000])
     _, _, err = fit("--resume=last")
     assert err.count("epoch=1-step=10.ckpt is damaged; the one before is taken, epoch=0-step=5.ckpt") == 1
-    check_same(left_by(runs / "version_0"), left_by(runs / "version_1"))
+    check_same(runs / "version_0", runs / "version_1")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +183,7 @@ def test_a_signal_ends_the_step_keeps_it_and_says_how_to_go_on(fit, tmp_path, mo
     assert list((tmp_path / run / "checkpoints").glob(f"*step={steps}.ckpt"))
     assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == usual
     fit("--resume=last")
-    check_same(left_by(runs / "version_0"), left_by(runs / "version_1"))
+    check_same(runs / "version_0", runs / "version_1")
 
 
 def test_a_second_signal_stops_at_once(fit, monkeypatch):
