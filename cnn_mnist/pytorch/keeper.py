@@ -66,9 +66,10 @@ class Keeper(Checkpoint):
             self._keep(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leaves the last one."""
-        self.stops.end()
+        """Leaves the last one, and a stop need not wait any more."""
         self._drop(trainer, but=1)
+        self.stops.end()
+        self.stops.obey()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Signals act as before; an interrupt says how to go on."""

@@ -45,11 +45,16 @@ class Keeper(keras.callbacks.Callback):
         state = {"log": log_sizes(log.folder), "seconds": self.epochs.stopwatch.state(), "figures": log.values}
         sums = [variable.numpy().tolist() for variable in self.model.metrics_variables]
         self.save(self.folder / f"epoch={epoch}-step={self.epochs.step}.keras", state | {"sums": sums})
-        self.drop(but=2)
+        self._drop(but=2)
         self.stops.obey()
 
-    def drop(self, but: int) -> None:
-        """Leaves the newest of the files."""
+    def finish(self) -> None:
+        """The training is done: leaves the last file, and a stop need not wait any more."""
+        self._drop(but=1)
+        self.close()
+        self.stops.obey()
+
+    def _drop(self, but: int) -> None:
         files = sorted(self.folder.glob("epoch=*-step=*.keras"), key=lambda file: file.stat().st_mtime)
         for old in files[:-but]:
             old.unlink()

@@ -160,7 +160,7 @@ def train(
                     shuffle=False,  # the batches come in their order
                     verbose=0,
                 )
-        keeper.drop(but=1)
+        keeper.finish()
         step = epochs.step
         log.scalars(epochs.stopwatch.fit_done(), step)
 
