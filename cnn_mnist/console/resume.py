@@ -9,7 +9,7 @@ import yaml
 from cnn_mnist.console.results import print_results
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.files import write_whole
-from cnn_mnist.runs.folder import CONFIG, KERAS, LOG_DIR, RESULTS, newest_checkpoint, read_config
+from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, ENDINGS, KERAS, LOG_DIR, RESULTS, read_config
 from cnn_mnist.schedules import spans_training
 
 HELP = "Run folder to go on in as if the run had not stopped, or last for the newest; its own settings hold."
@@ -63,8 +63,8 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
         print(f"{folder} is finished; --{_EPOCHS} over {before} goes on\n")
         print_results(results, str(folder))
         raise SystemExit(0)
-    elsewhere = ["--ckpt_path=null"] if newest_checkpoint(folder, framework) else []  # where it went on from at first
-    return [f"--config={folder / CONFIG}", *rest, *elsewhere], folder
+    own = any(Path(folder, CHECKPOINTS).glob(f"[!.]*{ENDINGS[framework]}"))  # else where it went on from at first
+    return [f"--config={folder / CONFIG}", *rest, *["--ckpt_path=null"] * own], folder
 
 
 def _newest(framework: str) -> Path:

@@ -1,5 +1,6 @@
 """Keeps what a training goes on from, and has it go on there."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from cnn_mnist.runs.files import whole
+from cnn_mnist.runs.files import hold, whole
 from cnn_mnist.runs.folder import CHECKPOINTS
 from cnn_mnist.runs.stops import Stops, how_to_go_on
 
@@ -46,10 +47,14 @@ class Keeper(Checkpoint):
         self.stops = Stops()
         self.best_model_path = ""
         self._kept: list[str] = []
+        self._held = ExitStack()
         self._step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on, a stop waits for the end of a step."""
+        """From here on, the folder is this run's, and a stop waits for the end of a step."""
+        folder = self._folder(trainer).parent
+        if trainer.is_global_zero:
+            self._held.enter_context(hold(folder))
         self._step = trainer.global_step
         self.stops.start()
 
@@ -68,12 +73,14 @@ class Keeper(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leaves the last one, and a stop need not wait any more."""
         self._drop(trainer, but=1)
+        self._held.close()
         self.stops.end()
         self.stops.obey()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Signals act as before; an interrupt says how to go on."""
         self.stops.end()
+        self._held.close()
         logger = run_logger(trainer)
         if isinstance(exception, KeyboardInterrupt) and logger and trainer.is_global_zero:
             exception.args = (how_to_go_on("python -m cnn_mnist fit", logger.log_dir, trainer.global_step),)

@@ -4,7 +4,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -51,6 +51,29 @@ def is_whole(path: str | Path) -> bool:
             return archive.testzip() is None
     except (OSError, EOFError, BadZipFile, zlib.error, NotImplementedError, ValueError):
         return False
+
+
+@contextmanager
+def hold(folder: str | Path) -> Iterator[None]:
+    """Keeps every other process that asks for it out of a folder meanwhile; the end of this process lets go of it too.
+
+    Raises:
+        UserError: Another process, or a training in this one, is at work there.
+    """
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(ImportError):  # where there is no such lock, as on Windows, nobody is kept out
+            import fcntl
+
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(
+            f"expected a folder that nobody is at work in, got {folder}, in which another training or study runs; wait "
+            "for its end, or name another folder"
+        ) from None
+    finally:
+        os.close(place)
 
 
 def _sync(path: Path) -> None:

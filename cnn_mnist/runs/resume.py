@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_mnist.errors import UserError
+from cnn_mnist.runs.files import hold
 from cnn_mnist.runs.folder import CHECKPOINTS, ENVIRONMENT, RESULTS
 
 _EVENTS = "events.out.tfevents*"
@@ -31,8 +32,10 @@ def rewind(folder: str | Path, checkpoint: Path | None, state: Mapping[str, Any]
         state: What it holds of the run.
 
     Raises:
-        UserError: It holds nothing, or the log is shorter than it was then.
+        UserError: It holds nothing, the log is shorter than it was then, or the run is at work elsewhere.
     """
+    with hold(folder):
+        pass
     if checkpoint is not None and state is None:
         raise UserError(
             f"--resume: expected a checkpoint that tells how far the log was, got {checkpoint} of an earlier version; "

@@ -18,7 +18,7 @@ from cnn_mnist.data.order import batch_count
 from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE, check_network, load_splits
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import hparams, tags
-from cnn_mnist.runs.files import whole
+from cnn_mnist.runs.files import hold, whole
 from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, KERAS, new_run_folder, newest_checkpoint, write_environment
 from cnn_mnist.runs.resume import rewind
 from cnn_mnist.runs.stops import how_to_go_on
@@ -145,7 +145,7 @@ def train(
         save(path, state, model, optimizer, cross_entropy())
 
     keeper = Keeper(epochs, folder / CHECKPOINTS, every, keep)
-    with closing(ProgressBar(trainer.enable_progress_bar)) as bar, _saying_how(epochs), closing(keeper):
+    with closing(ProgressBar(trainer.enable_progress_bar)) as bar, _saying_how(epochs), closing(keeper), hold(folder):
         bar.batches = len(validation) if validation else 0
         whole_from = epoch + bool(first)  # the rest of an epoch is a fit of its own, since Keras has all epochs alike
         parts = (batches.rest(first), epoch, whole_from), (batches.dataset, whole_from, trainer.max_epochs)
