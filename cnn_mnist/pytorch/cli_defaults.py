@@ -1,12 +1,16 @@
 """What the Lightning command line starts from: its defaults and its parser."""
 
+import re
+import sys
+from importlib.util import find_spec
 from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
 
 from cnn_mnist import settings
 from cnn_mnist.console import summary
-from cnn_mnist.console.arguments import OneLineErrors
+from cnn_mnist.console.arguments import ALLOW, OneLineErrors
+from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch import predict
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH
 
@@ -17,6 +21,24 @@ DEFAULTS: dict[str, Any] = {
         "init_args": {"save_dir": LOG_DIR, "name": PYTORCH, "default_hp_metric": False},
     },
 }
+
+
+_KNOWN = {"lightning", "pytorch_lightning", "lightning_fabric", "torch", "torchmetrics", "cnn_mnist"}
+"""Packages whose classes a settings file may name: what it names is imported, and runs code by that."""
+
+
+def _refuse_strangers(value: Any) -> None:
+    """Raises ``UserError`` where a trainer's settings name something of another package; imports nothing."""
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _refuse_strangers(inner)
+    elif isinstance(value, str) and re.fullmatch(r"[^\W\d]\w*(\.\w+)+", value):
+        package = value.partition(".")[0]
+        if package not in _KNOWN and (package == "__main__" or find_spec(package)):
+            raise UserError(
+                f"--config: expected classes of {', '.join(sorted(_KNOWN))}, got {value}, whose code would run; add "
+                f"{ALLOW} where you trust the file"
+            )
 
 
 class Parser(OneLineErrors, LightningArgumentParser):
@@ -34,6 +56,8 @@ class Parser(OneLineErrors, LightningArgumentParser):
         trainer = config.get("trainer")
         if not isinstance(trainer, dict):
             return config
+        if ALLOW not in sys.argv:
+            _refuse_strangers(trainer)
         logger, default = trainer.get("logger"), DEFAULTS["trainer.logger"]
         if isinstance(logger, dict) and logger.get("init_args", {}).get("name") == PYTORCH:
             trainer = trainer | {"logger": logger | {"class_path": default["class_path"]}}

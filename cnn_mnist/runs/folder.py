@@ -18,7 +18,7 @@ from typing import Any
 
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.frameworks import WAIT_POLICY
-from cnn_mnist.runs.files import is_whole, write_whole
+from cnn_mnist.runs.files import is_whole, load_yaml, write_whole
 
 LOG_DIR = "lightning_logs"
 PYTORCH, KERAS = "pytorch", "keras"
@@ -132,8 +132,8 @@ def read_config(folder: str | Path, name: str = CONFIG) -> dict[str, Any] | None
     import yaml
 
     try:
-        config = yaml.load(Path(folder, name).read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, ValueError, yaml.YAMLError):  # a ValueError is a date that is none
+        config = load_yaml(Path(folder, name).read_bytes())
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):  # a ValueError is a date that is none
         return None
     return config if isinstance(config, dict) else None
 
