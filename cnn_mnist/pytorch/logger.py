@@ -1,9 +1,11 @@
 """Lightning's TensorBoard logger, with a run folder that no other training gets."""
 
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from cnn_mnist.runs.folder import new_run_folder
+from cnn_mnist.runs.recorder import Recorder
 
 
 class RunLogger(TensorBoardLogger):
@@ -23,3 +25,11 @@ class RunLogger(TensorBoardLogger):
         if self._version is None and getattr(rank_zero_only, "rank", 0) == 0:
             self._version = int(new_run_folder(self.save_dir, self.name).name.removeprefix("version_"))
         return super().version
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Recorder:
+        """What writes its event file; a ``TensorBoardLogger`` has PyTorch's own, for graphs and histograms."""
+        if self._experiment is None:
+            self._experiment = Recorder(self.log_dir)  # type: ignore[assignment]
+        return self._experiment  # type: ignore[return-value]

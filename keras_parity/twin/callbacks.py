@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from cnn_mnist.architecture.trace import Network, layer_table
@@ -17,6 +16,7 @@ from cnn_mnist.data.splits import Split
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import pictures, tags
 from cnn_mnist.runs.mistakes import write_mistakes
+from cnn_mnist.runs.recorder import Recorder
 from cnn_mnist.runs.timing import Stopwatch
 from keras_parity.twin.loader import TrainingBatches
 
@@ -31,15 +31,13 @@ class RunLog:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.values: dict[str, float] = {}  # the last of each tag
-        self._writer = tf.summary.create_file_writer(str(folder))
+        self._recorder = Recorder(folder)
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         """Writes values by tag."""
         self.values |= values
-        with self._writer.as_default(step):
-            for tag, value in tags.with_curves(values).items():
-                tf.summary.scalar(tag, value)
-        self._writer.flush()
+        for tag, value in tags.with_curves(values).items():
+            self._recorder.add_scalar(tag, value, step)
 
     def start(self, network: Network, settings: Iterable[Any], train: Split) -> None:
         """Writes the number of parameters, the layer table, the settings and the examples.
@@ -50,11 +48,10 @@ class RunLog:
             train: The training images.
         """
         self.scalars({tags.PARAMETERS: network.parameters}, step=0)
-        with self._writer.as_default(0):
-            tf.summary.text(tags.LAYERS + tags.TEXT_SUFFIX, markdown_table(layer_table(network)))
-            for summary in settings:
-                tf.summary.experimental.write_raw_pb(summary.SerializeToString())
-            tf.summary.image(tags.EXAMPLES, pictures.examples(*train)[None])
+        self._recorder.add_text(tags.LAYERS, markdown_table(layer_table(network)), 0)
+        for summary in settings:
+            self._recorder.add_summary(summary, 0)
+        self._recorder.add_image(tags.EXAMPLES, pictures.examples(*train), 0)
 
     def end(self, test: Split, probabilities: NDArray[np.floating], values: dict[str, float], step: int) -> None:
         """Writes all that is known of the trained network, and last of all ``values``: they say that a run is whole.
@@ -66,14 +63,12 @@ class RunLog:
             step: Updates done.
         """
         predictions = probabilities.argmax(axis=1)
-        with self._writer.as_default(step):
-            tf.summary.image(
-                tags.CONFUSION_MATRIX, pictures.confusion_matrix(test.labels, predictions, test.classes)[None]
-            )
-            tf.summary.image(tags.MISTAKES, pictures.mistakes(*test, probabilities)[None])
+        confusion = pictures.confusion_matrix(test.labels, predictions, test.classes)
+        self._recorder.add_image(tags.CONFUSION_MATRIX, confusion, step)
+        self._recorder.add_image(tags.MISTAKES, pictures.mistakes(*test, probabilities), step)
         write_mistakes(self.folder, test.labels, predictions)
         self.scalars(values, step)
-        self._writer.close()
+        self._recorder.close()
 
 
 class EpochLog(keras.callbacks.Callback):
