@@ -24,6 +24,9 @@ class WholeFiles(TorchCheckpointIO):
         Raises:
             UserError: It cannot be written.
         """
+        if "://" in str(path):  # not on a disk
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as aside:
             torch.save(checkpoint, aside)
@@ -56,7 +59,8 @@ class Keeper(Checkpoint):
         if trainer.is_global_zero:
             self._held.enter_context(hold(folder))
         self._step = trainer.global_step
-        self.stops.start()
+        if trainer.world_size == 1:  # several would stop at steps of their own, and wait for one another for ever
+            self.stops.start()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Keeps a step that is due; the last of an epoch waits for its end, an unfinished update for its own."""
@@ -121,7 +125,8 @@ def keep(trainer: Any) -> list[Checkpoint]:
     Args:
         trainer: One that is about to fit.
     """
-    trainer.strategy.checkpoint_io = WholeFiles()
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+        trainer.strategy.checkpoint_io = WholeFiles()
     default, theirs = ModelCheckpoint(), trainer.checkpoint_callbacks
     if run_logger(trainer) is None or not theirs:
         return []

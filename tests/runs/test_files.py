@@ -10,7 +10,7 @@ import torch
 
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
-from cnn_mnist.runs.files import is_whole, whole, write_whole
+from cnn_mnist.runs.files import hold, is_whole, whole, write_whole
 from cnn_mnist.runs.folder import find_checkpoint
 from cnn_mnist.runs.mistakes import read_mistakes, write_mistakes
 
@@ -99,3 +99,12 @@ def test_what_is_no_archive_is_not_whole(tmp_path, content):
     (tmp_path / "a.keras").write_bytes(content)
     assert is_whole(tmp_path / "a.keras") == zipfile.is_zipfile(io.BytesIO(content))
     assert not is_whole(tmp_path / "none.keras")
+
+
+def test_a_folder_is_held_by_one_and_free_again_after_an_error(tmp_path):
+    with pytest.raises(ZeroDivisionError), hold(tmp_path):
+        with pytest.raises(UserError, match="in which another training or study runs"), hold(tmp_path):
+            pass
+        print(1 / 0)
+    with hold(tmp_path):
+        pass
