@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from cnn_mnist.runs.folder import age
 from cnn_mnist.runs.resume import log_sizes
 from cnn_mnist.runs.stops import Stops
 from keras_parity.twin.callbacks import EpochLog
@@ -55,7 +56,7 @@ class Keeper(keras.callbacks.Callback):
         self.stops.obey()
 
     def _drop(self, but: int) -> None:
-        files = sorted(self.folder.glob("epoch=*-step=*.keras"), key=lambda file: file.stat().st_mtime)
+        files = sorted(self.folder.glob("epoch=*-step=*.keras"), key=age)
         for old in files[:-but]:
             old.unlink()
 

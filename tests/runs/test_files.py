@@ -94,6 +94,14 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before_with_a_notice(t
     assert find_checkpoint(tmp_path, "pytorch") == newer  # whose reader says what is wrong
 
 
+def test_of_two_checkpoints_in_one_tick_of_the_clock_the_later_step_is_the_newer(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    for step in (8, 10):
+        _checkpoint(tmp_path / f"checkpoints/epoch=0-step={step}.ckpt")
+        os.utime(tmp_path / f"checkpoints/epoch=0-step={step}.ckpt", (1, 1))
+    assert find_checkpoint(tmp_path, "pytorch").name == "epoch=0-step=10.ckpt"
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x05\x06" + bytes(18), b"text", bytes(1000)])
 def test_what_is_no_archive_is_not_whole(tmp_path, content):
     (tmp_path / "a.keras").write_bytes(content)
