@@ -1,5 +1,7 @@
 """Lightning's TensorBoard logger, with a run folder that no other training gets."""
 
+from collections.abc import Mapping
+
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -33,3 +35,9 @@ class RunLogger(TensorBoardLogger):
         if self._experiment is None:
             self._experiment = Recorder(self.log_dir)  # type: ignore[assignment]
         return self._experiment  # type: ignore[return-value]
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Writes values by tag; Lightning's own takes a full disk for a value that is no number."""
+        for tag, value in metrics.items():
+            self.experiment.add_scalar(tag, float(value), step or 0)
