@@ -39,9 +39,14 @@ def warmup_steps(settings: ModelSettings, steps: float) -> int:
     return int(min(settings.warmup * steps, steps - 1)) if settings.warmup else 0
 
 
+def spans_training(schedule: str | None, warmup: float | None) -> bool:
+    """Whether the rate of an update depends on how many there are in the whole training."""
+    return bool(warmup) or schedule in ("cosine", "one_cycle")
+
+
 def check_length(settings: ModelSettings, steps: float) -> None:
     """Raises ``UserError`` where the schedule spans a training of which nobody knows how many updates it has."""
-    if (settings.warmup or settings.schedule in ("cosine", "one_cycle")) and not 0 < steps < math.inf:
+    if spans_training(settings.schedule, settings.warmup) and not 0 < steps < math.inf:
         raise UserError(
             f"--trainer.max_epochs: expected a training with an end under schedule={settings.schedule} with "
             f"warmup={settings.warmup}, got one without; give a number of epochs"

@@ -39,6 +39,20 @@ def _digits(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
+_ROWS = pytest.StashKey[list[tuple[str, str]]]()
+
+
+@pytest.fixture
+def row(request):
+    """Adds a row to the table of faults that ends the session."""
+    return lambda fault, outcome: request.config.stash.setdefault(_ROWS, []).append((fault, outcome))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for fault, outcome in config.stash.get(_ROWS, []):
+        terminalreporter.write_line(f"{fault:44} {outcome}")
+
+
 @pytest.fixture(scope="session")
 def tiny_mnist() -> mnist.Mnist:
     """250 training and 70 test images, all ten digits."""

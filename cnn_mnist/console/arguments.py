@@ -13,7 +13,11 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from cnn_mnist.errors import UserError, nearest
+from cnn_mnist.runs.files import load_yaml
 from cnn_mnist.runs.folder import STUDY
+
+ALLOW = "--allow_classes"
+"""Has a settings file name any class or function, which is then imported."""
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 """Where the settings lie that ``--config NAME`` finds, as NAME.yaml."""
@@ -37,6 +41,7 @@ class OneLineErrors(ArgumentParser):
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:  # type: ignore[override]
         """Parses the arguments, by default those of the process."""
         typed = _with_packaged(with_home(sys.argv[1:] if args is None else args))
+        typed = [arg for arg in typed if arg != ALLOW]
         for place, (arg, value) in enumerate(zip(typed, [*typed, ""][1:], strict=True)):
             if arg in self._switches and value.lower() not in ("true", "false"):
                 typed[place] = f"{arg}=true"
@@ -49,7 +54,7 @@ class OneLineErrors(ArgumentParser):
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
         """Reads a configuration file."""
         with suppress(yaml.YAMLError):  # what is wrong with it, jsonargparse says
-            config = yaml.safe_load(content)
+            config = load_yaml(content)
             own = {name: value for name, value in config.items() if name != STUDY} if isinstance(config, dict) else None
             if own is not None and (changed := with_home(self.rewritten(own))) != config:
                 content = yaml.safe_dump(changed, sort_keys=False)

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
@@ -16,11 +15,11 @@ from cnn_mnist.architecture.trace import layer_table
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.data_module import MNISTDataModule
-from cnn_mnist.pytorch.loader import Batch
+from cnn_mnist.pytorch.keeper import run_logger
 from cnn_mnist.runs import hparams, pictures, tags
-from cnn_mnist.runs.folder import CONFIG, PYTORCH, write_environment
+from cnn_mnist.runs.files import write_whole
+from cnn_mnist.runs.folder import CONFIG, ENVIRONMENT, PYTORCH, write_environment
 from cnn_mnist.runs.mistakes import write_mistakes
-from cnn_mnist.runs.timing import Stopwatch
 
 if TYPE_CHECKING:
     from cnn_mnist.pytorch.module import Classifier
@@ -37,71 +36,14 @@ _TRAINER = (
 """What a ``Trainer`` built in Python tells of the training."""
 
 
-class Timing(Callback):
-    """Logs ``time/*`` and ``throughput/*``."""
-
-    def __init__(self) -> None:
-        self.stopwatch = Stopwatch()
-        self._setup_logged = False
-        self._images = 0
-
-    def on_train_epoch_start(self, *args: Any, **kwargs: Any) -> None:
-        """Training begins."""
-        self.stopwatch.resume()
-
-    on_train_batch_start = on_train_epoch_start  # which a run that is resumed in the middle of an epoch has alone
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
-        """Counts the images; the first step ends the set-up."""
-        self._images += Batch.of(batch).size
-        if not self._setup_logged:
-            self._setup_logged = True
-            self._synchronize(trainer)
-            self._log(trainer, self.stopwatch.setup_done())
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Validation does not count."""
-        self._synchronize(trainer)
-        self.stopwatch.pause()
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Training goes on."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self.stopwatch.resume()
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs the epoch."""
-        self._synchronize(trainer)
-        self._log(trainer, self.stopwatch.epoch_done(self._images))
-        self._images = 0
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs the whole training."""
-        self._log(trainer, self.stopwatch.fit_done())
-
-    @staticmethod
-    def _synchronize(trainer: Trainer) -> None:
-        """Waits for a GPU, which is still at work when its step's call has returned."""
-        if trainer.strategy.root_device.type != "cpu":
-            torch.accelerator.synchronize()
-
-    @staticmethod
-    def _log(trainer: Trainer, values: dict[str, float]) -> None:
-        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
-        for logger in trainer.loggers:
-            logger.log_metrics(values, step=trainer.global_step)
-
-
 class RunRecord(Callback):
     """Writes what a run folder holds beside scalars: environment, layer table and pictures."""
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
         """Writes the settings, the environment, the layer table and the examples."""
-        logger = _logger(trainer)
-        if logger is None:
+        logger = run_logger(trainer)
+        if logger is None or Path(logger.log_dir, ENVIRONMENT).exists():  # a run that goes on has begun before
             return
         writer = logger.experiment
         device = trainer.strategy.root_device
@@ -125,11 +67,15 @@ class RunRecord(Callback):
         train = data.splits["train"]
         writer.add_image(tags.EXAMPLES, pictures.examples(*train), 0, dataformats="HWC")
 
+    def on_train_batch_end(self, trainer: Trainer, pl_module: "Classifier", *args: Any) -> None:  # type: ignore[override]
+        """Logs the running means where they are due."""
+        pl_module.log_step(args[-1])
+
     def on_test_epoch_end(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
         """Writes the confusion matrix and the misclassified images, and after a whole test ``mistakes.csv``."""
         indices, probabilities = pl_module.predictions.compute()  # in every process: it gathers
         pl_module.predictions.reset()
-        logger, data = _logger(trainer), _data(trainer)
+        logger, data = run_logger(trainer), _data(trainer)
         if logger is None or data is None or not trainer.is_global_zero:
             return
         test, order = data.splits["test"], indices.cpu().numpy()
@@ -175,16 +121,11 @@ class StopOnNonFiniteLoss(Callback):
         finite = np.isfinite(torch.stack(losses).float().cpu().numpy())
         self._losses.clear()
         if not finite.all():
-            logger = _logger(trainer)
+            logger = run_logger(trainer)
             raise UserError(
                 f"expected a finite loss, got NaN or infinity at step {steps[finite.argmin()]} of "
                 f"{logger.log_dir if logger else 'a run without a log'}; lower --model.learning_rate"
             )
-
-
-def _logger(trainer: Trainer) -> TensorBoardLogger | None:
-    """The first TensorBoard logger; None for a run without one."""
-    return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
 
 
 def _write_config(path: Path, trainer: Trainer, model: "Classifier", data: MNISTDataModule) -> None:
@@ -194,7 +135,7 @@ def _write_config(path: Path, trainer: Trainer, model: "Classifier", data: MNIST
     groups = {"model": asdict(model.settings), "data": asdict(data.settings)}
     seed = groups["model"].pop("seed")
     del groups["data"]["seed"]
-    path.write_text(yaml.safe_dump({"seed_everything": seed, "trainer": settings} | groups, sort_keys=False))
+    write_whole(path, yaml.safe_dump({"seed_everything": seed, "trainer": settings} | groups, sort_keys=False))
 
 
 def _data(trainer: Trainer) -> MNISTDataModule | None:

@@ -1,26 +1,43 @@
 """``fit``, ``validate`` and ``test`` on the command line, with LightningCLI."""
 
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from cnn_mnist import settings
 from cnn_mnist.architecture.descriptions import plain, read_network
+from cnn_mnist.console import resume
 from cnn_mnist.console.arguments import refuse_others
-from cnn_mnist.console.results import print_results
+from cnn_mnist.console.results import finish
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.cli_defaults import DEFAULTS, Parser
 from cnn_mnist.pytorch.data_module import MNISTDataModule
+from cnn_mnist.pytorch.keeper import Keeper
 from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.pytorch.notices import quieten_lightning
-from cnn_mnist.runs.folder import CONFIG, PYTORCH, check_writable, find_checkpoint
+from cnn_mnist.runs.files import write_whole
+from cnn_mnist.runs.folder import CONFIG, PYTORCH, check_writable, find_checkpoint, newest_checkpoint
+from cnn_mnist.runs.resume import rewind
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes ``config.yaml`` whole or not at all."""
+
+    def save_config(self, trainer: Trainer, *args: Any) -> None:
+        """Writes it, in the first process alone."""
+        folder = Path(next(logger.log_dir for logger in trainer.loggers if logger.log_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the name that Lightning uses, too
+            write_whole(folder / CONFIG, self.parser.dump(self.config, skip_none=False))
 
 
 class CLI(LightningCLI):
@@ -50,6 +67,15 @@ class CLI(LightningCLI):
         """Only ``fit`` makes a run folder, unless a logger is typed."""
         for name in self.subcommands().keys() - {"fit"}:
             self._parser(name).set_defaults({"trainer.logger": False})
+        self._parser("fit").add_argument("--resume", type=str | None, help=resume.HELP)
+        self._parser("fit").add_argument("--checkpoint_every", type=int, default=0, help=resume.EVERY)
+        given, self.run_folder = list(sys.argv[1:] if args is None else args), None
+        if given[:1] == ["fit"]:
+            given, folder = resume.resumed(given[1:], PYTORCH)
+            if folder is not None:
+                place = {"save_dir": folder.parent.parent, "name": folder.parent.name, "version": folder.name}
+                args = ["fit", *given, *(f"--trainer.logger.{name}={value}" for name, value in place.items())]
+                self.run_folder = folder
         self._args = args
         self._parse(parser, args)
         seed = self.config[self.config["subcommand"]].seed_everything
@@ -85,7 +111,7 @@ class CLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the trainer; what it refuses is said in one line."""
-        if self.subcommand != "fit" or not self._get(self.config_init, "trainer")["logger"]:
+        if self.subcommand != "fit" or self.run_folder or not self._get(self.config_init, "trainer")["logger"]:
             self.save_config_callback = None  # config.yaml belongs to a training's run folder
         try:
             return super().instantiate_trainer(**kwargs)
@@ -101,14 +127,27 @@ class CLI(LightningCLI):
         """Refuses a log folder that cannot be written or that holds a run already, before data is touched."""
         if self.trainer.max_epochs == 0 or self.trainer.limit_train_batches == 0:
             raise UserError("fit: expected something to train, got no epochs or no batches; give more of them")
+        if every := self._get(self.config, "checkpoint_every"):
+            self.trainer.callbacks.append(Keeper(every))  # type: ignore[attr-defined]
+        if self.run_folder is not None:
+            self._go_on(self.run_folder)
         for logger in self.trainer.loggers:
             if logger.save_dir is not None:
                 check_writable(Path(logger.save_dir, str(logger.name or "")))
+            folder = None if getattr(logger, "is_new", False) else getattr(logger, "log_dir", None)
+            if folder is not None and self.run_folder is None and Path(folder, CONFIG).exists():
+                raise UserError(f"expected a new run folder, got {folder}, which holds a run; name another version")
         if str(self.trainer.precision).startswith("bf16") and self.trainer.strategy.root_device.type == "cpu":
             self._warn_of_slow_bf16()
-        config = Path(self.trainer.log_dir or ".", CONFIG)
-        if self.trainer.logger is not None and config.exists():
-            raise UserError(f"expected a new run folder, got {config.parent}, which holds a run; name another version")
+
+    def _go_on(self, folder: Path) -> None:
+        """Has the trainer go on from the run's newest checkpoint, its log from where that was written."""
+        checkpoint, state = newest_checkpoint(folder, PYTORCH), None
+        if checkpoint is not None:
+            state = read_checkpoint(checkpoint).get("run")
+            self.config_init["fit"]["ckpt_path"] = str(checkpoint)
+        if self.trainer.is_global_zero:
+            rewind(folder, checkpoint, state)
 
     @staticmethod
     def _warn_of_slow_bf16() -> None:
@@ -143,7 +182,7 @@ class CLI(LightningCLI):
 
     def _print_results(self, metrics: Mapping[str, torch.Tensor], run: str | None = None) -> None:
         if self.trainer.is_global_zero:
-            print_results({name: float(value) for name, value in metrics.items()}, run)
+            finish({name: float(value) for name, value in metrics.items()}, run)
 
 
 def main(args: list[str] | None = None) -> CLI:
@@ -162,6 +201,8 @@ def main(args: list[str] | None = None) -> CLI:
             Classifier,
             MNISTDataModule,
             parser_class=Parser,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"save_to_log_dir": False},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             args=args,
@@ -170,5 +211,5 @@ def main(args: list[str] | None = None) -> CLI:
         raise UserError(" ".join(str(error).split())) from None
     except SystemExit as leaving:
         if isinstance(leaving.__context__, KeyboardInterrupt):  # Lightning leaves with 1, as after an error
-            raise KeyboardInterrupt from None
+            raise leaving.__context__ from None
         raise

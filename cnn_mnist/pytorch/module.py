@@ -18,8 +18,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import Metric
 
 from cnn_mnist.architecture.initial_weights import Rule, initial_weights
-from cnn_mnist.pytorch.callbacks import RunRecord, StopOnNonFiniteLoss, Timing
+from cnn_mnist.pytorch.callbacks import RunRecord, StopOnNonFiniteLoss
+from cnn_mnist.pytorch.keeper import keep
 from cnn_mnist.pytorch.loader import Batch
+from cnn_mnist.pytorch.logger import RunLogger
 from cnn_mnist.pytorch.metrics import Predictions, make_metric
 from cnn_mnist.pytorch.monitors import fit_monitors
 from cnn_mnist.pytorch.network import build_network, load_weights
@@ -27,6 +29,7 @@ from cnn_mnist.pytorch.notices import quieten_lightning
 from cnn_mnist.pytorch.optimizers import clip_by_global_norm, make_optimizer
 from cnn_mnist.pytorch.progress import LayerTable, LineProgressBar
 from cnn_mnist.pytorch.schedule import lay_schedule, not_laid
+from cnn_mnist.pytorch.timing import Timing
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH
 from cnn_mnist.runs.tags import METRICS
@@ -87,19 +90,21 @@ class Classifier(LightningModule):
             UserError: A callback monitors what is not logged, or a schedule would span a training without an end.
         """
         trainer: Any = self.trainer
-        if trainer.state.fn == "fit":
+        fitting, there = trainer.state.fn == "fit", set(map(type, trainer.callbacks))  # a fit's own go on in its test
+        if fitting:
             fit_monitors(trainer, self)
             check_length(self.settings, trainer.max_steps if trainer.max_epochs == -1 else 1)
-        ours = [Timing(), RunRecord(), StopOnNonFiniteLoss()]
+        contract: tuple[type[Callback], ...] = (Timing, RunRecord, StopOnNonFiniteLoss)
+        ours = [kind() for kind in contract if fitting or kind not in there]
         for theirs, replacement in (RichProgressBar, LineProgressBar), (RichModelSummary, LayerTable):
             kept = [callback for callback in trainer.callbacks if type(callback) is not theirs]
             ours += [replacement()] * (len(kept) < len(trainer.callbacks))
             trainer.callbacks = kept
         for place, logger in enumerate(trainer.loggers):
             if type(logger) is TensorBoardLogger and logger.name == LOG_DIR:
-                ours_too = TensorBoardLogger(Path(logger.save_dir, LOG_DIR), PYTORCH, default_hp_metric=False)
-                trainer.loggers[place : place + 1] = [ours_too] if trainer.state.fn == "fit" else []
-        return ours
+                ours_too = RunLogger(Path(logger.save_dir, LOG_DIR), PYTORCH, default_hp_metric=False)
+                trainer.loggers[place : place + 1] = [ours_too] if fitting else []
+        return ours + (keep(trainer) if fitting else [])
 
     def setup(self, stage: str) -> None:
         """Has a GPU compute in full float32 where Keras is the measure; TensorFlow's TF32 is off likewise."""
@@ -132,8 +137,11 @@ class Classifier(LightningModule):
         """An epoch has its own figures."""
         self.figures.clear()
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Logs ``train/*``, the running means over the epoch: at its end, and every so many steps before."""
+    def log_step(self, batch_idx: int) -> None:
+        """Logs ``train/*``, the running means over the epoch: at its end, and every so many steps before.
+
+        ``RunRecord`` calls it, since a checkpoint of the step is written before the module's own hook.
+        """
         trainer: Any = self.trainer
         every, last = trainer.log_every_n_steps, trainer.is_last_batch
         if last or (every and (batch_idx + 1) % every == 0):

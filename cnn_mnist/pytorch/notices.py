@@ -14,7 +14,9 @@ def quieten_lightning() -> None:
         "Total length of `list` across ranks is zero",  # no validation split
         ".*sync_dist=True",  # the metrics are summed over processes already
         "The dirpath has changed",  # a resumed run has a folder of its own
+        "Be aware that when using `ckpt_path`",  # an evaluation keeps nothing
         ".*does not have many workers",  # the data lie in memory
+        "LightningCLI's args parameter",  # those of a run that goes on
     ):
         warnings.filterwarnings("ignore", message=message)
     warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")  # its own to mend

@@ -36,5 +36,6 @@ def lay_schedule(trainer: Trainer, settings: ModelSettings) -> None:
             config.scheduler = new = LambdaLR(
                 old.optimizer, partial(rate_factor, settings, steps=steps), old.last_epoch - 1
             )
+            new._step_count = old._step_count  # a part of the checkpoint's state, which no argument sets
             if new.last_epoch:
                 check_resumed_rate(settings, float(old.get_last_lr()[0]), float(new.get_last_lr()[0]))

@@ -9,14 +9,16 @@ import os
 import platform
 import subprocess
 import tempfile
+import warnings
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.frameworks import WAIT_POLICY
+from cnn_mnist.runs.files import is_whole, load_yaml, write_whole
 
 LOG_DIR = "lightning_logs"
 PYTORCH, KERAS = "pytorch", "keras"
@@ -25,6 +27,9 @@ ENDINGS = {PYTORCH: ".ckpt", KERAS: ".keras"}
 """Of the files in ``checkpoints/``."""
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.yaml", "environment.yaml", "checkpoints"
+
+RESULTS = "results.yaml"
+"""The last figure of each tag: the last thing that a run of a command writes."""
 
 STUDY, UNTIL_DECIDED = "study", "until=decided"
 """Key and value in the ``config.yaml`` of a run that a study looked at to see whether it may stop; no setting."""
@@ -60,6 +65,27 @@ def new_run_folder(log_dir: str | Path, framework: str) -> Path:
     return folder
 
 
+def newest_checkpoint(folder: str | Path, *frameworks: str) -> Path | None:
+    """The newest whole checkpoint of a run, those of the first framework first; None where there is none.
+
+    Of a damaged one that is newer, a notice is given. Where all are damaged it is the newest, whose reader says why.
+    """
+    endings = [ENDINGS[framework] for framework in frameworks]
+    files = [file for file in Path(folder, CHECKPOINTS).glob("[!.]*") if file.suffix in endings]
+    files.sort(key=lambda file: (-endings.index(file.suffix), age(file)), reverse=True)
+    if not files:
+        return None
+    good = next(filter(is_whole, files), files[0])
+    for damaged in files[: files.index(good)]:
+        warnings.warn(UserNotice(f"{damaged} is damaged; the one before is taken, {good.name}"), stacklevel=2)
+    return good
+
+
+def age(file: Path) -> tuple[float, int, str]:
+    """What files of a run are sorted by, the oldest first; of two in one tick of the clock, step 8 before step 10."""
+    return file.stat().st_mtime, len(file.name), file.name
+
+
 def find_checkpoint(path: str | Path, framework: str) -> Path:
     """The newest checkpoint of a run folder, the framework's own first; what is no folder is given back as it is.
 
@@ -68,13 +94,13 @@ def find_checkpoint(path: str | Path, framework: str) -> Path:
     """
     if not Path(path).is_dir():
         return Path(path)
-    files = [file for file in Path(path, CHECKPOINTS).glob("*") if file.suffix in ENDINGS.values()]
-    if not files:
+    found = newest_checkpoint(path, framework, *ENDINGS)
+    if found is None:
         raise UserError(
             f"expected a run folder with a {' or '.join(ENDINGS.values())} file in its {CHECKPOINTS} folder, "
             f"got {path}; name another, or the file itself"
         )
-    return max(files, key=lambda file: (file.suffix == ENDINGS[framework], file.stat().st_mtime, file.name))
+    return found
 
 
 def environment(*, device: str, threads: int | None, precision: str | None) -> dict[str, Any]:
@@ -103,7 +129,7 @@ def write_environment(folder: str | Path, **run: Any) -> None:
     """Writes ``environment.yaml`` into a run folder; the other arguments are those of ``environment``."""
     import yaml
 
-    Path(folder, ENVIRONMENT).write_text(yaml.safe_dump(environment(**run), sort_keys=False))
+    write_whole(Path(folder, ENVIRONMENT), yaml.safe_dump(environment(**run), sort_keys=False))
 
 
 def read_config(folder: str | Path, name: str = CONFIG) -> dict[str, Any] | None:
@@ -111,8 +137,8 @@ def read_config(folder: str | Path, name: str = CONFIG) -> dict[str, Any] | None
     import yaml
 
     try:
-        config = yaml.load(Path(folder, name).read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, ValueError, yaml.YAMLError):  # a ValueError is a date that is none
+        config = load_yaml(Path(folder, name).read_bytes())
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):  # a ValueError is a date that is none
         return None
     return config if isinstance(config, dict) else None
 

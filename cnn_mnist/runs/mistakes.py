@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_mnist.errors import UserError
+from cnn_mnist.runs.files import whole
 
 FILE = "mistakes.csv"
 Mistakes = dict[int, tuple[int, int]]
@@ -24,7 +25,7 @@ def write_mistakes(folder: str | Path, labels: NDArray[np.uint8], predictions: N
         labels: Those of the whole test set, [n].
         predictions: Likewise, [n].
     """
-    with Path(folder, FILE).open("w", newline="") as file:
+    with whole(Path(folder, FILE)) as aside, aside.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_HEADER)
         writer.writerows((image, labels[image], predictions[image]) for image in np.flatnonzero(labels != predictions))

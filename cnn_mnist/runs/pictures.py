@@ -7,12 +7,15 @@ A picture is uint8 [height, width, 3].
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from textwrap import fill
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cnn_mnist.runs.files import whole
 
 Picture = NDArray[np.uint8]
 
@@ -137,7 +140,8 @@ def save(picture: Picture, file: str | Path | IO[bytes]) -> None:
     """Writes a picture as a PNG file."""
     from PIL import Image
 
-    Image.fromarray(picture).save(file, format="png")
+    with whole(file) if isinstance(file, str | Path) else nullcontext(file) as place:
+        Image.fromarray(picture).save(place, format="png")
 
 
 def _font(size: int) -> Any:

@@ -1,6 +1,7 @@
 """What ``time/*`` and ``throughput/*`` mean: one stopwatch that both trainers drive."""
 
 import time
+from collections.abc import Mapping
 
 from cnn_mnist.runs import tags
 
@@ -32,6 +33,15 @@ class Stopwatch:
         if self._resumed is not None:
             self._epoch += time.perf_counter() - self._resumed
             self._resumed = None
+
+    def state(self) -> dict[str, float]:
+        """Seconds of the epoch that runs and of those before it, for a training that goes on from here."""
+        running = 0.0 if self._resumed is None else time.perf_counter() - self._resumed
+        return {"epoch": self._epoch + running, "fit": self.fit_seconds}
+
+    def go_on(self, state: Mapping[str, float]) -> None:
+        """Goes on from what ``state`` gave."""
+        self._epoch, self.fit_seconds = state["epoch"], state["fit"]
 
     def setup_done(self) -> dict[str, float]:
         """The tag of the set-up time, at the end of the first step."""

@@ -2,7 +2,6 @@
 
 import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
 
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,7 @@ from cnn_mnist.architecture.trace import Network
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.data import mnist
 from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.runs.files import whole
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from cnn_mnist.settings import DataSettings
 from keras_parity.convert import keras_files, pytorch_files
@@ -109,19 +109,11 @@ def convert(
     kind = "test images"
     if images is None or images.shape[1:] != shape:
         images, kind = np.random.default_rng(0).random((1000, *shape), np.float32), "images of noise"
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-            aside = Path(folder, target.name)
-            writes.write(portable, aside)
-            agreement = _compare(
-                before(images), writes.read(aside, portable.network)[1](images), f"{len(images):,} {kind}"
-            )
-            if not agreement.difference <= GREATEST_DIFFERENCE or agreement.changed:
-                raise UserError(f"{target} would not compute what {source} does: {agreement}; it was not written")
-            aside.replace(target)
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"expected a file that can be written, got {target} ({reason}); name another") from None
+    with whole(target) as aside:
+        writes.write(portable, aside)
+        agreement = _compare(before(images), writes.read(aside, portable.network)[1](images), f"{len(images):,} {kind}")
+        if not agreement.difference <= GREATEST_DIFFERENCE or agreement.changed:
+            raise UserError(f"{target} would not compute what {source} does: {agreement}; it was not written")
     return agreement
 
 

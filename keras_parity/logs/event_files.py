@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import google_crc32c
 import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.util.tensor_util import make_ndarray
+
+from cnn_mnist.runs.recorder import masked_crc
 
 PATTERN = "[!.]*tfevents*"  # hidden ones are what an operating system lays beside a file, not logs
 OURS = ".compare"
@@ -123,13 +124,6 @@ def files_in(folder: Path) -> list[Path]:
     return sorted((file for file in folder.glob(PATTERN) if file.is_file()), key=_start)
 
 
-def record(event: Event) -> bytes:
-    """An event as it lies in a file: length and content, each with its checksum."""
-    content = event.SerializeToString()
-    length = struct.pack("<Q", len(content))
-    return length + _CRC.pack(_masked_crc(length)) + content + _CRC.pack(_masked_crc(content))
-
-
 def _number(value: Summary.Value) -> float | None:
     """The value of a scalar in either encoding; None for anything else."""
     if value.metadata.plugin_data.plugin_name not in ("", "scalars"):  # HParams' records look like scalars
@@ -172,7 +166,7 @@ def _good_events(file: BinaryIO) -> Generator[Event, None, str]:
         length, length_crc = _HEADER.unpack(header.ljust(_HEADER.size))
         end = offset + _HEADER.size + length + _CRC.size
         whole = len(header) == _HEADER.size
-        if whole and _masked_crc(header[:8]) != length_crc:
+        if whole and masked_crc(header[:8]) != length_crc:
             if header == _LFS:
                 return "is a pointer of Git LFS; git lfs pull brings the file itself"
             if offset == 0 and any(header):
@@ -182,7 +176,7 @@ def _good_events(file: BinaryIO) -> Generator[Event, None, str]:
         if not whole or end > size:
             return wrong or f"ends inside a record at byte {offset}"
         content, crc = file.read(length), file.read(_CRC.size)
-        if _masked_crc(content) == _CRC.unpack(crc)[0]:
+        if masked_crc(content) == _CRC.unpack(crc)[0]:
             try:
                 event = Event.FromString(content)
             except DecodeError:
@@ -202,9 +196,3 @@ def _start(path: Path) -> tuple[float, str]:
             return (Event.FromString(file.read(length)).wall_time, path.name)
     except Exception:  # whatever protobuf makes of garbage; the reading itself says what is wrong
         return (0.0, path.name)
-
-
-def _masked_crc(data: bytes) -> int:
-    """CRC-32C, rotated and shifted as in TensorFlow's ``core/lib/hash/crc32c.h``."""
-    crc = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

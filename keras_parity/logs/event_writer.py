@@ -1,6 +1,5 @@
 """Writes TensorBoard's records without a framework: what a comparison shows there, and the means of runs."""
 
-import io
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,9 @@ from tensorboard.plugins.custom_scalar import metadata
 from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MarginChartContent
 from tensorboard.util.tensor_util import make_tensor_proto
 
-from cnn_mnist.runs.pictures import Picture
-from keras_parity.logs.event_files import OURS, PATTERN, record
+from cnn_mnist.runs.recorder import picture as picture
+from cnn_mnist.runs.recorder import record
+from keras_parity.logs.event_files import OURS, PATTERN
 
 _AT_ONCE = 12
 """Charts that TensorBoard shows before one turns the page."""
@@ -33,17 +33,6 @@ def write_events(folder: str | Path, summaries: Iterable[Summary], events: Itera
     head = [Event(wall_time=now, file_version="brain.Event:2")]
     head += [Event(wall_time=now, summary=summary) for summary in summaries]
     (folder / f"events.out.tfevents.{int(now)}{OURS}").write_bytes(b"".join(map(record, [*head, *events])))
-
-
-def picture(tag: str, pixels: Picture) -> Summary:
-    """A picture, uint8 [height, width, 3]."""
-    from PIL import Image
-
-    png = io.BytesIO()
-    Image.fromarray(pixels).save(png, "PNG")
-    height, width, _ = pixels.shape
-    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png.getvalue())
-    return Summary(value=[Summary.Value(tag=tag, image=image)])
 
 
 def margin_charts(pages: Mapping[str, Sequence[str]]) -> Summary:

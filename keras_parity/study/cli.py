@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from rich.progress import Progress
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import mistakes
+from cnn_mnist.runs.files import hold
 from cnn_mnist.runs.folder import CONFIG, STUDY, UNTIL_DECIDED, check_writable
 from keras_parity.compare import cli as compare
 from keras_parity.compare.rows import PRIMARY
@@ -50,6 +51,7 @@ def main(args: list[str]) -> None:
         raise UserError(f"--{flag}: expected 1 or more, got {seeds}")
     model, data, trainer = (kind(**config[name].as_dict()) for name, kind in SETTINGS.items())
     check_writable(trainer.log_dir)
+    Path(trainer.log_dir).mkdir(parents=True, exist_ok=True)
     jobs = [
         Job(framework, replace(model, align=align, seed=seed), replace(data, seed=seed), trainer)
         for seed in range(seeds)
@@ -58,9 +60,11 @@ def main(args: list[str]) -> None:
     ]
     try:
         by = "model.align" if "," in config.align else ""
-        done, failed = _train(jobs, by, looks=config.until is not None)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("interrupted; the same command goes on where it stopped") from None
+        with hold(trainer.log_dir):
+            done, failed = _train(jobs, by, looks=config.until is not None)
+    except KeyboardInterrupt as interrupt:
+        interrupt.args = ("interrupted; the same command goes on where it stopped",)
+        raise
     if done:
         if config.until is not None:
             print(_how_long(done, by))
@@ -95,9 +99,12 @@ def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], d
             if job not in done:
                 bar.refresh()
                 start = time.monotonic()
-                reason = runner.run(job.command)
+                for command in filter(None, (job.resume(_interrupted(job)), job.command)):
+                    reason = runner.run(command)
+                    done = _done(jobs)
+                    if job in done:
+                        break
                 said = f"{time.monotonic() - start:.0f} s"
-                done = _done(jobs)
                 bar.advance(task)
                 if job not in done:
                     failed[job] = reason
@@ -152,6 +159,16 @@ def _done(jobs: Sequence[Job]) -> dict[Job, Run]:
     folders = all_folders(jobs[0].trainer.log_dir)
     found = sorted(map(read_run, folders), key=lambda run: run.started)
     return {job: run for run in found for job in jobs if job.is_trained_by(run)}
+
+
+def _interrupted(job: Job) -> Run | None:
+    """The newest run of a job that was cut off, and that no training is at work in."""
+    cut = [run for run in map(read_run, all_folders(job.trainer.log_dir)) if job.is_of(run) and not run.finished]
+    with suppress(UserError):
+        for run in sorted(cut, key=lambda run: run.started)[-1:]:
+            with hold(run.folder):
+                return run
+    return None
 
 
 def _build_parser() -> OneLineErrors:

@@ -41,16 +41,26 @@ class Job:
             if name not in ("seed", "log_dir")
         }
         flags |= {"seed_everything": self.model.seed, "trainer.enable_progress_bar": False}
-        keras = self.framework == KERAS
-        flags["trainer.log_dir" if keras else "trainer.logger.save_dir"] = self.trainer.log_dir
-        module = ["keras_parity"] if keras else ["cnn_mnist", "fit"]
-        given = (f"--{name}={value}" for name, value in flags.items() if value is not None)
-        return [sys.executable, "-m", *module, *given]
+        flags["trainer.log_dir" if self.framework == KERAS else "trainer.logger.save_dir"] = self.trainer.log_dir
+        return [*self._module, *(f"--{name}={value}" for name, value in flags.items() if value is not None)]
+
+    def resume(self, run: Run | None) -> list[str]:
+        """The command with which one of its runs that was cut off goes on; empty without one."""
+        quiet = "--trainer.enable_progress_bar=false"
+        return [] if run is None else [*self._module, f"--resume={run.folder}", quiet]
+
+    @property
+    def _module(self) -> list[str]:
+        return [sys.executable, "-m", *(["keras_parity"] if self.framework == KERAS else ["cnn_mnist", "fit"])]
+
+    def is_of(self, run: Run) -> bool:
+        """Whether a run is one of this job."""
+        mine = settings_that_matter({group: asdict(getattr(self, group)) for group in SETTINGS})
+        return (run.framework, run.seed, run.settings) == (self.framework, self.model.seed, mine)
 
     def is_trained_by(self, run: Run) -> bool:
         """Whether a run is a finished one of this job."""
-        mine = settings_that_matter({group: asdict(getattr(self, group)) for group in SETTINGS})
-        return run.finished and (run.framework, run.seed, run.settings) == (self.framework, self.model.seed, mine)
+        return run.finished and self.is_of(run)
 
     def __str__(self) -> str:
         native = ", native" if self.model.align == "native" else ""

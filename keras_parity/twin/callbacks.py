@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from cnn_mnist.architecture.trace import Network, layer_table
@@ -17,6 +16,7 @@ from cnn_mnist.data.splits import Split
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import pictures, tags
 from cnn_mnist.runs.mistakes import write_mistakes
+from cnn_mnist.runs.recorder import Recorder
 from cnn_mnist.runs.timing import Stopwatch
 from keras_parity.twin.loader import TrainingBatches
 
@@ -31,15 +31,13 @@ class RunLog:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.values: dict[str, float] = {}  # the last of each tag
-        self._writer = tf.summary.create_file_writer(str(folder))
+        self._recorder = Recorder(folder)
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         """Writes values by tag."""
         self.values |= values
-        with self._writer.as_default(step):
-            for tag, value in tags.with_curves(values).items():
-                tf.summary.scalar(tag, value)
-        self._writer.flush()
+        for tag, value in tags.with_curves(values).items():
+            self._recorder.add_scalar(tag, value, step)
 
     def start(self, network: Network, settings: Iterable[Any], train: Split) -> None:
         """Writes the number of parameters, the layer table, the settings and the examples.
@@ -50,22 +48,27 @@ class RunLog:
             train: The training images.
         """
         self.scalars({tags.PARAMETERS: network.parameters}, step=0)
-        with self._writer.as_default(0):
-            tf.summary.text(tags.LAYERS + tags.TEXT_SUFFIX, markdown_table(layer_table(network)))
-            for summary in settings:
-                tf.summary.experimental.write_raw_pb(summary.SerializeToString())
-            tf.summary.image(tags.EXAMPLES, pictures.examples(*train)[None])
+        self._recorder.add_text(tags.LAYERS, markdown_table(layer_table(network)), 0)
+        for summary in settings:
+            self._recorder.add_summary(summary, 0)
+        self._recorder.add_image(tags.EXAMPLES, pictures.examples(*train), 0)
 
-    def end(self, test: Split, probabilities: NDArray[np.floating], step: int) -> None:
-        """Writes the confusion matrix, the misclassified images and ``mistakes.csv``; probabilities [n, classes]."""
+    def end(self, test: Split, probabilities: NDArray[np.floating], values: dict[str, float], step: int) -> None:
+        """Writes all that is known of the trained network, and last of all ``values``: they say that a run is whole.
+
+        Args:
+            test: The test set.
+            probabilities: What is predicted of it, [n, classes].
+            values: Evaluated, by tag.
+            step: Updates done.
+        """
         predictions = probabilities.argmax(axis=1)
-        with self._writer.as_default(step):
-            tf.summary.image(
-                tags.CONFUSION_MATRIX, pictures.confusion_matrix(test.labels, predictions, test.classes)[None]
-            )
-            tf.summary.image(tags.MISTAKES, pictures.mistakes(*test, probabilities)[None])
-        self._writer.close()
+        confusion = pictures.confusion_matrix(test.labels, predictions, test.classes)
+        self._recorder.add_image(tags.CONFUSION_MATRIX, confusion, step)
+        self._recorder.add_image(tags.MISTAKES, pictures.mistakes(*test, probabilities), step)
         write_mistakes(self.folder, test.labels, predictions)
+        self.scalars(values, step)
+        self._recorder.close()
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -82,24 +85,37 @@ class EpochLog(keras.callbacks.Callback):
         super().__init__()
         self.log, self.batches, self.images, self.every = log, batches, images, every
         self.stopwatch = Stopwatch()
-        self._setup_logged = False
+        self._first, self._setup_logged = 0, False
+        self._sums: list[Any] = []
+
+    def go_on(self, first: int, state: Mapping[str, Any]) -> None:
+        """Goes on from batch ``first`` of the next epoch with what the checkpoint holds."""
+        self._first, self._sums, self._setup_logged = first, state["sums"] if first else [], True
+        self.stopwatch.go_on(state["seconds"])
+        self.log.values |= state["figures"]
 
     @property
-    def _step(self) -> int:
+    def step(self) -> int:
+        """Updates done so far."""
         return int(self.model.optimizer.iterations.numpy())
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Training begins, in the order of this epoch."""
         self.batches.epoch = epoch
+        if self._sums:  # Keras has just reset them, and makes those of the accuracy with the first batch
+            self.model.compute_metrics(None, np.zeros(1), np.zeros((1, self.model.output_shape[-1])))
+            for variable, value in zip(self.model.metrics_variables, self._sums, strict=True):
+                variable.assign(value)
+            self._sums = []
         self.stopwatch.resume()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """The first call that returns ends the set-up; within the epoch, logs the running means when they are due."""
         if not self._setup_logged:
             self._setup_logged = True
-            self.log.scalars(self.stopwatch.setup_done(), self._step)
-        if self.every and (batch + 1) % self.every == 0 and batch + 1 < self.params["steps"]:
-            self.log.scalars(_figures(logs), self._step)
+            self.log.scalars(self.stopwatch.setup_done(), self.step)
+        if self.every and (self._first + batch + 1) % self.every == 0 and batch + 1 < self.params["steps"]:
+            self.log.scalars(_figures(logs), self.step)
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Validation does not count."""
@@ -107,17 +123,14 @@ class EpochLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Logs the epoch; ends the training where its loss is no finite number."""
+        self._first = 0
         values = self.stopwatch.epoch_done(self.images) | _figures(logs)
-        self.log.scalars(values, self._step)
+        self.log.scalars(values, self.step)
         if not math.isfinite(values[tags.tag("train", "loss")]):
             raise UserError(
-                f"expected a finite loss, got NaN or infinity in epoch {epoch + 1} (up to step {self._step}) of "
+                f"expected a finite loss, got NaN or infinity in epoch {epoch + 1} (up to step {self.step}) of "
                 f"{self.log.folder}; lower --model.learning_rate"
             )
-
-    def on_train_end(self, logs: Any = None) -> None:
-        """Logs the whole training."""
-        self.log.scalars(self.stopwatch.fit_done(), self._step)
 
 
 class ProgressBar(keras.callbacks.Callback):

@@ -9,6 +9,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
 
 from cnn_mnist import settings
+from cnn_mnist.console import resume
 from cnn_mnist.console.arguments import refuse_others, with_home
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CHECKPOINTS, KERAS, find_checkpoint, read_config
@@ -42,6 +43,8 @@ def build_parser(commands: Mapping[str, str] | None = None) -> Parser:
     parser.add_class_arguments(ModelSettings, "model", skip={"seed"})
     parser.add_class_arguments(DataSettings, "data", skip={"seed"})
     parser.add_argument("--ckpt_path", type=str | None, help="A run folder or a .keras file to go on from.")
+    parser.add_argument("--resume", type=str | None, help=resume.HELP)
+    parser.add_argument("--checkpoint_every", type=int, default=0, help=resume.EVERY)
     twin_of = "Folder of a Lightning run whose settings are taken over; flags typed beside it win."
     parser.add_argument("--twin_of", type=str | None, help=twin_of)
     return parser
@@ -98,6 +101,7 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
     Raises:
         UserError: A mistake that the user can mend.
     """
+    args, folder = resume.resumed(args, KERAS)
     parser, config = parse(args, commands)
     seed = config.seed_everything
     trainer = TrainerSettings(**config.trainer.as_dict())
@@ -108,7 +112,8 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
     with importing_tensorflow():
         from keras_parity.twin.train import train
 
-    log = train(trainer, model, data, partial(parser.save, config), config.ckpt_path)
-    from cnn_mnist.console.results import print_results  # here, since it imports numpy, which --help has no use for
+    every = config.checkpoint_every
+    log = train(trainer, model, data, partial(parser.save, config), config.ckpt_path, every, folder)
+    from cnn_mnist.console.results import finish  # here, since it imports numpy, which --help has no use for
 
-    print_results(log.values, str(log.folder))
+    finish(log.values, str(log.folder))

@@ -45,15 +45,15 @@ class TrainingBatches:
             made = tf.numpy_function(lambda i: moved.batch(i, self.epoch), [indices], tf.float32)
             return tf.cast(tf.ensure_shape(made, [None, *split.image_shape]), dtype), tf.gather(labels, indices)
 
-        self.dataset = (
-            tf.data.Dataset.range(1)
-            .map(order)
-            .flat_map(batches)
-            .map(batch)
-            .take(batch_count(size, batch_size) if count is None else count)
-            .apply(tf.data.experimental.assert_cardinality(count or batch_count(size, batch_size)))
-            .prefetch(tf.data.AUTOTUNE)
-        )
+        given = tf.data.Dataset.range(1).map(order).flat_map(batches)
+        self._given, self._batch, self._count = given, batch, count or batch_count(size, batch_size)
+        self.dataset = self.rest(0)
+
+    def rest(self, first: int) -> tf.data.Dataset:
+        """As ``dataset``, without the batches of the epoch before ``first``."""
+        left = self._count - first
+        indices = self._given.skip(first).take(left)
+        return indices.map(self._batch).apply(tf.data.experimental.assert_cardinality(left)).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_batches(split: Split, batch_size: int, dtype: str) -> tf.data.Dataset:

@@ -34,6 +34,14 @@ def make_optimizer(
     return keras.optimizers.Adam(rate, **more)
 
 
+def copy_trained(trained: keras.Model, optimizer: keras.Optimizer, settings: ModelSettings) -> None:
+    """Gives an optimizer that ``make_optimizer`` made the state of a model's own, and a rate that a file can tell."""
+    optimizer.build(trained.trainable_variables)
+    for ours, theirs in zip(optimizer.variables, trained.optimizer.variables, strict=True):
+        ours.assign(theirs)
+    keep_rate(optimizer, settings)
+
+
 def keep_rate(optimizer: keras.Optimizer, settings: ModelSettings) -> None:
     """Has a trained optimizer stay at its rate where a file could not tell stock Keras the schedule of ``settings``."""
     if isinstance(_rate(settings, 1), _Table):

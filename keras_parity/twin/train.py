@@ -1,10 +1,10 @@
 """Trains the Keras twin and writes its run folder."""
 
+import math
 import os
 import warnings
-from collections.abc import Callable
-from contextlib import closing
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,20 @@ from cnn_mnist.data.order import batch_count
 from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE, check_network, load_splits
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import hparams, tags
-from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, KERAS, new_run_folder, write_environment
+from cnn_mnist.runs.files import hold, whole
+from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, KERAS, new_run_folder, newest_checkpoint, write_environment
+from cnn_mnist.runs.resume import rewind
+from cnn_mnist.runs.stops import how_to_go_on
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.frameworks import gpu_messages
 from keras_parity.settings import DTYPE_POLICIES, TrainerSettings
 from keras_parity.twin.callbacks import EpochLog, ProgressBar, RunLog
-from keras_parity.twin.checkpoints import restore
+from keras_parity.twin.checkpoints import read_state, restore, save
+from keras_parity.twin.keeper import Keeper
 from keras_parity.twin.loader import TrainingBatches, evaluation_batches
+from keras_parity.twin.losses import cross_entropy, make_loss
 from keras_parity.twin.network import build_twin, load_weights
-from keras_parity.twin.optimizers import keep_rate, make_optimizer
+from keras_parity.twin.optimizers import copy_trained, make_optimizer
 
 STEPS_PER_EXECUTION = 32
 """Most steps that TensorFlow runs between two returns to Python; an epoch's rest is run without a new trace."""
@@ -44,7 +49,7 @@ def compile_twin(settings: ModelSettings, steps: int, clip_norm: float | None = 
     load_weights(model, initial_weights(settings.network, "keras", settings.seed))
     model.compile(
         make_optimizer(settings, steps, clip_norm),
-        loss=_loss(settings),
+        loss=make_loss(settings),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="acc")],
         steps_per_execution=STEPS_PER_EXECUTION,
         jit_compile=False,  # "auto" is off on a CPU and on with a GPU: two computations
@@ -58,6 +63,8 @@ def train(
     data: DataSettings,
     write_config: Callable[[Path], None],
     ckpt_path: str | None = None,
+    every: int = 0,
+    folder: Path | None = None,
 ) -> RunLog:
     """Trains, evaluates with the final weights, and writes the run folder of the contract.
 
@@ -67,6 +74,8 @@ def train(
         data: On what.
         write_config: Writes ``config.yaml`` at the path it is given.
         ckpt_path: A ``.keras`` file of this project to go on from, at an epoch's end.
+        every: Steps between two checkpoints within an epoch; 0 for none.
+        folder: The run that goes on where it was stopped; None for a new one.
 
     Returns:
         The log, with the last value of each tag and its folder.
@@ -91,77 +100,91 @@ def train(
     images = len(splits["train"].labels)
     steps = trainer.batches_of(batch_count(images, data.batch_size))
     model = compile_twin(model_settings, steps * trainer.max_epochs, trainer.gradient_clip_val)
-    first_epoch = 0
-    if every := trainer.log_every_n_steps:  # a point within an epoch needs a return to Python
-        model.steps_per_execution = max(n for n in range(1, STEPS_PER_EXECUTION + 1) if every % n == 0)
-    if ckpt_path is not None:
-        first_epoch = restore(model, ckpt_path, model_settings, steps)
-        if first_epoch >= trainer.max_epochs:
-            raise UserError(f"{ckpt_path} has {first_epoch} epochs already; give a --trainer.max_epochs over that")
+    epoch, first, state = 0, 0, None
+    if returns := math.gcd(trainer.log_every_n_steps, every):  # a point or checkpoint needs a return to Python
+        model.steps_per_execution = max(n for n in range(1, STEPS_PER_EXECUTION + 1) if returns % n == 0)
+    kept = None if folder is None else newest_checkpoint(folder, KERAS)
+    if kept is not None:
+        epoch, first = restore(model, str(kept), model_settings, steps, own=True)
+        state = read_state(kept)
+    elif ckpt_path is not None:
+        epoch, first = restore(model, ckpt_path, model_settings, steps)
+        if first:
+            raise UserError(
+                f"--ckpt_path: expected the end of an epoch of {steps} updates, got {ckpt_path} at update {first} of "
+                "one; give the batch size and the validation split that it was trained with, or --resume its run"
+            )
+        if epoch >= trainer.max_epochs:
+            raise UserError(f"{ckpt_path} has {epoch} epochs already; give a --trainer.max_epochs over that")
     batches = TrainingBatches(splits["train"], data, dtype, steps)
     validation = evaluation_batches(splits["val"], EVALUATION_BATCH_SIZE, dtype) if data.val_size else None
 
-    folder = new_run_folder(trainer.log_dir, KERAS)
-    write_config(folder / CONFIG)
+    if folder is None:
+        folder = new_run_folder(trainer.log_dir, KERAS)
+        with whole(folder / CONFIG) as aside:
+            write_config(aside)
+    else:
+        rewind(folder, kept, state)
     threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
-    write_environment(folder, device=device, threads=threads, precision=trainer.lightning_precision)
     log = RunLog(folder)
-    run = KERAS, model_settings, data, trainer.max_epochs, trainer.lightning_precision, folder.name
-    log.start(model_settings.network, hparams.summaries(*run), splits["train"])
+    epochs = EpochLog(log, batches, min(images, steps * data.batch_size), trainer.log_every_n_steps)
+    epochs.set_model(model)  # Keras does, but not where nothing is left to train
+    if state is None:
+        write_environment(folder, device=device, threads=threads, precision=trainer.lightning_precision)
+        run = KERAS, model_settings, data, trainer.max_epochs, trainer.lightning_precision, folder.name
+        log.start(model_settings.network, hparams.summaries(*run), splits["train"])
+    else:
+        epochs.go_on(first, state)
 
     if trainer.enable_model_summary:
         summarize(model_settings.network, "keras")
-    epochs = EpochLog(log, batches, min(images, steps * data.batch_size), every)
-    with closing(ProgressBar(trainer.enable_progress_bar)) as bar:
+
+    def keep(path: Path, state: dict[str, Any]) -> None:
+        optimizer = make_optimizer(model_settings, steps * trainer.max_epochs, trainer.gradient_clip_val)
+        copy_trained(model, optimizer, model_settings)
+        save(path, state, model, optimizer, cross_entropy())
+
+    keeper = Keeper(epochs, folder / CHECKPOINTS, every, keep)
+    with closing(ProgressBar(trainer.enable_progress_bar)) as bar, _saying_how(epochs), closing(keeper), hold(folder):
         bar.batches = len(validation) if validation else 0
-        model.fit(
-            batches.dataset,
-            epochs=trainer.max_epochs,
-            initial_epoch=first_epoch,
-            validation_data=validation,
-            callbacks=[epochs, bar],
-            shuffle=False,  # the batches come in their order
-            verbose=0,
-        )
-        step = int(model.optimizer.iterations.numpy())
+        whole_from = epoch + bool(first)  # the rest of an epoch is a fit of its own, since Keras has all epochs alike
+        parts = (batches.rest(first), epoch, whole_from), (batches.dataset, whole_from, trainer.max_epochs)
+        for dataset, start, end in parts:
+            if start < end:
+                model.fit(
+                    dataset,
+                    epochs=end,
+                    initial_epoch=start,
+                    validation_data=validation,
+                    callbacks=[epochs, bar, *[keeper] * trainer.enable_checkpointing],
+                    shuffle=False,  # the batches come in their order
+                    verbose=0,
+                )
+        keeper.finish()
+        step = epochs.step
+        log.scalars(epochs.stopwatch.fit_done(), step)
 
         model.steps_per_execution = 1  # predict would unroll them into its graph, and the rest into a second: 2 s
         test = evaluation_batches(splits["test"], EVALUATION_BATCH_SIZE, dtype)
         training = evaluation_batches(splits["train"], EVALUATION_BATCH_SIZE, dtype)
         evaluated: dict[tags.SplitName, tf.data.Dataset] = {"test": test, "train_eval": training}
+        values = dict[str, float]()
         for split, dataset in evaluated.items():
             bar.batches = len(dataset)
-            values = model.evaluate(dataset, verbose=0, return_dict=True, callbacks=[bar])
-            log.scalars({tags.tag(split, name): values[name] for name in tags.METRICS}, step)
-    log.end(splits["test"], softmax(model.predict(test, verbose=0)), step)
-    keep_rate(model.optimizer, model_settings)
-    model.compile(model.optimizer, loss=_cross_entropy())  # so that stock Keras loads the file of any run
-    if trainer.enable_checkpointing:
-        (folder / CHECKPOINTS).mkdir()
-        model.save(folder / CHECKPOINTS / f"epoch={trainer.max_epochs - 1}-step={step}.keras")
+            found = model.evaluate(dataset, verbose=0, return_dict=True, callbacks=[bar])
+            values |= {tags.tag(split, name): found[name] for name in tags.METRICS}
+        log.end(splits["test"], softmax(model.predict(test, verbose=0)), values, step)
     return log
 
 
-def _loss(settings: ModelSettings) -> Any:
-    if settings.label_smoothing:
-        return partial(_smoothed_cross_entropy, smoothing=settings.label_smoothing)
-    return _cross_entropy_of_softmax if settings.softmax_before_loss else _cross_entropy()
-
-
-def _cross_entropy() -> keras.Loss:
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def _smoothed_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
-    targets = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), logits.shape[-1], dtype=logits.dtype)
-    return keras.losses.categorical_crossentropy(targets, logits, from_logits=True, label_smoothing=smoothing)
-
-
-def _cross_entropy_of_softmax(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Softmax twice, written out: Keras takes a softmax off again that it finds before its own loss."""
-    probabilities = keras.ops.softmax(logits)
-    chosen = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), logits.shape[-1], dtype=probabilities.dtype)
-    return keras.ops.logsumexp(probabilities, axis=-1) - keras.ops.sum(probabilities * chosen, axis=-1)
+@contextmanager
+def _saying_how(epochs: EpochLog) -> Iterator[None]:
+    """An interrupt says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        interrupt.args = (how_to_go_on("python -m keras_parity", epochs.log.folder, epochs.step),)
+        raise
 
 
 def _choose_device(accelerator: str) -> str:

@@ -19,8 +19,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
 from cnn_mnist.errors import UserError
+from cnn_mnist.runs.recorder import record
 from keras_parity.compare import cli
-from keras_parity.logs.event_files import record
 
 EPOCHS = range(3)
 

@@ -12,6 +12,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.text.summary_v2 import text_pb
 from torch.utils.tensorboard import SummaryWriter
 
+from cnn_mnist.runs import recorder
 from keras_parity.logs import event_files
 from keras_parity.logs.event_files import read_scalars
 from keras_parity.logs.event_writer import margin_charts, picture, write_events
@@ -150,7 +151,7 @@ def test_a_file_without_events_is_one_note_and_the_others_are_read(tmp_path, con
 def test_records_of_something_else_are_one_note(tmp_path):
     path = tmp_path / "events.out.tfevents.1.x"
     other = type("Other", (), {"SerializeToString": lambda _: b"\x0b\x0b"})
-    path.write_bytes(event_files.record(other()))
+    path.write_bytes(recorder.record(other()))
     assert _notes(tmp_path) == f"{path} holds records of something else than events"
 
 
@@ -184,7 +185,7 @@ def test_tensors_that_are_no_scalar_or_picture_are_passed_over(tmp_path):
 def test_the_checksum_is_tensorboards():
     from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
-    assert event_files._masked_crc(b"some bytes") == masked_crc32c(b"some bytes")
+    assert recorder.masked_crc(b"some bytes") == masked_crc32c(b"some bytes")
 
 
 def test_what_is_written_replaces_the_last_and_is_tensorboards(tmp_path):

@@ -217,7 +217,8 @@ main()
 """  # in a process of its own, since Lightning leaves SIGINT ignored
     answer = run_python("-c", code, "fit", f"--data.data_dir={data_dir}", "--trainer.enable_progress_bar=false")
     assert answer.returncode == 130
-    assert answer.stderr.splitlines()[-1] == "python -m cnn_mnist: interrupted"
+    how = "python -m cnn_mnist fit --resume=lightning_logs/pytorch/version_0 goes on"
+    assert answer.stderr.splitlines()[-1] == f"python -m cnn_mnist: interrupted at step 0; {how}"
     assert "Traceback" not in answer.stderr
 
 

@@ -1,9 +1,12 @@
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
 
 from cnn_mnist.errors import UserError
+from cnn_mnist.pytorch.logger import RunLogger
 from cnn_mnist.runs.folder import check_writable, new_run_folder, write_environment
 from cnn_mnist.runs.timing import Stopwatch
 
@@ -67,3 +70,18 @@ def test_looking_whether_a_folder_can_be_written_leaves_nothing(tmp_path):
 
 def test_run_folders_are_numbered_on(tmp_path):
     assert [new_run_folder(tmp_path, "keras").name for _ in range(3)] == ["version_0", "version_1", "version_2"]
+
+
+@pytest.mark.parametrize(
+    "take", [lambda logs: new_run_folder(logs, "keras"), lambda logs: RunLogger(logs, "x").version]
+)
+def test_runs_that_start_together_never_share_a_folder(tmp_path, take):
+    start = threading.Barrier(8)
+
+    def together(_):
+        start.wait()
+        return take(tmp_path)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(together, range(8)))) == 8
+    assert len(list(tmp_path.glob("*/version_*"))) == 8

@@ -11,13 +11,16 @@ from dataclasses import replace
 
 import pytest
 
+from cnn_mnist.runs import tags
+from cnn_mnist.runs.files import hold
 from cnn_mnist.runs.folder import KERAS, PYTORCH
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.logs.folders import all_folders
 from keras_parity.logs.run import read_run
 from keras_parity.settings import TrainerSettings
-from keras_parity.study import jobs
+from keras_parity.study import cli, jobs
 from tests.conftest import PROJECT
+from tests.lives import Killed
 
 _MAKE = "import shutil; shutil.copytree({source!r}, {target!r})"
 _STUDY = """
@@ -259,6 +262,46 @@ def test_a_real_run_of_either_trainer_is_known_as_done(command, use_tiny_mnist, 
     ]
     assert not [other for other in others if other.is_trained_by(run)]
     assert not job.is_trained_by(replace(run, finished=False))
+
+
+@pytest.mark.parametrize("framework", [KERAS, PYTORCH])
+def test_a_run_that_was_cut_off_is_resumed_and_one_that_still_trains_is_left_alone(
+    command, use_tiny_mnist, monkeypatch, framework
+):
+    trainer = TrainerSettings(max_epochs=2, accelerator="cpu", enable_model_summary=False)
+    job = jobs.Job(framework, ModelSettings(), DataSettings(), trainer)
+    package, *arguments = job.command[2:]
+    assert cli._interrupted(job) is None
+    with monkeypatch.context() as patch:
+        own = tags.with_curves
+
+        def die(values):
+            if "train/loss" in values:
+                raise Killed
+            return own(values)
+
+        patch.setattr(tags, "with_curves", die)
+        with pytest.raises(Killed):
+            command(package, *arguments)
+    cut = cli._interrupted(job)
+    assert cut is not None
+    assert cut.folder.name == "version_0"
+    with hold(cut.folder):
+        assert cli._interrupted(job) is None
+        code, _, err = command(package, *job.resume(cut)[3:])
+        assert (code, err.count("\n")) == (1, 1)
+        assert "in which another training or study runs" in err
+    assert command(package, *job.resume(cut)[3:])[0] == 0
+    (folder,) = all_folders()
+    assert job.is_trained_by(read_run(folder))
+
+
+def test_a_second_study_in_a_folder_says_that_one_is_at_work(studied, tmp_path):
+    (tmp_path / "lightning_logs").mkdir()
+    with hold(tmp_path / "lightning_logs"):
+        code, _, err, trained = studied("--seeds=1")
+    assert (code, trained, err.count("\n")) == (1, [], 1)
+    assert "got lightning_logs, in which another training or study runs; wait for its end" in err
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel of Linux ends the child")

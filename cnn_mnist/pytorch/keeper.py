@@ -1,0 +1,144 @@
+"""Keeps what a training goes on from, and has it go on there."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from cnn_mnist.runs.files import hold, whole
+from cnn_mnist.runs.folder import CHECKPOINTS
+from cnn_mnist.runs.stops import Stops, how_to_go_on
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints that appear whole or not at all, and on the disk they lie on."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Writes a checkpoint.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        if "://" in str(path):  # not on a disk
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with whole(path) as aside:
+            torch.save(checkpoint, aside)
+
+
+class Keeper(Checkpoint):
+    """Writes a checkpoint after every epoch, every so many steps, and when the training is asked to stop.
+
+    The two newest of its files stay while it trains, so that one is good whatever happens to the other.
+
+    Args:
+        every: Steps between two checkpoints within an epoch; 0 for none.
+        epochs: Whether one is written after every epoch; somebody else's checkpoint callback may do that.
+
+    Attributes:
+        best_model_path: The newest, where Lightning looks for ``ckpt_path="best"``.
+    """
+
+    def __init__(self, every: int = 0, epochs: bool = True) -> None:
+        self.every, self.epochs = every, epochs
+        self.stops = Stops()
+        self.best_model_path = ""
+        self._kept: list[str] = []
+        self._held = ExitStack()
+        self._step = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on, the folder is this run's, and a stop waits for the end of a step."""
+        folder = self._folder(trainer).parent
+        if trainer.is_global_zero:
+            self._held.enter_context(hold(folder))
+        self._step = trainer.global_step
+        if trainer.world_size == 1:  # several would stop at steps of their own, and wait for one another for ever
+            self.stops.start()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Keeps a step that is due; the last of an epoch waits for its end, an unfinished update for its own."""
+        updated, self._step = trainer.global_step > self._step, trainer.global_step
+        due = self.stops.came or (self.every and self._step % self.every == 0)
+        if updated and due and not trainer.is_last_batch:
+            self._keep(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps the epoch."""
+        if self.epochs or self.stops.came:
+            self._keep(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leaves the last one, and a stop need not wait any more."""
+        self._drop(trainer, but=1)
+        self._held.close()
+        self.stops.end()
+        self.stops.obey()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Signals act as before; an interrupt says how to go on."""
+        self.stops.end()
+        self._held.close()
+        logger = run_logger(trainer)
+        if isinstance(exception, KeyboardInterrupt) and logger and trainer.is_global_zero:
+            exception.args = (how_to_go_on("python -m cnn_mnist fit", logger.log_dir, trainer.global_step),)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The names of its files."""
+        return {"kept": self._kept}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the names of its files, which lie in the same folder where the run is the same."""
+        self._kept = state_dict["kept"]
+
+    def _keep(self, trainer: Trainer) -> None:
+        name = f"epoch={trainer.current_epoch}-step={trainer.global_step}.ckpt"
+        self._kept = [*(kept for kept in self._kept if kept != name), name]
+        folder = self._folder(trainer)
+        if trainer.is_global_zero:
+            folder.mkdir(exist_ok=True)  # without the run folder: that is gone only where somebody removed it
+        trainer.save_checkpoint(folder / name, weights_only=False)
+        self.best_model_path = str(folder / name)
+        self._drop(trainer, but=2)
+        self.stops.obey()
+
+    def _drop(self, trainer: Trainer, but: int) -> None:
+        for name in self._kept[:-but]:
+            trainer.strategy.remove_checkpoint(self._folder(trainer) / name)
+        self._kept = self._kept[-but:]
+
+    def _folder(self, trainer: Trainer) -> Path:
+        logger = run_logger(trainer)
+        assert logger is not None
+        return Path(trainer.strategy.broadcast(logger.log_dir), CHECKPOINTS)
+
+
+def keep(trainer: Any) -> list[Checkpoint]:
+    """The callback that keeps a training in its run folder; Lightning's own gives way to it unless it was set up.
+
+    Args:
+        trainer: One that is about to fit.
+    """
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+        trainer.strategy.checkpoint_io = WholeFiles()
+    default, theirs = ModelCheckpoint(), trainer.checkpoint_callbacks
+    if run_logger(trainer) is None or not theirs:
+        return []
+    for callback in theirs:
+        same = type(callback) is ModelCheckpoint and callback.state_key == default.state_key
+        if same and (callback.dirpath, callback.filename, callback.save_top_k) == (None, None, 1):
+            trainer.callbacks.remove(callback)
+    if any(isinstance(callback, Keeper) for callback in theirs):
+        return []
+    return [Keeper(epochs=not trainer.checkpoint_callbacks)]
+
+
+def run_logger(trainer: Trainer) -> TensorBoardLogger | None:
+    """The first TensorBoard logger; None for a run without one."""
+    return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)

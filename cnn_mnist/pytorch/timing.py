@@ -1,0 +1,120 @@
+"""The times of a Lightning run, and what it goes on with beside weights, optimizer, schedule and place in the data."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torchmetrics import Metric
+
+from cnn_mnist.pytorch.keeper import run_logger
+from cnn_mnist.pytorch.loader import Batch
+from cnn_mnist.runs import tags
+from cnn_mnist.runs.resume import log_sizes
+from cnn_mnist.runs.timing import Stopwatch
+
+
+class Timing(Callback):
+    """Logs ``time/*`` and ``throughput/*``; has a checkpoint hold all that Lightning's own leaves out."""
+
+    def __init__(self) -> None:
+        self.stopwatch = Stopwatch()
+        self._setup_logged = False
+        self._images = 0
+        self._figures: dict[str, float] = {}
+        self._random: dict[str, Any] | None = None
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds the sums of the epoch that runs, the random state, what the log holds by now, and the time so far."""
+        checkpoint["sums"] = {name: dict(metric.metric_state) for name, metric in _sums(pl_module).items()}
+        checkpoint["random"] = {"cpu": torch.get_rng_state(), "cuda": _cuda_states()}
+        if logger := run_logger(trainer):
+            logger.experiment.flush()
+            figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            state = {"images": self._images, "seconds": self.stopwatch.state(), "figures": figures}
+            checkpoint["run"] = state | {"log": log_sizes(logger.log_dir)}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Goes on from there; with log and time only in the run's own folder, elsewhere it is another run."""
+        self._random = checkpoint.get("random")
+        metrics = _sums(pl_module)
+        for name, sums in checkpoint.get("sums", {}).items():
+            for state, value in sums.items():
+                setattr(metrics[name], state, value)
+        logger, state = run_logger(trainer), checkpoint.get("run")
+        if logger and state and all(Path(logger.log_dir, name).exists() for name in state["log"]):
+            self._setup_logged, self._images, self._figures = True, state["images"], state["figures"]
+            self.stopwatch.go_on(state["seconds"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Goes on with the random state, which PyTorch's own dropout draws from."""
+        if self._random is not None:
+            torch.set_rng_state(self._random["cpu"])
+            if len(self._random["cuda"]) == len(_cuda_states()):  # else it goes on with other devices
+                torch.cuda.set_rng_state_all(self._random["cuda"])
+            self._random = None
+
+    def on_train_epoch_start(self, *args: Any, **kwargs: Any) -> None:
+        """Training begins."""
+        self.stopwatch.resume()
+
+    on_train_batch_start = on_train_epoch_start  # which a run that is resumed in the middle of an epoch has alone
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Counts the images; the first step ends the set-up."""
+        self._images += Batch.of(batch).size
+        if not self._setup_logged:
+            self._setup_logged = True
+            self._synchronize(trainer)
+            self._log(trainer, self.stopwatch.setup_done())
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Validation does not count."""
+        self._synchronize(trainer)
+        self.stopwatch.pause()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Training goes on."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.stopwatch.resume()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the epoch."""
+        self._synchronize(trainer)
+        self._log(trainer, self.stopwatch.epoch_done(self._images))
+        self._images = 0
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the whole training."""
+        self._figures.clear()
+        self._log(trainer, self.stopwatch.fit_done())
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs what a training has told before it was stopped behind its last epoch."""
+        if self._figures:
+            trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self._figures.items()})
+            self.on_train_end(trainer, pl_module)
+
+    @staticmethod
+    def _synchronize(trainer: Trainer) -> None:
+        """Waits for a GPU, which is still at work when its step's call has returned."""
+        if trainer.strategy.root_device.type != "cpu":
+            torch.accelerator.synchronize()
+
+    @staticmethod
+    def _log(trainer: Trainer, values: dict[str, float]) -> None:
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step)
+
+
+def _sums(module: Any) -> dict[str, Metric]:
+    """The metrics of the training split."""
+    return {name: module.metrics[tags.tag("train", name)] for name in tags.METRICS}
+
+
+def _cuda_states() -> list[Tensor]:
+    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []

@@ -1,0 +1,100 @@
+"""Writes the event file of a run, without a framework; both trainers use it.
+
+Each record is with the system when its call returns: a process that is killed leaves whole ones, and a full disk is an
+error where it happens. PyTorch's and TensorFlow's writers queue them for a thread of their own.
+"""
+
+import io
+import os
+import platform
+import struct
+import time
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+
+from cnn_mnist.runs import pictures
+from cnn_mnist.runs.tags import TEXT_SUFFIX
+
+_numbers = count()
+
+
+class Recorder:
+    """An event file of its own in a run folder, whose methods bear the names of PyTorch's ``SummaryWriter``.
+
+    Args:
+        folder: The run's; it is made where it is missing.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        name = f"events.out.tfevents.{int(time.time())}.{platform.node()}.{os.getpid()}.{next(_numbers)}"
+        self._path = Path(folder, name)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._write(file_version="brain.Event:2")
+
+    def add_scalar(self, tag: str, value: float, step: int) -> None:
+        """Writes a value."""
+        self._write(step, tag=tag, simple_value=value)
+
+    def add_text(self, tag: str, text: str, step: int) -> None:
+        """Writes a text in Markdown."""
+        from tensorboard.plugins.text.metadata import create_summary_metadata
+        from tensorboard.util.tensor_util import make_tensor_proto
+
+        about = create_summary_metadata("", "")
+        self._write(step, tag=tag + TEXT_SUFFIX, metadata=about, tensor=make_tensor_proto([text.encode()]))
+
+    def add_image(self, tag: str, pixels: pictures.Picture, step: int, dataformats: str = "HWC") -> None:
+        """Writes a picture; the axes are those of ``HWC`` alone."""
+        self.add_summary(picture(tag, pixels), step)
+
+    @property
+    def file_writer(self) -> "Recorder":
+        """Where a ``SummaryWriter`` has ``add_summary``."""
+        return self
+
+    def add_summary(self, summary: Any, step: int) -> None:
+        """Writes a record of TensorBoard's own."""
+        self._write(step, summary=summary)
+
+    def flush(self) -> None:
+        """Does nothing: nothing waits."""
+
+    close = flush
+
+    def _write(self, step: int = 0, **content: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        if "tag" in content:
+            content = {"summary": Summary(value=[Summary.Value(**content)])}
+        rest = record(Event(wall_time=time.time(), step=step, **content))
+        with self._path.open("ab", buffering=0) as file:  # in a folder that was removed it finds no place
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[file.write(rest) :]
+
+
+def picture(tag: str, pixels: pictures.Picture) -> Any:
+    """A picture, uint8 [height, width, 3], as TensorBoard's ``Summary``."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    png = io.BytesIO()
+    pictures.save(pixels, png)
+    height, width, _ = pixels.shape
+    drawn = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png.getvalue())
+    return Summary(value=[Summary.Value(tag=tag, image=drawn)])
+
+
+def record(event: Any) -> bytes:
+    """An event as it lies in a file: length and content, each with its checksum."""
+    content = event.SerializeToString()
+    length = struct.pack("<Q", len(content))
+    return b"".join((length, struct.pack("<I", masked_crc(length)), content, struct.pack("<I", masked_crc(content))))
+
+
+def masked_crc(data: bytes) -> int:
+    """CRC-32C, rotated and shifted as in TensorFlow's ``core/lib/hash/crc32c.h``."""
+    crc = google_crc32c.value(data)
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF

@@ -1,0 +1,65 @@
+"""Keeps what a training of the twin goes on from; the rules are those of ``cnn_mnist.pytorch.keeper``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from cnn_mnist.runs.folder import age
+from cnn_mnist.runs.resume import log_sizes
+from cnn_mnist.runs.stops import Stops
+from keras_parity.twin.callbacks import EpochLog
+
+Save = Callable[[Path, dict[str, Any]], None]
+
+
+class Keeper(keras.callbacks.Callback):
+    """Writes a checkpoint after every epoch, every so many steps, and when the training is asked to stop.
+
+    Args:
+        epochs: What has logged by then, and where.
+        folder: That of the checkpoints.
+        every: Steps between two checkpoints within an epoch; 0 for none.
+        save: Writes a file, with what else it is to hold.
+    """
+
+    def __init__(self, epochs: EpochLog, folder: Path, every: int, save: Save) -> None:
+        super().__init__()
+        self.epochs, self.folder, self.every, self.save = epochs, folder, every, save
+        self.stops = Stops()
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """From here on, a stop waits for the end of a step."""
+        self.stops.start()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Keeps a step that is due; the last of an epoch waits for its end."""
+        due = self.stops.came or (self.every and self.epochs.step % self.every == 0)
+        if due and batch + 1 < self.params["steps"]:
+            self.on_epoch_end(self.epochs.batches.epoch)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Keeps the epoch so far, and of the files before it the newest."""
+        self.folder.mkdir(exist_ok=True)  # without the run folder: that is gone only where somebody removed it
+        log = self.epochs.log
+        state = {"log": log_sizes(log.folder), "seconds": self.epochs.stopwatch.state(), "figures": log.values}
+        sums = [variable.numpy().tolist() for variable in self.model.metrics_variables]
+        self.save(self.folder / f"epoch={epoch}-step={self.epochs.step}.keras", state | {"sums": sums})
+        self._drop(but=2)
+        self.stops.obey()
+
+    def finish(self) -> None:
+        """The training is done: leaves the last file, and a stop need not wait any more."""
+        self._drop(but=1)
+        self.close()
+        self.stops.obey()
+
+    def _drop(self, but: int) -> None:
+        files = sorted(self.folder.glob("epoch=*-step=*.keras"), key=age)
+        for old in files[:-but]:
+            old.unlink()
+
+    def close(self) -> None:
+        """Signals act as before."""
+        self.stops.end()

@@ -1,0 +1,33 @@
+"""The losses of the twin."""
+
+from functools import partial
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from cnn_mnist.settings import ModelSettings
+
+
+def make_loss(settings: ModelSettings) -> Any:
+    """The loss of the settings, from logits."""
+    if settings.label_smoothing:
+        return partial(_smoothed_cross_entropy, smoothing=settings.label_smoothing)
+    return _cross_entropy_of_softmax if settings.softmax_before_loss else cross_entropy()
+
+
+def cross_entropy() -> keras.Loss:
+    """The one that stock Keras has."""
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def _smoothed_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
+    targets = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), logits.shape[-1], dtype=logits.dtype)
+    return keras.losses.categorical_crossentropy(targets, logits, from_logits=True, label_smoothing=smoothing)
+
+
+def _cross_entropy_of_softmax(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Softmax twice, written out: Keras takes a softmax off again that it finds before its own loss."""
+    probabilities = keras.ops.softmax(logits)
+    chosen = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), logits.shape[-1], dtype=probabilities.dtype)
+    return keras.ops.logsumexp(probabilities, axis=-1) - keras.ops.sum(probabilities * chosen, axis=-1)

@@ -1,0 +1,197 @@
+"""A fit that is stopped goes on as if it had not been."""
+
+import os
+import signal
+
+import pytest
+import yaml
+
+from cnn_mnist.pytorch import keeper
+from cnn_mnist.pytorch.module import Classifier
+from tests.lives import Killed, check_same
+
+pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
+
+QUIET = (
+    *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.accelerator=cpu"),
+    *("--trainer.log_every_n_steps=2", "--trainer.max_epochs=3", "--data.batch_size=50"),
+)
+
+
+NET = """
+- Conv2D: {filters: 4, kernel_size: 3, activation: relu}
+- BatchNormalization
+- Flatten
+- Dropout: 0.3
+- Dense: 10
+"""
+
+
+@pytest.fixture
+def fit(command, tmp_path, monkeypatch):
+    """Runs ``fit``; one that is to be killed dies at that many steps."""
+
+    def run(*flags, die=None, code=0):
+        with monkeypatch.context() as patch:
+            if die is not None:
+                own = keeper.Keeper.on_train_batch_end
+
+                def end(self, trainer, *args):
+                    own(self, trainer, *args)
+                    if trainer.global_step == die:
+                        raise Killed
+
+                patch.setattr(keeper.Keeper, "on_train_batch_end", end)
+                with pytest.raises(Killed):
+                    command("cnn_mnist", "fit", *flags)
+                return None
+            answer = command("cnn_mnist", "fit", *flags)
+        assert answer[0] == code, answer[2]
+        return answer
+
+    return run
+
+
+CASES = [
+    (),
+    ("--model.optimizer=adam", "--model.schedule=cosine", "--data.val_size=50"),
+    ("--model.optimizer=sgd", "--model.momentum=0.9", "--model.schedule=one_cycle", "--model.warmup=0.3"),
+]
+
+
+@pytest.mark.parametrize("flags", CASES)
+@pytest.mark.parametrize("every", [0, 3, 1])
+def test_a_killed_run_goes_on_to_the_bit(fit, tmp_path, flags, every):
+    runs = tmp_path / "lightning_logs/pytorch"
+    fit(*QUIET, *flags)
+    fit(*QUIET, *flags, f"--checkpoint_every={every}", die=7)
+    fit("--resume=last")
+    check_same(runs / "version_0", runs / "version_1")
+
+
+@pytest.mark.parametrize("die", [1, 4, 5, 6, 10, 13, 15])
+def test_a_run_that_is_killed_anywhere_goes_on(fit, tmp_path, die):
+    runs = tmp_path / "lightning_logs/pytorch"
+    flags = ("--model.optimizer=adamw", "--model.align=native", "--data.shift=2", "--model.architecture=net.yaml")
+    (tmp_path / "net.yaml").write_text(NET)
+    fit(*QUIET, *flags)
+    fit(*QUIET, *flags, "--checkpoint_every=2", die=die)
+    fit("--resume=lightning_logs/pytorch/version_1")
+    check_same(runs / "version_0", runs / "version_1")
+
+
+def test_a_run_that_is_killed_again_and_again_goes_on(fit, command, tmp_path, monkeypatch):
+    runs = tmp_path / "lightning_logs/pytorch"
+    fit(*QUIET)
+    fit(*QUIET, "--checkpoint_every=1", die=2)
+    for die in (3, 4, 5, 9):
+        fit("--resume=last", die=die)
+    fit("--resume=last")
+    check_same(runs / "version_0", runs / "version_1")
+
+
+def test_a_run_that_is_killed_in_its_evaluation_is_finished_by_resume(fit, tmp_path, monkeypatch):
+    runs = tmp_path / "lightning_logs/pytorch"
+    _, straight, _ = fit(*QUIET)
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "test_step", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            fit(*QUIET)
+    _, resumed, _ = fit("--resume=last")
+    check_same(runs / "version_0", runs / "version_1")
+    lines = [[line for line in out.splitlines() if "│" in line] for out in (straight, resumed)]
+    assert lines[0] == lines[1]
+
+
+def test_a_finished_run_says_so_and_nothing_is_written(fit, tmp_path):
+    fit(*QUIET)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    _, out, _ = fit("--resume=last")
+    assert "version_0 is finished; --trainer.max_epochs over 3 goes on" in out
+    assert "test set, final weights" in out
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_more_epochs_go_on_in_the_same_folder_as_if_they_had_been_asked_for(fit, tmp_path):
+    runs = tmp_path / "lightning_logs/pytorch"
+    fit(*QUIET)
+    fit(*QUIET, "--trainer.max_epochs=1")
+    fit("--resume=last", "--trainer.max_epochs=3")
+    check_same(runs / "version_0", runs / "version_1")
+    assert yaml.safe_load((runs / "version_1/config.yaml").read_text())["trainer"]["max_epochs"] == 3
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(fit, tmp_path):
+    runs = tmp_path / "lightning_logs/pytorch"
+    fit(*QUIET)
+    fit(*QUIET, die=12)
+    newest = runs / "version_1/checkpoints/epoch=1-step=10.ckpt"
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    _, _, err = fit("--resume=last")
+    assert err.count("epoch=1-step=10.ckpt is damaged; the one before is taken, epoch=0-step=5.ckpt") == 1
+    check_same(runs / "version_0", runs / "version_1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--resume=none"], "--resume: expected a run folder of pytorch with its config.yaml, got"),
+        (["--resume=keras/version_0"], "--resume: expected a run folder of pytorch with its config.yaml, got"),
+        (["--resume=last", "--model.rho=0.5"], "beside it, got --model.rho=0.5; leave it out"),
+        (["--resume=last", "--trainer.max_epochs=2"], "expected more than the 3 of"),
+        (["--resume=last", "--trainer.max_epochs=5"], "over which the learning rate of"),
+    ],
+)
+def test_what_cannot_go_on_is_refused_in_a_line_and_nothing_is_lost(fit, tmp_path, flags, message):
+    fit(*QUIET, "--model.schedule=cosine")
+    (tmp_path / "keras/version_0").mkdir(parents=True)
+    (tmp_path / "keras/version_0/config.yaml").write_text("trainer: {log_dir: x}")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    _, _, err = fit(*flags, code=1)
+    assert message in err
+    assert err.count("\n") == 1
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_last_without_a_run_is_one_line(fit):
+    assert "expected a run in lightning_logs/pytorch, got none" in fit("--resume=last", code=1)[2]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("where", ["training_step", "validation_step", "test_step"])
+def test_a_signal_ends_the_step_keeps_it_and_says_how_to_go_on(fit, tmp_path, monkeypatch, number, code, where):
+    runs = tmp_path / "lightning_logs/pytorch"
+    flags = (*QUIET, "--data.val_size=50")
+    fit(*flags)
+    usual = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
+    with monkeypatch.context() as patch:
+        own, at = getattr(Classifier, where), {"training_step": 5, "validation_step": 4, "test_step": 12}[where]
+
+        def step(self, *args, **more):
+            if self.trainer.global_step == at:
+                os.kill(os.getpid(), number)
+            return own(self, *args, **more)
+
+        patch.setattr(Classifier, where, step)
+        patch.setattr(signal, "SIG_IGN", signal.default_int_handler)  # Lightning leaves it for the whole process
+        _, _, err = fit(*flags, code=code)
+    steps = {"training_step": 6, "validation_step": 4, "test_step": 12}[where]
+    run = "lightning_logs/pytorch/version_1"
+    assert err.splitlines()[-1] == (
+        f"python -m cnn_mnist: interrupted at step {steps}; python -m cnn_mnist fit --resume={run} goes on"
+    )
+    assert list((tmp_path / run / "checkpoints").glob(f"*step={steps}.ckpt"))
+    assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == usual
+    fit("--resume=last")
+    check_same(runs / "version_0", runs / "version_1")
+
+
+def test_a_second_signal_stops_at_once(fit, monkeypatch):
+    def twice(self, *args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError
+
+    monkeypatch.setattr(Classifier, "training_step", twice)
+    monkeypatch.setattr(signal, "SIG_IGN", signal.default_int_handler)
+    assert "interrupted at step 0" in fit(*QUIET, code=143)[2]

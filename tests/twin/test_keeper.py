@@ -1,0 +1,160 @@
+"""A training of the twin that is stopped goes on as if it had not been; the rules are those of ``fit``."""
+
+import os
+import signal
+
+import keras
+import pytest
+import yaml
+
+from keras_parity.twin import keeper, train
+from tests.lives import Killed, check_same
+
+pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
+
+QUIET = (
+    *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.accelerator=cpu"),
+    *("--trainer.log_every_n_steps=2", "--trainer.max_epochs=3", "--data.batch_size=50"),
+)
+NET = """
+- Conv2D: {filters: 4, kernel_size: 3, activation: relu}
+- BatchNormalization
+- Flatten
+- Dropout: 0.3
+- Dense: 10
+"""
+
+
+@pytest.fixture
+def fit(command, tmp_path, monkeypatch):
+    """Trains the twin; one that is to be killed dies behind that many steps."""
+    (tmp_path / "net.yaml").write_text(NET)
+
+    def run(*flags, die=None, code=0):
+        with monkeypatch.context() as patch:
+            if die is not None:
+                own = keeper.Keeper.on_train_batch_end
+
+                def end(self, *args, **more):
+                    own(self, *args, **more)
+                    if self.epochs.step >= die:
+                        raise Killed
+
+                patch.setattr(keeper.Keeper, "on_train_batch_end", end)
+                with pytest.raises(Killed):
+                    command("keras_parity", *flags)
+                return None
+            answer = command("keras_parity", *flags)
+        assert answer[0] == code, answer[2]
+        return answer
+
+    return run
+
+
+CASES = [
+    ("--model.architecture=net.yaml", "--data.shift=2"),
+    ("--model.optimizer=adam", "--model.schedule=cosine", "--data.val_size=50"),
+    ("--model.optimizer=sgd", "--model.momentum=0.9", "--model.schedule=one_cycle", "--model.warmup=0.3"),
+    ("--model.optimizer=adamw", "--model.label_smoothing=0.1", "--trainer.precision=64-true"),
+]
+
+
+@pytest.mark.parametrize("flags", CASES)
+def test_a_killed_run_goes_on_to_the_bit(fit, tmp_path, flags):
+    runs = tmp_path / "lightning_logs/keras"
+    fit(*QUIET, *flags, "--checkpoint_every=3")  # steps of one execution divide it
+    for every, die in (3, 2), (3, 6), (3, 8), (9, 8), (3, 11):
+        fit(*QUIET, *flags, f"--checkpoint_every={every}", die=die)
+        fit("--resume=last")
+    for version in range(1, 6):
+        check_same(runs / "version_0", runs / f"version_{version}")
+
+
+def test_a_run_that_is_killed_while_it_writes_keeps_the_checkpoint_before(fit, tmp_path, monkeypatch):
+    runs = tmp_path / "lightning_logs/keras"
+    fit(*QUIET)
+    with monkeypatch.context() as patch:
+        own = keras.Sequential.save
+
+        def half(self, path):
+            if "step=10" in str(path):
+                path.write_bytes(b"half")
+                raise Killed
+            own(self, path)
+
+        patch.setattr(keras.Sequential, "save", half)
+        with pytest.raises(Killed):
+            fit(*QUIET)
+    assert [path.name for path in (runs / "version_1/checkpoints").iterdir()] == ["epoch=0-step=5.keras"]
+    fit("--resume=last")
+    check_same(runs / "version_0", runs / "version_1")
+
+
+def test_a_run_that_is_killed_in_its_evaluation_is_finished_by_resume(fit, tmp_path, monkeypatch):
+    runs = tmp_path / "lightning_logs/keras"
+    _, straight, _ = fit(*QUIET)
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "softmax", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            fit(*QUIET)
+    _, resumed, _ = fit("--resume=last")
+    check_same(runs / "version_0", runs / "version_1")
+    lines = [[line for line in out.splitlines() if "│" in line] for out in (straight, resumed)]
+    assert lines[0] == lines[1]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert "version_1 is finished; --trainer.max_epochs over 3 goes on" in fit("--resume=last")[1]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_more_epochs_go_on_in_the_same_folder_as_if_they_had_been_asked_for(fit, tmp_path):
+    runs = tmp_path / "lightning_logs/keras"
+    fit(*QUIET)
+    fit(*QUIET, "--trainer.max_epochs=1")
+    fit("--resume=last", "--trainer.max_epochs=3")
+    check_same(runs / "version_0", runs / "version_1")
+    assert yaml.safe_load((runs / "version_1/config.yaml").read_text())["trainer"]["max_epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--resume=none"], "--resume: expected a run folder of keras with its config.yaml, got"),
+        (["--resume=last", "--model.rho=0.5"], "beside it, got --model.rho=0.5; leave it out"),
+        (["--resume=last", "--trainer.max_epochs=5"], "over which the learning rate of"),
+    ],
+)
+def test_what_cannot_go_on_is_refused_in_a_line_and_nothing_is_lost(fit, tmp_path, flags, message):
+    fit(*QUIET, "--model.schedule=cosine", "--trainer.max_epochs=1")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    _, _, err = fit(*flags, code=1)
+    assert message in err
+    assert err.count("\n") == 1
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_step_keeps_it_and_says_how_to_go_on(fit, tmp_path, monkeypatch, number, code):
+    runs = tmp_path / "lightning_logs/keras"
+    fit(*QUIET)
+    usual = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
+    for step, where in (9, "on_train_batch_begin"), (15, "on_test_begin"):
+        with monkeypatch.context() as patch:
+            own = getattr(train.ProgressBar, where, lambda *_: None)
+
+            def hook(self, *args, step=step, own=own, **more):
+                if int(self.model.optimizer.iterations.numpy()) >= step - 2 and not getattr(self, "sent", False):
+                    self.sent = True
+                    os.kill(os.getpid(), number)
+                own(self, *args, **more)
+
+            patch.setattr(train.ProgressBar, where, hook)
+            _, _, err = fit(*QUIET, code=code)
+        version = len(list(runs.iterdir())) - 1
+        run = f"lightning_logs/keras/version_{version}"
+        assert err.splitlines()[-1] == (
+            f"python -m keras_parity: interrupted at step {step}; python -m keras_parity --resume={run} goes on"
+        )
+        assert list((tmp_path / run / "checkpoints").glob(f"*step={step}.keras"))
+        assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == usual
+        fit("--resume=last")
+        check_same(runs / "version_0", tmp_path / run)
