@@ -15,10 +15,10 @@ import_module("cnn_mnist.pytorch")  # before torch: the allocator, and how threa
 
 from lightning.pytorch import Callback, Trainer
 
-from cnn_mnist.pytorch.timing import Timing
 from cnn_mnist.pytorch.data_module import MNISTDataModule
 from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.pytorch.notices import quieten_lightning
+from cnn_mnist.pytorch.timing import Timing
 
 
 class StopAt99(Callback):
