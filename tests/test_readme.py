@@ -25,7 +25,7 @@ COMMANDS = {
     name: [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
     for name, blocks in _blocks("bash").items()
 }
-PYTHON = {f"{name}-{place}": block for name, blocks in _blocks("python").items() for place, block in enumerate(blocks)}
+PYTHON = {name: blocks for name, blocks in _blocks("python").items() if blocks}
 NOT_HERE = {  # part of a command: why it is not run here
     "venv": "the set-up, as CI does it",
     "pip install": "the set-up, as CI does it",
@@ -96,9 +96,11 @@ def test_every_reason_not_to_run_a_command_is_of_one():
 
 
 @pytest.mark.filterwarnings("ignore:::lightning", "ignore:.*LeafSpec:FutureWarning")
-@pytest.mark.parametrize("place", PYTHON)
-def test_every_block_of_python_runs(clone, place):
-    exec(compile(PYTHON[place], place, "exec"), {})
+@pytest.mark.parametrize("name", PYTHON)
+def test_the_blocks_of_python_run_one_after_the_other(clone, name):
+    pasted = {}
+    for place, block in enumerate(PYTHON[name]):
+        exec(compile(block, f"{name}-{place}", "exec"), pasted)
 
 
 def test_the_front_page_fits_into_150_lines_and_its_python_into_ten():

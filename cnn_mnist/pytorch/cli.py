@@ -137,6 +137,8 @@ class CLI(LightningCLI):
             folder = None if getattr(logger, "is_new", False) else getattr(logger, "log_dir", None)
             if folder is not None and self.run_folder is None and Path(folder, CONFIG).exists():
                 raise UserError(f"expected a new run folder, got {folder}, which holds a run; name another version")
+        if self.trainer.is_global_zero:
+            self.datamodule.check(self.model)
         if str(self.trainer.precision).startswith("bf16") and self.trainer.strategy.root_device.type == "cpu":
             self._warn_of_slow_bf16()
 

@@ -45,9 +45,13 @@ class MNISTDataModule(LightningDataModule):
         self._on_device: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
 
     def prepare_data(self) -> None:
-        """Finds or makes the data, and checks settings and network against them before anything is written."""
+        """Finds or makes the data, and checks settings and the trainer's network against them."""
+        self.check(getattr(self.trainer, "lightning_module", None))
+
+    def check(self, module: Any) -> None:
+        """Loads the data and checks settings and network against them; ``fit`` does it before it makes a folder."""
         self._load()
-        settings = getattr(getattr(self.trainer, "lightning_module", None), "settings", None)
+        settings = getattr(module, "settings", None)
         if isinstance(settings, ModelSettings):
             check_network(self.splits["test"], settings.network.input_shape, settings.network.classes)
 

@@ -13,18 +13,13 @@ import torch
 from torch import nn
 
 from cnn_mnist.errors import UserError
-from keras_parity.ladder.culprits import Culprit, bad_layers
+from keras_parity.ladder.bad_inputs import bad_batches, bad_loss, bad_weights
+from keras_parity.ladder.bad_layers import bad_layers
+from keras_parity.ladder.bad_updates import bad_optimizer, bad_statistics, frozen_layers
+from keras_parity.ladder.culprit import Culprit
 from keras_parity.ladder.own_models import GivenKerasOptimizer, GivenTorchOptimizer, make_port
 from keras_parity.ladder.pair import Pair
 from keras_parity.ladder.port import Port
-from keras_parity.ladder.repairs import (
-    bad_batches,
-    bad_loss,
-    bad_optimizer,
-    bad_statistics,
-    bad_weights,
-    frozen_layers,
-)
 from keras_parity.ladder.report import Report
 from keras_parity.ladder.rung import CAUSES, Rung
 from keras_parity.ladder.rungs import RUNGS, rungs

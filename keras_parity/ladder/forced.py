@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from keras_parity.ladder.calls import first_tensor
+from keras_parity.ladder.keras_calls import state_of, watched
 from keras_parity.ladder.kinds import FEATUREWISE, PADDINGS
 from keras_parity.ladder.match import Match
-from keras_parity.ladder.record import OUTPUT, Call, first_tensor, state_of, watched
-from keras_parity.ladder.rung import relative
 
 Overrides = Mapping[int, Callable[[Any], Any]]
 """By ``id`` of a Keras layer, what is computed in place of its activation, or of itself where it owns no state."""
@@ -135,11 +135,3 @@ def _order(ours: NDArray, theirs: NDArray, channels: list[int]) -> NDArray | Non
             if difference < best:
                 best, found = difference, order
     return found
-
-
-def apart(ours: Call, made: NDArray | None, order: NDArray | None) -> float:
-    """How far what Keras's stretch makes is from what went into PyTorch's layer, relative."""
-    if made is None or ours.given is None:
-        return 0.0
-    given = ours.given
-    return relative(given if ours.kind == OUTPUT else ordered(given, order), made)

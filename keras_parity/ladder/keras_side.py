@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from keras_parity.ladder.calls import Call
+from keras_parity.ladder.keras_calls import keras_parents, record_keras, variable_names
 from keras_parity.ladder.port import Arrays, Batch, Port, as_tuple
-from keras_parity.ladder.record import Call, keras_parents, record_keras, variable_names
 from keras_parity.twin.dtypes import copy_in, in_dtype
 
 

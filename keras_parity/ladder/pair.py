@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_parity.ladder.calls import OUTPUT, Call
 from keras_parity.ladder.forced import run_forced
 from keras_parity.ladder.keras_side import KerasSide
-from keras_parity.ladder.match import Match, match_arrays, match_calls
+from keras_parity.ladder.match import Match, match_arrays
+from keras_parity.ladder.pairing import match_calls
 from keras_parity.ladder.port import Arrays, Port
-from keras_parity.ladder.record import OUTPUT, Call
 from keras_parity.ladder.torch_side import TorchSide
 
 Records = dict[str, tuple[list[Call], list[Call]]]

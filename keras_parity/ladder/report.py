@@ -9,7 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from cnn_mnist.console.tables import markdown_table
-from keras_parity.ladder.culprits import Culprit
+from keras_parity.ladder.culprit import Culprit
 from keras_parity.ladder.match import Match
 from keras_parity.ladder.rung import Rung
 

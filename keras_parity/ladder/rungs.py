@@ -1,17 +1,17 @@
 """The rungs of the ladder: what each compares, its limit, and what usually breaks it."""
 
+import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from keras_parity.ladder.match import Match
+from keras_parity.ladder.beginnings import architecture, data, initial_weights
 from keras_parity.ladder.pair import Pair
-from keras_parity.ladder.port import Arrays, Port, as_tuple
-from keras_parity.ladder.rung import CAUSES, FACTOR, ROUNDED, Rung, relative, value, worst
+from keras_parity.ladder.port import Arrays, Port
+from keras_parity.ladder.rung import CAUSES, FACTOR, ROUNDED, Rung, value, worst
 from keras_parity.ladder.trajectories import Steps, free_float32, free_float64, given_weights, steps, trained_and_moved
 
 
@@ -59,10 +59,6 @@ def rungs(pair: Pair, length: Steps, numbers: Sequence[int] = range(1, 12)) -> I
             broken.add(number)
         if number == 3 and 3 in broken and 1 not in broken:
             pair.adopt("keras")
-
-
-def _weights(pair: Pair, length: Steps) -> Iterator[Rung]:
-    yield _equal_bytes(3, "initial weights, byte for byte", *pair.states("float32"), CAUSES[3])
 
 
 def _activations(pair: Pair, length: Steps) -> Iterator[Rung]:
@@ -132,66 +128,6 @@ def _both(number: int, compared: str, by: dict[str, tuple[Arrays, Arrays]], doub
     return rounded if exact.holds else exact
 
 
-def _architecture(pair: Pair, length: Steps) -> Iterator[Rung]:
-    yield _shapes(pair.match)
-
-
-def _shapes(match: Match) -> Rung:
-    compared = "shapes and parameters of every layer"
-    for pair in match.pairs:
-        ours, theirs = match.torch_calls[pair.torch], match.keras_calls[pair.keras]
-        shapes = [None if call.out is None else tuple(call.out.shape[1:]) for call in (ours, theirs)]
-        sizes = [None if shape is None else [length for length in shape if length > 1] for shape in shapes]
-        counts = sum(int(np.prod(shape)) for shape in ours.arrays.values()) if ours.arrays else 0, _count(theirs.arrays)
-        same_shape = None in sizes or sizes[0] == sizes[1]
-        if not same_shape or counts[0] != counts[1]:
-            mine, other = f"{shapes[0]} and {counts[0]:,} parameters", f"{shapes[1]} and {counts[1]:,}"
-            where = f"{ours.name}: shape {mine} in PyTorch, {other} in Keras"
-            return Rung(1, compared, float("inf"), 0, False, where, CAUSES[1])
-    for names, framework in ((match.only_torch, "PyTorch"), (match.only_keras, "Keras")):
-        if names:
-            return Rung(1, compared, float("inf"), 0, False, f"{', '.join(names[:4])} in {framework} alone", CAUSES[1])
-    return Rung(1, compared, 0.0, 0, True, cause=CAUSES[1])
-
-
-def _count(arrays: Any) -> int:
-    return sum(int(np.prod(shape)) for array in arrays for shape in array.shapes[:1])
-
-
-def _data(pair: Pair, length: Steps) -> Iterator[Rung]:
-    yield _batches(pair.port, length.given)
-
-
-def _batches(port: Port, count: int) -> Rung:
-    counts = len(port.torch_batches), len(port.keras_batches)
-    if counts[0] != counts[1]:
-        where = f"{counts[0]} batches in PyTorch, {counts[1]} in Keras"
-        return Rung(2, "number of batches", abs(counts[0] - counts[1]), 0, False, where, CAUSES[2])
-    batches = list(zip(port.torch_batches, port.keras_batches, strict=True))[:count]
-    for step, ((inputs, labels), (keras_inputs, keras_labels)) in enumerate(batches):
-        sides = zip(as_tuple(inputs), as_tuple(keras_inputs), strict=True)
-        same = all(_equal_inputs(ours, theirs) for ours, theirs in sides)
-        if not same or labels.tobytes() != keras_labels.tobytes():
-            what = "labels" if same else "images"
-            return Rung(2, "batches, byte for byte", float("inf"), 0, False, f"{what} of batch {step}", CAUSES[2])
-    return Rung(2, f"first {len(batches)} batches, byte for byte", 0.0, 0, True, cause=CAUSES[2])
-
-
-def _equal_inputs(ours: NDArray, theirs: NDArray) -> bool:
-    """Byte for byte, as they are or with the channels moved to the end."""
-    moved = np.moveaxis(ours, 1, -1) if ours.ndim > 2 else ours
-    return theirs.tobytes() in (np.ascontiguousarray(moved).tobytes(), ours.tobytes())
-
-
-def _equal_bytes(number: int, compared: str, ours: Arrays, theirs: Arrays, cause: str) -> Rung:
-    for name in ours | theirs:
-        if name not in ours or name not in theirs or ours[name].tobytes() != theirs[name].tobytes():
-            both = name in ours and name in theirs
-            difference = relative(ours[name], theirs[name]) if both else float("inf")
-            return Rung(number, compared, difference, 0, False, name, cause)
-    return Rung(number, compared, 0.0, 0, True, cause=cause)
-
-
 def _evaluation(pair: Pair, length: Steps) -> Iterator[Rung]:
     """The whole test set, with weights that predict something: Keras's, trained for a while."""
     port, keras = pair.port, pair.keras["float32"]
@@ -221,9 +157,9 @@ def _evaluation(pair: Pair, length: Steps) -> Iterator[Rung]:
 
 
 RUNGS: dict[int, Callable[[Pair, Steps], Iterator[Rung]]] = {
-    1: _architecture,
-    2: _data,
-    3: _weights,
+    1: architecture,
+    2: data,
+    3: initial_weights,
     4: _activations,
     5: _loss,
     6: _gradients,

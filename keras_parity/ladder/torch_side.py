@@ -13,8 +13,9 @@ from torch import nn
 from torchvision.ops import StochasticDepth
 
 from cnn_mnist.pytorch.keras_layers import MaskedDropout, rounded_constants, with_biased_variance
+from keras_parity.ladder.calls import Call, first_tensor
 from keras_parity.ladder.port import Arrays, Batch, Port, as_tuple
-from keras_parity.ladder.record import Call, first_tensor, record_torch
+from keras_parity.ladder.torch_calls import record_torch
 
 
 class TorchSide:

@@ -1,9 +1,9 @@
-"""Which layers are wrong by themselves, and which of the known repairs, tried on the spot, mends each."""
+"""What lies between two matched layers, and what else it may have been meant to compute: tried on the spot."""
 
 import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,16 +13,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from torch import nn
 
-from keras_parity.ladder.forced import apart, ordered, run_forced
+from keras_parity.ladder.calls import OUTPUT, Call
+from keras_parity.ladder.culprit import LIMITS, Culprit, Repair
+from keras_parity.ladder.forced import ordered, run_forced
 from keras_parity.ladder.kinds import kind_of
-from keras_parity.ladder.match import Match
 from keras_parity.ladder.pair import Pair
-from keras_parity.ladder.record import OUTPUT, Call
 from keras_parity.ladder.rung import relative
-from keras_parity.ladder.settings import Setting, compute, differing, to_paste, with_settings
-
-LIMITS = {"float64": 1e-9, "float32": 1e-4}
-"""Relative difference over which a layer that was fed the other's tensors counts as wrong, by precision."""
+from keras_parity.ladder.settings import Setting, compute, differing, to_paste
 
 _A = keras.activations
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
@@ -35,6 +32,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 """What an activation may have been meant to be, by how it is written."""
 
+
 INPUTS: dict[str, Callable[[Any], Any]] = {
     "images / 255": lambda x: x / 255,
     "images * 255": lambda x: x * 255,
@@ -46,135 +44,9 @@ INPUTS: dict[str, Callable[[Any], Any]] = {
 Alternative = tuple[keras.Layer | None, str, Callable[[Any], Any], list[Setting]]
 """(layer, or None for the input; line; what is computed in its place; settings in which it differs from PyTorch's)."""
 
+
 RUNS = 60
 """How many runs of a model look for what a stretch should compute."""
-
-
-@dataclass(frozen=True)
-class Repair:
-    """A change that was tried.
-
-    Attributes:
-        line: To paste.
-        left: The relative difference that is left with it.
-    """
-
-    line: str
-    left: float
-
-
-@dataclass(frozen=True)
-class Culprit:
-    """What is wrong by itself.
-
-    Attributes:
-        where: A layer, by PyTorch's name, or what lies between two of them.
-        difference: Relative, on equal input.
-        what: What was found.
-        settings: In which the sides differ, if they are known.
-        repairs: Those that were tried and mend it, the simplest first.
-    """
-
-    where: str
-    difference: float
-    what: str = ""
-    settings: list[Setting] = field(default_factory=list)
-    repairs: list[Repair] = field(default_factory=list)
-
-
-def bad_layers(pair: Pair) -> list[Culprit]:
-    """The layers and stretches that are wrong by themselves, in the order in which PyTorch runs them.
-
-    Both sides have PyTorch's weights meanwhile.
-    """
-    keras_side, match, limit = pair.keras[pair.exact], pair.match, LIMITS[pair.exact]
-    pair.reset()
-    keras_side.load(match.to_keras(pair.torch[pair.exact].state()))
-    inputs = keras_side.feed(pair.port.keras_batches[0][0])
-    forced = run_forced(keras_side.model, match, inputs)
-    found: list[Culprit] = []
-    stretches: dict[int, Stretch] = {}
-    for place, matched in enumerate(match.pairs):
-        ours, theirs = match.torch_calls[matched.torch], match.keras_calls[matched.keras]
-        difference = apart(_scored(pair, ours), _made(pair, ours, forced.given.get(place)), matched.order)
-        made_of_own = any(parent in forced.passed for parent, _ in theirs.parents)
-        if not difference <= limit and not made_of_own:
-            stretches[place] = _stretch(pair, place, difference)
-            found.append(stretches[place].culprit)
-        if place in forced.errors and found and made_of_own:
-            continue  # the shape of its weights follows from that of what it gets
-        if place in forced.errors:
-            what = f"Keras's layer cannot take PyTorch's input: {forced.errors[place]}"
-            found.append(Culprit(ours.name, np.inf, what, *_layer_repairs(ours, theirs, None, limit)))
-        elif place in forced.out and ours.out is not None:
-            difference = _own(ours.out, forced.out[place], matched.order)
-            if not difference <= limit:
-                settings, repairs = _layer_repairs(ours, theirs, forced.out[place], limit)
-                found.append(Culprit(ours.name, difference, "", settings, repairs))
-    _mend(pair, stretches, inputs)
-    pair.reset()
-    return [*_lonely(match, bool(found)), *found]
-
-
-def _lonely(match: Match, others: bool) -> Iterator[Culprit]:
-    """What one side has alone; the shapes of a layer that both have may follow from other culprits."""
-    both = (
-        {match.torch_calls[p.torch].name for p in match.pairs},
-        {match.keras_calls[p.keras].name for p in match.pairs},
-    )
-    sides = zip(("PyTorch", "Keras"), (match.only_torch, match.only_keras), both, (".", "/"), strict=True)
-    for framework, alone, matched, dot in sides:
-        names = [name for name in alone if not (others and name.rpartition(dot)[0] in matched and _unlike(match, name))]
-        if names:
-            some = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
-            yield Culprit(some, np.inf, f"in {framework} alone, or of another shape there")
-
-
-def _unlike(match: Match, name: str) -> bool:
-    """Whether both sides have the array, in other shapes."""
-    last = name.replace("/", ".").rpartition(".")[2]
-    return last in ("weight", "kernel") and bool(match.only_torch) == bool(match.only_keras)
-
-
-def _own(mine: NDArray, out: NDArray, order: NDArray | None) -> float:
-    mine = mine if mine.ndim == out.ndim else mine[:, -1]
-    both = mine.shape == out.shape and order is not None and len(order) == mine.shape[-1]
-    return relative(_nearest(mine, ordered(mine, order), out) if both else mine, out)
-
-
-def _nearest(one: NDArray, other: NDArray, wanted: NDArray) -> NDArray:
-    return min(one, other, key=lambda array: float(np.abs(array - wanted).max(initial=0.0)))
-
-
-def _scored(pair: Pair, call: Call) -> Call:
-    if call.kind != OUTPUT or call.given is None:
-        return call
-    return Call(OUTPUT, None, OUTPUT, given=pair.port.torch_scores(call.given))
-
-
-def _made(pair: Pair, call: Call, made: NDArray | None) -> NDArray | None:
-    return made if made is None or call.kind != OUTPUT else pair.port.keras_scores(made)
-
-
-def _layer_repairs(
-    ours: Call, theirs: Call, wanted: NDArray | None, limit: float
-) -> tuple[list[Setting], list[Repair]]:
-    """PyTorch's module with Keras's settings, one at a time, then all of them."""
-    if ours.given is None:
-        return [], []
-    last = theirs.between[-1][1] if theirs.between else None
-    settings = differing(ours.layer, theirs.layer, ours.given.shape[1:-1], last)
-    repairs: list[Repair] = []
-    for tried in (*([setting] for setting in settings), settings):
-        if repairs and tried is settings:
-            break
-        try:
-            made = compute(with_settings(ours.layer, tried), ours.given)
-        except (RuntimeError, ValueError):  # settings that do not go together
-            continue
-        if wanted is not None and (left := relative(made, wanted)) <= limit:
-            repairs.append(Repair(to_paste(ours.name, ours.layer, tried), left))
-    return settings, repairs
 
 
 @dataclass
@@ -185,7 +57,8 @@ class Stretch:
     untried: list[Alternative]
 
 
-def _stretch(pair: Pair, place: int, difference: float) -> Stretch:
+def stretch_before(pair: Pair, place: int, difference: float) -> Stretch:
+    """What lies before a matched layer, which differs."""
     match = pair.match
     matched = match.pairs[place]
     ours, theirs = match.torch_calls[matched.torch], match.keras_calls[matched.keras]
@@ -200,7 +73,7 @@ def _stretch(pair: Pair, place: int, difference: float) -> Stretch:
     return Stretch(Culprit(where, difference), untried)
 
 
-def _mend(pair: Pair, stretches: dict[int, Stretch], inputs: Any) -> None:
+def mend(pair: Pair, stretches: dict[int, Stretch], inputs: Any) -> None:
     """Tries one alternative of every stretch in a run, since each is closed off from the others."""
     waiting = dict(stretches)
     for _ in range(RUNS):
@@ -227,21 +100,28 @@ def _mend(pair: Pair, stretches: dict[int, Stretch], inputs: Any) -> None:
 
 def _left(pair: Pair, tried: dict[int, Alternative], inputs: Any) -> list[dict[int, float]]:
     """What is left of the difference at each place; nothing where an alternative does not fit."""
-    match, overrides, fed = pair.match, {}, inputs
+    overrides, fed = {}, inputs
     for layer, _, function, _ in tried.values():
         if layer is None:
             fed = function(inputs)
         else:
             overrides[id(layer)] = function
     try:
-        made = run_forced(pair.keras[pair.exact].model, match, fed, overrides).given
+        made = run_forced(pair.keras[pair.exact].model, pair.match, fed, overrides).given
     except Exception:  # a shape that the next layer does not take
         return []
-    found = {}
-    for place in tried:
-        ours = match.torch_calls[match.pairs[place].torch]
-        found[place] = apart(_scored(pair, ours), _made(pair, ours, made.get(place)), match.pairs[place].order)
-    return [found]
+    return [{place: difference_at(pair, place, made.get(place)) for place in tried}]
+
+
+def difference_at(pair: Pair, place: int, made: NDArray | None) -> float:
+    """How far what Keras's stretch before a matched layer made is from what PyTorch's layer got, relative."""
+    matched = pair.match.pairs[place]
+    given = pair.match.torch_calls[matched.torch].given
+    if made is None or given is None:
+        return 0.0
+    if pair.match.torch_calls[matched.torch].kind == OUTPUT:
+        return relative(pair.port.torch_scores(given), pair.port.keras_scores(made))
+    return relative(ordered(given, matched.order), made)
 
 
 def _alternatives(pair: Pair, ours: Call, theirs: Call, before: list[Call]) -> Iterator[Alternative]:
