@@ -1,0 +1,304 @@
+"""Where on a page ink lies, and which of it is a digit; on the ground floor, for ``digits`` alone.
+
+Lengths are in parts of the page's shorter side where nothing else is said, ink is 1 - grey / paper.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cnn_mnist.errors import UserError
+
+Page = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+LEAST_CONTRAST = 0.08
+"""Ink under which a page is blank."""
+
+FLOOR = 0.4
+"""Part of a digit's ink under which a pixel is paper."""
+
+_SMALL = 100  # pixels; a shorter side up to this is no page with lines, light and a table, but a digit already cut out
+
+
+class Piece(NamedTuple):
+    """A digit on a page.
+
+    Attributes:
+        ink: [height, width] of its box, 0 where there is other ink.
+        box: Its rows and columns on the page.
+        warnings: What makes its reading unsure.
+    """
+
+    ink: Page
+    box: tuple[slice, slice]
+    warnings: list[str]
+
+
+def find_digits(grey: Page, invert: bool | None = None) -> list[Piece]:
+    """The digits of a page in reading order.
+
+    Args:
+        grey: [height, width], 0 (black) to 255 (white).
+        invert: Whether ink is darker than paper; None to tell from the page.
+
+    Raises:
+        UserError: There is none; the message says what there is.
+    """
+    sheet = _sheet(grey) if invert is None else None
+    if sheet is None:
+        sheet = np.ones(grey.shape, bool)
+        grey = grey if (_dark_ink(grey) if invert is None else invert) else 255 - grey
+    ink = _ink(grey, sheet)
+    level = _level(ink, sheet)
+    ink = np.where(sheet, _without_lines(np.where(sheet, ink, 0), sheet, level), 0)
+    return _pieces(ink, level)
+
+
+def _unit(page: NDArray[np.generic], part: float) -> int:
+    return max(1, round(part * min(page.shape)))
+
+
+def _small(page: Page, side: int) -> Page:
+    """The page with a shorter side of about ``side``, averaged."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(page).reduce(max(1, min(page.shape) // side)))
+
+
+def _dark_ink(grey: Page) -> bool:
+    """Whether the page departs from its border, light that falls off aside, more downwards than upwards."""
+    level = _small(grey, 100)
+    level = level - ndimage.gaussian_filter(level, _unit(level, 0.3))
+    paper = np.median(np.concatenate([level[0], level[-1], level[:, 0], level[:, -1]]))
+    return bool(level.max() - paper < paper - level.min())
+
+
+def _sheet(grey: Page) -> Mask | None:
+    """A bright sheet with a sharp edge on something darker, without its rim; None where there is none."""
+    small = _small(grey, 200)
+    bright = small > _otsu(small)
+    labels, count = ndimage.label(bright)
+    if not count:
+        return None
+    largest = labels == 1 + np.argmax(ndimage.sum_labels(bright, labels, range(1, count + 1)))
+    filled = ndimage.binary_fill_holes(largest)
+    border = np.concatenate([filled[0], filled[-1], filled[:, 0], filled[:, -1]])
+    thick = ndimage.distance_transform_edt(np.pad(largest, 1)).max()
+    if filled.mean() < 0.15 or border.mean() > 0.6 or filled.all() or thick < 0.06 * min(small.shape):
+        return None
+    edge = _unit(small, 0.02)
+    away = ndimage.distance_transform_edt(filled), ndimage.distance_transform_edt(~filled)
+    inside, outside = (small[(far > 1) & (far < 1 + edge)].mean() for far in away)
+    if inside - outside < 0.6 * (small[filled].mean() - small[~filled].mean()):
+        return None
+    return _resized(ndimage.binary_erosion(filled, iterations=edge), grey.shape) > 0.5
+
+
+def _otsu(page: Page) -> float:
+    """The grey value that parts dark from bright best (Otsu, 1979)."""
+    counts, edges = np.histogram(page, 128)
+    middle = (edges[1:] + edges[:-1]) / 2
+    below, above = counts.cumsum(), counts.sum() - counts.cumsum()
+    mass = (counts * middle).cumsum()
+    apart = mass / np.maximum(below, 1) - (mass[-1] - mass) / np.maximum(above, 1)
+    return float(middle[np.argmax(below * above * apart**2)])
+
+
+def _ink(grey: Page, sheet: Mask) -> Page:
+    """1 - grey / paper, the paper told from what lies around each pixel, so that light and shadow fall out."""
+    small = _small(grey, 250) + 1
+    on = _small(sheet.astype(np.float32), 250) > 0.99
+    around = ndimage.grey_closing(small, _unit(small, 0.25))
+    if (small < 0.7 * around)[on].mean() < 0.06:  # no stroke is wider than half of that, but a shadow's tip may be
+        around = ndimage.grey_closing(small, _unit(small, 0.12))
+    bare = (small > 0.85 * around) & on
+    bare = ndimage.binary_erosion(bare, iterations=2, border_value=1).astype(np.float32)
+    spread = _unit(small, 0.025)
+    weight = ndimage.gaussian_filter(bare, spread)
+    paper = ndimage.gaussian_filter(small * bare, spread) / np.maximum(weight, 0.02)
+    paper = np.where(weight > 0.02, paper, around)
+    return 1 - (grey + 1) / _resized(paper, grey.shape)
+
+
+def _resized(page: Page, shape: tuple[int, ...]) -> Page:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(page.astype(np.float32)).resize(shape[::-1], Image.Resampling.BILINEAR))
+
+
+def _level(ink: Page, sheet: Mask) -> float:
+    """Ink that is more than the paper's noise."""
+    return max(LEAST_CONTRAST, 5 * 1.05 * float(np.median(np.abs(np.diff(ink, axis=1)[sheet[:, 1:]]))))
+
+
+def _without_lines(ink: Page, sheet: Mask, level: float) -> Page:
+    """Without the thin lines that cross the page, level or upright; a stroke that one crosses is mended."""
+    level_ones = _lines(ink, sheet, level)
+    upright = _lines(ink.T, sheet.T, level)
+    clear = ink.copy()
+    for page, origin, lines in ((clear, ink, level_ones), (clear.T, ink.T, upright)):
+        for line in lines:
+            rows, columns = line.band(0)
+            band = origin[rows, columns]
+            page[rows, columns] = np.where(band > 1.4 * np.median(origin[line.centre, line.columns]), band, 0)
+    for page, lines in ((clear, level_ones), (clear.T, upright)):
+        for line in lines:
+            page[line.band(0)] = np.maximum(page[line.band(0)], line.beyond(page))
+    return clear
+
+
+class _Line(NamedTuple):
+    """A printed line: its row at each of its columns, and half its thickness in pixels."""
+
+    centre: NDArray[np.int_]
+    columns: NDArray[np.int_]
+    half: int
+    height: int
+
+    def band(self, more: int) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+        """Its pixels, and so many rows more on both sides."""
+        reach = np.arange(-self.half - more, self.half + more + 1)[:, None]
+        return np.clip(self.centre + reach, 0, self.height - 1), np.broadcast_to(
+            self.columns, (len(reach), len(self.columns))
+        )
+
+    def beyond(self, page: Page) -> Page:
+        """The ink that lies on both sides of each of its columns, or up to its thickness beside it."""
+        rows = np.clip(self.centre + np.array([[-self.half - 1], [self.half + 1]]), 0, self.height - 1)
+        return ndimage.maximum_filter1d(page[rows, self.columns], 2 * self.half + 1, axis=1).min(axis=0)
+
+
+def _lines(ink: Page, sheet: Mask, level: float) -> list[_Line]:
+    """Level lines up to 15 degrees off, told by a Hough transform of what is thin from top to bottom."""
+    dark = (ink > level).astype(np.int8)
+    high = _unit(ink, 0.015)
+    thin = dark & ~ndimage.maximum_filter1d(ndimage.minimum_filter1d(dark, high, axis=0), high, axis=0)
+    change = np.diff(thin.T, axis=1, prepend=0, append=0)
+    (columns, first), (_, last) = np.nonzero(change == 1), np.nonzero(change == -1)
+    middle, thick = (first + last - 1) / 2, last - first
+    slopes = np.tan(np.deg2rad(np.arange(-15, 15.1, 0.25)))
+    width, reach = ink.shape[1], int(len(ink) + 0.3 * ink.shape[1])
+
+    def votes(of: NDArray[np.bool_]) -> NDArray[np.int_]:
+        offsets = (middle[of] - slopes[:, None] * (columns[of] - width / 2) + 0.15 * width) / 2
+        cells = np.clip(offsets.astype(int), 0, reach // 2) + (reach // 2 + 1) * np.arange(len(slopes))[:, None]
+        return np.bincount(cells.ravel(), minlength=(reach // 2 + 1) * len(slopes))
+
+    free = np.ones(len(columns), bool)
+    counts = votes(free)
+    lines: list[_Line] = []
+    while len(lines) < 200 and counts.max(initial=0) >= 0.15 * width:
+        cell = int(counts.argmax())
+        counts[cell] = 0
+        slope, offset = slopes[cell // (reach // 2 + 1)], 2 * (cell % (reach // 2 + 1)) + 1 - 0.15 * width
+        curve = np.polynomial.Polynomial([offset - slope * width / 2, slope])
+        for degree in (1, 2):
+            mine = free & (np.abs(middle - curve(columns)) <= 2 + degree)
+            if mine.sum() < 0.1 * width:
+                break
+            curve = np.polynomial.Polynomial.fit(columns[mine], middle[mine], degree)
+        mine = free & (np.abs(middle - curve(columns)) <= 2)
+        every = np.arange(width)
+        centre = np.round(curve(every)).astype(int)
+        on = (centre >= 0) & (centre < len(ink))
+        on[on] = sheet[centre[on], every[on]]
+        if on.sum() < 0.15 * width or len(np.unique(columns[mine])) < 0.5 * on.sum():
+            continue
+        counts -= votes(mine)
+        free &= ~mine
+        lines.append(_Line(centre[on], every[on], int(np.median(thick[mine])) // 2 + 1, len(ink)))
+    return lines
+
+
+def _pieces(ink: Page, level: float) -> list[Piece]:
+    ink = ndimage.gaussian_filter(ink, min(ink.shape) / 1000)
+    labels, count = ndimage.label(ink > level, np.ones((3, 3)))
+    if not count:
+        raise UserError(f"expected a digit, got a blank page (its ink is {max(ink.max(), 0):.0%} darker than paper)")
+    mass = ndimage.sum_labels(ink, labels, range(1, count + 1))
+    strongest = float(np.percentile(ink[labels == 1 + np.argmax(mass)], 95))
+    dark = ink > FLOOR * strongest
+    reach = _unit(ink, 0.008)
+    near = ndimage.maximum_filter(dark.astype(np.uint8), 2 * reach + 1)
+    labels, count = ndimage.label(near, np.ones((3, 3)))
+    labels[~dark] = 0
+    areas = ndimage.sum_labels(dark, labels, range(1, count + 1))
+    boxes = ndimage.find_objects(labels)
+    kept = [i for i in range(count) if boxes[i] is not None and not _frame(labels[boxes[i]] == i + 1)]
+    if not kept:
+        raise UserError("expected a digit, got an empty frame")
+    groups = _groups([boxes[i] for i in kept], areas[kept])
+    part = sum(areas[kept[i]] for group in groups for i in group) / areas[kept].sum()
+    pieces = []
+    for group in groups:
+        numbers = [kept[i] + 1 for i in group]
+        own = [boxes[i - 1] for i in numbers]
+        rows, columns = (
+            slice(min(box[axis].start for box in own), max(box[axis].stop for box in own)) for axis in (0, 1)
+        )
+        mine = np.isin(labels[rows, columns], numbers)
+        pieces.append(Piece(np.where(mine, ink[rows, columns], 0), (rows, columns), []))
+    high = max(piece.ink.shape[0] for piece in pieces)
+    if part < 0.4 or len(pieces) > 12:
+        raise UserError(f"expected a digit, got {count} pieces of ink; cut out the digit if there is one")
+    if max(pieces[0].ink.shape) < _unit(ink, 0.025):
+        raise UserError(f"expected a digit, got specks of at most {high} pixels of {min(ink.shape)}")
+    pieces = [piece for piece in pieces if piece.ink.shape[1] < 3 * piece.ink.shape[0]]
+    if not pieces:
+        raise UserError("expected a digit, got a line")
+    return pieces
+
+
+def _frame(mask: Mask) -> bool:
+    """Whether a piece is the thin frame of a cell: hollow, and with its inside a rectangle."""
+    if min(mask.shape) < 12:
+        return False
+    filled = ndimage.binary_fill_holes(mask)
+    if mask.sum() > 0.35 * filled.sum():
+        return False
+    points = np.argwhere(filled & ~ndimage.binary_erosion(filled)).astype(float)
+    turns = np.deg2rad(np.arange(-45, 45))
+    across = points @ np.stack([np.cos(turns), np.sin(turns)])
+    along = points @ np.stack([-np.sin(turns), np.cos(turns)])
+    return bool(filled.sum() > 0.9 * ((np.ptp(across, axis=0) + 1) * (np.ptp(along, axis=0) + 1)).min())
+
+
+def _groups(boxes: list[tuple[slice, slice]], areas: NDArray[np.floating]) -> list[list[int]]:
+    """Which pieces of ink make up a digit, in reading order; specks are in none."""
+    largest = int(np.argmax(areas))
+    unit = max(side.stop - side.start for side in boxes[largest])
+
+    def gap(one: int, other: int, axis: int) -> int:
+        """Pixels between two boxes along an axis; less than 0 where they overlap."""
+        return max(boxes[one][axis].start, boxes[other][axis].start) - min(boxes[one][axis].stop, boxes[other][axis].stop)
+
+    def distance(one: int, other: int) -> float:
+        return float(np.hypot(*(max(0, gap(one, other, axis)) for axis in (0, 1))))
+
+    def apart(one: int, other: int) -> bool:
+        """Whether two large pieces are two digits: side by side, or far above one another."""
+        narrower = min(boxes[i][1].stop - boxes[i][1].start for i in (one, other))
+        return distance(one, other) > (0.1 if gap(one, other, 1) > -0.3 * narrower else 0.5) * unit
+
+    main = [
+        i
+        for i in np.argsort(-areas)
+        if i == largest or (boxes[i][0].stop - boxes[i][0].start > 0.5 * unit and areas[i] > 0.15 * areas[largest])
+    ]
+    groups: list[list[int]] = []
+    for i in main:
+        near = next((group for group in groups if not all(apart(i, j) for j in group)), None)
+        if near is None:
+            groups.append([i])
+        else:
+            near.append(i)
+    for i in set(range(len(boxes))) - set(main):
+        if areas[i] < 0.004 * areas[largest]:
+            continue
+        away, group = min((min(distance(i, j) for j in group), n) for n, group in enumerate(groups))
+        if away < 0.25 * unit:
+            groups[group].append(i)
+    return sorted(groups, key=lambda group: (boxes[group[0]][0].start // max(1, unit), boxes[group[0]][1].start))

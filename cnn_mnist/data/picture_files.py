@@ -1,0 +1,87 @@
+"""A picture file of any common kind to its grey values; on the ground floor, for ``digits`` alone."""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_mnist.errors import UserError
+
+if TYPE_CHECKING:  # Pillow is imported where it reads
+    from PIL import Image
+
+FORMATS = {
+    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF",
+    ".gif": "GIF",
+}  # fmt: skip
+"""What is read from a folder: endings, and Pillow's name of each."""
+
+PHONE = (".heic", ".heif", ".avif")
+"""What phones write and Pillow cannot read without more packages."""
+
+MOST_PIXELS = 120_000_000
+"""Of a picture; a file of a few bytes may claim any number."""
+
+_BAND = 4_000_000  # pixels that are brought to grey at once, which bounds the memory of a large picture
+
+
+def read_grey(file: Path, side: int) -> NDArray[np.float32]:
+    """A file's grey values, [height, width] from 0 (black) to 255, averaged down to a longest side of about ``side``.
+
+    A picture is turned as its metadata say. A transparent one is laid on white paper where what is visible is dark, else
+    on black. The bits of a deep one are told by what is in it: 10 or 12 of 16 are no darker than 16.
+
+    Returns:
+        The longest side between ``side`` and twice ``side``, or the file's own where that is less.
+
+    Raises:
+        UserError: The file is missing, damaged, too large or of another kind.
+    """
+    from PIL import Image
+
+    kinds = ", ".join(sorted(set(FORMATS.values())))
+    if file.suffix.lower() in PHONE:
+        raise UserError(f"expected {kinds}, got a {file.suffix[1:].upper()} file; save or share the photo as JPEG")
+    try:
+        with warnings.catch_warnings(), Image.open(file, formats=tuple(set(FORMATS.values()))) as opened:
+            warnings.simplefilter("ignore")  # Pillow's, on sizes and metadata
+            if opened.width * opened.height > MOST_PIXELS:
+                most = MOST_PIXELS // 1_000_000
+                raise UserError(f"expected at most {most} megapixels, got {opened.width} x {opened.height} pixels")
+            return _grey(opened, side)
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError("expected a picture file, got no such file") from None
+    except Image.DecompressionBombError:
+        raise UserError(f"expected at most {MOST_PIXELS // 1_000_000} megapixels, got many more") from None
+    except Exception as error:  # a damaged file fails in each codec with errors of its own
+        reason = " ".join(str(error).split()).replace(f" {str(file)!r}", "")
+        raise UserError(f"expected {kinds}, got what cannot be read as one ({reason})") from None
+
+
+def _grey(opened: "Image.Image", side: int) -> NDArray[np.float32]:
+    """What is visible over the paper, band by band."""
+    from PIL import Image, ImageOps
+
+    opened.draft("L", (side, side))  # a JPEG file is decoded at down to an eighth of its size
+    ImageOps.exif_transpose(opened, in_place=True)
+    factor = max(1, max(opened.size) // side)
+    rows = max(1, _BAND // opened.width // factor) * factor
+    deepest = opened.getextrema()[1] if opened.mode.startswith(("I", "F")) else 255
+    full = deepest if opened.mode == "F" else (1 << max(8, int(deepest).bit_length())) - 1
+    visible, cover = [], []
+    for top in range(0, opened.height, rows):
+        band = opened.crop((0, top, opened.width, min(top + rows, opened.height)))
+        if not opened.mode.startswith(("I", "F")):  # which convert() would clip
+            band = band.convert("RGBA").convert("LA") if band.has_transparency_data else band.convert("L")
+        grey, *alpha = np.moveaxis(np.atleast_3d(np.asarray(band, np.float32)), 2, 0)
+        grey *= 255 / max(full, 1)
+        alpha = alpha[0] / 255 if alpha else np.ones_like(grey)
+        for parts, values in ((visible, grey * alpha), (cover, alpha)):
+            parts.append(np.asarray(Image.fromarray(values).reduce(factor)))
+    seen, covered = np.concatenate(visible), np.concatenate(cover)
+    paper = 255 if seen.sum() < 127.5 * covered.sum() else 0
+    return seen + paper * (1 - covered)
