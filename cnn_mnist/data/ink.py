@@ -17,6 +17,9 @@ Mask = NDArray[np.bool_]
 LEAST_CONTRAST = 0.08
 """Ink under which a page is blank."""
 
+MOST_PIECES = 60
+"""Of ink on a page with digits; more are text, noise or dirt."""
+
 FLOOR = 0.4
 """Part of a digit's ink under which a pixel is paper."""
 
@@ -77,34 +80,20 @@ def _dark_ink(grey: Page) -> bool:
 
 
 def _sheet(grey: Page) -> Mask | None:
-    """A bright sheet with a sharp edge on something darker, without its rim; None where there is none."""
+    """A sheet without its rim, where one lies on something darker: sharp edges bound it, which shadows have not."""
     small = _small(grey, 200)
-    bright = small > _otsu(small)
-    labels, count = ndimage.label(bright)
-    if not count:
-        return None
-    largest = labels == 1 + np.argmax(ndimage.sum_labels(bright, labels, range(1, count + 1)))
-    filled = ndimage.binary_fill_holes(largest)
-    border = np.concatenate([filled[0], filled[-1], filled[:, 0], filled[:, -1]])
-    thick = ndimage.distance_transform_edt(np.pad(largest, 1)).max()
-    if filled.mean() < 0.15 or border.mean() > 0.6 or filled.all() or thick < 0.06 * min(small.shape):
-        return None
-    edge = _unit(small, 0.02)
-    away = ndimage.distance_transform_edt(filled), ndimage.distance_transform_edt(~filled)
-    inside, outside = (small[(far > 1) & (far < 1 + edge)].mean() for far in away)
-    if inside - outside < 0.6 * (small[filled].mean() - small[~filled].mean()):
-        return None
-    return _resized(ndimage.binary_erosion(filled, iterations=edge), grey.shape) > 0.5
-
-
-def _otsu(page: Page) -> float:
-    """The grey value that parts dark from bright best (Otsu, 1979)."""
-    counts, edges = np.histogram(page, 128)
-    middle = (edges[1:] + edges[:-1]) / 2
-    below, above = counts.cumsum(), counts.sum() - counts.cumsum()
-    mass = (counts * middle).cumsum()
-    apart = mass / np.maximum(below, 1) - (mass[-1] - mass) / np.maximum(above, 1)
-    return float(middle[np.argmax(below * above * apart**2)])
+    level = np.log(small + 8)
+    smooth = ndimage.maximum_filter(level, 3) - ndimage.minimum_filter(level, 3) < 0.3
+    labels, _ = ndimage.label(smooth)
+    rim = np.pad(np.zeros([side - 2 for side in small.shape], bool), 1, constant_values=True)
+    for number in np.flatnonzero(np.bincount(labels.ravel()) > 0.1 * labels.size):
+        filled = ndimage.binary_fill_holes(labels == number)
+        if number and filled.mean() > 0.15 and filled[rim].mean() < 0.6:
+            inner = ndimage.binary_erosion(filled, iterations=2)
+            nearest = ndimage.distance_transform_edt(~inner, return_distances=False, return_indices=True)
+            if (small < 0.75 * small[tuple(nearest)])[rim & ~filled].mean() > 0.8:
+                return _resized(inner, grey.shape) > 0.5
+    return None
 
 
 def _ink(grey: Page, sheet: Mask) -> Page:
@@ -143,7 +132,7 @@ def _without_lines(ink: Page, sheet: Mask, level: float) -> Page:
         for line in lines:
             rows, columns = line.band(0)
             band = origin[rows, columns]
-            page[rows, columns] = np.where(band > 1.4 * np.median(origin[line.centre, line.columns]), band, 0)
+            page[rows, columns] = np.where(band > 1.4 * np.median(band.max(axis=0)), band, 0)
     for page, lines in ((clear, level_ones), (clear.T, upright)):
         for line in lines:
             page[line.band(0)] = np.maximum(page[line.band(0)], line.beyond(page))
@@ -227,7 +216,10 @@ def _pieces(ink: Page, level: float) -> list[Piece]:
     labels[~dark] = 0
     areas = ndimage.sum_labels(dark, labels, range(1, count + 1))
     boxes = ndimage.find_objects(labels)
-    kept = [i for i in range(count) if boxes[i] is not None and not _frame(labels[boxes[i]] == i + 1)]
+    large = np.flatnonzero(areas > 0.004 * areas.max())
+    if len(large) > MOST_PIECES:
+        raise UserError(f"expected a digit, got {len(large)} pieces of ink; cut out the digit if there is one")
+    kept = [i for i in large if not _frame(labels[boxes[i]] == i + 1)]
     if not kept:
         raise UserError("expected a digit, got an empty frame")
     groups = _groups([boxes[i] for i in kept], areas[kept])
@@ -296,8 +288,6 @@ def _groups(boxes: list[tuple[slice, slice]], areas: NDArray[np.floating]) -> li
         else:
             near.append(i)
     for i in set(range(len(boxes))) - set(main):
-        if areas[i] < 0.004 * areas[largest]:
-            continue
         away, group = min((min(distance(i, j) for j in group), n) for n, group in enumerate(groups))
         if away < 0.25 * unit:
             groups[group].append(i)
