@@ -57,7 +57,7 @@ def find_digits(grey: Page, invert: bool | None = None) -> list[Piece]:
     ink = _ink(grey, sheet)
     level = _level(ink, sheet)
     ink = np.where(sheet, _without_lines(np.where(sheet, ink, 0), sheet, level), 0)
-    return _pieces(ink, level)
+    return _pieces(ink, sheet, level)
 
 
 def _unit(page: NDArray[np.generic], part: float) -> int:
@@ -109,7 +109,8 @@ def _ink(grey: Page, sheet: Mask) -> Page:
     weight = ndimage.gaussian_filter(bare, spread)
     paper = ndimage.gaussian_filter(small * bare, spread) / np.maximum(weight, 0.02)
     paper = np.where(weight > 0.02, paper, around)
-    return 1 - (grey + 1) / _resized(paper, grey.shape)
+    paper = _resized(paper, grey.shape)
+    return (paper - grey - 1) / np.maximum(paper, 80)
 
 
 def _resized(page: Page, shape: tuple[int, ...]) -> Page:
@@ -202,56 +203,85 @@ def _lines(ink: Page, sheet: Mask, level: float) -> list[_Line]:
     return lines
 
 
-def _pieces(ink: Page, level: float) -> list[Piece]:
+def _pieces(ink: Page, sheet: Mask, level: float) -> list[Piece]:
+    """What of the ink is a digit; where nothing is, the error says what the largest piece is."""
     ink = ndimage.gaussian_filter(ink, min(ink.shape) / 1000)
     labels, count = ndimage.label(ink > level, np.ones((3, 3)))
     if not count:
         raise UserError(f"expected a digit, got a blank page (its ink is {max(ink.max(), 0):.0%} darker than paper)")
-    mass = ndimage.sum_labels(ink, labels, range(1, count + 1))
-    strongest = float(np.percentile(ink[labels == 1 + np.argmax(mass)], 95))
-    dark = ink > FLOOR * strongest
+    mass = ndimage.sum_labels(ink**2, labels, range(1, count + 1))
+    dark = ink > FLOOR * np.percentile(ink[labels == 1 + np.argmax(mass)], 95)
     reach = _unit(ink, 0.008)
-    near = ndimage.maximum_filter(dark.astype(np.uint8), 2 * reach + 1)
-    labels, count = ndimage.label(near, np.ones((3, 3)))
+    labels, count = ndimage.label(ndimage.maximum_filter(dark.astype(np.int8), 2 * reach + 1), np.ones((3, 3)))
     labels[~dark] = 0
     areas = ndimage.sum_labels(dark, labels, range(1, count + 1))
     boxes = ndimage.find_objects(labels)
     large = np.flatnonzero(areas > 0.004 * areas.max())
     if len(large) > MOST_PIECES:
         raise UserError(f"expected a digit, got {len(large)} pieces of ink; cut out the digit if there is one")
-    kept = [i for i in large if not _frame(labels[boxes[i]] == i + 1)]
+    kept = [i for i in large if not _frame(labels[boxes[i]] == i + 1, reach)]
     if not kept:
         raise UserError("expected a digit, got an empty frame")
     groups = _groups([boxes[i] for i in kept], areas[kept])
-    part = sum(areas[kept[i]] for group in groups for i in group) / areas[kept].sum()
-    pieces = []
+    if sum(areas[kept[i]] for group in groups for i in group) < 0.4 * areas[kept].sum() or len(groups) > 12:
+        raise UserError(f"expected a digit, got {count} pieces of ink; cut out the digit if there is one")
+    pieces, doubts = [], []
     for group in groups:
         numbers = [kept[i] + 1 for i in group]
-        own = [boxes[i - 1] for i in numbers]
+        own = [boxes[number - 1] for number in numbers]
         rows, columns = (
             slice(min(box[axis].start for box in own), max(box[axis].stop for box in own)) for axis in (0, 1)
         )
-        mine = np.isin(labels[rows, columns], numbers)
-        pieces.append(Piece(np.where(mine, ink[rows, columns], 0), (rows, columns), []))
-    high = max(piece.ink.shape[0] for piece in pieces)
-    if part < 0.4 or len(pieces) > 12:
-        raise UserError(f"expected a digit, got {count} pieces of ink; cut out the digit if there is one")
-    if max(pieces[0].ink.shape) < _unit(ink, 0.025):
-        raise UserError(f"expected a digit, got specks of at most {high} pixels of {min(ink.shape)}")
-    pieces = [piece for piece in pieces if piece.ink.shape[1] < 3 * piece.ink.shape[0]]
+        piece = Piece(np.where(np.isin(labels[rows, columns], numbers), ink[rows, columns], 0), (rows, columns), [])
+        doubt = _doubt(piece, sheet)
+        pieces += [] if doubt else [piece]
+        doubts.append(doubt)
     if not pieces:
-        raise UserError("expected a digit, got a line")
+        raise UserError(f"expected a digit, got {doubts[0]}")
     return pieces
 
 
-def _frame(mask: Mask) -> bool:
+def _doubt(piece: Piece, sheet: Mask) -> str:
+    """What a piece is when it is no digit."""
+    mask, page = piece.ink > 0, min(sheet.shape)
+    if max(mask.shape) < 0.025 * page:
+        return f"specks of at most {max(mask.shape)} pixels of {page}"
+    labels, _ = ndimage.label(mask, np.ones((3, 3)))
+    if np.bincount(labels.ravel())[1:].max() < 0.2 * mask.sum():
+        return "noise"
+    places = np.argwhere(mask).astype(np.float32)
+    _, spread, axes = np.linalg.svd(places[:: max(1, len(places) // 2000)] - places.mean(axis=0), full_matrices=False)
+    rims = _rims(piece, sheet)
+    if spread[1] < 0.1 * spread[0] and (rims > 1 or abs(axes[0, 0]) < 0.5):
+        return "a line"
+    if rims > 2 and stroke_width(mask) < 0.04 * max(mask.shape):
+        return "lines to every edge"
+    soft = np.percentile(np.hypot(*np.gradient(piece.ink))[mask], 95) < 0.1 * piece.ink.max()
+    return "a shadow" if soft and piece.ink.max() < 0.25 else ""
+
+
+def _rims(piece: Piece, sheet: Mask) -> int:
+    """How many of its page's four sides a piece reaches."""
+    sides = 0
+    for axis in (0, 1):
+        there = np.flatnonzero(sheet.any(axis=1 - axis))
+        near = 0.02 * len(there)
+        sides += (piece.box[axis].start - there[0] < near) + (there[-1] + 1 - piece.box[axis].stop < near)
+    return int(sides)
+
+
+def stroke_width(mask: Mask) -> float:
+    """Pixels across a stroke, on average: four times the mean distance to its edge."""
+    return 4 * float(ndimage.distance_transform_edt(np.pad(mask, 1)).sum() / mask.sum()) - 1
+
+
+def _frame(mask: Mask, reach: int) -> bool:
     """Whether a piece is the thin frame of a cell: hollow, and with its inside a rectangle."""
-    if min(mask.shape) < 12:
-        return False
+    mask = ndimage.binary_closing(np.pad(mask, 2 * reach), iterations=reach)
     filled = ndimage.binary_fill_holes(mask)
     if mask.sum() > 0.35 * filled.sum():
         return False
-    points = np.argwhere(filled & ~ndimage.binary_erosion(filled)).astype(float)
+    points = np.argwhere(filled & ~ndimage.binary_erosion(filled)).astype(np.float32)
     turns = np.deg2rad(np.arange(-45, 45))
     across = points @ np.stack([np.cos(turns), np.sin(turns)])
     along = points @ np.stack([-np.sin(turns), np.cos(turns)])
