@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 
 from cnn_mnist.errors import UserError
 
@@ -219,7 +220,7 @@ def _pieces(ink: Page, sheet: Mask, level: float) -> list[Piece]:
     large = np.flatnonzero(areas > 0.004 * areas.max())
     if len(large) > MOST_PIECES:
         raise UserError(f"expected a digit, got {len(large)} pieces of ink; cut out the digit if there is one")
-    kept = [i for i in large if not _frame(labels[boxes[i]] == i + 1, reach)]
+    kept = [i for i in large if not _frame(labels[boxes[i]] == i + 1)]
     if not kept:
         raise UserError("expected a digit, got an empty frame")
     groups = _groups([boxes[i] for i in kept], areas[kept])
@@ -256,8 +257,9 @@ def _doubt(piece: Piece, sheet: Mask) -> str:
         return "a line"
     if rims > 2 and stroke_width(mask) < 0.04 * max(mask.shape):
         return "lines to every edge"
-    soft = np.percentile(np.hypot(*np.gradient(piece.ink))[mask], 95) < 0.1 * piece.ink.max()
-    return "a shadow" if soft and piece.ink.max() < 0.25 else ""
+    smooth = ndimage.gaussian_filter(piece.ink, 0.004 * page)
+    soft = np.percentile(np.hypot(*np.gradient(smooth))[mask], 95) < 0.1 * smooth.max()
+    return "a shadow" if soft and smooth.max() < 0.25 else ""
 
 
 def _rims(piece: Piece, sheet: Mask) -> int:
@@ -266,8 +268,8 @@ def _rims(piece: Piece, sheet: Mask) -> int:
     for axis in (0, 1):
         there = np.flatnonzero(sheet.any(axis=1 - axis))
         near = 0.02 * len(there)
-        sides += (piece.box[axis].start - there[0] < near) + (there[-1] + 1 - piece.box[axis].stop < near)
-    return int(sides)
+        sides += int(piece.box[axis].start - there[0] < near) + int(there[-1] + 1 - piece.box[axis].stop < near)
+    return sides
 
 
 def stroke_width(mask: Mask) -> float:
@@ -275,17 +277,24 @@ def stroke_width(mask: Mask) -> float:
     return 4 * float(ndimage.distance_transform_edt(np.pad(mask, 1)).sum() / mask.sum()) - 1
 
 
-def _frame(mask: Mask, reach: int) -> bool:
-    """Whether a piece is the thin frame of a cell: hollow, and with its inside a rectangle."""
-    mask = ndimage.binary_closing(np.pad(mask, 2 * reach), iterations=reach)
-    filled = ndimage.binary_fill_holes(mask)
-    if mask.sum() > 0.35 * filled.sum():
+def _frame(mask: Mask) -> bool:
+    """Whether a piece is the frame of a cell: its convex hull is a rectangle and its ink lies along it."""
+    if min(mask.shape) < 8:
         return False
-    points = np.argwhere(filled & ~ndimage.binary_erosion(filled)).astype(np.float32)
+    places = np.argwhere(mask)
+    hull = ConvexHull(places, qhull_options="QJ")
     turns = np.deg2rad(np.arange(-45, 45))
-    across = points @ np.stack([np.cos(turns), np.sin(turns)])
-    along = points @ np.stack([-np.sin(turns), np.cos(turns)])
-    return bool(filled.sum() > 0.9 * ((np.ptp(across, axis=0) + 1) * (np.ptp(along, axis=0) + 1)).min())
+    corners = places[hull.vertices]
+    sides = np.stack(
+        [
+            np.ptp(corners @ np.stack([np.cos(turns), np.sin(turns)]), axis=0),
+            np.ptp(corners @ np.stack([-np.sin(turns), np.cos(turns)]), axis=0),
+        ]
+    )
+    sides = sides[:, sides.prod(axis=0).argmin()]
+    inwards = -(places @ hull.equations[:, :2].T + hull.equations[:, 2]).max(axis=1)
+    along = np.mean(inwards < 0.08 * sides.min())
+    return bool(hull.volume > 0.9 * sides.prod() and along > 0.95 and stroke_width(mask) < 0.2 * sides.min())
 
 
 def _groups(boxes: list[tuple[slice, slice]], areas: NDArray[np.floating]) -> list[list[int]]:
