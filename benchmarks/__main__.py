@@ -1,6 +1,7 @@
 """``python -m benchmarks``: races the contestants in turns and prints medians and ratios.
 
-Every round is written as it ends, and one that stands in the file already is not run again.
+Every round is written as it ends, and one that stands in the file already is not run again. ``digits`` is a benchmark
+of its own: see ``python -m benchmarks digits --help``.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks import report
+from benchmarks import digits, report
 from benchmarks.race import run
 from benchmarks.races import RACES
 from cnn_mnist.data import mnist
@@ -71,4 +72,7 @@ def _read(path: Path, name: str) -> report.Rounds:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["digits"]:
+        digits.main(sys.argv[2:])
+    else:
+        main()

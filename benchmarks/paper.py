@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-Page = NDArray[np.float32]
+Page = NDArray[np.floating]
 
 
 class Condition(NamedTuple):
@@ -92,13 +92,13 @@ def photograph(image: NDArray[np.uint8] | str, condition: Condition, seed: int) 
     return file.getvalue()
 
 
-def _cloud(random: np.random.Generator, shape: tuple[int, ...], cells: int) -> Page:
+def _cloud(random: np.random.Generator, shape: tuple[int, int], cells: int) -> Page:
     """Smooth noise of standard deviation 1, so many cells over the height."""
     coarse = random.standard_normal((cells + 3, cells + 3)).astype(np.float32)
     return np.asarray(Image.fromarray(coarse).resize(shape[::-1], Image.Resampling.BILINEAR)) * 1.5
 
 
-def _ink_of(image: NDArray[np.uint8] | str, random: np.random.Generator, shape: tuple[int, ...], pencil: bool) -> Page:
+def _ink_of(image: NDArray[np.uint8] | str, random: np.random.Generator, shape: tuple[int, int], pencil: bool) -> Page:
     """How much of each pixel ink covers, from 0 to 1."""
     height, width = shape
     ink = np.zeros(shape, np.float32)
@@ -128,7 +128,7 @@ def _ink_of(image: NDArray[np.uint8] | str, random: np.random.Generator, shape: 
 
 
 def _stroke(image: NDArray[np.uint8], size: int, thinner: float) -> Page:
-    """An image of MNIST drawn large with sharp edges; ``thinner`` is the part of the stroke's width that is taken off."""
+    """An image of MNIST drawn large with sharp edges, and a part of the stroke's width taken off."""
     fine = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC), np.float32)
     fine = ndimage.gaussian_filter(fine, size / 80)
     inside = ndimage.distance_transform_edt(fine > 100).astype(np.float32)
@@ -136,7 +136,7 @@ def _stroke(image: NDArray[np.uint8], size: int, thinner: float) -> Page:
     return ndimage.gaussian_filter((inside > np.maximum(thinner * widest, 0.5)).astype(np.float32), max(1, size / 300))
 
 
-def _lines(random: np.random.Generator, kind: str, shape: tuple[int, ...]) -> tuple[Page, float]:
+def _lines(random: np.random.Generator, kind: str, shape: tuple[int, int]) -> tuple[Page, float]:
     """Where printed lines lie, 1 on them and 0 elsewhere, and their reflectance."""
     height, _ = shape
     printed = np.zeros(shape, np.float32)
@@ -166,7 +166,7 @@ def _laid(page: Page, random: np.random.Generator, condition: Condition) -> Page
     if not condition.table:
         return np.asarray(picture.crop(_middle(picture.size, (width, height))), np.float32).copy()
     place = [(whole - side) // 2 for whole, side in zip((width, height), picture.size, strict=True)]
-    ground.paste(picture, tuple(place), sheet)  # type: ignore[arg-type]
+    ground.paste(picture, tuple(place), sheet)
     return np.asarray(ground, np.float32).copy()
 
 

@@ -1,134 +1,185 @@
 """The user's own digits: picture files to images like MNIST's."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
+from cnn_mnist.data.ink import Page, Piece, find_pieces, stroke_width
+from cnn_mnist.data.picture_files import FORMATS, PHONE, read_grey
 from cnn_mnist.errors import UserError, UserNotice
-
-ENDINGS = (".png", ".jpg", ".jpeg")
-"""What is read from a folder."""
 
 SIDE, BOX, MIDDLE = 28, 20, 14
 """MNIST's image, the box its digits are scaled to, and the pixel its centres of mass lie on (LeCun, and so it is)."""
 
+STROKE = 0.11
+"""Width of a stroke in parts of the digit's longer side that a thinner one is drawn with; MNIST's pens are as wide."""
+
 FLOOR = 0.2
-"""Part of the contrast under which a pixel is paper."""
+"""Part of the contrast under which a pixel of a small picture is paper."""
 
 LEAST_CONTRAST = 16
-"""Grey levels of 255 under which a picture is blank."""
+"""Grey levels of 255 under which a small picture is blank."""
 
-_LONGEST_SIDE = 10 * SIDE  # a photo is averaged down to it first, which takes its noise away
+MOST_VIEWS = 50
+"""Digits whose photos are kept for a figure."""
+
+_SMALL = 100  # pixels; a picture whose longer side is at most this is a drawing of one digit, no page
+_READ = 800  # a photo's longer side is averaged down to between this and its double, which takes its noise away
+_TINY = 24  # pixels of those
+
+
+View = tuple[NDArray[np.uint8], tuple[slice, slice]]
+"""A picture's grey values [height, width], and a box in it, rows and columns."""
+
+
+class Found(NamedTuple):
+    """A digit of a picture.
+
+    Attributes:
+        image: uint8 [28, 28], 0 is background and the brightest pixel 255.
+        box: Its rows and columns in the picture.
+        warnings: What makes its reading unsure.
+    """
+
+    image: NDArray[np.uint8]
+    box: tuple[slice, slice]
+    warnings: Sequence[str] = ()
 
 
 class Digits(NamedTuple):
     """What is predicted, in the order of the command line or of the test set.
 
     Attributes:
-        files: Path of each image, or its number in the test set.
+        files: Path of each image, with [0], [1] where a picture has several; or its number in the test set.
         images: uint8 [n, 28, 28], 0 is background.
         labels: uint8 [n], 0 to 9, where they are known.
+        views: Of the first digits, the picture and the digit's box in it, for a figure.
     """
 
     files: list[str]
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8] | None = None
+    views: Sequence[View] = ()
 
 
 def read_digits(paths: Sequence[str | Path], invert: bool | None = None) -> Digits:
-    """Reads PNG and JPEG files and folders of them, with a ``UserNotice`` for each that cannot be read.
+    """Reads pictures and folders of them, with a ``UserNotice`` for what cannot be read or is unsure.
 
     Args:
-        paths: Files, and folders whose images are taken by name.
-        invert: Whether ink is darker than paper; None to tell from each image's border.
+        paths: Files, and folders whose pictures are taken by name.
+        invert: Whether ink is darker than paper; None to tell from each picture.
 
     Raises:
         UserError: None could be read.
     """
-    files, images, refusals = list[str](), list[NDArray[np.uint8]](), list[str]()
+    names, images, notices = list[str](), list[NDArray[np.uint8]](), list[str]()
+    views: list[View] = []
     for path in map(Path, paths):
-        inside = sorted(file for file in path.glob("*") if file.suffix.lower() in ENDINGS)
-        if path.is_dir() and not inside:
-            refusals.append(f"expected a folder with {', '.join(ENDINGS)} files, got {path}, which has none")
-        for file in inside if path.is_dir() else [path]:
+        for file in _inside(path, notices) if path.is_dir() else [path]:
             try:
-                images.append(like_mnist(_grey(file), invert))
-                files.append(str(file))
+                grey = read_grey(file, _READ)
+                found = find_digits(grey, invert)
             except UserError as error:
-                refusals.append(f"{file}: {error}")
-    if not images and len(refusals) == 1:
-        raise UserError(refusals[0])
-    for refusal in refusals:
-        warnings.warn(UserNotice(refusal), stacklevel=2)
+                notices.append(f"{file}: {error}")
+                continue
+            for number, digit in enumerate(found):
+                names.append(f"{file}[{number}]" if len(found) > 1 else str(file))
+                images.append(digit.image)
+                notices += [f"{names[-1]}: {warning}" for warning in digit.warnings]
+                if len(views) < MOST_VIEWS:
+                    views.append((grey.astype(np.uint8), digit.box))
+    if not images and len(notices) == 1:
+        raise UserError(notices[0])
+    for notice in notices:
+        warnings.warn(UserNotice(notice), stacklevel=2)
     if not images:
         raise UserError("expected an image that can be read, got none; the warnings say why")
-    return Digits(files, np.stack(images))
+    return Digits(names, np.stack(images), views=views)
 
 
-def like_mnist(grey: NDArray[np.floating], invert: bool | None = None) -> NDArray[np.uint8]:
-    """Scales, centres and stretches one digit as MNIST's are; an image of MNIST stays nearly as it is.
+def _inside(folder: Path, notices: list[str]) -> Iterator[Path]:
+    """The pictures of a folder by name; what else could be meant is said."""
+    before = len(notices)
+    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in (*FORMATS, *PHONE)]
+    notices += [f"{path}: a folder in a folder is read where it is named" for path in folder.iterdir() if path.is_dir()]
+    if not files and len(notices) == before:
+        notices.append(f"expected a folder with {', '.join(FORMATS)} files, got {folder}, which has none")
+    yield from files
+
+
+def find_digits(grey: Page, invert: bool | None = None) -> list[Found]:
+    """The digits of a picture in reading order, scaled, centred and stretched as MNIST's are.
+
+    An image of MNIST stays nearly as it is.
 
     Args:
-        grey: [height, width], any size, 0 (black) to 255 (white).
-        invert: Whether ink is darker than paper; None to tell from the border.
-
-    Returns:
-        [28, 28], 0 is background and the brightest pixel 255.
+        grey: float32 [height, width], any size, 0 (black) to 255 (white).
+        invert: Whether ink is darker than paper; None to tell from the picture.
 
     Raises:
-        UserError: There is nothing in it.
+        UserError: There is no digit in it; the message says what there is.
     """
-    from PIL import Image
-
-    picture = Image.fromarray(grey.astype(np.float32))
-    picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.BOX)
-    ink = _ink(np.asarray(picture), invert)
-    if ink.max() < LEAST_CONTRAST:
-        raise UserError(f"expected a digit, got a blank image (ink of {ink.max():.0f} of 255 grey levels)")
-    rows, columns = (np.flatnonzero((ink > FLOOR * ink.max()).any(axis=axis)) for axis in (1, 0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    if grey.shape != (SIDE, SIDE) or max(ink.shape) > BOX:  # else scaling would only blur
-        height, width = (max(1, round(BOX * side / max(ink.shape))) for side in ink.shape)
-        ink = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.BOX))
-        ink = np.where(ink < FLOOR * ink.max(), 0, ink)
-    image = np.zeros((SIDE, SIDE))
-    image[_centred(ink.sum(axis=1)), _centred(ink.sum(axis=0))] = ink
-    return np.round(image * (255 / image.max())).astype(np.uint8)
+    if max(grey.shape) <= _SMALL:
+        return [_find_drawn(grey, invert)]
+    return [Found(_centred(_inked(piece)), piece.box, _warnings(piece)) for piece in find_pieces(grey, invert)]
 
 
-def _grey(file: Path) -> NDArray[np.floating]:
-    """A file's grey values, [height, width] from 0 to 255, on white paper where it is transparent."""
-    from PIL import Image, ImageOps
-
-    try:
-        with warnings.catch_warnings(), Image.open(file, formats=("PNG", "JPEG")) as opened:
-            warnings.simplefilter("ignore")  # Pillow's, on sizes and metadata
-            picture = ImageOps.exif_transpose(opened)
-            if picture.mode.startswith("I"):  # 16 bit, which convert() would clip
-                return np.asarray(picture, np.float32) / 257
-            paper = Image.new("RGBA", picture.size, "white")
-            return np.asarray(Image.alpha_composite(paper, picture.convert("RGBA")).convert("L"), np.float32)
-    except FileNotFoundError:
-        raise UserError("expected a PNG or JPEG image, got no such file") from None
-    except Exception as error:  # a damaged file fails in each codec with errors of its own
-        reason = " ".join(str(error).split()).replace(f" {str(file)!r}", "")
-        raise UserError(f"expected a PNG or JPEG image, got what cannot be read as one ({reason})") from None
+def _warnings(piece: Piece) -> list[str]:
+    high, wide = piece.ink.shape
+    told = ["the digit reaches the edge of the page; is it whole?"] if piece.rims else []
+    told += [f"the digit is {high} pixels high; go nearer"] if high < _TINY else []
+    return told + (["what is read as one digit is broad; are there two?"] if wide > 1.5 * high else [])
 
 
-def _ink(grey: NDArray[np.float32], invert: bool | None) -> NDArray[np.float32]:
-    """How far each pixel stands out from the paper, which is the border's median; at least 0."""
+def _inked(piece: Piece) -> Page:
+    """A digit from a page as a pen as wide as MNIST's would have drawn it, [height, width] from 0 to 1."""
+    mask = piece.ink > 0
+    more = max(0.0, (STROKE * max(mask.shape) - stroke_width(mask)) / 2)
+    away = ndimage.distance_transform_edt(np.pad(~mask, int(more) + 2, constant_values=True))
+    ink = np.clip(more + 1.5 - away, 0, 1).astype(np.float32)
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    return _scaled(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+
+
+def _find_drawn(grey: Page, invert: bool | None) -> Found:
+    """The digit of a small picture, whose paper is its border's median."""
     paper = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
     white_paper = bool(grey.max() - paper < paper - grey.min())
     if invert is not None and invert != white_paper:  # the border is ink, or the digit fills the picture
         paper, white_paper = (grey.max() if invert else grey.min()), invert
-    return np.maximum(paper - grey if white_paper else grey - paper, 0)
+    ink = np.maximum(paper - grey if white_paper else grey - paper, 0)
+    if ink.max() < LEAST_CONTRAST:
+        raise UserError(f"expected a digit, got a blank image (ink of {ink.max():.0f} of 255 grey levels)")
+    rows, columns = (np.flatnonzero((ink > FLOOR * ink.max()).any(axis=axis)) for axis in (1, 0))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    ink = ink[box]
+    if grey.shape != (SIDE, SIDE) or max(ink.shape) > BOX:  # else scaling would only blur
+        ink = _scaled(ink)
+        ink = np.where(ink < FLOOR * ink.max(), 0, ink)
+    return Found(_centred(ink), box)
 
 
-def _centred(mass: NDArray[np.floating]) -> slice:
+def _scaled(ink: Page) -> Page:
+    """Ink with a longer side of 20."""
+    from PIL import Image
+
+    height, width = (max(1, round(BOX * side / max(ink.shape))) for side in ink.shape)
+    return np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.BOX))
+
+
+def _centred(ink: Page) -> NDArray[np.uint8]:
+    """MNIST's image of ink [height, width], both at most 28."""
+    image = np.zeros((SIDE, SIDE))
+    image[_middle(ink.sum(axis=1)), _middle(ink.sum(axis=0))] = ink
+    return np.round(image * (255 / image.max())).astype(np.uint8)
+
+
+def _middle(mass: NDArray[np.floating]) -> slice:
     """Where a box lies along an axis, its centre of mass in the middle as far as the image has room."""
     centre = (mass @ np.arange(len(mass))) / mass.sum()
     start = int(np.clip(round(MIDDLE - centre), 0, SIDE - len(mass)))

@@ -12,7 +12,7 @@ from scipy.spatial import ConvexHull
 
 from cnn_mnist.errors import UserError
 
-Page = NDArray[np.float32]
+Page = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
 LEAST_CONTRAST = 0.08
@@ -24,8 +24,6 @@ MOST_PIECES = 60
 FLOOR = 0.4
 """Part of a digit's ink under which a pixel is paper."""
 
-_SMALL = 100  # pixels; a shorter side up to this is no page with lines, light and a table, but a digit already cut out
-
 
 class Piece(NamedTuple):
     """A digit on a page.
@@ -33,15 +31,15 @@ class Piece(NamedTuple):
     Attributes:
         ink: [height, width] of its box, 0 where there is other ink.
         box: Its rows and columns on the page.
-        warnings: What makes its reading unsure.
+        rims: How many of the page's four sides it reaches.
     """
 
     ink: Page
     box: tuple[slice, slice]
-    warnings: list[str]
+    rims: int
 
 
-def find_digits(grey: Page, invert: bool | None = None) -> list[Piece]:
+def find_pieces(grey: Page, invert: bool | None = None) -> list[Piece]:
     """The digits of a page in reading order.
 
     Args:
@@ -114,10 +112,10 @@ def _ink(grey: Page, sheet: Mask) -> Page:
     return (paper - grey - 1) / np.maximum(paper, 80)
 
 
-def _resized(page: Page, shape: tuple[int, ...]) -> Page:
+def _resized(page: NDArray[np.generic], shape: tuple[int, ...]) -> Page:
     from PIL import Image
 
-    return np.asarray(Image.fromarray(page.astype(np.float32)).resize(shape[::-1], Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(page.astype(np.float32)).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
 
 
 def _level(ink: Page, sheet: Mask) -> float:
@@ -233,8 +231,9 @@ def _pieces(ink: Page, sheet: Mask, level: float) -> list[Piece]:
         rows, columns = (
             slice(min(box[axis].start for box in own), max(box[axis].stop for box in own)) for axis in (0, 1)
         )
-        piece = Piece(np.where(np.isin(labels[rows, columns], numbers), ink[rows, columns], 0), (rows, columns), [])
-        doubt = _doubt(piece, sheet)
+        mine = np.where(np.isin(labels[rows, columns], numbers), ink[rows, columns], 0)
+        piece = Piece(mine, (rows, columns), _rims((rows, columns), sheet))
+        doubt = _doubt(piece, min(ink.shape))
         pieces += [] if doubt else [piece]
         doubts.append(doubt)
     if not pieces:
@@ -242,9 +241,9 @@ def _pieces(ink: Page, sheet: Mask, level: float) -> list[Piece]:
     return pieces
 
 
-def _doubt(piece: Piece, sheet: Mask) -> str:
-    """What a piece is when it is no digit."""
-    mask, page = piece.ink > 0, min(sheet.shape)
+def _doubt(piece: Piece, page: int) -> str:
+    """What a piece is when it is no digit; the page's shorter side in pixels."""
+    mask = piece.ink > 0
     if max(mask.shape) < 0.025 * page:
         return f"specks of at most {max(mask.shape)} pixels of {page}"
     labels, _ = ndimage.label(mask, np.ones((3, 3)))
@@ -252,23 +251,22 @@ def _doubt(piece: Piece, sheet: Mask) -> str:
         return "noise"
     places = np.argwhere(mask).astype(np.float32)
     _, spread, axes = np.linalg.svd(places[:: max(1, len(places) // 2000)] - places.mean(axis=0), full_matrices=False)
-    rims = _rims(piece, sheet)
-    if spread[1] < 0.1 * spread[0] and (rims > 1 or abs(axes[0, 0]) < 0.5):
+    if spread[1] < 0.1 * spread[0] and (piece.rims > 1 or abs(axes[0, 0]) < 0.5):
         return "a line"
-    if rims > 2 and stroke_width(mask) < 0.04 * max(mask.shape):
+    if piece.rims > 2 and stroke_width(mask) < 0.04 * max(mask.shape):
         return "lines to every edge"
     smooth = ndimage.gaussian_filter(piece.ink, 0.004 * page)
     soft = np.percentile(np.hypot(*np.gradient(smooth))[mask], 95) < 0.1 * smooth.max()
     return "a shadow" if soft and smooth.max() < 0.25 else ""
 
 
-def _rims(piece: Piece, sheet: Mask) -> int:
-    """How many of its page's four sides a piece reaches."""
+def _rims(box: tuple[slice, slice], sheet: Mask) -> int:
+    """How many of a sheet's four sides a box reaches."""
     sides = 0
     for axis in (0, 1):
         there = np.flatnonzero(sheet.any(axis=1 - axis))
         near = 0.02 * len(there)
-        sides += int(piece.box[axis].start - there[0] < near) + int(there[-1] + 1 - piece.box[axis].stop < near)
+        sides += int(box[axis].start - there[0] < near) + int(there[-1] + 1 - box[axis].stop < near)
     return sides
 
 
@@ -299,35 +297,26 @@ def _frame(mask: Mask) -> bool:
 
 def _groups(boxes: list[tuple[slice, slice]], areas: NDArray[np.floating]) -> list[list[int]]:
     """Which pieces of ink make up a digit, in reading order; specks are in none."""
-    largest = int(np.argmax(areas))
-    unit = max(side.stop - side.start for side in boxes[largest])
-
-    def gap(one: int, other: int, axis: int) -> int:
-        """Pixels between two boxes along an axis; less than 0 where they overlap."""
-        return max(boxes[one][axis].start, boxes[other][axis].start) - min(boxes[one][axis].stop, boxes[other][axis].stop)
-
-    def distance(one: int, other: int) -> float:
-        return float(np.hypot(*(max(0, gap(one, other, axis)) for axis in (0, 1))))
-
-    def apart(one: int, other: int) -> bool:
-        """Whether two large pieces are two digits: side by side, or far above one another."""
-        narrower = min(boxes[i][1].stop - boxes[i][1].start for i in (one, other))
-        return distance(one, other) > (0.1 if gap(one, other, 1) > -0.3 * narrower else 0.5) * unit
-
-    main = [
-        i
-        for i in np.argsort(-areas)
-        if i == largest or (boxes[i][0].stop - boxes[i][0].start > 0.5 * unit and areas[i] > 0.15 * areas[largest])
-    ]
+    low, high = (np.array([[getattr(side, end) for side in box] for box in boxes]) for end in ("start", "stop"))
+    sides, largest = high - low, int(np.argmax(areas))
+    unit = sides[largest].max()
+    gaps = np.maximum(low[:, None], low) - np.minimum(high[:, None], high)  # below 0 where two overlap
+    away = np.hypot(*np.moveaxis(np.maximum(gaps, 0), 2, 0)) / unit
+    # Two large pieces are two digits where they stand side by side, or far above one another.
+    beside = gaps[..., 1] > -0.3 * np.minimum(sides[:, None, 1], sides[:, 1])
+    apart = away > np.where(beside, 0.1, 0.5)
+    large = (sides[:, 0] > 0.5 * unit) & (areas > 0.15 * areas[largest])
+    large[largest] = True
     groups: list[list[int]] = []
-    for i in main:
-        near = next((group for group in groups if not all(apart(i, j) for j in group)), None)
-        if near is None:
-            groups.append([i])
-        else:
+    for i in map(int, np.argsort(-areas)):
+        if large[i]:
+            near = next((group for group in groups if not apart[i, group].all()), None)
+            groups.append([i]) if near is None else near.append(i)
+    for i in map(int, np.flatnonzero(~large)):
+        near = min(groups, key=lambda group: away[i, group].min())
+        if away[i, near].min() < 0.25:
             near.append(i)
-    for i in set(range(len(boxes))) - set(main):
-        away, group = min((min(distance(i, j) for j in group), n) for n, group in enumerate(groups))
-        if away < 0.25 * unit:
-            groups[group].append(i)
-    return sorted(groups, key=lambda group: (boxes[group[0]][0].start // max(1, unit), boxes[group[0]][1].start))
+    groups.sort(key=lambda group: low[group[0], 0] + high[group[0], 0])
+    middles = np.array([low[group[0], 0] + high[group[0], 0] for group in groups]) / 2
+    lines = np.cumsum(np.diff(middles, prepend=middles[0]) > 0.5 * unit)
+    return [groups[i] for i in np.lexsort(([low[group[0], 1] for group in groups], lines))]

@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,8 @@ _BAND = 4_000_000  # pixels that are brought to grey at once, which bounds the m
 def read_grey(file: Path, side: int) -> NDArray[np.float32]:
     """A file's grey values, [height, width] from 0 (black) to 255, averaged down to a longest side of about ``side``.
 
-    A picture is turned as its metadata say. A transparent one is laid on white paper where what is visible is dark, else
-    on black. The bits of a deep one are told by what is in it: 10 or 12 of 16 are no darker than 16.
+    A picture is turned as its metadata say. A transparent one lies on white paper where what is visible is dark,
+    else on black. The bits of a deep one are told by what is in it: 10 or 12 of 16 are no darker than 16.
 
     Returns:
         The longest side between ``side`` and twice ``side``, or the file's own where that is less.
@@ -70,17 +70,17 @@ def _grey(opened: "Image.Image", side: int) -> NDArray[np.float32]:
     ImageOps.exif_transpose(opened, in_place=True)
     factor = max(1, max(opened.size) // side)
     rows = max(1, _BAND // opened.width // factor) * factor
-    deepest = opened.getextrema()[1] if opened.mode.startswith(("I", "F")) else 255
-    full = deepest if opened.mode == "F" else (1 << max(8, int(deepest).bit_length())) - 1
-    visible, cover = [], []
+    deep = opened.mode.startswith(("I", "F"))
+    extremes: Any = opened.getextrema() if deep else (0, 255)
+    full = extremes[1] if opened.mode == "F" else (1 << max(8, int(extremes[1]).bit_length())) - 1
+    visible, cover = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
     for top in range(0, opened.height, rows):
         band = opened.crop((0, top, opened.width, min(top + rows, opened.height)))
-        if not opened.mode.startswith(("I", "F")):  # which convert() would clip
+        if not deep:  # convert() would clip those
             band = band.convert("RGBA").convert("LA") if band.has_transparency_data else band.convert("L")
-        grey, *alpha = np.moveaxis(np.atleast_3d(np.asarray(band, np.float32)), 2, 0)
-        grey *= 255 / max(full, 1)
-        alpha = alpha[0] / 255 if alpha else np.ones_like(grey)
-        for parts, values in ((visible, grey * alpha), (cover, alpha)):
+        layers = np.moveaxis(np.atleast_3d(np.asarray(band, np.float32)), 2, 0)
+        alpha = layers[1] / 255 if len(layers) > 1 else np.ones_like(layers[0])
+        for parts, values in ((visible, layers[0] * alpha * (255 / max(full, 1e-30))), (cover, alpha)):
             parts.append(np.asarray(Image.fromarray(values).reduce(factor)))
     seen, covered = np.concatenate(visible), np.concatenate(cover)
     paper = 255 if seen.sum() < 127.5 * covered.sum() else 0

@@ -1,0 +1,106 @@
+"""``python -m benchmarks digits RUN RUN``: how many photographed digits ``predict`` reads, and what it refuses.
+
+The first test images of MNIST are drawn on pages under each condition of ``benchmarks.paper``, and both networks read
+the files with the command that a user would type. Pages that lie in the folder already are not drawn again.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.paper import CONDITIONS, WITHOUT_DIGIT, photograph
+from benchmarks.report import machine
+from cnn_mnist.console.tables import markdown_table
+from cnn_mnist.data import mnist
+from cnn_mnist.data.digits import read_digits
+from cnn_mnist.errors import UserError, one_line_errors
+
+NOTHING = "no digit"
+
+
+def main(args: Sequence[str]) -> None:
+    """Draws what is missing, reads all, prints a table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks digits", description=__doc__)
+    parser.add_argument("runs", nargs="+", help="Run folders or checkpoint files, one or one of each framework.")
+    parser.add_argument("--images", type=int, default=500, help="Test images on each kind of paper (default: 500).")
+    parser.add_argument("--empty", type=int, default=200, help="Pages without a digit (default: 200).")
+    parser.add_argument("--pages", type=Path, default=Path("pages"), help="Folder of the pages (default: pages).")
+    parser.add_argument("--data_dir", type=Path, default=Path("data"), help="Folder of the MNIST files.")
+    chosen = parser.parse_args(args)
+    with one_line_errors("python -m benchmarks digits"):
+        test = mnist.load(chosen.data_dir)
+        images, labels = test.test_images[: chosen.images].reshape(-1, 28, 28), test.test_labels
+        print(f"On {machine()}.", flush=True)
+        _draw_all(images, chosen.empty, chosen.pages)
+        rows = []
+        for name in (*CONDITIONS, NOTHING):
+            files = sorted((chosen.pages / name).glob("*.jpg"))[: chosen.empty if name == NOTHING else chosen.images]
+            read = _read(files, chosen.runs)
+            if name == NOTHING:
+                refused = sum(str(file) not in read for file in files)
+                print(f"{refused} of {len(files)} pages without a digit refused", flush=True)
+                continue
+            rows.append([name, *_row(files, labels, read)])
+            print(", ".join(rows[-1]), flush=True)
+        frameworks = list(next(iter(read.values()), {}))
+        header = ["", *(f"right, {name}" for name in sorted(frameworks)), "refused", "taken for several", "seconds"]
+        print("\n" + markdown_table([header, *rows]))
+
+
+def _draw_all(images: NDArray[np.uint8], empty: int, pages: Path) -> None:
+    """Draws the pages that are missing; those without a digit are of each kind under each condition."""
+    kinds = itertools.product(CONDITIONS, WITHOUT_DIGIT)
+    wanted = [(pages / name / f"{i:04}.jpg", image, name, i) for name in CONDITIONS for i, image in enumerate(images)]
+    for i, (name, kind) in zip(range(empty), itertools.cycle(kinds), strict=False):
+        wanted.append((pages / NOTHING / f"{i:04}.jpg", kind, name, 100_000 + i))
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(_draw, (page for page in wanted if not page[0].exists()), chunksize=4))
+
+
+def _draw(page: tuple[Path, NDArray[np.uint8] | str, str, int]) -> None:
+    file, image, condition, seed = page
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(photograph(image, CONDITIONS[condition], seed))
+
+
+def _read(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[str, int]]:
+    """The digit that each framework reads, by file; a file that is refused is missing."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "read.json")
+        command = [sys.executable, "-m", "keras_parity", "predict", *(f"--ckpt_path={run}" for run in runs)]
+        answer = subprocess.run([*command, f"--output={output}", *map(str, files)], capture_output=True, text=True)
+        if answer.returncode:
+            raise UserError((answer.stderr.strip().splitlines() or ["no reason given"])[-1])
+        records = json.loads(output.read_text())
+    ending = "_digit"
+    keys = [key for key in records[0] if key.endswith(ending)] or [ending[1:]]
+    return {record["file"]: {key.removesuffix(ending): record[key] for key in keys} for record in records}
+
+
+def _row(files: Sequence[Path], labels: NDArray[np.uint8], read: dict[str, dict[str, int]]) -> list[str]:
+    """Part that each framework has right, pages refused, pages taken for several digits, median seconds a page."""
+    several = {name.partition("[")[0] for name in read} - read.keys()
+    refused = len({str(file) for file in files} - read.keys() - several)
+    frameworks = sorted(next(iter(read.values())))
+    right = {
+        framework: sum(read.get(str(file), {}).get(framework) == labels[int(file.stem)] for file in files)
+        for framework in frameworks
+    }
+    seconds = []
+    for file in [file for file in files if str(file) in read][:20]:
+        began = time.perf_counter()
+        read_digits([file])
+        seconds.append(time.perf_counter() - began)
+    parts = [f"{count / len(files):.1%}" for count in right.values()]
+    return [*parts, str(refused), str(len(several)), f"{np.median(seconds):.2f}"]
