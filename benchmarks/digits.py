@@ -23,7 +23,7 @@ from benchmarks.paper import CONDITIONS, WITHOUT_DIGIT, photograph
 from benchmarks.report import machine
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.data import mnist
-from cnn_mnist.data.digits import read_digits
+from cnn_mnist.data.digits.read import read_digits
 from cnn_mnist.errors import UserError, one_line_errors
 
 NOTHING = "no digit"

@@ -14,7 +14,7 @@ from cnn_mnist.architecture.record import Shape, times
 from cnn_mnist.architecture.trace import Network
 from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.console.tables import print_table
-from cnn_mnist.data.digits import Digits, read_digits
+from cnn_mnist.data.digits.read import MOST_VIEWS, Digits, read_digits
 from cnn_mnist.data.known_sets import KNOWN_SETS
 from cnn_mnist.data.splits import load_whole
 from cnn_mnist.errors import UserError
@@ -22,18 +22,25 @@ from cnn_mnist.runs import pictures
 from cnn_mnist.runs.folder import CHECKPOINTS, read_config
 from cnn_mnist.settings import DataSettings, KnownName
 
-_MOST_DRAWN, _MOST_LISTED = 50, 20
+_MOST_LISTED = 20  # images of the test set
+_NEAR = 0.2  # between the two best probabilities, under which the second is told
+_PHOTO = 224  # pixels: the longer side of a photo in the figure
 
 
 class Prediction(NamedTuple):
     """What a network takes an image for: the digit, or number of the class, and its probability in [0, 1].
 
-    The name is that of the class, where it is not its number.
+    Attributes:
+        digit: Number of the class.
+        probability: In [0, 1].
+        name: That of the class, where it is not its number.
+        runner_up: The second best with its probability, where it is near; else "".
     """
 
     digit: int
     probability: float
     name: str = ""
+    runner_up: str = ""
 
 
 def build_parser(program: str, description: str) -> OneLineErrors:
@@ -43,10 +50,10 @@ def build_parser(program: str, description: str) -> OneLineErrors:
         "images",
         nargs="*",
         type=str,
-        help="PNG or JPEG files, or folders of them, of one digit each; without any, the test set.",
+        help="Pictures of digits, or folders of them: photos, scans or drawings; without any, the test set.",
     )
     parser.add_argument("--ckpt_path", action="append", type=str, default=[], help="A run folder or a checkpoint file.")
-    parser.add_switch("--invert", "Ink is darker than paper; told from each image's border where it is not given.")
+    parser.add_switch("--invert", "Ink is darker than paper; told from each picture where it is not given.")
     parser.add_argument("--data.data_dir", type=str, default=DataSettings().data_dir, help="Folder of the data sets.")
     known = f"Whose test set, and names of classes: {', '.join(KNOWN_SETS)}; by default that of the run."
     parser.add_argument("--data.dataset", type=KnownName | None, default=None, help=known)
@@ -54,7 +61,12 @@ def build_parser(program: str, description: str) -> OneLineErrors:
     parser.add_argument(
         "--output", type=OutputFile(".csv", ".json"), default=None, help="A .csv or .json file in place of the table."
     )
-    parser.add_argument("--figure", type=OutputFile(".png"), default=None, help="A .png file for what the network saw.")
+    parser.add_argument(
+        "--figure",
+        type=OutputFile(".png"),
+        default=None,
+        help="A .png file for each picture, what was cut out of it, and what the network saw.",
+    )
     return parser
 
 
@@ -90,8 +102,12 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
 def from_logits(logits: NDArray[np.floating], classes: Sequence[str] = ()) -> list[Prediction]:
     """The prediction of each row of logits [n, classes], with the name of the class where it is known."""
     names = {number: name for number, name in enumerate(classes) if name != str(number)}
-    found = [(int(row.argmax()), float(row.max())) for row in softmax(logits)]
-    return [Prediction(number, probability, names.get(number, "")) for number, probability in found]
+    predictions = []
+    for row in softmax(logits):
+        best, *others = map(int, np.argsort(-row, kind="stable")[:2])
+        near = [f"{names.get(i, i)} ({row[i]:.2f})" for i in others if row[best] - row[i] < _NEAR]
+        predictions.append(Prediction(best, float(row[best]), names.get(best, ""), "".join(near)))
+    return predictions
 
 
 def put_out(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], config: Namespace) -> None:
@@ -113,7 +129,7 @@ def put_out(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], con
             Path(config.output).write_text(json.dumps(records, indent=1) + "\n")
         else:
             with open(config.output, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(records[0]))
+                writer = csv.DictWriter(file, _columns(records))
                 writer.writeheader()
                 writer.writerows(records)
         if config.figure is not None:
@@ -144,9 +160,16 @@ def _records(digits: Digits, predictions: Mapping[str, Sequence[Prediction]]) ->
     return records
 
 
+def _columns(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The fields of all records; not each has a name or a runner-up."""
+    longest = max(records, key=len)
+    return [*longest, *dict.fromkeys(field for record in records for field in record if field not in longest)]
+
+
 def _print(records: Sequence[Mapping[str, Any]]) -> None:
-    header = [name.replace("_", " ") for name in records[0]]
-    print_table([header, *([_cell(value) for value in record.values()] for record in records)])
+    fields = _columns(records)
+    header = [name.replace("_", " ") for name in fields]
+    print_table([header, *([_cell(record.get(field, "")) for field in fields] for record in records)])
 
 
 def _cell(value: object) -> str:
@@ -161,8 +184,16 @@ def _draw(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], path:
         for name, column in predictions.items()
     ]
     titles = ["\n".join(row) for row in zip(*lines, strict=True)]
-    summary = f"the first {_MOST_DRAWN} of {len(titles)}" if len(titles) > _MOST_DRAWN else ""
-    pictures.save(pictures.grid(list(digits.images[:_MOST_DRAWN]), titles[:_MOST_DRAWN], summary), path)
+    summary = f"the first {MOST_VIEWS} of {len(titles)}" if len(titles) > MOST_VIEWS else ""
+    images, titles = list(digits.images[:MOST_VIEWS]), titles[:MOST_VIEWS]
+    if not digits.views:
+        pictures.save(pictures.grid(images, titles, summary), path)
+        return
+    shown, below = list[NDArray[np.uint8]](), list[str]()
+    for view, image, title, file in zip(digits.views, images, titles, digits.files, strict=False):
+        shown += [*pictures.cut_out(*view), image]
+        below += [Path(file).name, "", title]
+    pictures.save(pictures.grid(shown, below, summary, columns=3, side=_PHOTO), path)
 
 
 def check_input(path: Path, network: Network, came: Shape) -> None:

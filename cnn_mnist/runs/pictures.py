@@ -20,8 +20,9 @@ from cnn_mnist.runs.files import whole
 Picture = NDArray[np.uint8]
 
 _COLUMNS = 5
-_CELL = 150, 170  # width and height of a digit with its title, in pixels
 _ENLARGED = 112  # an image's longer side at most: 4 pixels for each of a digit's own
+_MARGIN = 38, 58  # pixels that an image has beside it, and above it for its title
+_BOX = 255, 0, 0  # of what is cut out
 _COUNT = 56  # sides of a cell of the confusion matrix; wider where names are long
 _MATRIX = 1680  # sides of the matrix at most; with smaller cells there are no counts and names
 _TITLE = 448  # width of its title
@@ -107,30 +108,51 @@ def count_predictions(labels: NDArray[np.uint8], predictions: NDArray[np.integer
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
 
 
-def grid(images: Sequence[NDArray[np.uint8]], titles: Sequence[str], summary: str = "", size: int = 15) -> Picture:
-    """Images in rows of 5.
+def cut_out(grey: NDArray[np.uint8], box: tuple[slice, slice]) -> tuple[Picture, Picture]:
+    """A photo [height, width], 255 is white, with a box drawn around its rows and columns, and what is in the box."""
+    from PIL import Image, ImageDraw
+
+    photo = Image.fromarray(grey).convert("RGB")
+    rows, columns = box
+    cut = photo.crop((columns.start, rows.start, columns.stop, rows.stop))
+    corners = columns.start, rows.start, columns.stop - 1, rows.stop - 1
+    ImageDraw.Draw(photo).rectangle(corners, outline=_BOX, width=1 + max(grey.shape) // 100)
+    return np.asarray(photo), np.asarray(cut)
+
+
+def grid(
+    images: Sequence[NDArray[np.uint8]],
+    titles: Sequence[str],
+    summary: str = "",
+    size: int = 15,
+    columns: int = _COLUMNS,
+    side: int = _ENLARGED,
+) -> Picture:
+    """Images in rows.
 
     Args:
         images: Each [height, width, channels], 0 is background; three channels are red, green and blue.
         titles: One for each.
         summary: Stands above them.
         size: Of the titles' letters, in pixels.
+        columns: How many stand in a row.
+        side: An image's longer side, in pixels, at most.
     """
     from PIL import Image, ImageDraw
 
-    width, height = _CELL
-    rows = max(1, -(-len(images) // _COLUMNS))
-    canvas = Image.new("RGB", (width * _COLUMNS, height * rows + 40), "white")
+    width, height = (side + margin for margin in _MARGIN)
+    rows = max(1, -(-len(images) // columns))
+    canvas = Image.new("RGB", (width * columns, height * rows + 40), "white")
     draw = ImageDraw.Draw(canvas)
     draw.text((canvas.width / 2, 20), summary, "black", _font(13), anchor="mm")
     for place, (image, title) in enumerate(zip(images, titles, strict=True)):
-        row, column = divmod(place, _COLUMNS)
+        row, column = divmod(place, columns)
         center, top = (column + 0.5) * width, row * height + 90
         picture = Image.fromarray(image if image.shape[2] == 3 else 255 - image[..., 0])
-        if (times := _ENLARGED // max(picture.size)) > 0:
+        if (times := side // max(picture.size)) > 0:
             picture = picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
-        picture.thumbnail((_ENLARGED, _ENLARGED))
-        canvas.paste(picture, (int(center) - picture.width // 2, top + (_ENLARGED - picture.height) // 2))
+        picture.thumbnail((side, side))
+        canvas.paste(picture, (int(center) - picture.width // 2, top + (side - picture.height) // 2))
         lines = "\n".join(fill(line, int(2 * width / size)) for line in title.splitlines())
         draw.multiline_text((center, top - 4), lines, "black", _font(size), anchor="md", align="center")
     return np.asarray(canvas)

@@ -88,4 +88,5 @@ def _predict_in_pytorch(path: Path, config: Namespace, data: DataSettings) -> li
             reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise UserError(reason.removeprefix("python -m cnn_mnist: error: "))
         records = json.loads(output.read_text())
-        return [Prediction(entry["digit"], entry["probability"], entry.get("name", "")) for entry in records]
+        fields = Prediction._fields
+        return [Prediction(**{name: entry[name] for name in fields if name in entry}) for entry in records]

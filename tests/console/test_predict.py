@@ -88,7 +88,7 @@ def test_a_disagreement_is_marked(capsys):
     from jsonargparse import Namespace
 
     from cnn_mnist.console.predictions import Prediction, put_out
-    from cnn_mnist.data.digits import Digits
+    from cnn_mnist.data.digits.read import Digits
 
     predictions = {
         "keras": [Prediction(3, 0.5), Prediction(8, 0.9)],
@@ -176,7 +176,7 @@ class TestMistakes:
     def test_no_image_that_can_be_read(self, refused, command, digits, tmp_path, runs):
         (tmp_path / "empty").mkdir()
         path = f"--ckpt_path={runs['cnn_mnist']}"
-        assert "expected a folder with .png, .jpg, .jpeg files, got empty" in refused("cnn_mnist", path, images="empty")
+        assert "files, got empty, which has none" in refused("cnn_mnist", path, images="empty")
         assert "got no such file" in refused("cnn_mnist", path, images="missing.png")
         code, _, err = command("cnn_mnist", "predict", path, "missing.png", "empty")
         assert code == 1

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cnn_mnist.data import mnist
-from cnn_mnist.data.digits import MIDDLE, find_digits, read_digits
+from cnn_mnist.data.digits.read import MIDDLE, find_digits, read_digits
 from cnn_mnist.errors import UserError, UserNotice
 
 
@@ -113,7 +113,8 @@ def test_a_folder_is_read_by_name_and_what_is_no_image_is_said(tmp_path):
         Image.fromarray(_seven()).save(tmp_path / name)
     (tmp_path / "aa.png").write_text("text")
     (tmp_path / "notes.txt").write_text("not looked at")
-    with pytest.warns(UserNotice, match=r"aa.png: expected BMP, GIF, JPEG, PNG, TIFF, WEBP, got what cannot be read") as notices:
+    kinds = "expected BMP, GIF, JPEG, PNG, TIFF, WEBP, got what cannot be read"
+    with pytest.warns(UserNotice, match=f"aa.png: {kinds}") as notices:
         digits = read_digits([tmp_path])
     assert [file.rsplit("/", 1)[1] for file in digits.files] == ["a.JPG", "b.png", "c.jpeg"]
     assert digits.images.shape == (3, 28, 28)

@@ -45,8 +45,8 @@ def read_grey(file: Path, side: int) -> NDArray[np.float32]:
     if file.suffix.lower() in PHONE:
         raise UserError(f"expected {kinds}, got a {file.suffix[1:].upper()} file; save or share the photo as JPEG")
     try:
-        with warnings.catch_warnings(), Image.open(file, formats=tuple(set(FORMATS.values()))) as opened:
-            warnings.simplefilter("ignore")  # Pillow's, on sizes and metadata
+        ours = tuple(set(FORMATS.values()))
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=ours) as opened:  # on sizes, metadata
             if opened.width * opened.height > MOST_PIXELS:
                 most = MOST_PIXELS // 1_000_000
                 raise UserError(f"expected at most {most} megapixels, got {opened.width} x {opened.height} pixels")

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cnn_mnist.data.ink import Page, Piece, find_pieces, stroke_width
-from cnn_mnist.data.picture_files import FORMATS, PHONE, read_grey
+from cnn_mnist.data.digits.files import FORMATS, PHONE, read_grey
+from cnn_mnist.data.digits.page import Page
+from cnn_mnist.data.digits.pieces import Piece, find_pieces, stroke_width
 from cnn_mnist.errors import UserError, UserNotice
 
 SIDE, BOX, MIDDLE = 28, 20, 14
@@ -31,7 +32,7 @@ MOST_VIEWS = 50
 _SMALL = 100  # pixels; a picture whose longer side is at most this is a drawing of one digit, no page
 _READ = 800  # a photo's longer side is averaged down to between this and its double, which takes its noise away
 _TINY = 24  # pixels of those
-
+_SMOOTH, _SOFT = 1.0, 0.3  # standard deviations: of a stroke's edge in pixels, and of MNIST's ink in its own pixels
 
 View = tuple[NDArray[np.uint8], tuple[slice, slice]]
 """A picture's grey values [height, width], and a box in it, rows and columns."""
@@ -138,11 +139,14 @@ def _warnings(piece: Piece) -> list[str]:
 
 def _inked(piece: Piece) -> Page:
     """A digit from a page as a pen as wide as MNIST's would have drawn it, [height, width] from 0 to 1."""
-    mask = piece.ink > 0
-    more = max(0.0, (STROKE * max(mask.shape) - stroke_width(mask)) / 2)
-    away = ndimage.distance_transform_edt(np.pad(~mask, int(more) + 2, constant_values=True))
-    ink = np.clip(more + 1.5 - away, 0, 1).astype(np.float32)
-    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    mask = np.pad(piece.ink > 0, 4)
+    smooth = ndimage.gaussian_filter(mask.astype(np.float32), _SMOOTH) > 0.5
+    mask, side = smooth if smooth.any() else mask, max(piece.ink.shape)
+    more = max(0.0, (STROKE * side - stroke_width(mask)) / 2)
+    margin = int(more + _SOFT * side / BOX) + 2
+    away = ndimage.distance_transform_edt(np.pad(~mask, margin, constant_values=True))
+    ink = ndimage.gaussian_filter(np.clip(more + 1.5 - away, 0, 1).astype(np.float32), _SOFT * side / BOX)
+    rows, columns = (np.flatnonzero((ink > FLOOR).any(axis=axis)) for axis in (1, 0))
     return _scaled(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
 
 

@@ -1,0 +1,79 @@
+"""The ink on a page: the sheet found, light and shadow taken out; ``pieces`` and ``lines`` import it.
+
+Lengths are in parts of the page's shorter side where nothing else is said, ink is 1 - grey / paper.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Page = NDArray[np.floating]
+Mask = NDArray[np.bool_]
+
+LEAST_INK = 0.08
+"""Ink under which a page is blank."""
+
+
+def unit(page: NDArray[np.generic], part: float) -> int:
+    """A part of a page's shorter side in pixels, at least 1."""
+    return max(1, round(part * min(page.shape)))
+
+
+def _small(page: Page, side: int) -> Page:
+    """The page with a shorter side of about ``side``, averaged."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(page).reduce(max(1, min(page.shape) // side)))
+
+
+def is_dark_ink(grey: Page) -> bool:
+    """Whether the page departs from its border, light that falls off aside, more downwards than upwards."""
+    level = _small(grey, 100)
+    level = level - ndimage.gaussian_filter(level, unit(level, 0.3))
+    paper = np.median(np.concatenate([level[0], level[-1], level[:, 0], level[:, -1]]))
+    return bool(level.max() - paper < paper - level.min())
+
+
+def find_sheet(grey: Page) -> Mask | None:
+    """A sheet without its rim, where one lies on something darker: sharp edges bound it, which shadows have not."""
+    small = _small(grey, 200)
+    level = np.log(small + 8)
+    smooth = ndimage.maximum_filter(level, 3) - ndimage.minimum_filter(level, 3) < 0.3
+    labels, _ = ndimage.label(smooth)
+    rim = np.pad(np.zeros([side - 2 for side in small.shape], bool), 1, constant_values=True)
+    for number in np.flatnonzero(np.bincount(labels.ravel()) > 0.1 * labels.size):
+        filled = ndimage.binary_fill_holes(labels == number)
+        if number and filled.mean() > 0.15 and filled[rim].mean() < 0.6:
+            inner = ndimage.binary_erosion(filled, iterations=2)
+            nearest = ndimage.distance_transform_edt(~inner, return_distances=False, return_indices=True)
+            if (small < 0.75 * small[tuple(nearest)])[rim & ~filled].mean() > 0.8:
+                return _resized(inner, grey.shape) > 0.5
+    return None
+
+
+def ink_on(grey: Page, sheet: Mask) -> Page:
+    """1 - grey / paper, the paper told from what lies around each pixel, so that light and shadow fall out."""
+    small = _small(grey, 250) + 1
+    on = _small(sheet.astype(np.float32), 250) > 0.99
+    around = ndimage.grey_closing(small, unit(small, 0.25))
+    if (small < 0.7 * around)[on].mean() < 0.06:  # no stroke is wider than half of that, but a shadow's tip may be
+        around = ndimage.grey_closing(small, unit(small, 0.12))
+    bare = (small > 0.85 * around) & on
+    bare = ndimage.binary_erosion(bare, iterations=2, border_value=1).astype(np.float32)
+    spread = unit(small, 0.025)
+    weight = ndimage.gaussian_filter(bare, spread)
+    paper = ndimage.gaussian_filter(small * bare, spread) / np.maximum(weight, 0.02)
+    paper = np.where(weight > 0.02, paper, around)
+    paper = _resized(paper, grey.shape)
+    return (paper - grey - 1) / np.maximum(paper, 80)
+
+
+def _resized(page: NDArray[np.generic], shape: tuple[int, ...]) -> Page:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(page.astype(np.float32)).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
+
+
+def noise_level(ink: Page, sheet: Mask) -> float:
+    """Ink that is more than the paper's noise."""
+    return max(LEAST_INK, 5 * 1.05 * float(np.median(np.abs(np.diff(ink, axis=1)[sheet[:, 1:]]))))

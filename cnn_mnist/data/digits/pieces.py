@@ -1,0 +1,172 @@
+"""Which pieces of a page's ink are digits, and in which order they are read; ``read`` imports it."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import ConvexHull
+
+from cnn_mnist.data.digits.lines import without_lines
+from cnn_mnist.data.digits.page import Mask, Page, find_sheet, ink_on, is_dark_ink, noise_level, unit
+from cnn_mnist.errors import UserError
+
+MOST_PIECES = 60
+"""Of ink on a page with digits; more are text, noise or dirt."""
+
+FLOOR = 0.4
+"""Part of a digit's ink under which a pixel is paper."""
+
+
+class Piece(NamedTuple):
+    """A digit on a page.
+
+    Attributes:
+        ink: [height, width] of its box, 0 where there is other ink.
+        box: Its rows and columns on the page.
+        rims: How many of the page's four sides it reaches.
+    """
+
+    ink: Page
+    box: tuple[slice, slice]
+    rims: int
+
+
+def find_pieces(grey: Page, invert: bool | None = None) -> list[Piece]:
+    """The digits of a page in reading order.
+
+    Args:
+        grey: [height, width], 0 (black) to 255 (white).
+        invert: Whether ink is darker than paper; None to tell from the page.
+
+    Raises:
+        UserError: There is none; the message says what there is.
+    """
+    sheet = find_sheet(grey) if invert is None else None
+    if sheet is None:
+        sheet = np.ones(grey.shape, bool)
+        grey = grey if (is_dark_ink(grey) if invert is None else invert) else 255 - grey
+    ink = ink_on(grey, sheet)
+    level = noise_level(ink, sheet)
+    ink = np.where(sheet, without_lines(np.where(sheet, ink, 0), sheet, level), 0)
+    return _pieces(ink, sheet, level)
+
+
+def _pieces(ink: Page, sheet: Mask, level: float) -> list[Piece]:
+    """What of the ink is a digit; where nothing is, the error says what the largest piece is."""
+    ink = ndimage.gaussian_filter(ink, min(ink.shape) / 1000)
+    labels, count = ndimage.label(ink > level, np.ones((3, 3)))
+    if not count:
+        raise UserError(f"expected a digit, got a blank page (its ink is {max(ink.max(), 0):.0%} darker than paper)")
+    mass = ndimage.sum_labels(ink**2, labels, range(1, count + 1))
+    dark = ink > FLOOR * np.percentile(ink[labels == 1 + np.argmax(mass)], 95)
+    reach = unit(ink, 0.008)
+    labels, count = ndimage.label(ndimage.maximum_filter(dark.astype(np.int8), 2 * reach + 1), np.ones((3, 3)))
+    labels[~dark] = 0
+    areas = ndimage.sum_labels(dark, labels, range(1, count + 1))
+    boxes = ndimage.find_objects(labels)
+    large = np.flatnonzero(areas > 0.004 * areas.max())
+    if len(large) > MOST_PIECES:
+        raise UserError(f"expected a digit, got {len(large)} pieces of ink; cut out the digit if there is one")
+    kept = [i for i in large if not _frame(labels[boxes[i]] == i + 1)]
+    if not kept:
+        raise UserError("expected a digit, got an empty frame")
+    groups = _groups([boxes[i] for i in kept], areas[kept])
+    if sum(areas[kept[i]] for group in groups for i in group) < 0.4 * areas[kept].sum() or len(groups) > 12:
+        raise UserError(f"expected a digit, got {count} pieces of ink; cut out the digit if there is one")
+    pieces, doubts = [], []
+    for group in groups:
+        numbers = [kept[i] + 1 for i in group]
+        own = [boxes[number - 1] for number in numbers]
+        rows, columns = (
+            slice(min(box[axis].start for box in own), max(box[axis].stop for box in own)) for axis in (0, 1)
+        )
+        mine = np.where(np.isin(labels[rows, columns], numbers), ink[rows, columns], 0)
+        piece = Piece(mine, (rows, columns), _rims((rows, columns), sheet))
+        doubt = _doubt(piece, min(ink.shape))
+        pieces += [] if doubt else [piece]
+        doubts.append(doubt)
+    if not pieces:
+        raise UserError(f"expected a digit, got {doubts[0]}")
+    return pieces
+
+
+def _doubt(piece: Piece, page: int) -> str:
+    """What a piece is when it is no digit; the page's shorter side in pixels."""
+    mask = piece.ink > 0
+    if max(mask.shape) < 0.025 * page:
+        return f"specks of at most {max(mask.shape)} pixels of {page}"
+    labels, _ = ndimage.label(mask, np.ones((3, 3)))
+    if np.bincount(labels.ravel())[1:].max() < 0.2 * mask.sum():
+        return "noise"
+    places = np.argwhere(mask).astype(np.float32)
+    _, spread, axes = np.linalg.svd(places[:: max(1, len(places) // 2000)] - places.mean(axis=0), full_matrices=False)
+    if spread[1] < 0.1 * spread[0] and (piece.rims > 1 or abs(axes[0, 0]) < 0.5):
+        return "a line"
+    if piece.rims > 2 and stroke_width(mask) < 0.04 * max(mask.shape):
+        return "lines to every edge"
+    smooth = ndimage.gaussian_filter(piece.ink, 0.004 * page)
+    soft = np.percentile(np.hypot(*np.gradient(smooth))[mask], 95) < 0.1 * smooth.max()
+    return "a shadow" if soft and smooth.max() < 0.25 else ""
+
+
+def _rims(box: tuple[slice, slice], sheet: Mask) -> int:
+    """How many of a sheet's four sides a box reaches."""
+    sides = 0
+    for axis in (0, 1):
+        there = np.flatnonzero(sheet.any(axis=1 - axis))
+        near = 0.02 * len(there)
+        sides += int(box[axis].start - there[0] < near) + int(there[-1] + 1 - box[axis].stop < near)
+    return sides
+
+
+def stroke_width(mask: Mask) -> float:
+    """Pixels across a stroke, on average: four times the mean distance to its edge."""
+    return 4 * float(ndimage.distance_transform_edt(np.pad(mask, 1)).sum() / mask.sum()) - 1
+
+
+def _frame(mask: Mask) -> bool:
+    """Whether a piece is the frame of a cell: its convex hull is a rectangle and its ink lies along it."""
+    if min(mask.shape) < 8:
+        return False
+    places = np.argwhere(mask)
+    hull = ConvexHull(places, qhull_options="QJ")
+    turns = np.deg2rad(np.arange(-45, 45))
+    corners = places[hull.vertices]
+    sides = np.stack(
+        [
+            np.ptp(corners @ np.stack([np.cos(turns), np.sin(turns)]), axis=0),
+            np.ptp(corners @ np.stack([-np.sin(turns), np.cos(turns)]), axis=0),
+        ]
+    )
+    sides = sides[:, sides.prod(axis=0).argmin()]
+    inwards = -(places @ hull.equations[:, :2].T + hull.equations[:, 2]).max(axis=1)
+    along = np.mean(inwards < 0.08 * sides.min())
+    return bool(hull.volume > 0.9 * sides.prod() and along > 0.95 and stroke_width(mask) < 0.2 * sides.min())
+
+
+def _groups(boxes: list[tuple[slice, slice]], areas: NDArray[np.floating]) -> list[list[int]]:
+    """Which pieces of ink make up a digit, in reading order; specks are in none."""
+    low, high = (np.array([[getattr(side, end) for side in box] for box in boxes]) for end in ("start", "stop"))
+    sides, largest = high - low, int(np.argmax(areas))
+    unit = sides[largest].max()
+    gaps = np.maximum(low[:, None], low) - np.minimum(high[:, None], high)  # below 0 where two overlap
+    away = np.hypot(*np.moveaxis(np.maximum(gaps, 0), 2, 0)) / unit
+    # Two large pieces are two digits where they stand side by side, or far above one another.
+    beside = gaps[..., 1] > -0.3 * np.minimum(sides[:, None, 1], sides[:, 1])
+    apart = away > np.where(beside, 0.1, 0.5)
+    large = (sides[:, 0] > 0.5 * unit) & (areas > 0.15 * areas[largest])
+    large[largest] = True
+    groups: list[list[int]] = []
+    for i in map(int, np.argsort(-areas)):
+        if large[i]:
+            near = next((group for group in groups if not apart[i, group].all()), None)
+            groups.append([i]) if near is None else near.append(i)
+    for i in map(int, np.flatnonzero(~large)):
+        near = min(groups, key=lambda group: away[i, group].min())
+        if away[i, near].min() < 0.25:
+            near.append(i)
+    groups.sort(key=lambda group: low[group[0], 0] + high[group[0], 0])
+    middles = np.array([low[group[0], 0] + high[group[0], 0] for group in groups]) / 2
+    lines = np.cumsum(np.diff(middles, prepend=middles[0]) > 0.5 * unit)
+    return [groups[i] for i in np.lexsort(([low[group[0], 1] for group in groups], lines))]
