@@ -115,8 +115,9 @@ def cut_out(grey: NDArray[np.uint8], box: tuple[slice, slice]) -> tuple[Picture,
     photo = Image.fromarray(grey).convert("RGB")
     rows, columns = box
     cut = photo.crop((columns.start, rows.start, columns.stop, rows.stop))
-    corners = columns.start, rows.start, columns.stop - 1, rows.stop - 1
-    ImageDraw.Draw(photo).rectangle(corners, outline=_BOX, width=1 + max(grey.shape) // 100)
+    line = 1 + max(grey.shape) // 100
+    corners = columns.start - line, rows.start - line, columns.stop + line, rows.stop + line
+    ImageDraw.Draw(photo).rectangle(corners, outline=_BOX, width=line)
     return np.asarray(photo), np.asarray(cut)
 
 

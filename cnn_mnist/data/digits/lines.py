@@ -8,6 +8,9 @@ from scipy import ndimage
 
 from cnn_mnist.data.digits.page import Mask, Page, unit
 
+_TRIES = 200
+"""Places where a line may be, the likeliest first; squared paper has 40, noise any number."""
+
 
 def without_lines(ink: Page, sheet: Mask, level: float) -> Page:
     """Without the thin lines that cross the page, level or upright; a stroke that one crosses is mended."""
@@ -65,7 +68,9 @@ def _lines(ink: Page, sheet: Mask, level: float) -> list[_Line]:
     free = np.ones(len(columns), bool)
     counts = votes(free)
     lines: list[_Line] = []
-    while len(lines) < 200 and counts.max(initial=0) >= 0.15 * width:
+    for _ in range(_TRIES):
+        if counts.max(initial=0) < 0.15 * width:
+            break
         cell = int(counts.argmax())
         counts[cell] = 0
         slope, offset = slopes[cell // (reach // 2 + 1)], 2 * (cell % (reach // 2 + 1)) + 1 - 0.15 * width

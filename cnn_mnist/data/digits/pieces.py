@@ -96,7 +96,9 @@ def _doubt(piece: Piece, page: int) -> str:
     mask = piece.ink > 0
     if max(mask.shape) < 0.025 * page:
         return f"specks of at most {max(mask.shape)} pixels of {page}"
-    labels, _ = ndimage.label(mask, np.ones((3, 3)))
+    reach = 1 + page // 250  # of a pencil's gaps
+    labels, _ = ndimage.label(ndimage.maximum_filter(mask.astype(np.int8), 2 * reach + 1), np.ones((3, 3)))
+    labels *= mask
     if np.bincount(labels.ravel())[1:].max() < 0.2 * mask.sum():
         return "noise"
     places = np.argwhere(mask).astype(np.float32)
