@@ -94,12 +94,24 @@ def bad_batches(pair: Pair) -> list[Culprit]:
         for image in images
         if (left := relative(change(image.astype(np.float64)), wanted.astype(np.float64))) <= CLOSE
     ]
+    if places := _order(*(np.concatenate([as_tuple(inputs)[0] for inputs, _ in side]) for side in (ours, theirs))):
+        repairs.append(Repair(f"torch_images = torch_images[order], where order begins {places[:6]}", 0.0))
     labels = [batch[1].tobytes() for batch in theirs]
     order = [labels.index(batch[1].tobytes()) for batch in ours if batch[1].tobytes() in labels]
     if len(order) == len(ours) > 1 and order != sorted(order):
         repairs.append(Repair(f"the batches in this order: {order[:6]} ...", 0.0))
     difference = relative(images[0].astype(np.float64), wanted.astype(np.float64))
     return [Culprit("the batches", difference, "", [], repairs)]
+
+
+def _order(ours: NDArray, theirs: NDArray) -> list[int]:
+    """The places of Keras's images among PyTorch's; empty where one is not there, or all are in their order."""
+    for one in (np.moveaxis(ours, 1, -1), ours) if ours.ndim > 2 else (ours,):
+        places = {image.tobytes(): place for place, image in enumerate(np.ascontiguousarray(one))}
+        found = [places.get(image.tobytes(), -1) for image in theirs]
+        if min(found) >= 0 and found != sorted(found):
+            return found
+    return []
 
 
 def bad_loss(pair: Pair) -> list[Culprit]:

@@ -88,15 +88,17 @@ def _layer_repairs(
     if ours.given is None:
         return [], []
     last = theirs.between[-1][1] if theirs.between else None
-    settings = differing(ours.layer, theirs.layer, ours.given.shape[1:-1], last)
+    settings = differing(ours.layer, theirs.layer, ours.given.shape[1:-1], last, ours.pads)
+    padding = [name for name, module, _ in ours.between[-1:] if "Pad" in type(module).__name__]
+    padded_by = (padding or [""])[0] if ours.pads else None
     repairs: list[Repair] = []
     for tried in (*([setting] for setting in settings), settings):
         if repairs and tried is settings:
             break
         try:
-            made = compute(with_settings(ours.layer, tried), ours.given)
+            made = compute(with_settings(ours.layer, tried, ours.pads), ours.given)
         except (RuntimeError, ValueError):  # settings that do not go together
             continue
         if wanted is not None and (left := relative(made, wanted)) <= limit:
-            repairs.append(Repair(to_paste(ours.name, ours.layer, tried), left))
+            repairs.append(Repair(to_paste(ours.name, ours.layer, tried, padded_by), left))
     return settings, repairs

@@ -34,6 +34,7 @@ class Call:
         parents: The calls that fed it, by place, and through what.
         between: The layers without state that ran since the last call with state: (name, layer, its input's shape).
         gradient: Of the loss, with respect to ``out``.
+        pads: Zeros that PyTorch adds before and after each axis of space between ``given`` and the layer.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Call:
     parents: tuple[tuple[int, tuple[str, ...]], ...] = ()
     between: tuple[tuple[str, Any, tuple[int, ...]], ...] = ()
     gradient: NDArray | None = field(default=None, repr=False)
+    pads: tuple[tuple[int, int], ...] = ()
 
 
 Loss = Callable[[Any], Any]

@@ -161,11 +161,14 @@ def _explained(pair: Pair, rung: Rung, report: Report, explained: set[Explain]) 
         5: [bad_loss] if not {1, 4} & below else [],
         6: [frozen_layers],
         7: [bad_statistics if "moving" in rung.compared else bad_optimizer],
+        8: [bad_optimizer, bad_statistics],
+        9: [bad_optimizer, bad_statistics],
     }
     found: list[Culprit] = []
     for make in explain.get(rung.number, []):
         if make not in explained:
             explained.add(make)
+            pair.reset()
             try:
                 found += make(pair)
             except Exception as error:  # of a model that a repair was tried on

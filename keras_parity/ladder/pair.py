@@ -1,6 +1,7 @@
 """Both sides of a port in both precisions, built once, and their layers matched."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from keras_parity.ladder.forced import run_forced
 from keras_parity.ladder.keras_side import KerasSide
 from keras_parity.ladder.match import Match, match_arrays
 from keras_parity.ladder.pairing import match_calls
-from keras_parity.ladder.port import Arrays, Port
+from keras_parity.ladder.port import Arrays, Port, in_torch_layout
 from keras_parity.ladder.torch_side import TorchSide
 
 Records = dict[str, tuple[list[Call], list[Call]]]
@@ -91,6 +92,19 @@ class Pair:
                 self.torch[dtype].begin(self.match.to_torch(self.keras[dtype].state()))
             else:
                 self.keras[dtype].begin(self.match.to_keras(self.torch[dtype].state()))
+        self._record_again()
+
+    def adopt_batches(self) -> None:
+        """From now on both sides get Keras's batches, where PyTorch's model can take them."""
+        like = self.port.torch_batches[0][0]
+        turned = [(in_torch_layout(inputs, like), labels) for inputs, labels in self.port.keras_batches]
+        if all(inputs is not None for inputs, _ in turned):
+            test = in_torch_layout(self.port.test[0], like)
+            self.port = replace(self.port, torch_batches=turned, torch_test=test)
+            self.reset()
+            self._record_again()
+
+    def _record_again(self) -> None:
         self.records = self._recorded()
         self.match.torch_calls, self.match.keras_calls = self._with_parents(self.records[self.exact])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -62,3 +63,15 @@ class Port:
 def as_tuple(inputs: Any) -> tuple[NDArray, ...]:
     """The inputs of a batch, however many."""
     return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+
+
+def in_torch_layout(inputs: Any, like: Any) -> Any:
+    """Keras's inputs with their axes as PyTorch's have them, in a nest of the same form; None where none fits."""
+    found = []
+    for theirs, ours in zip(as_tuple(inputs), as_tuple(like), strict=True):
+        forms = [np.moveaxis(theirs, -1, 1), theirs] if theirs.ndim > 2 else [theirs]
+        fitting = [form for form in forms if form.shape[1:] == ours.shape[1:]]
+        if not fitting:
+            return None
+        found.append(np.ascontiguousarray(fitting[0]))
+    return tuple(found) if isinstance(like, tuple) else found[0]

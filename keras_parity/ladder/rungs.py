@@ -34,8 +34,8 @@ def climb(port: Port, length: Steps | None = None) -> Iterator[Rung]:
 def rungs(pair: Pair, length: Steps, numbers: Sequence[int] = range(1, 12)) -> Iterator[Rung]:
     """The rungs that are asked for, one after the other, whether those below them hold or not.
 
-    Where the initial weights differ, the rungs above compare the models with Keras's on both sides; where the shapes
-    differ, nothing is trained.
+    Where batches or initial weights differ, the rungs above compare the models with Keras's on both sides; where the
+    shapes differ, nothing is trained.
 
     Args:
         pair: Both sides.
@@ -57,6 +57,8 @@ def rungs(pair: Pair, length: Steps, numbers: Sequence[int] = range(1, 12)) -> I
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             yield Rung(number, "could not be climbed", float("inf"), None, False, reason, CAUSES[number])
             broken.add(number)
+        if number == 2 and 2 in broken:
+            pair.adopt_batches()
         if number == 3 and 3 in broken and 1 not in broken:
             pair.adopt("keras")
 

@@ -36,7 +36,7 @@ class Setting:
 
 
 def differing(
-    module: nn.Module, layer: keras.Layer, size: tuple[int, ...], before: keras.Layer | None = None
+    module: nn.Module, layer: keras.Layer, size: tuple[int, ...], before: keras.Layer | None = None, pads: Pads = ()
 ) -> list[Setting]:
     """The settings in which a module and a layer differ.
 
@@ -45,13 +45,16 @@ def differing(
         layer: Keras's, of the same kind.
         size: Of the axes of space of the input.
         before: The layer before Keras's, which may be a padding.
+        pads: What PyTorch adds before the module.
     """
     extra = _tuples(before.padding, len(size)) if isinstance(before, PADDINGS) else ((0, 0),) * len(size)
-    found = list(_settings(module, layer, size, extra))
+    found = list(_settings(module, layer, size, extra, pads or ((0, 0),) * len(size)))
     return [setting for setting in found if setting.ours is not None and setting.ours != setting.theirs]
 
 
-def _settings(module: nn.Module, layer: keras.Layer, size: tuple[int, ...], extra: Pads) -> Iterator[Setting]:
+def _settings(
+    module: nn.Module, layer: keras.Layer, size: tuple[int, ...], extra: Pads, pads: Pads
+) -> Iterator[Setting]:
     own = lambda name: getattr(module, name, None)  # noqa: E731
     rank = len(size)
     for name, theirs in (("eps", "epsilon"), ("num_groups", "groups")):
@@ -74,8 +77,11 @@ def _settings(module: nn.Module, layer: keras.Layer, size: tuple[int, ...], extr
         if not isinstance(module, nn.modules.conv._ConvTransposeNd):
             padded = tuple(length + sum(pad) for length, pad in zip(size, extra, strict=True))
             own_pads = _keras_pads(layer.padding, padded, kernel, strides, dilation)
-            both = tuple((a + c, b + d) for (a, b), (c, d) in zip(extra, own_pads, strict=True))
-            yield Setting("padding", _pads(module, size), both)
+            yield Setting("padding", _sum(pads, _pads(module, size)), _sum(extra, own_pads))
+
+
+def _sum(ones: Pads, others: Pads) -> Pads:
+    return tuple((a + c, b + d) for (a, b), (c, d) in zip(ones, others, strict=True))
 
 
 def _tuple(value: Any, rank: int) -> tuple[int, ...]:
@@ -119,8 +125,8 @@ class Padded(nn.Module):
         return self.layer(F.pad(images, self.flat, value=self.value))
 
 
-def with_settings(module: nn.Module, settings: list[Setting]) -> nn.Module:
-    """A copy of a module that is set as told."""
+def with_settings(module: nn.Module, settings: list[Setting], pads: Pads = ()) -> nn.Module:
+    """A copy of a module that is set as told, behind the zeros that are added before it."""
     changed = copy.deepcopy(module).cpu()
     for setting in settings:
         if setting.name != "padding":
@@ -129,15 +135,28 @@ def with_settings(module: nn.Module, settings: list[Setting]) -> nn.Module:
         setattr(changed, "padding", (0,) * len(setting.theirs))  # noqa: B010 - a module's attribute
         if isinstance(changed, nn.modules.conv._ConvNd):
             changed._reversed_padding_repeated_twice = [0, 0] * len(setting.theirs)
-        changed = Padded(setting.theirs, changed)
-    return changed
+        changed, pads = Padded(setting.theirs, changed), ()
+    return Padded(pads, changed) if pads else changed
 
 
-def to_paste(name: str, module: nn.Module, settings: list[Setting]) -> str:
-    """The lines that set the user's own module so."""
+def to_paste(name: str, module: nn.Module, settings: list[Setting], padded_by: str | None = None) -> str:
+    """The lines that set the user's own module so.
+
+    Args:
+        name: Of the module.
+        module: The module.
+        settings: What is set.
+        padded_by: Name of a module that adds zeros before it; "" where a function does.
+    """
     lines = []
     for setting in settings:
-        if setting.name == "padding" and any(before != after for before, after in setting.theirs):
+        if setting.name == "padding" and padded_by is not None:
+            flat = tuple(pad for pair in reversed(setting.theirs) for pad in pair)
+            pad = f"nn.ConstantPad{len(setting.theirs)}d({flat}, 0.0)"
+            lines.append(f"{path(padded_by)} = {pad}" if padded_by else f"# F.pad(..., {flat}) before {name}")
+            if any(map(any, _pads(module, (1,) * len(setting.theirs)))):
+                lines.append(f"{path(name)}.padding = {(0,) * len(setting.theirs)}")
+        elif setting.name == "padding" and any(before != after for before, after in setting.theirs):
             flat = tuple(pad for pair in reversed(setting.theirs) for pad in pair)
             rank, value = len(setting.theirs), ", float('-inf')" if "MaxPool" in type(module).__name__ else ""
             pad = f"ConstantPad{rank}d({flat}{value or ', 0.0'})"

@@ -129,6 +129,9 @@ def _alternatives(pair: Pair, ours: Call, theirs: Call, before: list[Call]) -> I
     stateless = [layer for _, layer, _ in theirs.between]
     modules = [(name, module) for name, module, _ in ours.between if not isinstance(module, (nn.Flatten, nn.Dropout))]
     for _, layer, shape in theirs.between:
+        swapped = _swapped(layer)
+        if swapped is not None:
+            yield layer, f"keras.layers.{type(swapped).__name__} in the place of {layer.name}", swapped, []
         for name, module in modules:
             known = {kind for kind in ("Pool", "ReLU", "GELU", "ELU") if kind in type(module).__name__}
             if any(kind in type(layer).__name__ for kind in known):
@@ -137,9 +140,6 @@ def _alternatives(pair: Pair, ours: Call, theirs: Call, before: list[Call]) -> I
                     to_paste(name, module, settings) or f"# in the place of {layer.name}: what PyTorch's {module} does"
                 )
                 yield layer, line, partial(_through, module), settings
-        swapped = _swapped(layer)
-        if swapped is not None:
-            yield layer, f"keras.layers.{type(swapped).__name__} in the place of {layer.name}", swapped, []
         if isinstance(layer, keras.layers.AveragePooling2D) and layer.padding == "same" and max(layer.strides) == 1:
             text = f"count_include_pad=False in PyTorch's average pooling, as in Keras's {layer.name}"
             yield layer, text, partial(_counting_pads, layer), []

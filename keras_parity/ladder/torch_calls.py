@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
@@ -35,7 +36,8 @@ def record_torch(network: nn.Module, inputs: Sequence[torch.Tensor], loss: Loss 
                 between.append((name, module, tuple(first_tensor(args).shape)))
                 return
             given, out = first_tensor(args), first_tensor(output)
-            call = Call(name, module, kind, arrays, _array(kind, given, module), _array(kind, out, module))
+            inner, pads = _unpadded(given) if kind.startswith("Conv") else (given, ())
+            call = Call(name, module, kind, arrays, _array(kind, inner, module), _array(kind, out, module), pads=pads)
             call.parents, call.between = _torch_parents(given, nodes), tuple(between)
             between.clear()
             if out.requires_grad:
@@ -82,6 +84,17 @@ def _array(kind: str, tensor: torch.Tensor, module: nn.Module) -> NDArray:
     if isinstance(module, nn.LayerNorm) and type(module).__name__.endswith("2d"):  # torchvision's, of images
         return np.moveaxis(array, 1, -1)
     return in_keras_layout(kind, array)
+
+
+def _unpadded(given: torch.Tensor) -> tuple[torch.Tensor, tuple[tuple[int, int], ...]]:
+    """What zeros were added to, as a layer's own setting says it in Keras, and how many."""
+    flat = getattr(given.grad_fn, "_saved_pad", ())
+    if not flat or min(flat) < 0 or len(flat) > 2 * (given.ndim - 2):
+        return given, ()
+    pads = tuple(zip(flat[-2::-2], flat[::-2], strict=True))
+    pads = ((0, 0),) * (given.ndim - 2 - len(pads)) + pads
+    inner = F.pad(given, [-pad for pad in flat])
+    return (inner, pads) if torch.equal(F.pad(inner, flat), given) else (given, ())
 
 
 def _torch_parents(tensor: torch.Tensor, nodes: dict[Any, int]) -> tuple[tuple[int, tuple[str, ...]], ...]:
