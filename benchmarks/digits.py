@@ -15,9 +15,11 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.paper import CONDITIONS, WITHOUT_DIGIT, photograph
 from benchmarks.report import machine
@@ -26,7 +28,10 @@ from cnn_mnist.data import mnist
 from cnn_mnist.data.digits.read import read_digits
 from cnn_mnist.errors import UserError, one_line_errors
 
-NOTHING = "no digit"
+ITSELF, NOTHING = "MNIST itself", "no digit"
+
+
+_Page = tuple[Path, Any, str, int]  # file; image, or kind of page without a digit; condition; seed
 
 
 def main(args: Sequence[str]) -> None:
@@ -44,8 +49,8 @@ def main(args: Sequence[str]) -> None:
         print(f"On {machine()}.", flush=True)
         _draw_all(images, chosen.empty, chosen.pages)
         rows = []
-        for name in (*CONDITIONS, NOTHING):
-            files = sorted((chosen.pages / name).glob("*.jpg"))[: chosen.empty if name == NOTHING else chosen.images]
+        for name in (ITSELF, *CONDITIONS, NOTHING):
+            files = sorted((chosen.pages / name).iterdir())[: chosen.empty if name == NOTHING else chosen.images]
             read = _read(files, chosen.runs)
             if name == NOTHING:
                 refused = sum(str(file) not in read for file in files)
@@ -61,17 +66,23 @@ def main(args: Sequence[str]) -> None:
 def _draw_all(images: NDArray[np.uint8], empty: int, pages: Path) -> None:
     """Draws the pages that are missing; those without a digit are of each kind under each condition."""
     kinds = itertools.product(CONDITIONS, WITHOUT_DIGIT)
-    wanted = [(pages / name / f"{i:04}.jpg", image, name, i) for name in CONDITIONS for i, image in enumerate(images)]
+    wanted: list[_Page] = []
+    for i, image in enumerate(images):
+        wanted += [(pages / name / f"{i:04}.jpg", image, name, i) for name in CONDITIONS]
+        wanted.append((pages / ITSELF / f"{i:04}.png", image, ITSELF, i))
     for i, (name, kind) in zip(range(empty), itertools.cycle(kinds), strict=False):
         wanted.append((pages / NOTHING / f"{i:04}.jpg", kind, name, 100_000 + i))
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(_draw, (page for page in wanted if not page[0].exists()), chunksize=4))
 
 
-def _draw(page: tuple[Path, NDArray[np.uint8] | str, str, int]) -> None:
+def _draw(page: _Page) -> None:
     file, image, condition, seed = page
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(photograph(image, CONDITIONS[condition], seed))
+    if condition == ITSELF:
+        Image.fromarray(image).save(file)
+    else:
+        file.write_bytes(photograph(image, CONDITIONS[condition], seed))
 
 
 def _read(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[str, int]]:

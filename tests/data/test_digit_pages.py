@@ -8,6 +8,7 @@ from scipy import ndimage
 from benchmarks.paper import CONDITIONS, WITHOUT_DIGIT, photograph
 from cnn_mnist.data import mnist
 from cnn_mnist.data.digits.files import MOST_PIXELS
+from cnn_mnist.data.digits.pieces import _frame
 from cnn_mnist.data.digits.read import find_digits, read_digits
 from cnn_mnist.errors import UserError, UserNotice
 
@@ -189,3 +190,7 @@ def test_pages_of_mnist_hold_one_digit_and_others_none(condition, data_dir, tmp_
             found.append(0)
     assert found[:20].count(1) >= 19
     assert found[20:].count(0) >= 4
+
+
+def test_a_straight_stroke_is_no_frame():
+    assert not _frame(np.eye(20, dtype=bool))

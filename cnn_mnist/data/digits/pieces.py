@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import ConvexHull
+from scipy.spatial import ConvexHull, QhullError
 
 from cnn_mnist.data.digits.lines import without_lines
 from cnn_mnist.data.digits.page import Mask, Page, find_sheet, ink_on, is_dark_ink, noise_level, unit
@@ -132,7 +132,10 @@ def _frame(mask: Mask) -> bool:
     if min(mask.shape) < 8:
         return False
     places = np.argwhere(mask)
-    hull = ConvexHull(places, qhull_options="QJ")
+    try:
+        hull = ConvexHull(places)
+    except QhullError:  # a straight line
+        return False
     turns = np.deg2rad(np.arange(-45, 45))
     corners = places[hull.vertices]
     sides = np.stack(
