@@ -5,7 +5,7 @@ What is wrong by itself shows there, and what only passes a fault on does not.
 
 import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
@@ -53,7 +53,6 @@ def run_forced(model: keras.Model, match: Match, inputs: Any, overrides: Overrid
     found, overridden = Forced(), overrides or {}
     by_keras = {pair.keras: place for place, pair in enumerate(match.pairs)}
     place = sum(call.given is None and call.out is None for call in match.keras_calls)  # the loose ones stand first
-    channels: list[int] = []
     pads: list[Callable[[Any], Any]] = []  # what PyTorch sets in the next layer, Keras does in one of its own
 
     def padded(run: Any) -> Any:
@@ -80,14 +79,13 @@ def run_forced(model: keras.Model, match: Match, inputs: Any, overrides: Overrid
         if start.given is None or end.out is None:
             return run(given)[1]
         if match.pairs[pairs[0]].order is None and made.ndim == 2:
-            order = _order(start.given, made, channels)
+            shapes = [shape for *_, shape in match.keras_calls[match.pairs[pairs[0]].keras].between if len(shape) > 2]
+            order = _order(start.given, made, {shape[-1] for shape in shapes} or range(2, made.shape[-1]))
             match.pairs[pairs[0]] = replace(match.pairs[pairs[0]], order=order)
         order = match.pairs[pairs[0]].order
         out = end.out if order is None or end.kind not in FEATUREWISE else end.out[..., order]
         if start.given.ndim > made.ndim and start.given.size == made.size:  # with axes of one pixel
             out = out.reshape(*made.shape[:-1], -1)
-        if made.ndim > 2 and out.ndim > 2:
-            channels.append(out.shape[-1])
         try:
             before = run(_like(given, ordered(start.given, order)))[0]
             found.out[pairs[-1]] = np.asarray(first_tensor(before))
@@ -122,13 +120,19 @@ def _like(given: Any, array: NDArray) -> Any:
     return tensor if given is first else keras.tree.map_structure(lambda t: tensor if t is first else t, given)
 
 
-def _order(ours: NDArray, theirs: NDArray, channels: list[int]) -> NDArray | None:
-    """The order of features under which PyTorch's input is nearest to Keras's; None where it is the same."""
+def _order(ours: NDArray, theirs: NDArray, channels: Iterable[int]) -> NDArray | None:
+    """The order of features under which PyTorch's input is nearest to Keras's; None where it is the same.
+
+    Args:
+        ours: PyTorch's.
+        theirs: Keras's.
+        channels: How many there may be in what was flattened.
+    """
     if ours.shape != theirs.shape:
         return None
     count = ours.shape[-1]
     best, found = float(np.abs(ours - theirs).max(initial=0.0)), None
-    for number in dict.fromkeys(reversed(channels)):
+    for number in channels:
         if count % number == 0 and number < count:
             order = np.arange(count).reshape(number, -1).T.reshape(-1)
             difference = float(np.abs(ours[..., order] - theirs).max(initial=0.0))

@@ -31,6 +31,9 @@ FACTOR = 8
 CEILING = 1e-3
 """Relative difference of a loss that rounding to float32 explains."""
 
+FINER = 2.0**-29
+"""A float64's rounding over a float32's: a tensor that cancels loses as many digits in the one as in the other."""
+
 ROUNDED = 1e-4
 """Relative difference of an activation that rounding to float32 explains in any net; TF32 has 5e-4 in each product."""
 
@@ -83,6 +86,7 @@ def worst(
     theirs: Arrays,
     measured: Callable[[], list[tuple[Arrays, Arrays]]] | None = None,
     ceiling: float = 0.2,
+    scale: float = 1.0,
 ) -> Rung:
     """The first tensor over its limit, in the order of the layers; where none is, the worst.
 
@@ -97,6 +101,7 @@ def worst(
         measured: Of each framework, the tensors in float32 and in float64; asked for where one is over ``limit``,
             which is then ``FACTOR`` times the greater relative difference between the two of a framework.
         ceiling: What that may be at most.
+        scale: Of what is measured: ``FINER`` where tensors in float64 are compared.
     """
     missing = {name: float("inf") for name in ours | theirs} or {"nothing to compare": float("inf")}
     differences = missing | {name: relative(ours[name], theirs[name]) for name in ours if name in theirs}
@@ -105,7 +110,7 @@ def worst(
     if measured is not None and over:
         errors = measured()
         for name in set(over) & ours.keys() & theirs.keys():
-            own = [relative(single[name], double[name]) for single, double in errors]
+            own = [scale * relative(single[name], double[name]) for single, double in errors]
             limits[name] = max(limit, min(FACTOR * max(own), ceiling)) if np.isfinite(own).all() else limit
         over = [name for name in over if not differences[name] <= limits[name]]
     where = over[0] if over else max(differences, key=lambda name: differences[name])

@@ -11,7 +11,7 @@ import numpy as np
 from keras_parity.ladder.beginnings import architecture, data, initial_weights
 from keras_parity.ladder.pair import Pair
 from keras_parity.ladder.port import Arrays, Port
-from keras_parity.ladder.rung import CAUSES, FACTOR, ROUNDED, Rung, value, worst
+from keras_parity.ladder.rung import CAUSES, FACTOR, FINER, ROUNDED, Rung, value, worst
 from keras_parity.ladder.trajectories import Steps, free_float32, free_float64, given_weights, steps, trained_and_moved
 
 
@@ -82,14 +82,18 @@ def _gradients(pair: Pair, length: Steps) -> Iterator[Rung]:
     arrays = {dtype: (ours[1], theirs[1]) for dtype, (ours, theirs) in by.items()}
     errors = [(arrays["float32"][side], arrays[pair.exact][side]) for side in (0, 1)]
     if pair.exact == "float64":
-        yield worst(6, "gradient of every tensor, float64, relative", 1e-12, *arrays["float64"])
+        exact = "gradient of every tensor, float64, relative"
+        yield worst(6, exact, 1e-12, *arrays["float64"], lambda: errors, 2.0, FINER)
         batches = pair.port.torch_batches[0], pair.port.keras_batches[0]
         pair.reset()
         records = pair.torch["float64"].record(batches[0], True), pair.keras["float64"].record(batches[1], True)
         ours, theirs = (dict(reversed(list(side.items()))) for side in pair.tensors(records, "gradient"))
         if ours:
             yield worst(6, "gradient of every activation, backwards, float64, relative", 1e-12, ours, theirs)
-    yield worst(6, "gradient of every tensor, float32, relative", 1e-5, *arrays["float32"], lambda: errors)
+    # One that is all rounding, as of a shift before a norm, differs by up to twice its size and says nothing; in
+    # float32 that are many, which float64 judges.
+    ceiling = 0.2 if pair.exact == "float32" else 2.0
+    yield worst(6, "gradient of every tensor, float32, relative", 1e-5, *arrays["float32"], lambda: errors, ceiling)
 
 
 def _first_step(pair: Pair, length: Steps) -> Iterator[Rung]:
