@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keras_parity.ladder.cli import climb as climb
     from keras_parity.logs.folders import find_folders as find_folders
     from keras_parity.logs.run import read_run as read_run
+    from keras_parity.twin.check_resume import check_resume as check_resume
     from keras_parity.twin.network import build_twin as build_twin
     from keras_parity.twin.train import compile_twin as compile_twin
 
@@ -24,6 +25,7 @@ _WHERE = {
     "Port": "ladder.cli:Port",
     "build_twin": "twin.network:build_twin",
     "check": "ladder.check:check",
+    "check_resume": "twin.check_resume:check_resume",
     "climb": "ladder.cli:climb",
     "compile_twin": "twin.train:compile_twin",
     "convert_weights": "convert.cli:convert",
