@@ -52,7 +52,13 @@ def build_parser(program: str, description: str) -> OneLineErrors:
         type=str,
         help="Pictures of digits, or folders of them: photos, scans or drawings; without any, the test set.",
     )
-    parser.add_argument("--ckpt_path", action="append", type=str, default=[], help="A run folder or a checkpoint file.")
+    parser.add_argument(
+        "--ckpt_path",
+        action="append",
+        type=str,
+        default=[],
+        help="A run folder, last for the newest, or a checkpoint file.",
+    )
     parser.add_switch("--invert", "Ink is darker than paper; told from each picture where it is not given.")
     parser.add_argument("--data.data_dir", type=str, default=DataSettings().data_dir, help="Folder of the data sets.")
     known = f"Whose test set, and names of classes: {', '.join(KNOWN_SETS)}; by default that of the run."

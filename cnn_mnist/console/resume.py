@@ -9,7 +9,7 @@ import yaml
 from cnn_mnist.console.results import print_results
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.files import write_whole
-from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, ENDINGS, KERAS, LOG_DIR, RESULTS, read_config
+from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, ENDINGS, KERAS, RESULTS, newest_run, read_config
 from cnn_mnist.schedules import spans_training
 
 HELP = "Run folder to go on in as if the run had not stopped, or last for the newest; its own settings hold."
@@ -35,7 +35,7 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
     known, rest = early.parse_known_args(args)
     if known.resume is None:
         return list(args), None
-    folder = _newest(framework) if known.resume == "last" else Path(known.resume)
+    folder = newest_run(framework) if known.resume == "last" else Path(known.resume)
     folder = folder if len(folder.parts) > 2 else folder.absolute()  # whose parents have names
     config = read_config(folder) or {}
     trainer = config.get("trainer")
@@ -65,10 +65,3 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
         raise SystemExit(0)
     own = any(Path(folder, CHECKPOINTS).glob(f"[!.]*{ENDINGS[framework]}"))  # else where it went on from at first
     return [f"--config={folder / CONFIG}", *rest, *["--ckpt_path=null"] * own], folder
-
-
-def _newest(framework: str) -> Path:
-    runs = {int(path.name[8:]): path for path in Path(LOG_DIR, framework).glob("version_*") if path.name[8:].isdigit()}
-    if not runs:
-        raise UserError(f"--resume=last: expected a run in {Path(LOG_DIR, framework)}, got none; name its folder")
-    return runs[max(runs)]

@@ -65,6 +65,18 @@ def new_run_folder(log_dir: str | Path, framework: str) -> Path:
     return folder
 
 
+def newest_run(framework: str) -> Path:
+    """The run of a framework with the highest version.
+
+    Raises:
+        UserError: There is none.
+    """
+    runs = {int(path.name[8:]): path for path in Path(LOG_DIR, framework).glob("version_*") if path.name[8:].isdigit()}
+    if not runs:
+        raise UserError(f"last: expected a run in {Path(LOG_DIR, framework)}, got none; name its folder")
+    return runs[max(runs)]
+
+
 def newest_checkpoint(folder: str | Path, *frameworks: str) -> Path | None:
     """The newest whole checkpoint of a run, those of the first framework first; None where there is none.
 
@@ -89,9 +101,15 @@ def age(file: Path) -> tuple[float, int, str]:
 def find_checkpoint(path: str | Path, framework: str) -> Path:
     """The newest checkpoint of a run folder, the framework's own first; what is no folder is given back as it is.
 
+    ``"last"`` is the newest run of the framework.
+
     Raises:
         UserError: The folder holds none.
     """
+    if not Path(path).exists() and str(path) in ("last", "best"):
+        if str(path) == "best":
+            raise UserError("--ckpt_path=best: a run keeps its newest checkpoint alone; name last, or a run folder")
+        path = newest_run(framework)
     if not Path(path).is_dir():
         return Path(path)
     found = newest_checkpoint(path, framework, *ENDINGS)

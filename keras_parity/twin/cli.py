@@ -42,7 +42,9 @@ def build_parser(commands: Mapping[str, str] | None = None) -> Parser:
     parser.add_class_arguments(TrainerSettings, "trainer")
     parser.add_class_arguments(ModelSettings, "model", skip={"seed"})
     parser.add_class_arguments(DataSettings, "data", skip={"seed"})
-    parser.add_argument("--ckpt_path", type=str | None, help="A run folder or a .keras file to go on from.")
+    parser.add_argument(
+        "--ckpt_path", type=str | None, help="A run folder, last for the newest, or a .keras file to go on from."
+    )
     parser.add_argument("--resume", type=str | None, help=resume.HELP)
     parser.add_argument("--checkpoint_every", type=int, default=0, help=resume.EVERY)
     twin_of = "Folder of a Lightning run whose settings are taken over; flags typed beside it win."

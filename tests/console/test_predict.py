@@ -67,6 +67,17 @@ def test_table_file_and_figure_of_each_framework(command, digits, tmp_path, runs
             assert np.asarray(figure).min() < 50 < 200 < np.asarray(figure).max()  # strokes on paper
 
 
+def test_last_is_the_newest_run_of_the_framework_and_best_is_refused(command, digits, runs, monkeypatch):
+    monkeypatch.chdir(runs["cnn_mnist"].parents[2])
+    for package, run in runs.items():
+        of_folder = command(package, "predict", f"--ckpt_path={run}", digits)
+        assert of_folder[0] == 0
+        assert command(package, "predict", "--ckpt_path=last", digits) == of_folder
+        code, _, err = command(package, "predict", "--ckpt_path=best", digits)
+        assert (code, err.count("\n")) == (1, 1)
+        assert "a run keeps its newest checkpoint alone; name last" in err
+
+
 def test_two_runs_stand_side_by_side_in_either_order(command, digits, tmp_path, runs):
     alone = {}
     for package, run in runs.items():

@@ -79,6 +79,16 @@ def test_the_projects_own_training_goes_on_to_the_bit_after_every_step(use_tiny,
     report.raise_if_broken()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_the_projects_own_training_of_40_steps_goes_on_to_the_bit_after_every_step(use_tiny, schedule):
+    module = cnn_mnist.Classifier(architecture="conv5x5", schedule=schedule)
+    report = cnn_mnist.check_resume(module, cnn_mnist.MNISTDataModule(batch_size=10), limit_train_batches=20)
+    print(report)
+    assert (report.steps, len(report.stops)) == (40, 39)
+    report.raise_if_broken()
+
+
 def test_a_stop_at_the_end_of_an_epoch_of_a_plain_loader_goes_on():
     cnn_mnist.check_resume(Foreign(), loader, [5]).raise_if_broken()
 

@@ -70,6 +70,18 @@ def test_a_killed_run_goes_on_to_the_bit(fit, tmp_path, flags):
         check_same(runs / "version_0", runs / f"version_{version}")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_a_run_of_40_steps_goes_on_to_the_bit_after_every_step(fit, tmp_path, schedule):
+    runs, flags = tmp_path / "lightning_logs/keras", (*QUIET, f"--model.schedule={schedule}", "--data.batch_size=10")
+    flags = (*flags, "--trainer.max_epochs=2", "--trainer.limit_train_batches=20", "--checkpoint_every=1")
+    fit(*flags)
+    for step in range(1, 40):
+        fit(*flags, die=step)
+        fit("--resume=last")
+        check_same(runs / "version_0", runs / f"version_{step}")
+
+
 def test_a_run_that_is_killed_while_it_writes_keeps_the_checkpoint_before(fit, tmp_path, monkeypatch):
     runs = tmp_path / "lightning_logs/keras"
     fit(*QUIET)
