@@ -100,7 +100,7 @@ def worst(
         theirs: Keras's, by the same names.
         measured: Of each framework, the tensors in float32 and in float64; asked for where one is over ``limit``,
             which is then ``FACTOR`` times the greater relative difference between the two of a framework.
-        ceiling: What that may be at most.
+        ceiling: What that may be at most; from 1 on, two tensors that are all rounding are equal.
         scale: Of what is measured: ``FINER`` where tensors in float64 are compared.
     """
     missing = {name: float("inf") for name in ours | theirs} or {"nothing to compare": float("inf")}
@@ -111,7 +111,10 @@ def worst(
         errors = measured()
         for name in set(over) & ours.keys() & theirs.keys():
             own = [scale * relative(single[name], double[name]) for single, double in errors]
-            limits[name] = max(limit, min(FACTOR * max(own), ceiling)) if np.isfinite(own).all() else limit
+            if np.isfinite(own).all():
+                limits[name] = max(limit, min(FACTOR * max(own), ceiling))
+            if ceiling >= 1 <= FACTOR * min(own):
+                limits[name] = float("inf")  # both are nothing but rounding
         over = [name for name in over if not differences[name] <= limits[name]]
     where = over[0] if over else max(differences, key=lambda name: differences[name])
     return Rung(number, compared, differences[where], limits[where], not over, where, CAUSES[number])
