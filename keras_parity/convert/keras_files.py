@@ -42,7 +42,7 @@ def read_h5(path: Path, network: Network | None = None) -> tuple[Portable, Logit
     model = build_twin(network)
     try:
         model.load_weights(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # h5py's, where links are damaged
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"expected the weights of the network, got {path} ({reason})") from None
     settings = ModelSettings(architecture=plain(network))

@@ -194,3 +194,9 @@ def test_pages_of_mnist_hold_one_digit_and_others_none(condition, data_dir, tmp_
 
 def test_a_straight_stroke_is_no_frame():
     assert not _frame(np.eye(20, dtype=bool))
+
+
+def test_a_stroke_one_pixel_wide_is_no_traceback():
+    page = np.full((200, 200), 250, np.float32)
+    page[50:150, 100] = 0
+    assert len(find_digits(page)) == 1

@@ -108,7 +108,8 @@ def _doubt(piece: Piece, page: int) -> str:
     if piece.rims > 2 and stroke_width(mask) < 0.04 * max(mask.shape):
         return "lines to every edge"
     smooth = ndimage.gaussian_filter(piece.ink, 0.004 * page)
-    soft = np.percentile(np.hypot(*np.gradient(smooth))[mask], 95) < 0.1 * smooth.max()
+    slopes = np.hypot(*np.gradient(np.pad(smooth, 1, mode="edge")))[1:-1, 1:-1]
+    soft = np.percentile(slopes[mask], 95) < 0.1 * smooth.max()
     return "a shadow" if soft and smooth.max() < 0.25 else ""
 
 
