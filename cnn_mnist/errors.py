@@ -53,7 +53,7 @@ def one_line_errors(program: str) -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
         if issubclass(category, UserNotice):
-            print(f"{program}: warning: {message}", file=sys.stderr)
+            print(f"{program}: warning: {_in_a_line(message)}", file=sys.stderr)
         else:
             usual(message, category, *args, **kwargs)
 
@@ -64,11 +64,11 @@ def one_line_errors(program: str) -> Iterator[None]:
         try:
             yield
         except UserError as error:
-            sys.exit(f"{program}: error: {error}")
+            sys.exit(f"{program}: error: {_in_a_line(error)}")
         except BrokenPipeError:  # who read the output, for example head, has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
-            where = f" at {error.filename}" if error.filename else ""
+            where = f" at {_in_a_line(error.filename)}" if error.filename else ""
             reason = f"got {error.strerror or error}{where}"
             sys.exit(f"{program}: error: expected files that can be read and written, {reason}; see to it")
         except KeyboardInterrupt as interrupt:
@@ -77,6 +77,10 @@ def one_line_errors(program: str) -> Iterator[None]:
         finally:
             if before is not None:
                 signal.signal(signal.SIGTERM, before)
+
+
+def _in_a_line(text: object) -> str:
+    return " ".join(str(text).splitlines())  # a file's name may hold line breaks
 
 
 def _may_take_signals() -> bool:

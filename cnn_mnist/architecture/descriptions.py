@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from cnn_mnist.architecture import description_files
+from cnn_mnist.architecture import description_files, objects
 from cnn_mnist.architecture.examples import EXAMPLES
 from cnn_mnist.architecture.layers import ALSO, KINDS
 from cnn_mnist.architecture.record import Layer
@@ -36,7 +36,8 @@ def read_network(description: Any) -> Network:
     Args:
         description: The name of a packaged network; a list of records in the plain form; Keras's own configuration of a
             model; or a file that holds one of these: ``.yaml``, ``.json``, ``.keras``, or a ``.ckpt`` or
-            ``.safetensors`` of this project. No code runs, and no framework is imported.
+            ``.safetensors`` of this project. In Python also a Keras model, or a torch ``nn.Sequential``, which is taken
+            to see square images. No code runs, and no framework is imported.
 
     Raises:
         UserError: It is none of these, or a layer is unknown, has a wrong argument or does not fit.
@@ -63,6 +64,8 @@ def read_network(description: Any) -> Network:
             return read_network(FILES[path.suffix](path))
         except UserError as error:
             raise UserError(f"{description}: {error}") from None
+    if hasattr(description, "layers") or hasattr(description, "children"):
+        description = objects.describe(description, _fits)
     if isinstance(description, Mapping):
         description = description_files.from_keras(description)
     if not isinstance(description, Sequence):
@@ -71,6 +74,16 @@ def read_network(description: Any) -> Network:
     if records and isinstance(records[0], Mapping) and "Input" in records[0]:
         input_shape = _input_shape(records.pop(0)["Input"])
     return Network([_record(number, entry) for number, entry in enumerate(records, start=1)], input_shape)
+
+
+def _fits(description: list[Any], features: list[int]) -> bool:
+    try:
+        traced = read_network(description).traced
+    except UserError:
+        return False
+    pools = [(place.layer, place.input_shape) for place in traced if hasattr(place.layer, "pool_size")]
+    corners = all(before == 0 for layer, shape in pools for before, _ in layer.pads(shape))  # type: ignore[attr-defined]
+    return corners and features == [place.input_shape[0] for place in traced if isinstance(place.layer, KINDS["Dense"])]
 
 
 def plain(network: Network) -> Description:

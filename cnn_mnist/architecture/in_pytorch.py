@@ -8,7 +8,7 @@ from cnn_mnist.architecture.call import Call, source_of
 from cnn_mnist.architecture.record import Layer, Pads
 from cnn_mnist.architecture.trace import Network, TracedLayer
 
-_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "relu": ("ReLU", {}),
     "selu": ("SELU", {}),
     "gelu": ("GELU", {}),
@@ -18,6 +18,7 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "sigmoid": ("Sigmoid", {}),
     "softplus": ("Softplus", {"threshold": 40}),  # from the default of 20 on, it is off by 2e-9
 }
+"""PyTorch's module of an activation, and its arguments."""
 
 
 def pytorch_modules(network: Network) -> list[Call]:
@@ -128,7 +129,7 @@ def _dense(layer: records.Dense, place: TracedLayer) -> Iterator[Call]:
 
 
 def _activation(layer: records.Activation, place: TracedLayer) -> Iterator[Call]:
-    yield Call(place.name, *_ACTIVATIONS[layer.activation])
+    yield Call(place.name, *ACTIVATIONS[layer.activation])
 
 
 def _one(kind: str, **names: str) -> Callable[[Layer, TracedLayer], Iterator[Call]]:

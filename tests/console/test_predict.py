@@ -152,6 +152,23 @@ def test_pytorch_reads_without_lightning_and_keras_without_torch(run_python, dig
         assert answer.stdout.endswith("set()\n"), answer.stderr
 
 
+NAMES = ["a b.png", "[x].png", "*.png", "ü.png", "new\nline.png", "~.png", "%s{}.png", "'\".png"]
+
+
+def test_files_of_any_name_are_read_and_named_in_one_line(command, digits, tmp_path, runs):
+    content = next(digits.iterdir()).read_bytes()
+    (tmp_path / "odd").mkdir()
+    for name in NAMES:
+        (tmp_path / "odd" / name).write_bytes(content)
+        (tmp_path / "odd" / f"bad {name}").write_text("text")
+    (tmp_path / "odd" / "link.png").symlink_to(tmp_path / "odd" / "a b.png")
+    (tmp_path / "odd" / "nowhere.png").symlink_to("missing")
+    code, _, err = command("cnn_mnist", "predict", f"--ckpt_path={runs['cnn_mnist']}", "--output=a.json", "odd")
+    assert (code, err.count("\n")) == (0, len(NAMES) + 1)
+    records = json.loads((tmp_path / "a.json").read_text())
+    assert {record["file"] for record in records} == {f"odd/{name}" for name in (*NAMES, "link.png")}
+
+
 class TestMistakes:
     @pytest.fixture
     def refused(self, command, digits):

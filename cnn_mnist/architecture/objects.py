@@ -1,0 +1,139 @@
+"""The plain form of a model that somebody has made in Python; ``descriptions`` imports it.
+
+Objects are asked by name for what they are, so that no framework is imported.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cnn_mnist.architecture.description_files import from_keras
+from cnn_mnist.architecture.in_pytorch import ACTIVATIONS
+from cnn_mnist.errors import UserError
+
+_SIDES = (28, 32, *range(1, 513))  # of an image, the likeliest first
+
+
+def describe(model: Any, fits: Callable[[list[Any], list[int]], bool]) -> list[Any]:
+    """The records of a Keras model that is a chain, or of a torch ``nn.Sequential``.
+
+    Args:
+        model: The model.
+        fits: Whether records that begin with an input give the dense layers these numbers of features, and pad no
+            pooling before its image: PyTorch's windows over the end, which "same" stands for, begin at the corner.
+
+    Raises:
+        UserError: It is neither, or a layer of it does something that no record does.
+    """
+    if hasattr(model, "to_json"):
+        return from_keras(json.loads(model.to_json()))
+    if not hasattr(model, "named_children"):
+        raise UserError(f"architecture: expected a name, a list of layers or a model, got {type(model).__name__}")
+    leaves = list(_leaves(model))
+    records = [record for number, leaf in enumerate(leaves, start=1) for record in _records(number, leaf)]
+    features = [leaf.in_features for leaf in leaves if type(leaf).__name__ == "Linear"]
+    channels = next((leaf.in_channels for leaf in leaves if hasattr(leaf, "in_channels")), 1)
+    for side in _SIDES:
+        described = [{"Input": [side, side, channels]}, *records]
+        if fits(described, features):
+            return described
+    raise UserError(
+        f"architecture: expected dense layers of {features} features behind a square image, and windows that begin at "
+        "its corner, got none"
+    )
+
+
+def _leaves(module: Any) -> Iterator[Any]:
+    children = list(module.children())
+    if children and type(module).__name__ != "Sequential":
+        raise UserError(
+            f"architecture: expected an nn.Sequential, got {type(module).__name__}, whose order is in its code"
+        )
+    for child in children:
+        yield from _leaves(child)
+    if not children:
+        yield module
+
+
+def _records(number: int, leaf: Any) -> list[Any]:
+    """What one module is; a padding that no record has stands before it as one."""
+    kind = type(leaf).__name__
+    if (mode := getattr(leaf, "padding_mode", "zeros")) != "zeros":
+        raise UserError(f"layer {number}, {kind}: expected zeros around it, got padding_mode={mode}")
+    if kind in _KINDS:
+        return _KINDS[kind](leaf)
+    names = [name for name, (theirs, _) in ACTIVATIONS.items() if theirs == kind]
+    if names:
+        return [{"Activation": names[getattr(leaf, "approximate", "none") == "tanh"]}]
+    raise UserError(f"layer {number}: expected one of {', '.join(sorted(_KINDS))} or an activation, got {leaf}")
+
+
+def _pair(value: Any) -> list[int]:
+    return [value, value] if isinstance(value, int) else list(value)
+
+
+def _convolution(leaf: Any) -> list[Any]:
+    kernel, stride, dilation = _pair(leaf.kernel_size), _pair(leaf.stride), _pair(leaf.dilation)
+    arguments = {"kernel_size": kernel, "strides": stride, "dilation_rate": dilation, "use_bias": leaf.bias is not None}
+    before = []
+    if leaf.padding not in ("valid", (0, 0)):
+        same = [step * (size - 1) / 2 for step, size in zip(dilation, kernel, strict=True)]
+        if leaf.padding == "same" or (list(leaf.padding) == same and stride == [1, 1]):
+            arguments["padding"] = "same"
+        else:
+            before = [{"ZeroPadding2D": _pair(leaf.padding)}]
+    if leaf.groups == leaf.in_channels > 1:
+        return [*before, {"DepthwiseConv2D": {"depth_multiplier": leaf.out_channels // leaf.groups, **arguments}}]
+    return [*before, {"Conv2D": {"filters": leaf.out_channels, "groups": leaf.groups, **arguments}}]
+
+
+def _pool(kind: str) -> Callable[[Any], list[Any]]:
+    def record(leaf: Any) -> list[Any]:
+        if _pair(leaf.padding) != [0, 0] or _pair(getattr(leaf, "dilation", 1)) != [1, 1]:
+            raise UserError(f"{leaf}: expected windows without padding and gaps, as the records have them")
+        size, strides = _pair(leaf.kernel_size), _pair(leaf.stride)
+        return [{kind: {"pool_size": size, "strides": strides, "padding": "same" if leaf.ceil_mode else "valid"}}]
+
+    return record
+
+
+def _global(kind: str) -> Callable[[Any], list[Any]]:
+    def record(leaf: Any) -> list[Any]:
+        if _pair(leaf.output_size) != [1, 1]:
+            raise UserError(f"{leaf}: expected an output of 1 by 1 pixels, got {leaf.output_size}")
+        return [kind]
+
+    return record
+
+
+def _norm(leaf: Any) -> list[Any]:
+    if leaf.momentum is None:
+        raise UserError(f"{leaf}: expected a momentum, got None, a mean over all batches")
+    affine = {} if leaf.affine else {"center": False, "scale": False}
+    return [{"BatchNormalization": {"momentum": round(1 - leaf.momentum, 12), "epsilon": leaf.eps, **affine}}]
+
+
+def _pads(leaf: Any) -> list[Any]:
+    left, right, above, below = leaf.padding
+    return [{"ZeroPadding2D": [[above, below], [left, right]]}]
+
+
+_KINDS: dict[str, Callable[[Any], list[Any]]] = {
+    "Conv2d": _convolution,
+    "MaxPool2d": _pool("MaxPooling2D"),
+    "AvgPool2d": _pool("AveragePooling2D"),
+    "AdaptiveAvgPool2d": _global("GlobalAveragePooling2D"),
+    "AdaptiveMaxPool2d": _global("GlobalMaxPooling2D"),
+    "BatchNorm2d": _norm,
+    "BatchNorm1d": _norm,
+    "LayerNorm": lambda leaf: [{"LayerNormalization": {"epsilon": leaf.eps}}],
+    "Dropout": lambda leaf: [{"Dropout": leaf.p}],
+    "Flatten": lambda leaf: ["Flatten"],
+    "Identity": lambda leaf: [],
+    "Linear": lambda leaf: [{"Dense": {"units": leaf.out_features, "use_bias": leaf.bias is not None}}],
+    "ZeroPad2d": _pads,
+    "LeakyReLU": lambda leaf: [{"LeakyReLU": leaf.negative_slope}],
+    "ELU": lambda leaf: [{"ELU": leaf.alpha}],
+    "Softmax": lambda leaf: ["Softmax"],
+}
+"""The records of each of PyTorch's modules."""

@@ -1,0 +1,88 @@
+"""Models that are objects in Python as descriptions: what is described computes what the object does."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cnn_mnist.architecture.descriptions import plain, read_network
+from cnn_mnist.architecture.examples import EXAMPLES
+from cnn_mnist.errors import UserError
+from cnn_mnist.pytorch.module import Classifier
+from cnn_mnist.pytorch.network import build_network
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_each_example_is_read_from_the_module_that_it_builds(name):
+    built = build_network(EXAMPLES[name], "native")
+    found = build_network(read_network(built), "native").eval()
+    with torch.no_grad():
+        for ours, theirs in zip(found.parameters(), built.parameters(), strict=True):
+            ours.copy_(theirs)
+        images = torch.rand(2, 1, 28, 28)
+        torch.testing.assert_close(found(images), built.eval()(images), rtol=0, atol=1e-6)
+
+
+def test_a_users_module_of_nested_stacks_and_another_size_is_read():
+    features = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.GELU("tanh"), nn.AvgPool2d(2), nn.Dropout(0.25))
+    depthwise = nn.Conv2d(8, 16, 3, stride=2, padding=1, groups=8, bias=False)
+    head = nn.Sequential(nn.BatchNorm2d(16), nn.LeakyReLU(0.1), nn.Flatten(), nn.Linear(16 * 8 * 8, 7))
+    network = read_network(nn.Sequential(features, depthwise, head))
+    assert plain(network) == [
+        {"Input": [32, 32, 3]},
+        {"Conv2D": {"filters": 8, "kernel_size": 3, "padding": "same"}},
+        {"Activation": "gelu_tanh"},
+        "AveragePooling2D",
+        {"Dropout": 0.25},
+        "ZeroPadding2D",
+        {"DepthwiseConv2D": {"kernel_size": 3, "depth_multiplier": 2, "strides": 2, "use_bias": False}},
+        {"BatchNormalization": {"momentum": 0.9, "epsilon": 1e-5}},
+        {"LeakyReLU": 0.1},
+        "Flatten",
+        {"Dense": 7},
+    ]
+
+
+def test_a_keras_model_is_read_and_a_classifier_takes_it():
+    layers = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(10)]
+    model = keras.Sequential([keras.Input((28, 28, 1)), *layers])
+    images = np.random.default_rng(0).random((2, 28, 28, 1), dtype=np.float32)
+    assert Classifier(architecture=model).settings.network.parameters == model.count_params()
+    assert model.predict(images, verbose=0).shape == (2, read_network(model).classes)
+
+
+class Subclassed(nn.Module):
+    """A module whose order is in its code."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(784, 10)
+
+
+REFUSED = {
+    "a class": (Subclassed(), "expected an nn.Sequential, got Subclassed, whose order is in its code"),
+    "an unknown layer": (nn.Sequential(nn.Flatten(), nn.Bilinear(4, 4, 2)), "layer 2: expected one of "),
+    "pooling that pads": (nn.Sequential(nn.MaxPool2d(3, 2, 1)), "expected windows without padding and gaps"),
+    "windows over the end": (
+        nn.Sequential(nn.MaxPool2d(4, 2, ceil_mode=True), nn.Flatten(), nn.Linear(196, 2)),
+        "corner, got none",
+    ),
+    "reflection": (
+        nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")),
+        "layer 1, Conv2d: expected zeros",
+    ),
+    "no square": (
+        nn.Sequential(nn.Flatten(), nn.Linear(7, 2)),
+        r"dense layers of \[7\] features behind a square image",
+    ),
+    "part of the image": (nn.Sequential(nn.AdaptiveAvgPool2d(2)), "expected an output of 1 by 1 pixels, got 2"),
+    "a mean over all": (nn.Sequential(nn.BatchNorm2d(1, momentum=None)), "expected a momentum, got None"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_no_record_does_is_refused(name):
+    model, message = REFUSED[name]
+    with pytest.raises(UserError, match=message):
+        read_network(model)
