@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 
 from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.architecture.examples import EXAMPLES
@@ -27,6 +27,7 @@ def test_the_plain_form_of_any_network_is_read_back_from_yaml_and_json(network):
         assert read_network(yaml.safe_load(text)) == network
 
 
+@settings(max_examples=300)
 @given(broken())
 def test_what_does_not_fit_is_one_line_that_names_the_layer_by_number(description):
     with pytest.raises(UserError, match=r"^layer \d+[,:]") as refusal:
