@@ -111,7 +111,7 @@ def _two_steps(pair: Pair, make: Callable[[list[nn.Parameter]], torch.optim.Opti
     side, keras = pair.torch[pair.exact], pair.keras[pair.exact]
     side.reset()
     keras.reset()
-    side.optimizer = make([p for p in side.network.parameters() if p.requires_grad])
+    side.take(make)
     for batch in (*pair.port.keras_batches[:2], pair.port.keras_batches[0])[:2]:
         gradients = keras.gradients(batch)[1]
         mapped = pair.match.to_torch(gradients)

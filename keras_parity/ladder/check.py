@@ -17,7 +17,7 @@ from keras_parity.ladder.bad_inputs import bad_batches, bad_loss, bad_weights
 from keras_parity.ladder.bad_layers import bad_layers
 from keras_parity.ladder.bad_updates import bad_optimizer, bad_statistics, frozen_layers
 from keras_parity.ladder.culprit import Culprit
-from keras_parity.ladder.own_models import GivenKerasOptimizer, GivenTorchOptimizer, make_port
+from keras_parity.ladder.own_models import GivenKerasOptimizer, GivenSchedule, GivenTorchOptimizer, make_port
 from keras_parity.ladder.pair import Pair
 from keras_parity.ladder.port import Port
 from keras_parity.ladder.report import Report
@@ -34,6 +34,7 @@ def check(
     *,
     torch_optimizer: GivenTorchOptimizer = None,
     keras_optimizer: GivenKerasOptimizer = None,
+    torch_schedule: GivenSchedule = None,
     torch_loss: Callable[[Any, Any], Any] | None = None,
     keras_loss: Callable[[Any, Any], Any] | None = None,
     weights: str = "given",
@@ -57,6 +58,8 @@ def check(
         labels: Integers [count], one-hot [count, classes], or floats.
         torch_optimizer: One of ``torch_model``'s parameters, or what makes one of a list of parameters; SGD by default.
         keras_optimizer: One, what makes one, or its name; SGD by default. A learning rate stands in it as a float32.
+        torch_schedule: Makes the schedule of PyTorch's optimizer, stepped behind each of its steps; Keras's lies in its
+            optimizer.
         torch_loss: Mean loss of output and labels. By default cross-entropy, of logits or of probabilities, as the
             output is; the mean squared error for labels that are floats.
         keras_loss: Mean loss of labels and output; the same by default.
@@ -83,7 +86,7 @@ def check(
         raise UserError(f'expected weights="given", "keras" or "torch", got {weights!r}')
     port = make_port(
         torch_model, keras_model, images, labels, torch_optimizer, keras_optimizer, torch_loss, keras_loss,
-        torch_images, match, batch_size, device,
+        torch_images, match, batch_size, device, torch_schedule,
     )  # fmt: skip
     return climb_and_explain(port, Steps(max(1, steps // 2), steps, 2), numbers, weights, climbed)
 
@@ -160,7 +163,7 @@ def _explained(pair: Pair, rung: Rung, report: Report, explained: set[Explain]) 
         4: [bad_layers, bad_statistics],
         5: [bad_loss] if not {1, 4} & below else [],
         6: [frozen_layers],
-        7: [bad_statistics if "moving" in rung.compared else bad_optimizer],
+        7: [bad_statistics] if "moving" in rung.compared else [] if "rate" in rung.compared else [bad_optimizer],
         8: [bad_optimizer, bad_statistics],
         9: [bad_optimizer, bad_statistics],
     }

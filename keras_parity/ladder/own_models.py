@@ -19,6 +19,7 @@ from cnn_mnist.errors import UserError
 from keras_parity.ladder.port import Port, as_tuple
 
 GivenTorchOptimizer: TypeAlias = torch.optim.Optimizer | Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None
+GivenSchedule: TypeAlias = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None
 GivenKerasOptimizer: TypeAlias = keras.Optimizer | Callable[[], keras.Optimizer] | str | None
 
 
@@ -35,6 +36,7 @@ def make_port(
     match: Mapping[str, str] | None,
     batch_size: int,
     device: str = "cpu",
+    torch_schedule: GivenSchedule = None,
 ) -> Port:
     """The port that ``check`` climbs; arguments as there."""
     inputs = tuple(map(_array, images)) if isinstance(images, (tuple, list)) else (_array(images),)
@@ -67,6 +69,7 @@ def make_port(
         torch_scores=scores[0],
         keras_scores=scores[1],
         device=device,
+        torch_schedule=torch_schedule,
     )
 
 

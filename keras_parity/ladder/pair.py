@@ -1,8 +1,11 @@
 """Both sides of a port in both precisions, built once, and their layers matched."""
 
+import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
+
 from collections.abc import Sequence
 from dataclasses import replace
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -103,6 +106,21 @@ class Pair:
             self.port = replace(self.port, torch_batches=turned, torch_test=test)
             self.reset()
             self._record_again()
+
+    def adopt_rates(self, steps: int) -> tuple[list[float], list[float]]:
+        """The learning rates of both sides; from now on PyTorch takes Keras's, which are computed in float32.
+
+        Both are empty where neither side has a schedule.
+        """
+        schedule = self.keras[self.exact].optimizer._learning_rate
+        given = isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
+        if not given and self.port.torch_schedule is None:
+            return [], []
+        ours = self.torch[self.exact].scheduled(steps)
+        theirs = [float(schedule(step) if given else schedule) for step in range(steps)]
+        for side in self.torch.values():
+            side.rates = theirs
+        return ours, theirs
 
     def _record_again(self) -> None:
         self.records = self._recorded()

@@ -40,6 +40,7 @@ class Port:
         match: Keras's name by PyTorch's of layers that belong together, where ``match_calls`` cannot tell.
         torch_scores: What of PyTorch's output is compared: itself, or its softmax where only Keras's model ends in one.
         keras_scores: The same of Keras's output.
+        torch_schedule: Makes the schedule of PyTorch's optimizer, where it has one; Keras's lies in its optimizer.
         device: ``"cpu"`` or ``"cuda"``, for both sides.
         torch_test: ``test`` as ``network`` takes it, where it is not ``test`` with its axes in PyTorch's order.
     """
@@ -58,6 +59,7 @@ class Port:
     keras_scores: Callable[[NDArray], NDArray] = lambda output: output
     torch_test: Any = None
     device: str = "cpu"
+    torch_schedule: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None
 
 
 def as_tuple(inputs: Any) -> tuple[NDArray, ...]:

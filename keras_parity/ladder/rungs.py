@@ -11,7 +11,7 @@ import numpy as np
 from keras_parity.ladder.beginnings import architecture, data, initial_weights
 from keras_parity.ladder.pair import Pair
 from keras_parity.ladder.port import Arrays, Port
-from keras_parity.ladder.rung import CAUSES, FACTOR, FINER, ROUNDED, Rung, value, worst
+from keras_parity.ladder.rung import CAUSES, FACTOR, FINER, ROUNDED, Rung, relative, value, worst
 from keras_parity.ladder.trajectories import Steps, free_float32, free_float64, given_weights, steps, trained_and_moved
 
 
@@ -96,6 +96,13 @@ def _gradients(pair: Pair, length: Steps) -> Iterator[Rung]:
 
 
 def _first_step(pair: Pair, length: Steps) -> Iterator[Rung]:
+    rates = [np.array(side) for side in pair.adopt_rates(length.free)]
+    if rates[0].size:
+        off = np.abs(rates[0] - rates[1]) > 1e-6 * np.abs(rates[1]).max()
+        step = int(off.argmax())
+        where = f"step {step + 1}: {rates[0][step]:.6g} in PyTorch, {rates[1][step]:.6g} in Keras" if off.any() else ""
+        compared = f"learning rate of {length.free} steps, relative"
+        yield Rung(7, compared, relative(*rates), 1e-6, not off.any(), where, CAUSES[7])
     # Both optimizers take Keras's gradient: Adam's first step is a gradient over its own size, which enlarges the last
     # bits of one that nearly cancels a hundredfold, and those are rung 6's business.
     pair.reset()

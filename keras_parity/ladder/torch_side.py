@@ -3,7 +3,7 @@
 import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,14 @@ class TorchSide:
 
     Attributes:
         idle: The parameters whose gradient is 0 but for rounding; see ``Pair``.
+        rates: Keras's learning rate of each step, where it has a schedule; see ``Pair``.
     """
 
     def __init__(self, port: Port, dtype: str) -> None:
         self.dtype, self.loss = getattr(torch, dtype), port.torch_loss
         self.idle: set[str] = set()
-        self.device = port.device
+        self.device, self._make_schedule = port.device, port.torch_schedule
+        self.rates: list[float] = []
         self.network = copy.deepcopy(port.network).to(self.device, self.dtype)
         for module in self.network.modules():
             _settle(module)
@@ -46,7 +48,29 @@ class TorchSide:
     def reset(self) -> None:
         """Goes back to the initial weights and a new optimizer."""
         self.network.load_state_dict(self._start)
-        self.optimizer = self._make_optimizer([p for p in self.network.parameters() if p.requires_grad])
+        self.take(self._make_optimizer)
+
+    def take(self, make: Callable[[list[nn.Parameter]], torch.optim.Optimizer]) -> None:
+        """Begins with a new optimizer, which takes Keras's rates where there are some."""
+        self.optimizer = make([p for p in self.network.parameters() if p.requires_grad])
+        self._steps = 0
+
+    def scheduled(self, steps: int) -> list[float]:
+        """The learning rates of a new optimizer under the user's schedule."""
+        optimizer, rates = self._make_optimizer(list(copy.deepcopy(self.network).parameters())), []
+        schedule = self._make_schedule(optimizer) if self._make_schedule is not None else None
+        for _ in range(steps):
+            rates.append(float(optimizer.param_groups[0]["lr"]))
+            optimizer.step()  # on no gradient
+            if schedule is not None:
+                schedule.step()
+        return rates
+
+    def _step(self) -> None:
+        for group in self.optimizer.param_groups if self.rates else ():
+            group["lr"] = self.rates[min(self._steps, len(self.rates) - 1)]
+        self.optimizer.step()
+        self._steps += 1
 
     def begin(self, state: Mapping[str, NDArray]) -> None:
         """Takes arrays by name for its initial weights."""
@@ -83,7 +107,7 @@ class TorchSide:
     def step(self, batch: Batch) -> float:
         """One optimizer step; gives the loss before it."""
         loss, _ = self.gradients(batch)
-        self.optimizer.step()
+        self._step()
         return loss
 
     def update(self, gradients: Arrays) -> None:
@@ -91,7 +115,7 @@ class TorchSide:
         for name, parameter in self.network.named_parameters():
             if name in gradients and parameter.requires_grad:
                 parameter.grad = torch.from_numpy(np.array(gradients[name])).to(self.device)
-        self.optimizer.step()
+        self._step()
 
     def record(self, batch: Batch, training: bool = False) -> list[Call]:
         """The calls of one run; in training with the gradients of what they gave."""

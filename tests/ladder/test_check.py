@@ -182,3 +182,21 @@ def test_a_mistake_in_the_file_is_one_line(command, tmp_path, text, message):
     code, out, err = command("keras_parity", "ladder", "--port=port.py")
     assert (code > 0, out, err.count("\n")) == (True, "", 1)
     assert message in err
+
+
+def test_schedules_are_compared_step_by_step_and_the_models_by_keras_rates():
+    cosine = lambda steps: keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, steps))  # noqa: E731
+    words = {
+        "torch_optimizer": lambda params: torch.optim.SGD(params, 0.1),
+        "torch_schedule": lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 6),
+    }
+    kp.check(
+        *plain(), IMAGES, LABELS, weights="keras", keras_optimizer=lambda: cosine(6), **words, **QUICK
+    ).raise_if_broken()
+    report = kp.check(*plain(), IMAGES, LABELS, weights="keras", keras_optimizer=lambda: cosine(12), **words, **QUICK)
+    (broken,) = [rung for rung in report.rungs if not rung.holds]
+    assert broken.compared == "learning rate of 6 steps, relative"
+    assert broken.where == "step 2: 0.0933013 in PyTorch, 0.0982963 in Keras"
+    words.pop("torch_schedule")
+    report = kp.check(*plain(), IMAGES, LABELS, weights="keras", keras_optimizer=lambda: cosine(6), **words, **QUICK)
+    assert [rung.where[:6] for rung in report.rungs if not rung.holds] == ["step 2"]
