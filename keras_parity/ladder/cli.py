@@ -142,7 +142,7 @@ def check_file(path: Path, **words: Any) -> Report:
         made = {"torch_optimizer": lambda make: make(models[0].parameters())} | dict.fromkeys(
             ("keras_optimizer", "torch_images", "match", "weights", "batch_size"), lambda make: make())  # fmt: skip
         words |= {name: make(functions[name]) for name, make in made.items() if name in functions}
-        words |= {name: functions[name] for name in ("torch_loss", "keras_loss") if name in functions}
+        words |= {name: functions[name] for name in ("torch_loss", "keras_loss", "torch_schedule") if name in functions}
     except UserError:
         raise
     except Exception as error:  # of the user's own code
