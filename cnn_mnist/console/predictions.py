@@ -19,6 +19,7 @@ from cnn_mnist.data.known_sets import KNOWN_SETS
 from cnn_mnist.data.splits import load_whole
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import pictures
+from cnn_mnist.runs.files import whole, write_whole
 from cnn_mnist.runs.folder import CHECKPOINTS, read_config
 from cnn_mnist.settings import DataSettings, KnownName
 
@@ -128,20 +129,17 @@ def put_out(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], con
         UserError: A file cannot be written.
     """
     records = _records(digits, predictions)
-    try:
-        if config.output is None:
-            _print(records[: _MOST_LISTED if digits.labels is not None else None])
-        elif config.output.endswith(".json"):
-            Path(config.output).write_text(json.dumps(records, indent=1) + "\n")
-        else:
-            with open(config.output, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, _columns(records))
-                writer.writeheader()
-                writer.writerows(records)
-        if config.figure is not None:
-            _draw(digits, predictions, config.figure)
-    except OSError as error:
-        raise UserError(f"expected a file that can be written, got {error.filename} ({error.strerror})") from None
+    if config.output is None:
+        _print(records[: _MOST_LISTED if digits.labels is not None else None])
+    elif config.output.endswith(".json"):
+        write_whole(config.output, json.dumps(records, indent=1) + "\n")
+    else:
+        with whole(config.output) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, _columns(records))
+            writer.writeheader()
+            writer.writerows(records)
+    if config.figure is not None:
+        _draw(digits, predictions, config.figure)
     if digits.labels is not None:
         for name, column in predictions.items():
             right = sum(found.digit == label for found, label in zip(column, digits.labels, strict=True))

@@ -36,7 +36,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, UnpicklingError, EOFError, KeyError, OSError) as error:
         raise UserError(f"{expected}, which cannot be loaded safely ({why(error)}); take another file") from None
-    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
+    parts = (
+        [checkpoint.get(name) for name in ("state_dict", "hyper_parameters")] if isinstance(checkpoint, dict) else []
+    )
+    if not parts or not all(isinstance(part, dict) for part in parts):
         raise UserError(f"{expected}, which has no state_dict and hyper_parameters; take another file")
     _check_weights(checkpoint, expected)
     return checkpoint
@@ -55,7 +58,13 @@ def _check_weights(checkpoint: dict[str, Any], expected: str) -> None:
     architecture = settings.get("architecture")
     if not isinstance(architecture, str | list):
         raise UserError(f"{expected}, whose hyper_parameters name no architecture; take another file")
-    network = build_network(read_network(architecture), settings.get("align", "keras"))
+    described = read_network(architecture)
+    held = sum(tensor.numel() for tensor in checkpoint["state_dict"].values() if hasattr(tensor, "numel"))
+    if described.parameters > held:  # before memory is taken for them
+        raise UserError(
+            f"{expected}, with {held:,} numbers for a network of {described.parameters:,}; take another file"
+        )
+    network = build_network(described, settings.get("align", "keras"))
     wanted = {(f"network.{k}", v.shape) for k, v in network.state_dict().items()}
     came = {(name, getattr(tensor, "shape", None)) for name, tensor in checkpoint["state_dict"].items()}
     if came != wanted:

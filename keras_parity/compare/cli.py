@@ -14,6 +14,7 @@ from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.data.splits import load_whole
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.runs import mistakes, pictures
+from cnn_mnist.runs.files import whole, write_whole
 from cnn_mnist.runs.folder import LOG_DIR
 from cnn_mnist.settings import DataSettings
 from keras_parity.compare import curves, demands, page, report, spreadsheet
@@ -99,19 +100,17 @@ def main(args: list[str]) -> None:
             tables[-1].notes.append(f"what both predict differently is not drawn: {error}")
     writers = _WRITERS | {"html": partial(page.to_html, disagreements=drawn)}
     text = writers[config.rows or form](tables) if form != "rich" else ""
-    try:
-        if config.output is not None:
-            Path(config.output).write_text(text)
-        elif config.table and form == "rich":
-            report.print_tables(tables)
-        elif config.table:
-            print(text, end="")
-        if config.figure is not None:
-            curves.draw(tables).savefig(config.figure, dpi=120)
-        if config.disagreements is not None and drawn is not None:
-            pictures.save(drawn, config.disagreements)
-    except OSError as error:
-        raise UserError(f"expected a file that can be written, got {error.filename} ({error.strerror})") from None
+    if config.output is not None:
+        write_whole(config.output, text)
+    elif config.table and form == "rich":
+        report.print_tables(tables)
+    elif config.table:
+        print(text, end="")
+    if config.figure is not None:
+        with whole(config.figure) as aside:
+            curves.draw(tables).savefig(aside, dpi=120)
+    if config.disagreements is not None and drawn is not None:
+        pictures.save(drawn, config.disagreements)
     folder = Path(config.log_dir, COMPARE)
     if folder.parent.is_dir():
         try:

@@ -9,6 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from cnn_mnist.console.tables import markdown_table
+from cnn_mnist.runs.files import write_whole
 from keras_parity.ladder.culprit import Culprit
 from keras_parity.ladder.match import Match
 from keras_parity.ladder.rung import Rung
@@ -98,7 +99,7 @@ class Report:
         else:
             head = f'<!doctype html>\n<meta charset="utf-8">\n<title>{escape(self.verdict)}</title>'
             text = f"{head}\n<pre>{escape(str(self))}</pre>"
-        path.write_text(text.rstrip() + "\n")
+        write_whole(path, text.rstrip() + "\n")
 
 
 def line(rung: Rung) -> str:

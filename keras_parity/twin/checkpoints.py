@@ -42,6 +42,21 @@ def save(path: Path, state: dict[str, Any], model: keras.Model, optimizer: keras
             archive.writestr(_STATE, json.dumps(state | {"masks": masks}))
 
 
+def _check_size(path: str | Path) -> None:
+    """Raises ``UserError`` where a file has not the weights that it describes, before Keras takes memory for them."""
+    try:
+        parameters = read_network(str(path)).parameters
+    except UserError:  # no chain of layers that have records
+        return
+    with ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist() if member.filename == "model.weights.h5")
+    if size < 2 * parameters:
+        raise UserError(
+            f"expected a .keras file, got {path}, which cannot be loaded safely ({size:,} bytes of weights for "
+            f"{parameters:,} parameters)"
+        )
+
+
 def read_state(path: str | Path) -> dict[str, Any] | None:
     """The state that ``save`` has written; None for another file."""
     with ZipFile(path) as archive:
@@ -58,6 +73,7 @@ def read_model(path: str | Path) -> keras.Model:
         raise UserError(f"expected a .keras file, got {path}, which is no file")
     if not is_whole(path):
         raise UserError(f"expected a .keras file, got {path}, which cannot be loaded safely (it is damaged)")
+    _check_size(path)
     try:
         with warnings.catch_warnings():  # of a compiled model that was never trained
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")

@@ -166,7 +166,7 @@ def test_a_log_folder_that_is_removed_meanwhile(start, tmp_path, row, framework)
 
 
 def test_two_studies_at_once_and_one_that_is_killed(tmp_path, row):
-    flags = ("--seeds=1", "--trainer.max_epochs=2", "--trainer.limit_train_batches=3", "--trainer.accelerator=cpu")
+    flags = ("--seeds=3", "--trainer.max_epochs=2", "--trainer.limit_train_batches=3", "--trainer.accelerator=cpu")
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     command = [sys.executable, "-m", "keras_parity", "study", *flags]
 
@@ -174,7 +174,7 @@ def test_two_studies_at_once_and_one_that_is_killed(tmp_path, row):
         return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-1, stderr=-1, text=True)
 
     killed = 0
-    for pause in itertools.chain((9.0, 14.0), itertools.repeat(None)):
+    for pause in itertools.chain((8.0,) * 5, itertools.repeat(None)):
         process = study()
         try:
             out, err = process.communicate(timeout=pause)
