@@ -53,7 +53,8 @@ def main(args: Sequence[str]) -> None:
             files = sorted((chosen.pages / name).iterdir())[: chosen.empty if name == NOTHING else chosen.images]
             read = _read(files, chosen.runs)
             if name == NOTHING:
-                refused = sum(str(file) not in read for file in files)
+                answered = {name.partition("[")[0] for name in read}
+                refused = sum(str(file) not in answered for file in files)
                 print(f"{refused} of {len(files)} pages without a digit refused", flush=True)
                 continue
             rows.append([name, *_row(files, labels, read)])

@@ -256,7 +256,8 @@ def test_mnist_as_files_in_three_forms_is_read_as_well_as_mnist(command, data_di
             change(Image.fromarray(image)).save(tmp_path / form / f"{place:03}.png")
         paths = [f"--ckpt_path={run}" for run in RUNS.values()]
         code, _, err = command("keras_parity", "predict", *paths, "--output=both.json", form)
-        assert (code, err) == (0, "")
+        assert code == 0
+        assert all("reaches the edge" in line for line in err.splitlines())  # as one of the 100 does
         records = json.loads((tmp_path / "both.json").read_text())
         for framework in ("keras", "pytorch"):
             right = [record[f"{framework}_digit"] == label for record, label in zip(records, labels, strict=True)]

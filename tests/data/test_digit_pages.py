@@ -200,3 +200,12 @@ def test_a_stroke_one_pixel_wide_is_no_traceback():
     page = np.full((200, 200), 250, np.float32)
     page[50:150, 100] = 0
     assert len(find_digits(page)) == 1
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_an_enlarged_image_of_mnist_is_one_digit_and_no_sheet(data_dir, inverted):
+    for image in mnist.load(data_dir).test_images[:100]:
+        large = Image.fromarray(image).resize((200, 200), Image.Resampling.BICUBIC)
+        grey = np.asarray(large, np.float32)
+        (found,) = find_digits(255 - grey if inverted else grey)
+        assert np.abs(found.image.astype(int) - image).mean() < 25  # of 255 grey levels; strokes are drawn anew

@@ -6,6 +6,7 @@ Lengths are in parts of the page's shorter side where nothing else is said, ink 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 
 Page = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -43,12 +44,31 @@ def find_sheet(grey: Page) -> Mask | None:
     rim = np.pad(np.zeros([side - 2 for side in small.shape], bool), 1, constant_values=True)
     for number in np.flatnonzero(np.bincount(labels.ravel()) > 0.1 * labels.size):
         filled = ndimage.binary_fill_holes(labels == number)
-        if number and filled.mean() > 0.15 and filled[rim].mean() < 0.6:
+        if number and filled.mean() > 0.15 and filled[rim].mean() < 0.6 and _is_rectangle(filled):
             inner = ndimage.binary_erosion(filled, iterations=2)
             nearest = ndimage.distance_transform_edt(~inner, return_distances=False, return_indices=True)
             if (small < 0.75 * small[tuple(nearest)])[rim & ~filled].mean() > 0.8:
                 return _resized(inner, grey.shape) > 0.5
     return None
+
+
+def _is_rectangle(filled: Mask) -> bool:
+    """Whether an area is a rectangle in any position, as a sheet is and a thick 0, an ellipse, is not."""
+    _, sides = least_rectangle(np.argwhere(filled))
+    return bool(filled.sum() > 0.8 * (sides + 1).prod())
+
+
+def least_rectangle(places: NDArray[np.int_]) -> tuple[ConvexHull, NDArray[np.floating]]:
+    """The convex hull of places [n, 2], and the two sides of the least rectangle around it in any position.
+
+    Raises:
+        QhullError: They lie on a line.
+    """
+    hull = ConvexHull(places)
+    turns = np.deg2rad(np.arange(-45, 45))
+    axes = np.stack([[np.cos(turns), np.sin(turns)], [-np.sin(turns), np.cos(turns)]])
+    sides = np.ptp(places[hull.vertices] @ axes, axis=1)
+    return hull, sides[:, sides.prod(axis=0).argmin()]
 
 
 def ink_on(grey: Page, sheet: Mask) -> Page:

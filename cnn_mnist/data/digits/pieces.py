@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import ConvexHull, QhullError
+from scipy.spatial import QhullError
 
 from cnn_mnist.data.digits.lines import without_lines
-from cnn_mnist.data.digits.page import Mask, Page, find_sheet, ink_on, is_dark_ink, noise_level, unit
+from cnn_mnist.data.digits.page import Mask, Page, find_sheet, ink_on, is_dark_ink, least_rectangle, noise_level, unit
 from cnn_mnist.errors import UserError
 
 MOST_PIECES = 60
@@ -134,18 +134,9 @@ def _frame(mask: Mask) -> bool:
         return False
     places = np.argwhere(mask)
     try:
-        hull = ConvexHull(places)
+        hull, sides = least_rectangle(places)
     except QhullError:  # a straight line
         return False
-    turns = np.deg2rad(np.arange(-45, 45))
-    corners = places[hull.vertices]
-    sides = np.stack(
-        [
-            np.ptp(corners @ np.stack([np.cos(turns), np.sin(turns)]), axis=0),
-            np.ptp(corners @ np.stack([-np.sin(turns), np.cos(turns)]), axis=0),
-        ]
-    )
-    sides = sides[:, sides.prod(axis=0).argmin()]
     inwards = -(places @ hull.equations[:, :2].T + hull.equations[:, 2]).max(axis=1)
     along = np.mean(inwards < 0.08 * sides.min())
     return bool(hull.volume > 0.9 * sides.prod() and along > 0.95 and stroke_width(mask) < 0.2 * sides.min())
