@@ -141,7 +141,7 @@ def newest_pair(found: Iterable[Run]) -> list[Run]:
 
     Where none do, the newest of each; where only one framework has any, its newest.
     """
-    newest = sorted((run for run in found if run.finished), key=lambda run: run.started, reverse=True)
+    newest = _oldest_first([run for run in found if run.finished])[::-1]
     for run in newest:
         for other in newest:
             if other.framework != run.framework and (other.settings, other.seed) == (run.settings, run.seed):
@@ -150,9 +150,21 @@ def newest_pair(found: Iterable[Run]) -> list[Run]:
     return list(firsts.values())
 
 
+def _oldest_first(found: Sequence[Run]) -> list[Run]:
+    """By when they began; no run is older than one of a lower version beside it, whatever the clock said."""
+    version = lambda run: (len(run.folder.name), run.folder.name)  # noqa: E731 - version_9 before version_10
+    began: dict[Path, float] = {}
+    keys = {}
+    for run in sorted(found, key=version):
+        beside = run.folder.parent
+        began[beside] = max(began.get(beside, run.started), run.started)
+        keys[id(run)] = began[beside], version(run)
+    return sorted(found, key=lambda run: keys[id(run)])
+
+
 def newest_by_seed(found: Sequence[Run]) -> list[Run]:
     """The runs without those whose seed has run again later, which tell little new."""
-    newest = {run.partner: run.folder for run in sorted(found, key=lambda run: run.started)}
+    newest = {run.partner: run.folder for run in _oldest_first(found)}
     return [run for run in found if run.folder == newest[run.partner]]
 
 
