@@ -83,7 +83,10 @@ def _fits(description: list[Any], features: list[int]) -> bool:
         return False
     pools = [(place.layer, place.input_shape) for place in traced if hasattr(place.layer, "pool_size")]
     corners = all(before == 0 for layer, shape in pools for before, _ in layer.pads(shape))  # type: ignore[attr-defined]
-    return corners and features == [place.input_shape[0] for place in traced if isinstance(place.layer, KINDS["Dense"])]
+    takers = (KINDS["Dense"], KINDS["LayerNormalization"])
+    return corners and features == [
+        place.input_shape[0] for place in traced if isinstance(place.layer, takers) and len(place.input_shape) == 1
+    ]
 
 
 def plain(network: Network) -> Description:

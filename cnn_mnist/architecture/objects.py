@@ -19,8 +19,9 @@ def describe(model: Any, fits: Callable[[list[Any], list[int]], bool]) -> list[A
 
     Args:
         model: The model.
-        fits: Whether records that begin with an input give the dense layers these numbers of features, and pad no
-            pooling before its image: PyTorch's windows over the end, which "same" stands for, begin at the corner.
+        fits: Whether records that begin with an input give the dense layers, and the norms of layers behind a flatten,
+            these numbers of features, and pad no pooling before its image: PyTorch's windows over the end, which "same"
+            stands for, begin at the corner.
 
     Raises:
         UserError: It is neither, or a layer of it does something that no record does.
@@ -31,15 +32,15 @@ def describe(model: Any, fits: Callable[[list[Any], list[int]], bool]) -> list[A
         raise UserError(f"architecture: expected a name, a list of layers or a model, got {type(model).__name__}")
     leaves = list(_leaves(model))
     records = [record for number, leaf in enumerate(leaves, start=1) for record in _records(number, leaf)]
-    features = [leaf.in_features for leaf in leaves if type(leaf).__name__ == "Linear"]
+    features = [_FEATURES[kind](leaf) for leaf in leaves if (kind := type(leaf).__name__) in _FEATURES]
     channels = next((leaf.in_channels for leaf in leaves if hasattr(leaf, "in_channels")), 1)
     for side in _SIDES:
         described = [{"Input": [side, side, channels]}, *records]
         if fits(described, features):
             return described
     raise UserError(
-        f"architecture: expected dense layers of {features} features behind a square image, and windows that begin at "
-        "its corner, got none"
+        f"architecture: expected dense layers and layer norms of {features} features behind a square image, and "
+        "windows that begin at its corner, got none"
     )
 
 
@@ -63,7 +64,7 @@ def _records(number: int, leaf: Any) -> list[Any]:
     if kind in _KINDS:
         return _KINDS[kind](leaf)
     names = [name for name, (theirs, _) in ACTIVATIONS.items() if theirs == kind]
-    if names:
+    if names:  # gelu has two, the one by tanh last
         return [{"Activation": names[getattr(leaf, "approximate", "none") == "tanh"]}]
     raise UserError(f"layer {number}: expected one of {', '.join(sorted(_KINDS))} or an activation, got {leaf}")
 
@@ -89,8 +90,9 @@ def _convolution(leaf: Any) -> list[Any]:
 
 def _pool(kind: str) -> Callable[[Any], list[Any]]:
     def record(leaf: Any) -> list[Any]:
-        if _pair(leaf.padding) != [0, 0] or _pair(getattr(leaf, "dilation", 1)) != [1, 1]:
-            raise UserError(f"{leaf}: expected windows without padding and gaps, as the records have them")
+        whole = _pair(leaf.padding) == [0, 0] and _pair(getattr(leaf, "dilation", 1)) == [1, 1]
+        if not whole or getattr(leaf, "divisor_override", None) is not None:
+            raise UserError(f"{leaf}: expected windows without padding, gaps and a divisor, as the records have them")
         size, strides = _pair(leaf.kernel_size), _pair(leaf.stride)
         return [{kind: {"pool_size": size, "strides": strides, "padding": "same" if leaf.ceil_mode else "valid"}}]
 
@@ -113,6 +115,12 @@ def _norm(leaf: Any) -> list[Any]:
     return [{"BatchNormalization": {"momentum": round(1 - leaf.momentum, 12), "epsilon": leaf.eps, **affine}}]
 
 
+def _flatten(leaf: Any) -> list[Any]:
+    if (leaf.start_dim, leaf.end_dim) != (1, -1):
+        raise UserError(f"{leaf}: expected all axes but the first flattened")
+    return ["Flatten"]
+
+
 def _pads(leaf: Any) -> list[Any]:
     left, right, above, below = leaf.padding
     return [{"ZeroPadding2D": [[above, below], [left, right]]}]
@@ -126,9 +134,9 @@ _KINDS: dict[str, Callable[[Any], list[Any]]] = {
     "AdaptiveMaxPool2d": _global("GlobalMaxPooling2D"),
     "BatchNorm2d": _norm,
     "BatchNorm1d": _norm,
-    "LayerNorm": lambda leaf: [{"LayerNormalization": {"epsilon": leaf.eps}}],
+    **dict.fromkeys(("LayerNorm", "LayerNorm2d"), lambda leaf: [{"LayerNormalization": {"epsilon": leaf.eps}}]),
     "Dropout": lambda leaf: [{"Dropout": leaf.p}],
-    "Flatten": lambda leaf: ["Flatten"],
+    "Flatten": _flatten,
     "Identity": lambda leaf: [],
     "Linear": lambda leaf: [{"Dense": {"units": leaf.out_features, "use_bias": leaf.bias is not None}}],
     "ZeroPad2d": _pads,
@@ -137,3 +145,9 @@ _KINDS: dict[str, Callable[[Any], list[Any]]] = {
     "Softmax": lambda leaf: ["Softmax"],
 }
 """The records of each of PyTorch's modules."""
+
+_FEATURES: dict[str, Callable[[Any], int]] = {
+    "Linear": lambda leaf: int(leaf.in_features),
+    "LayerNorm": lambda leaf: int(leaf.normalized_shape[0]) if len(leaf.normalized_shape) == 1 else -1,
+}
+"""The features that a module behind a flatten takes; before it, a ``LayerNorm`` takes other axes than a record."""

@@ -63,6 +63,9 @@ def check_resume(
     Returns:
         The report; ``print`` it, or call ``raise_if_broken()`` in a test.
 
+    Raises:
+        UserError: There is no step behind a stop.
+
     Example:
         >>> report = check_resume(module, data, limit_train_batches=5)  # doctest: +SKIP
     """

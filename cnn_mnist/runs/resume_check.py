@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from cnn_mnist.errors import UserError
+
 RANDOM = "the random state"
 """Told where something else differs; alone it is no harm, since what draws from it would differ."""
 
@@ -88,10 +90,18 @@ def check_stops(train: Train, stops: str | Iterable[int]) -> ResumeReport:
     Args:
         train: The training; it is given a new folder for each.
         stops: After which steps; ``"every step"`` for all but the last.
+
+    Raises:
+        UserError: There is nothing behind a stop, which would then prove nothing.
     """
     straight = _watched(train)
-    report = ResumeReport(len(straight))
-    for stop in range(1, len(straight)) if stops == "every step" else map(int, stops):
+    report, every = ResumeReport(len(straight)), range(1, len(straight))
+    wanted: list[Any] = list(every) if stops == "every step" else list(stops)
+    if not wanted or not set(wanted) <= set(every):
+        raise UserError(
+            f'expected stops="every step", or steps from 1 to {len(straight) - 1} of {len(straight)}, got {stops!r}'
+        )
+    for stop in wanted:
         resumed = _watched(train, stop)
         report.stops.append(_compared(stop, straight, resumed))
     return report

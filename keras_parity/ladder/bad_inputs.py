@@ -105,11 +105,16 @@ def bad_batches(pair: Pair) -> list[Culprit]:
 
 
 def _order(ours: NDArray, theirs: NDArray) -> list[int]:
-    """The places of Keras's images among PyTorch's; empty where one is not there, or all are in their order."""
+    """The places of Keras's images among PyTorch's; empty where one is not there, or all are in their order.
+
+    Args:
+        ours: PyTorch's, [count, channels, ...] or as Keras's.
+        theirs: Keras's, [count, ...].
+    """
     for one in (np.moveaxis(ours, 1, -1), ours) if ours.ndim > 2 else (ours,):
         places = {image.tobytes(): place for place, image in enumerate(np.ascontiguousarray(one))}
         found = [places.get(image.tobytes(), -1) for image in theirs]
-        if min(found) >= 0 and found != sorted(found):
+        if min(found) >= 0 and one.tobytes() != theirs.tobytes():  # else two equal images would pass for exchanged
             return found
     return []
 

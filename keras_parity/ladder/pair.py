@@ -41,6 +41,7 @@ class Pair:
         self.torch = {dtype: TorchSide(port, dtype) for dtype in dtypes}
         self.keras = {dtype: KerasSide(port, dtype) for dtype in dtypes}
         self.losses: dict[str, NDArray] = {}
+        self._rates: tuple[list[float], list[float]] | None = None
         self.records = self._recorded()
         self.match = self._matched()
         self.idle = self._find_idle(self.match)
@@ -110,17 +111,21 @@ class Pair:
     def adopt_rates(self, steps: int) -> tuple[list[float], list[float]]:
         """The learning rates of both sides; from now on PyTorch takes Keras's, which are computed in float32.
 
-        Both are empty where neither side has a schedule.
+        Both are empty where neither side has a schedule. Called again, it gives the same.
         """
+        if self._rates is not None:
+            return self._rates
         schedule = self.keras[self.exact].optimizer._learning_rate
         given = isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
         if not given and self.port.torch_schedule is None:
-            return [], []
+            self._rates = [], []
+            return self._rates
         ours = self.torch[self.exact].scheduled(steps)
         theirs = [float(schedule(step) if given else schedule) for step in range(steps)]
         for side in self.torch.values():
             side.rates = theirs
-        return ours, theirs
+        self._rates = ours, theirs
+        return self._rates
 
     def _record_again(self) -> None:
         self.records = self._recorded()

@@ -50,6 +50,8 @@ def rungs(pair: Pair, length: Steps, numbers: Sequence[int] = range(1, 12)) -> I
         if 1 in broken and number > 4:
             return
         try:
+            if number >= 7:
+                pair.adopt_rates(length.free)
             for rung in RUNGS[number](pair, length):
                 yield rung
                 broken |= set() if rung.holds else {number}

@@ -56,8 +56,9 @@ class TorchSide:
         self._steps = 0
 
     def scheduled(self, steps: int) -> list[float]:
-        """The learning rates of a new optimizer under the user's schedule."""
-        optimizer, rates = self._make_optimizer(list(copy.deepcopy(self.network).parameters())), []
+        """The learning rates of that many steps of a new optimizer under the user's schedule."""
+        trained = [p for p in copy.deepcopy(self.network).parameters() if p.requires_grad]
+        optimizer, rates = self._make_optimizer(trained), []
         schedule = self._make_schedule(optimizer) if self._make_schedule is not None else None
         for _ in range(steps):
             rates.append(float(optimizer.param_groups[0]["lr"]))

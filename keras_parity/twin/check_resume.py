@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from cnn_mnist.errors import UserError
 from cnn_mnist.runs.resume_check import ResumeReport, Watch, check_stops
 
 
@@ -59,6 +60,9 @@ def check_resume(
     Returns:
         The report; ``print`` it, or call ``raise_if_broken()`` in a test.
 
+    Raises:
+        UserError: The model is not compiled, or there is no step behind a stop.
+
     Example:
         >>> report = check_resume(model, (images, labels), save_freq=1)  # doctest: +SKIP
     """
@@ -86,6 +90,8 @@ def check_resume(
 
 def _copies(model: keras.Model) -> Callable[[], keras.Model]:
     """What makes a copy with the weights that the model has now, compiled alike."""
+    if not model.compiled:
+        raise UserError("expected a compiled model, got one without an optimizer and a loss; call its compile() first")
     config, weights = model.get_compile_config(), model.get_weights()
 
     def make() -> keras.Model:

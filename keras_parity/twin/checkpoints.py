@@ -50,7 +50,7 @@ def _check_size(path: str | Path) -> None:
         return
     with ZipFile(path) as archive:
         size = sum(member.file_size for member in archive.infolist() if member.filename == "model.weights.h5")
-    if size < 2 * parameters:
+    if 2 * size < parameters:  # a quantized one may take half a byte each
         raise UserError(
             f"expected a .keras file, got {path}, which cannot be loaded safely ({size:,} bytes of weights for "
             f"{parameters:,} parameters)"

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchvision.models.convnext import LayerNorm2d
 
 from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.architecture.examples import EXAMPLES
@@ -44,6 +45,18 @@ def test_a_users_module_of_nested_stacks_and_another_size_is_read():
     ]
 
 
+def test_norms_of_layers_are_read_behind_a_flatten_and_of_channels():
+    layers = [
+        nn.Conv2d(1, 4, 3),
+        LayerNorm2d(4, eps=1e-3),
+        nn.Flatten(),
+        nn.LayerNorm(2704, eps=1e-3),
+        nn.Linear(2704, 2),
+    ]
+    network = read_network(nn.Sequential(*layers))
+    assert [str(layer).split("(")[0] for layer in network.layers].count("layer norm") == 2
+
+
 def test_a_keras_model_is_read_and_a_classifier_takes_it():
     layers = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(10)]
     model = keras.Sequential([keras.Input((28, 28, 1)), *layers])
@@ -63,7 +76,14 @@ class Subclassed(nn.Module):
 REFUSED = {
     "a class": (Subclassed(), "expected an nn.Sequential, got Subclassed, whose order is in its code"),
     "an unknown layer": (nn.Sequential(nn.Flatten(), nn.Bilinear(4, 4, 2)), "layer 2: expected one of "),
-    "pooling that pads": (nn.Sequential(nn.MaxPool2d(3, 2, 1)), "expected windows without padding and gaps"),
+    "a norm of an image's width": (nn.Sequential(nn.LayerNorm(28), nn.Flatten(), nn.Linear(784, 2)), "got none"),
+    "a norm of whole images": (nn.Sequential(nn.LayerNorm([1, 28, 28]), nn.Flatten(), nn.Linear(784, 2)), "got none"),
+    "a flatten of some axes": (nn.Sequential(nn.Flatten(2)), "expected all axes but the first flattened"),
+    "a divisor": (
+        nn.Sequential(nn.AvgPool2d(2, divisor_override=3)),
+        "expected windows without padding, gaps and a div",
+    ),
+    "pooling that pads": (nn.Sequential(nn.MaxPool2d(3, 2, 1)), "expected windows without padding, gaps"),
     "windows over the end": (
         nn.Sequential(nn.MaxPool2d(4, 2, ceil_mode=True), nn.Flatten(), nn.Linear(196, 2)),
         "corner, got none",
@@ -74,7 +94,7 @@ REFUSED = {
     ),
     "no square": (
         nn.Sequential(nn.Flatten(), nn.Linear(7, 2)),
-        r"dense layers of \[7\] features behind a square image",
+        r"layer norms of \[7\] features behind a square image",
     ),
     "part of the image": (nn.Sequential(nn.AdaptiveAvgPool2d(2)), "expected an output of 1 by 1 pixels, got 2"),
     "a mean over all": (nn.Sequential(nn.BatchNorm2d(1, momentum=None)), "expected a momentum, got None"),

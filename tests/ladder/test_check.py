@@ -197,6 +197,13 @@ def test_schedules_are_compared_step_by_step_and_the_models_by_keras_rates():
     (broken,) = [rung for rung in report.rungs if not rung.holds]
     assert broken.compared == "learning rate of 6 steps, relative"
     assert broken.where == "step 2: 0.0933013 in PyTorch, 0.0982963 in Keras"
+    holding = {"keras_optimizer": lambda: cosine(6), "numbers": [9]}  # without the rung that compares the rates
+    kp.check(*plain(), IMAGES, LABELS, weights="keras", **words, **holding, **QUICK).raise_if_broken()
+    frozen, model = plain()
+    frozen[1].requires_grad_(False)
+    model.get_layer("hidden").trainable = False
+    given = words | {"torch_optimizer": torch.optim.SGD([p for p in frozen.parameters() if p.requires_grad], 0.1)}
+    kp.check(frozen, model, IMAGES, LABELS, weights="keras", **given, **holding, **QUICK).raise_if_broken()
     words.pop("torch_schedule")
     report = kp.check(*plain(), IMAGES, LABELS, weights="keras", keras_optimizer=lambda: cosine(6), **words, **QUICK)
     assert [rung.where[:6] for rung in report.rungs if not rung.holds] == ["step 2"]

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import cnn_mnist
 from cnn_mnist.data import mnist
+from cnn_mnist.errors import UserError
 from cnn_mnist.runs.resume_check import NotResumedError
 
 
@@ -111,6 +112,12 @@ def test_a_cycle_over_the_estimated_steps_sets_the_loader_up_before_its_place_is
     assert [(stop.step, stop.at, stop.differs[:1]) for stop in report.stops] == [
         (2, 3, ("the batch",)), (5, None, ()), (7, 8, ("the batch",))
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("stops", [[10], [0], [], "every"])
+def test_a_stop_with_no_step_behind_it_proves_nothing_and_is_refused(stops):
+    with pytest.raises(UserError, match=r'expected stops="every step", or steps from 1 to 9 of 10, got '):
+        cnn_mnist.check_resume(Foreign(), loader, stops)
 
 
 def test_dropout_that_draws_anew_is_named_by_the_random_state():

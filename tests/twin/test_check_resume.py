@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_parity as kp
+from cnn_mnist.errors import UserError
 
 IMAGES, LABELS = np.random.default_rng(0).random((20, 4), dtype=np.float32), np.arange(20) % 3
 DATA = IMAGES, LABELS
@@ -34,6 +35,11 @@ def test_with_a_backup_every_step_the_epoch_is_begun_again(model):
     report = kp.check_resume(model, DATA, [2, 5], save_freq=1, batch_size=4, shuffle=False)
     assert (report.stops[0].at, report.stops[0].differs[0]) == (3, "the batch")
     assert "from step 3 on, the batch, " in str(report)
+
+
+def test_a_model_that_is_not_compiled_is_refused():
+    with pytest.raises(UserError, match=r"expected a compiled model, .* call its compile\(\) first"):
+        kp.check_resume(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), DATA)
 
 
 @pytest.mark.parametrize("schedule", [None, keras.optimizers.schedules.CosineDecay(0.1, 10)])
