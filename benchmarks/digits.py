@@ -93,7 +93,8 @@ def _read(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[str, int
         command = [sys.executable, "-m", "keras_parity", "predict", *(f"--ckpt_path={run}" for run in runs)]
         answer = subprocess.run([*command, f"--output={output}", *map(str, files)], capture_output=True, text=True)
         if answer.returncode:
-            raise UserError((answer.stderr.strip().splitlines() or ["no reason given"])[-1])
+            reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise UserError(reason.removeprefix("python -m keras_parity: error: "))
         records = json.loads(output.read_text())
     ending = "_digit"
     keys = [key for key in records[0] if key.endswith(ending)] or [ending[1:]]
