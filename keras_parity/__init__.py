@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from keras_parity.compare.report import to_markdown as to_markdown
     from keras_parity.compare.table import make_tables as make_tables
     from keras_parity.convert.cli import convert as convert_weights  # noqa: F401 - exported
+    from keras_parity.gap.explain import explain_gap as explain_gap
     from keras_parity.ladder.check import check as check
     from keras_parity.ladder.cli import Port as Port
     from keras_parity.ladder.cli import climb as climb
@@ -29,6 +30,7 @@ _WHERE = {
     "climb": "ladder.cli:climb",
     "compile_twin": "twin.train:compile_twin",
     "convert_weights": "convert.cli:convert",
+    "explain_gap": "gap.explain:explain_gap",
     "find_folders": "logs.folders:find_folders",
     "make_tables": "compare.table:make_tables",
     "read_run": "logs.run:read_run",
