@@ -17,8 +17,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import Metric
 
-from cnn_mnist.architecture.initial_weights import Rule, initial_weights
+from cnn_mnist.architecture.initial_weights import initial_weights
 from cnn_mnist.pytorch.callbacks import RunRecord, StopOnNonFiniteLoss
+from cnn_mnist.pytorch.converted import count_updates
 from cnn_mnist.pytorch.keeper import keep
 from cnn_mnist.pytorch.loader import Batch
 from cnn_mnist.pytorch.logger import RunLogger
@@ -46,8 +47,7 @@ class Classifier(LightningModule):
     A ``Trainer`` that trains it writes the run folder of the project, ``lightning_logs/pytorch/version_N``.
 
     Example:
-        >>> model, data = Classifier(learning_rate=0.01), MNISTDataModule()
-        >>> trainer = Trainer(max_epochs=1)
+        >>> model, data, trainer = Classifier(learning_rate=0.01), MNISTDataModule(), Trainer(max_epochs=1)
         >>> trainer.fit(model, data)
         >>> trainer.test(model, data)
 
@@ -71,8 +71,8 @@ class Classifier(LightningModule):
         self.save_hyperparameters(asdict(self.settings))
         described, align, seed = self.settings.network, self.settings.align, self.settings.seed
         self.network = build_network(described, align, seed)
-        rule: Rule = "keras" if align == "keras" else "pytorch"
-        load_weights(self.network, initial_weights(described, rule, seed), described)
+        weights = initial_weights(described, "keras" if align == "keras" else "pytorch", seed)
+        load_weights(self.network, weights, described)
         splits: tuple[tags.SplitName, ...] = ("train", "val", *TEST_SPLITS)
         self.metrics = nn.ModuleDict(
             {tags.tag(split, name): make_metric(name, described.classes) for split in splits for name in METRICS}
@@ -107,7 +107,9 @@ class Classifier(LightningModule):
         return ours + (keep(trainer) if fitting else [])
 
     def setup(self, stage: str) -> None:
-        """Has a GPU compute in full float32 where Keras is the measure; TensorFlow's TF32 is off likewise."""
+        """Has a checkpoint's float64 loaded as such, and a GPU compute in full float32 where Keras is the measure."""
+        if self.trainer.precision == "64-true":  # Lightning casts the module after it has loaded a checkpoint
+            self.network.double()
         if self.settings.align == "keras":
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
@@ -171,7 +173,8 @@ class Classifier(LightningModule):
         }
 
     def on_train_start(self) -> None:
-        """Lays the schedule over the updates, which can be counted now."""
+        """Counts the updates of a converted checkpoint, and lays the schedule over all of them."""
+        count_updates(self.trainer)
         lay_schedule(self.trainer, self.settings)
 
     def configure_gradient_clipping(

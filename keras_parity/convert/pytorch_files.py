@@ -50,8 +50,6 @@ def read_ckpt(path: Path, network: Network | None = None) -> tuple[Portable, Log
     slots, iterations = None, int(checkpoint.get("global_step", 0))
     if isinstance(optimizer, KerasOptimizer) and checkpoint.get("optimizer_states"):
         kept = checkpoint["optimizer_states"][0]
-        # Lightning counts from 0 again where a converted checkpoint was gone on from.
-        iterations = kept["param_groups"][0].get("step", iterations)
         names = [name for name, _ in module.named_parameters()]
         wanted = optimizer.slot_names(optimizer.param_groups[0])
         if all(set(wanted) <= kept["state"].get(index, {}).keys() for index in range(len(names))):
@@ -93,7 +91,7 @@ def write_ckpt(portable: Portable, path: Path) -> None:
     """Writes a Lightning checkpoint that ``python -m cnn_mnist fit --ckpt_path`` goes on from."""
     network, optimizer = make_torch_optimizer(portable)
     checkpoint = {
-        "epoch": 0,
+        "epoch": 0,  # ``fit`` counts those that the updates come to
         "global_step": portable.iterations,
         "pytorch-lightning_version": version("lightning"),
         "state_dict": {_PREFIX + name: tensor for name, tensor in network.state_dict().items()},

@@ -78,6 +78,27 @@ def relative(ours: NDArray, theirs: NDArray) -> float:
     return float(difference / (scale or 1.0))
 
 
+def with_the_same_ties(ours: NDArray, theirs: NDArray, values: NDArray, limit: float) -> NDArray:
+    """``ours`` where a max pool chose another of several equal values, which rounding alone tells apart, as ``theirs``.
+
+    Args:
+        ours: The gradient of an activation [batch, ...], PyTorch's.
+        theirs: Keras's.
+        values: The activation.
+        limit: Relative difference of gradients that are equal.
+    """
+    if not ours.shape == theirs.shape == values.shape:
+        return ours
+    limit, difference = limit * np.abs(theirs).max(initial=0.0), ours - theirs
+    odd = np.abs(difference) > limit
+    images, equal = np.nonzero(odd)[0], np.round(values[odd] / np.abs(values).max(initial=1e-300), 9)
+    of = np.unique(np.stack([images, equal]), axis=1, return_inverse=True)[1]
+    handed_on = np.abs(np.bincount(of, difference[odd]))[of] <= limit
+    settled = ours.copy()
+    settled[odd] = np.where(handed_on, theirs[odd], ours[odd])
+    return settled
+
+
 def worst(
     number: int,
     compared: str,

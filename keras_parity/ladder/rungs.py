@@ -11,7 +11,7 @@ import numpy as np
 from keras_parity.ladder.beginnings import architecture, data, initial_weights
 from keras_parity.ladder.pair import Pair
 from keras_parity.ladder.port import Arrays, Port
-from keras_parity.ladder.rung import CAUSES, FACTOR, FINER, ROUNDED, Rung, relative, value, worst
+from keras_parity.ladder.rung import CAUSES, FACTOR, FINER, ROUNDED, Rung, relative, value, with_the_same_ties, worst
 from keras_parity.ladder.trajectories import Steps, free_float32, free_float64, given_weights, steps, trained_and_moved
 
 
@@ -90,8 +90,10 @@ def _gradients(pair: Pair, length: Steps) -> Iterator[Rung]:
         pair.reset()
         records = pair.torch["float64"].record(batches[0], True), pair.keras["float64"].record(batches[1], True)
         ours, theirs = (dict(reversed(list(side.items()))) for side in pair.tensors(records, "gradient"))
+        values, limit = pair.tensors(records, "out")[0], 1e-12
+        ours = {name: with_the_same_ties(mine, theirs[name], values[name], limit) for name, mine in ours.items()}
         if ours:
-            yield worst(6, "gradient of every activation, backwards, float64, relative", 1e-12, ours, theirs)
+            yield worst(6, "gradient of every activation, backwards, float64, relative", limit, ours, theirs)
     # One that is all rounding, as of a shift before a norm, says nothing; in float32 many are, which float64 judges.
     ceiling = 0.2 if pair.exact == "float32" else 1.0
     yield worst(6, "gradient of every tensor, float32, relative", 1e-5, *arrays["float32"], lambda: errors, ceiling)

@@ -38,8 +38,7 @@ def save(path: Path, state: dict[str, Any], model: keras.Model, optimizer: keras
     with whole(path) as aside:
         written.save(aside)
         with ZipFile(aside, "a") as archive:
-            masks = [state.numpy().tolist() for state in mask_states(model)]  # which no file of Keras's holds
-            archive.writestr(_STATE, json.dumps(state | {"masks": masks}))
+            archive.writestr(_STATE, json.dumps(state))
 
 
 def _check_size(path: str | Path) -> None:
@@ -114,8 +113,8 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int, 
                 f"--model.{name}: {path} was trained with {value}, got {asked}; give its own to go on with it"
             )
     load_weights(model, read_weights(saved, settings.network))
-    for ours, theirs in zip(mask_states(model), (read_state(path) or {"masks": []})["masks"], strict=False):
-        ours.assign(theirs)
+    for state in mask_states(model):  # which no file of Keras's holds; a step takes one mask of each
+        state.assign([state.numpy()[0], int(saved.optimizer.iterations)])
     model.optimizer.build(model.trainable_variables)
     for variable, value in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):
         variable.assign(value)

@@ -22,6 +22,7 @@ from cnn_mnist.settings import ModelSettings
 from keras_parity.convert import keras_files, pytorch_files
 from keras_parity.convert.cli import FORMATS, convert
 from keras_parity.convert.portable import Portable
+from keras_parity.logs.run import read_run
 from keras_parity.twin.dtypes import in_dtype
 from keras_parity.twin.network import build_twin, read_weights
 from tests.pytorch.test_optimizers import VARIANTS
@@ -121,14 +122,35 @@ def test_training_goes_on_in_the_other_framework_for_20_float64_steps(settings, 
         np.testing.assert_allclose(array, theirs[name], rtol=0, atol=1e-10)
 
 
-def test_a_converted_checkpoint_goes_on_in_both_trainers(command, keras_checkpoint, images, tmp_path):
+def test_keras_then_pytorch_then_keras_is_one_training(command, use_tiny_mnist, images, tmp_path):
+    flags = [*LIGHTNING[:-1], "--trainer.precision=64-true"]
+
+    def trained(epochs, *flags_of_one, run):
+        code, _, err = command("keras_parity", *flags, f"--trainer.max_epochs={epochs}", *flags_of_one)
+        assert code == 0, err
+        (path,) = Path(f"lightning_logs/keras/version_{run}/checkpoints").iterdir()
+        return path
+
+    network = "--model.architecture=mnist_convnet"  # whose dropout has a mask for every update
+    convert(trained(1, network, run=0), tmp_path / "a.ckpt", images, with_optimizer=True)
+    code, _, err = command("cnn_mnist", "fit", "--ckpt_path=a.ckpt", *flags, "--trainer.max_epochs=2")
+    assert code == 0, err
+    scalars = read_run("lightning_logs/pytorch/version_0").points["train/loss"]
+    assert [point.step for point in scalars] == [8]  # the second epoch of 4 updates, and no other
+    convert(tmp_path / "lightning_logs/pytorch/version_0", tmp_path / "b.keras", images, with_optimizer=True)
+    ours, whole = trained(3, network, "--ckpt_path=b.keras", run=1), trained(3, network, run=2)
+    ours, whole = (keras_files.read_keras(path)[0] for path in (ours, whole))
+    assert ours.iterations == whole.iterations == 12
+    for name, array in whole.weights.items():
+        np.testing.assert_allclose(ours.weights[name], array, rtol=0, atol=1e-10)
+
+
+def test_a_converted_checkpoint_that_fit_cannot_go_on_from_is_one_line(command, keras_checkpoint, images, tmp_path):
     convert(keras_checkpoint, tmp_path / "a.ckpt", images, with_optimizer=True)
     code, _, err = command("cnn_mnist", "fit", "--ckpt_path=a.ckpt", *LIGHTNING)
-    assert code == 0, err
-    convert(tmp_path / "lightning_logs/pytorch/version_0", tmp_path / "b.keras", images, with_optimizer=True)
-    assert keras_files.read_keras(tmp_path / "b.keras")[0].iterations == 8  # 4 updates in either framework
-    code, _, err = command("keras_parity", "--ckpt_path=b.keras", *QUIET[:2], "--trainer.max_epochs=3")
-    assert code == 0, err
+    assert (code, "has 1 epochs already; give a --trainer.max_epochs over that" in err) == (1, True), err
+    code, _, err = command("cnn_mnist", "fit", "--ckpt_path=a.ckpt", "--data.batch_size=100", *LIGHTNING)
+    assert (code, "expected the end of an epoch of 3 updates" in err) == (1, True), err
 
 
 def test_the_command_converts_and_says_how_well(command, keras_checkpoint):

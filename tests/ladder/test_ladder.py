@@ -20,7 +20,7 @@ from keras_parity.ladder import cli as ladder
 from keras_parity.ladder.cli import Port, climb, project_port
 from keras_parity.ladder.keras_side import KerasSide
 from keras_parity.ladder.pair import Pair
-from keras_parity.ladder.rung import worst
+from keras_parity.ladder.rung import with_the_same_ties, worst
 from keras_parity.ladder.trajectories import Steps, free_float64
 from tests.pytorch.test_optimizers import VARIANTS
 
@@ -128,6 +128,14 @@ def test_what_is_no_number_or_missing_on_a_side_never_holds():
     for ours, theirs in ((zeros, nan), (nan, zeros), (nan, nan), (zeros, {}), ({}, zeros), ({}, {})):
         assert not worst(4, "", 1e-5, ours, theirs).holds
     assert worst(4, "", 1e-5, zeros, zeros).holds
+
+
+def test_a_max_pool_may_choose_either_of_two_equal_values_and_no_other():
+    values = np.array([[1.0, 1.0 - 1e-16, 2.0], [1.0, 0.0, 2.0]])
+    ours, theirs = np.array([[0.5, 0.0, 0.1], [0.0, 0.3, 0.1]]), np.array([[0.0, 0.5, 0.1], [0.3, 0.0, 0.1]])
+    settled = with_the_same_ties(ours, theirs, values, 1e-12)
+    np.testing.assert_array_equal(settled, [theirs[0], ours[1]])
+    np.testing.assert_array_equal(with_the_same_ties(ours, theirs * 2, values, 1e-12), ours)  # not handed on whole
 
 
 def test_arrays_of_nested_layers_are_told_apart(port):

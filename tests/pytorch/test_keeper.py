@@ -54,7 +54,7 @@ def fit(command, tmp_path, monkeypatch):
 
 CASES = [
     (),
-    ("--model.optimizer=adam", "--model.schedule=cosine", "--data.val_size=50"),
+    ("--model.optimizer=adam", "--model.schedule=cosine", "--data.val_size=50", "--trainer.precision=64-true"),
     ("--model.optimizer=sgd", "--model.momentum=0.9", "--model.schedule=one_cycle", "--model.warmup=0.3"),
 ]
 
