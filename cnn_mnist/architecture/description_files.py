@@ -88,7 +88,8 @@ def from_keras(config: Mapping[str, Any]) -> list[Any]:
     body: Any = config.get("config")
     known = config.get("class_name") in ("Sequential", "Functional", "Model") and isinstance(body, Mapping)
     if not known or not _is_chain(layers := body.get("layers")):
-        raise UserError(f"expected a sequential Keras model, got {config.get('class_name', 'something else')}")
+        came = config.get("class_name") or f"a mapping of {', '.join(map(str, config)) or 'nothing'}"
+        raise UserError(f"expected a list of layers, or Keras's configuration of a sequential model, got {came}")
     found = list(_plain(layers))
     built = body.get("build_input_shape")  # of a sequential model that names no input
     return [{"Input": built[1:]}, *found] if built and layers[0]["class_name"] != "InputLayer" else found

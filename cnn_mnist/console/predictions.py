@@ -86,16 +86,20 @@ def data_of(checkpoint: Path, config: Namespace) -> DataSettings:
     return DataSettings(data_dir=config.data.data_dir, **chosen)
 
 
-def load_digits(config: Namespace, data: DataSettings) -> tuple[Digits, Sequence[str]]:
+def load_digits(shape: Shape, config: Namespace, data: DataSettings) -> tuple[Digits, Sequence[str]]:
     """The images that the arguments name, or the test set where they name none, and the names of the classes.
+
+    Args:
+        shape: (height, width, channels) that the network takes.
+        config: The arguments.
+        data: The data set.
 
     Raises:
         UserError: No image could be read, or the data are missing.
     """
     if config.images:
-        digits = read_digits(config.images, config.invert)
-        classes = KNOWN_SETS[data.dataset].classes if data.file is None else ()
-        return digits._replace(images=digits.images[..., None]), classes
+        digits = read_digits(config.images, config.invert, shape)
+        return digits, KNOWN_SETS[data.dataset].classes if data.file is None else ()
     _, test = load_whole(data)
     return Digits([str(number) for number in range(len(test.labels))], test.images, test.labels), test.classes
 

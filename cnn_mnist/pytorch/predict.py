@@ -37,7 +37,8 @@ def main(args: list[str]) -> None:
             "python -m keras_parity predict sets two side by side"
         )
     checkpoint = find_checkpoint(config.ckpt_path[0], PYTORCH)
-    digits, classes = predictions.load_digits(config, predictions.data_of(checkpoint, config))
+    takes = read_network(read_checkpoint(checkpoint)["hyper_parameters"]["architecture"])
+    digits, classes = predictions.load_digits(takes.input_shape, config, predictions.data_of(checkpoint, config))
     found = predictions.from_logits(compute_logits(checkpoint, digits.images), classes)
     predictions.put_out(digits, {PYTORCH: found}, config)
 

@@ -33,8 +33,9 @@ def main(args: list[str]) -> None:
     """
     config = predictions.build_parser("python -m keras_parity", DESCRIPTION).parse_args(args)
     checkpoints = _by_framework([find_checkpoint(path, KERAS) for path in config.ckpt_path])
-    data = predictions.data_of(next(iter(checkpoints.values())), config)
-    digits, classes = predictions.load_digits(config, data)
+    first = next(iter(checkpoints.values()))
+    data = predictions.data_of(first, config)
+    digits, classes = predictions.load_digits(read_network(str(first)).input_shape, config, data)
     found = {}
     for framework, path in checkpoints.items():
         if framework == KERAS:

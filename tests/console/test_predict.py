@@ -228,10 +228,10 @@ class TestMistakes:
         for package in RUNS:
             error = refused(package, "--ckpt_path=run")
             assert "expected a run folder with a .ckpt or .keras file in its checkpoints folder, got run" in error
-            assert "got text.ckpt, which is truncated or no checkpoint" in refused(package, "--ckpt_path=text.ckpt")
-        assert "text.keras: expected a whole file, got a damaged one" in refused(
-            "keras_parity", "--ckpt_path=text.keras"
-        )
+        assert "got text.ckpt, which is truncated or no checkpoint" in refused("cnn_mnist", "--ckpt_path=text.ckpt")
+        for name in ("text.ckpt", "text.keras"):
+            error = refused("keras_parity", f"--ckpt_path={name}")
+            assert f"{name}: expected a whole file, got a damaged one" in error
         assert "a .keras file, a .ckpt file or both, got text.txt" in refused("keras_parity", "--ckpt_path=text.txt")
         assert "python -m keras_parity predict" in refused("cnn_mnist", f"--ckpt_path={runs['keras_parity']}")
         twice = [f"--ckpt_path={runs['keras_parity']}"] * 2

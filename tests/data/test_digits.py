@@ -35,7 +35,7 @@ def read(tmp_path):
     def run(picture, name="digit.png", **options):
         picture.save(tmp_path / name, **options)
         (image,) = read_digits([tmp_path / name]).images
-        return image
+        return image[..., 0]
 
     return run
 
@@ -54,6 +54,23 @@ def test_of_any_size_and_place_the_digit_is_centred_in_its_box(shape):
     assert np.ptp(columns) + 1 <= 20
     assert image.max() == 255
     np.testing.assert_allclose(_centre(image.astype(float)), MIDDLE, atol=0.5)
+
+
+def test_for_another_networks_input_a_picture_is_scaled_whole(tmp_path):
+    own = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    Image.fromarray(own).save(tmp_path / "own.png")
+    tall = Image.fromarray(np.repeat(np.repeat(own, 20, axis=0), 20, axis=1))
+    Image.merge("RGB", tall.split()).crop((0, -160, 240, 320)).save(tmp_path / "tall.png")  # black above and below
+    images = read_digits([tmp_path / "own.png", tmp_path / "tall.png"], shape=(8, 12, 3)).images
+    np.testing.assert_array_equal(images[0], own)
+    assert images.shape == (2, 8, 12, 3)
+    assert np.abs(images[1].astype(int) - own).mean() < 25  # the middle of it, and resampled
+    np.testing.assert_array_equal(
+        read_digits([tmp_path / "own.png"], invert=True, shape=(8, 12, 3)).images[0], 255 - own
+    )
+    assert read_digits([tmp_path / "own.png"], shape=(5, 5, 1)).images.shape == (1, 5, 5, 1)
+    with pytest.raises(UserError, match="1 or 3 channels"):
+        read_digits([tmp_path / "own.png"], shape=(8, 12, 2))
 
 
 def test_a_digit_keeps_its_aspect():
@@ -117,7 +134,7 @@ def test_a_folder_is_read_by_name_and_what_is_no_image_is_said(tmp_path):
     with pytest.warns(UserNotice, match=f"aa.png: {kinds}") as notices:
         digits = read_digits([tmp_path])
     assert [file.rsplit("/", 1)[1] for file in digits.files] == ["a.JPG", "b.png", "c.jpeg"]
-    assert digits.images.shape == (3, 28, 28)
+    assert digits.images.shape == (3, 28, 28, 1)
     assert len(notices) == 1
 
 

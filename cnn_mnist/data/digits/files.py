@@ -1,6 +1,8 @@
-"""A picture file of any common kind to its grey values; on the ground floor, for ``digits`` alone."""
+"""A picture file of any common kind to its grey values or to a network's input; for ``digits`` alone."""
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,22 @@ def read_grey(file: Path, side: int) -> NDArray[np.float32]:
     Raises:
         UserError: The file is missing, damaged, too large or of another kind.
     """
+    return _read(file, partial(_grey, side=side))
+
+
+def read_scaled(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A file at the size of a network's input, in grey or in colour; of other proportions, its middle.
+
+    Args:
+        file: As for ``read_grey``, with its errors.
+        shape: (height, width, channels), with 1 or 3 channels.
+    """
+    if shape[2] not in (1, 3):
+        raise UserError(f"expected a network of 1 or 3 channels for a picture, got one of {shape[2]}")
+    return _read(file, partial(_scaled, shape=shape)).reshape(shape)
+
+
+def _read(file: Path, read: "Callable[[Image.Image], NDArray]") -> NDArray:
     from PIL import Image
 
     kinds = ", ".join(sorted(set(FORMATS.values())))
@@ -50,7 +68,7 @@ def read_grey(file: Path, side: int) -> NDArray[np.float32]:
             if opened.width * opened.height > MOST_PIXELS:
                 most = MOST_PIXELS // 1_000_000
                 raise UserError(f"expected at most {most} megapixels, got {opened.width} x {opened.height} pixels")
-            return _grey(opened, side)
+            return read(opened)
     except UserError:
         raise
     except FileNotFoundError:
@@ -60,6 +78,16 @@ def read_grey(file: Path, side: int) -> NDArray[np.float32]:
     except Exception as error:  # a damaged file fails in each codec with errors of its own
         reason = " ".join(str(error).split()).replace(f" {str(file)!r}", "")
         raise UserError(f"expected {kinds}, got what cannot be read as one ({reason})") from None
+
+
+def _scaled(opened: "Image.Image", shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    from PIL import Image, ImageOps
+
+    height, width, channels = shape
+    mode = "L" if channels == 1 else "RGB"
+    opened.draft(mode, (width, height))  # a JPEG file is decoded at down to an eighth of its size
+    ImageOps.exif_transpose(opened, in_place=True)
+    return np.asarray(ImageOps.fit(opened.convert(mode), (width, height), Image.Resampling.LANCZOS))
 
 
 def _grey(opened: "Image.Image", side: int) -> NDArray[np.float32]:

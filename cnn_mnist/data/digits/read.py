@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cnn_mnist.data.digits.files import FORMATS, PHONE, read_grey
+from cnn_mnist.data.digits.files import FORMATS, PHONE, read_grey, read_scaled
 from cnn_mnist.data.digits.page import Page
 from cnn_mnist.data.digits.pieces import Piece, find_pieces, stroke_width
 from cnn_mnist.errors import UserError, UserNotice
@@ -57,8 +57,8 @@ class Digits(NamedTuple):
 
     Attributes:
         files: Path of each image, with [0], [1] where a picture has several; or its number in the test set.
-        images: uint8 [n, 28, 28], 0 is background.
-        labels: uint8 [n], 0 to 9, where they are known.
+        images: uint8 [n, height, width, channels]; of digits, 0 is background.
+        labels: uint8 [n], where they are known.
         views: Of the first digits, the picture and the digit's box in it, for a figure.
     """
 
@@ -68,12 +68,15 @@ class Digits(NamedTuple):
     views: Sequence[View] = ()
 
 
-def read_digits(paths: Sequence[str | Path], invert: bool | None = None) -> Digits:
+def read_digits(
+    paths: Sequence[str | Path], invert: bool | None = None, shape: tuple[int, ...] = (SIDE, SIDE, 1)
+) -> Digits:
     """Reads pictures and folders of them, with a ``UserNotice`` for what cannot be read or is unsure.
 
     Args:
         paths: Files, and folders whose pictures are taken by name.
         invert: Whether ink is darker than paper; None to tell from each picture.
+        shape: What the network takes: of MNIST's, digits are looked for in the picture; else it is scaled whole.
 
     Raises:
         UserError: None could be read.
@@ -83,6 +86,11 @@ def read_digits(paths: Sequence[str | Path], invert: bool | None = None) -> Digi
     for path in map(Path, paths):
         for file in _inside(path, notices) if path.is_dir() else [path]:
             try:
+                if shape != (SIDE, SIDE, 1):
+                    whole = read_scaled(file, shape)
+                    images.append(255 - whole if invert else whole)
+                    names.append(str(file))
+                    continue
                 grey = read_grey(file, _READ)
                 found = find_digits(grey, invert)
             except UserError as error:
@@ -90,7 +98,7 @@ def read_digits(paths: Sequence[str | Path], invert: bool | None = None) -> Digi
                 continue
             for number, digit in enumerate(found):
                 names.append(f"{file}[{number}]" if len(found) > 1 else str(file))
-                images.append(digit.image)
+                images.append(digit.image[..., None])
                 notices += [f"{names[-1]}: {warning}" for warning in digit.warnings]
                 if len(views) < MOST_VIEWS:
                     views.append((grey.astype(np.uint8), digit.box))
