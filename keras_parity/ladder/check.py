@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from cnn_mnist.errors import UserError
+from cnn_mnist.pytorch.keras_layers import MaskedDropout
 from keras_parity.ladder.bad_inputs import bad_batches, bad_loss, bad_weights
 from keras_parity.ladder.bad_layers import bad_layers
 from keras_parity.ladder.bad_updates import bad_optimizer, bad_statistics, frozen_layers
@@ -146,8 +147,11 @@ def _pair(port: Port, report: Report) -> Pair:
 
 
 def _settled(port: Port) -> str:
-    dropout = any(isinstance(module, nn.modules.dropout._DropoutNd) for module in port.network.modules())
-    return "dropout is off on both sides" if dropout else "no dropout"
+    dropouts = [module for module in port.network.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
+    if not dropouts:
+        return "no dropout"
+    shared = all(isinstance(dropout, MaskedDropout) for dropout in dropouts)
+    return "dropout has the same masks on both sides" if shared else "dropout is off on both sides"
 
 
 Explain = Callable[[Pair], list[Culprit]]

@@ -17,6 +17,7 @@ from cnn_mnist.pytorch.keras_optimizers import KerasRMSprop
 from cnn_mnist.pytorch.network import load_weights
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.ladder import cli as ladder
+from keras_parity.ladder.check import climb_and_explain
 from keras_parity.ladder.cli import Port, climb, project_port
 from keras_parity.ladder.keras_side import KerasSide
 from keras_parity.ladder.pair import Pair
@@ -201,9 +202,10 @@ def test_another_model_than_the_projects_climbs_too(port):
 
 @pytest.mark.parametrize("architecture", ["mnist_convnet", "batch_norm", "depthwise"])
 def test_dropout_and_batch_norms_climb_to_the_top(architecture):
-    rungs = list(climb(project_port(ModelSettings(architecture=architecture), DataSettings(batch_size=25)), FEW))
-    assert all(rung.holds for rung in rungs), rungs[-1]
-    assert rungs[-1].number == 11
+    report = climb_and_explain(project_port(ModelSettings(architecture=architecture), DataSettings(batch_size=25)), FEW)
+    assert report.holds, report
+    assert report.rungs[-1].number == 11
+    assert "dropout has the same masks on both sides" in str(report) or architecture != "mnist_convnet"
 
 
 def test_the_statistics_of_batch_norms_are_compared():
