@@ -9,6 +9,7 @@ from cnn_mnist.runs import tags
 _FIT = ("-m", "cnn_mnist", "fit", "--data.data_dir={data}", "--trainer.logger.save_dir={log}")
 _TWIN = ("-m", "keras_parity", "--data.data_dir={data}", "--trainer.log_dir={log}")
 _PUBLISHED = ("-m", "benchmarks.contestants.published_pytorch", "{data}")
+_FLOOR = "floor: multiply-adds at a matrix product's rate"
 FIT, TWIN = "python -m cnn_mnist fit", "python -m keras_parity"
 TWO_EPOCHS = "--trainer.max_epochs=2"  # the first warms up
 _STEPS = (TWO_EPOCHS, f"--trainer.limit_train_batches={STEPS}")
@@ -40,16 +41,29 @@ STEP = Race(
         Contestant(FIT, (*_FIT, *_STEPS, _NO_TEST), _milliseconds),
         Contestant("published Keras loop", ("-m", "benchmarks.contestants.published_keras", "{data}")),
         Contestant(TWIN, (*_TWIN, *_STEPS), _milliseconds),
-        Contestant("floor: multiply-adds at a matrix product's rate", ("-m", "benchmarks.contestants.gemm")),
+        Contestant(_FLOOR, ("-m", "benchmarks.contestants.gemm")),
     ),
     ratios=(
         Ratio(FIT, "published PyTorch loop"),
         Ratio(FIT, "plain Lightning module"),
         Ratio(FIT, "bare torch loop"),
-        Ratio(FIT, "floor: multiply-adds at a matrix product's rate"),
+        Ratio(FIT, _FLOOR),
         Ratio(TWIN, "published Keras loop"),
         Ratio(FIT, TWIN),
     ),
+)
+
+_EVALUATION = ("-m", "benchmarks.contestants.evaluation")
+
+EVALUATION = Race(
+    title="The evaluation that ends a training, 70,000 images, per image",
+    unit="µs",
+    contestants=(
+        Contestant(FIT, (*_EVALUATION, "cnn_mnist", "{data}"), "microseconds"),
+        Contestant(TWIN, (*_EVALUATION, "keras_parity", "{data}"), "microseconds"),
+        Contestant(_FLOOR, ("-m", "benchmarks.contestants.gemm"), "microseconds"),
+    ),
+    ratios=(Ratio(FIT, _FLOOR), Ratio(TWIN, _FLOOR)),
 )
 
 # Apart from the race above: without instructions for it, a CPU computes bf16 ten times more slowly than float32.
@@ -163,6 +177,7 @@ MEMORY = Race(
 
 RACES = {
     "step": STEP,
+    "evaluation": EVALUATION,
     "waiting": WAITING,
     "spin": SPIN,
     "bf16": BF16,

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from cnn_mnist.data.augmentation import Augmentation, augmentation
-from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE, Split, check_network, load_splits
+from cnn_mnist.data.splits import Split, check_network, evaluation_batch_size, load_splits
 from cnn_mnist.pytorch.loader import Batch, Loader, to_tensor
 from cnn_mnist.settings import DataSettings, ModelSettings, check_names
 
@@ -69,15 +69,15 @@ class MNISTDataModule(LightningDataModule):
         """The validation split; an empty list where there is none, which Lightning skips."""
         if self.settings.val_size == 0:
             return []
-        return self._loader("val", EVALUATION_BATCH_SIZE)
+        return self._loader("val")
 
     def train_eval_dataloader(self) -> Loader:
         """The training split for evaluation: in order, in large batches."""
-        return self._loader("train", EVALUATION_BATCH_SIZE)
+        return self._loader("train")
 
     def test_dataloader(self) -> Loader | list[Loader]:
         """The test set, whole; to a trainer that tests what it has trained, the training split behind it."""
-        loader = self._loader("test", EVALUATION_BATCH_SIZE)
+        loader = self._loader("test")
         if self.trainer is not None and self.trainer.testing and self.trainer.global_step:
             return [loader, self.train_eval_dataloader()]
         return loader
@@ -89,11 +89,16 @@ class MNISTDataModule(LightningDataModule):
     def _load(self) -> None:
         self.splits = self.splits or load_splits(self.settings)
 
-    def _loader(self, name: str, batch_size: int, seed: int | None = None, moved: Augmentation | None = None) -> Loader:
+    def _loader(
+        self, name: str, batch_size: int = 0, seed: int | None = None, moved: Augmentation | None = None
+    ) -> Loader:
+        """In order and in large batches, unless a size and a seed are given."""
         device, rank, world_size = torch.device("cpu"), 0, 1
         if trainer := self.trainer:
             device, rank, world_size = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
-        return Loader(*self._tensors(name, device), batch_size, seed, rank, world_size, moved)
+        tensors = self._tensors(name, device)
+        size = batch_size or evaluation_batch_size(self.splits[name].image_shape)
+        return Loader(*tensors, size, seed, rank, world_size, moved)
 
     def _tensors(self, name: str, device: torch.device) -> tuple[Tensor, Tensor]:
         """A split's images and labels on the device that trains, made on first use and kept there."""

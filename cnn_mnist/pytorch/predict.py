@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.console import predictions
 from cnn_mnist.console.arguments import OneLineErrors
-from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE
+from cnn_mnist.data.splits import evaluation_batch_size
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.loader import to_tensor
@@ -56,6 +56,6 @@ def compute_logits(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]
     network = build_network(described, settings.get("align", "keras")).eval()
     weights = checkpoint["state_dict"]
     network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in weights.items()})
-    batches = to_tensor(images).split(EVALUATION_BATCH_SIZE)
+    batches = to_tensor(images).split(evaluation_batch_size(images.shape[1:]))
     with torch.inference_mode():
         return torch.cat([network(batch) for batch in batches]).numpy()

@@ -20,7 +20,7 @@ from cnn_mnist.architecture.description_files import ARCHITECTURE
 from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.architecture.layouts import from_pytorch, to_pytorch
 from cnn_mnist.architecture.trace import Network
-from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE
+from cnn_mnist.data.splits import evaluation_batch_size
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.checkpoints import read_checkpoint, why
 from cnn_mnist.pytorch.keras_layers import MaskedDropout
@@ -155,4 +155,4 @@ def _logits(module: nn.Sequential, images: NDArray[np.floating]) -> NDArray:
     double = module.double()
     tensor = torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1))).double()
     with torch.inference_mode():
-        return torch.cat([double(batch) for batch in tensor.split(EVALUATION_BATCH_SIZE)]).numpy()
+        return torch.cat([double(batch) for batch in tensor.split(evaluation_batch_size(images.shape[1:]))]).numpy()

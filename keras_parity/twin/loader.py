@@ -6,7 +6,7 @@ import tensorflow as tf
 from cnn_mnist.data import mnist
 from cnn_mnist.data.augmentation import augmentation
 from cnn_mnist.data.order import batch_count, epoch_order
-from cnn_mnist.data.splits import Split
+from cnn_mnist.data.splits import Split, evaluation_batch_size
 from cnn_mnist.settings import DataSettings
 
 
@@ -56,9 +56,10 @@ class TrainingBatches:
         return indices.map(self._batch).apply(tf.data.experimental.assert_cardinality(left)).prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_batches(split: Split, batch_size: int, dtype: str) -> tf.data.Dataset:
-    """A split in its own order, as batches (images, labels); arguments and shapes as in ``TrainingBatches``."""
-    return tf.data.Dataset.from_tensor_slices(_tensors(split, dtype)).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+def evaluation_batches(split: Split, dtype: str) -> tf.data.Dataset:
+    """A split in its own order, as large batches (images, labels); arguments and shapes as in ``TrainingBatches``."""
+    size = evaluation_batch_size(split.image_shape)
+    return tf.data.Dataset.from_tensor_slices(_tensors(split, dtype)).batch(size).prefetch(tf.data.AUTOTUNE)
 
 
 def _tensors(split: Split, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:

@@ -15,7 +15,7 @@ from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.console import predictions
 from cnn_mnist.console.predictions import Prediction, check_input
 from cnn_mnist.data import mnist
-from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE
+from cnn_mnist.data.splits import evaluation_batch_size
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from cnn_mnist.settings import DataSettings
@@ -60,7 +60,7 @@ def compute_logits(path: Path, images: NDArray[np.uint8]) -> NDArray[np.floating
 
 def logits_of(model: Any, images: NDArray[np.floating]) -> NDArray[np.floating]:
     """What a loaded model computes of images [n, height, width, channels]; probabilities as their logarithms."""
-    outputs = model.predict(images, batch_size=EVALUATION_BATCH_SIZE, verbose=0)
+    outputs = model.predict(images, batch_size=evaluation_batch_size(images.shape[1:]), verbose=0)
     last = model.layers[-1]
     kind = getattr(getattr(last, "activation", None), "__name__", type(last).__name__)
     return np.log(np.maximum(outputs, np.finfo(outputs.dtype).tiny)) if kind.lower() == "softmax" else outputs

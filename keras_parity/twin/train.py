@@ -15,7 +15,7 @@ from cnn_mnist.architecture.initial_weights import initial_weights
 from cnn_mnist.console.predictions import softmax
 from cnn_mnist.console.summary import summarize
 from cnn_mnist.data.order import batch_count
-from cnn_mnist.data.splits import EVALUATION_BATCH_SIZE, check_network, load_splits
+from cnn_mnist.data.splits import check_network, load_splits
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import hparams, tags
 from cnn_mnist.runs.files import hold, whole
@@ -117,7 +117,7 @@ def train(
         if epoch >= trainer.max_epochs:
             raise UserError(f"{ckpt_path} has {epoch} epochs already; give a --trainer.max_epochs over that")
     batches = TrainingBatches(splits["train"], data, dtype, steps)
-    validation = evaluation_batches(splits["val"], EVALUATION_BATCH_SIZE, dtype) if data.val_size else None
+    validation = evaluation_batches(splits["val"], dtype) if data.val_size else None
 
     if folder is None:
         folder = new_run_folder(trainer.log_dir, KERAS)
@@ -165,8 +165,8 @@ def train(
         log.scalars(epochs.stopwatch.fit_done(), step)
 
         model.steps_per_execution = 1  # predict would unroll them into its graph, and the rest into a second: 2 s
-        test = evaluation_batches(splits["test"], EVALUATION_BATCH_SIZE, dtype)
-        training = evaluation_batches(splits["train"], EVALUATION_BATCH_SIZE, dtype)
+        test = evaluation_batches(splits["test"], dtype)
+        training = evaluation_batches(splits["train"], dtype)
         evaluated: dict[tags.SplitName, tf.data.Dataset] = {"test": test, "train_eval": training}
         values = dict[str, float]()
         for split, dataset in evaluated.items():

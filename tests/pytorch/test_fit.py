@@ -57,7 +57,7 @@ def test_fit_writes_the_run_folder_of_the_contract(command, tmp_path):
 
 
 def test_a_test_of_a_part_leaves_no_mistakes_which_would_pass_for_the_wholes(command, tmp_path, monkeypatch):
-    monkeypatch.setattr(data_module, "EVALUATION_BATCH_SIZE", 20)
+    monkeypatch.setattr(data_module, "evaluation_batch_size", lambda shape: 20)
     code, _, err = command("cnn_mnist", "fit", "--trainer.max_epochs=1", "--trainer.limit_test_batches=2", *QUIET)
     assert code == 0, err
     assert not list(tmp_path.rglob("mistakes.csv"))

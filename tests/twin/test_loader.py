@@ -46,5 +46,5 @@ def test_nothing_runs_in_python_per_batch_where_nothing_is_moved(split):
 
 
 def test_evaluation_is_in_order_and_never_moved(split):
-    images = np.concatenate([images.numpy() for images, _ in evaluation_batches(split, 8, "float32")])
+    images = np.concatenate([images.numpy() for images, _ in evaluation_batches(split, "float32")])
     np.testing.assert_array_equal(images, to_tensor(split.images).permute(0, 2, 3, 1).numpy())

@@ -1,0 +1,54 @@
+"""The evaluation that ends a training, 70,000 images with loss and accuracy, as either package does it.
+
+A process: ``python -m benchmarks.contestants.evaluation cnn_mnist|keras_parity DATA_DIR``; the second one is timed.
+"""
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable
+
+from cnn_mnist.data.splits import load_splits
+from cnn_mnist.settings import DataSettings, ModelSettings
+
+
+def in_pytorch(data_dir: str) -> Callable[[], object]:
+    """By Lightning's ``Trainer.test``."""
+    from cnn_mnist.frameworks import importing_lightning
+
+    with importing_lightning():
+        from lightning.pytorch import Trainer
+
+        from cnn_mnist.pytorch.data_module import MNISTDataModule
+        from cnn_mnist.pytorch.module import Classifier
+    data, model = MNISTDataModule(data_dir=data_dir), Classifier()
+    trainer = Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu")
+    warnings.simplefilter("ignore")
+    return lambda: trainer.test(model, [data.test_dataloader(), data.train_eval_dataloader()], verbose=False)
+
+
+def in_keras(data_dir: str) -> Callable[[], object]:
+    """By ``Model.evaluate``."""
+    from keras_parity.frameworks import importing_tensorflow
+
+    with importing_tensorflow():
+        from keras_parity.twin.loader import evaluation_batches
+        from keras_parity.twin.train import compile_twin
+    splits, model = load_splits(DataSettings(data_dir=data_dir)), compile_twin(ModelSettings(), steps=1)
+    model.steps_per_execution = 1
+    batches = [evaluation_batches(splits[name], "float32") for name in ("test", "train")]
+    return lambda: [model.evaluate(part, verbose=0) for part in batches]
+
+
+def main(package: str, data_dir: str) -> None:
+    """Evaluates twice."""
+    evaluate = {"cnn_mnist": in_pytorch, "keras_parity": in_keras}[package](data_dir)
+    for _ in range(2):
+        start = time.perf_counter()
+        evaluate()
+    print(json.dumps({"microseconds": 1e6 * (time.perf_counter() - start) / 70_000}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
