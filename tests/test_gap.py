@@ -39,6 +39,17 @@ def test_the_one_setting_that_differs_closes_the_gap_to_the_last_digit(fit, tmp_
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("lightning_logs/gap/*/version_*")} == trained
 
 
+@pytest.mark.parametrize("framework", [PYTORCH, KERAS])
+def test_a_schedule_is_swapped_too(fit, framework):
+    flags = "--model.schedule=one_cycle", "--model.warmup=0.3", "--model.optimizer=adam"
+    runs = (fit(version, *flags[: 3 - version], framework=framework) for version in (0, 1))
+    gap = kp.explain_gap(*runs, "train_eval/loss")
+    assert [(swap.part, swap.left == 0) for swap in gap.swaps] == [("optimizer", True)]
+    constant = fit(2, "--model.optimizer=adam", framework=framework)
+    gap = kp.explain_gap(gap.first, constant, "train_eval/loss")
+    assert [(swap.part, swap.left) for swap in gap.swaps] == [("schedule", 0.0)]
+
+
 def test_of_two_frameworks_order_weights_formula_and_loss_are_told_apart(fit):
     twin = fit(0, "--seed_everything=3", "--model.learning_rate=3e-3", framework=KERAS)
     ours = fit(0, "--model.align=native", "--model.softmax_before_loss=true", "--model.learning_rate=3e-3")
