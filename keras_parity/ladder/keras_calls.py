@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from keras_parity.ladder.calls import OUTPUT, Call, Loss, find_parents, first_tensor, moved
-from keras_parity.ladder.kinds import RECURRENT, Array, keras_parts, kind_of
+from keras_parity.ladder.kinds import RECURRENT, Array, as_vectors, keras_parts, kind_of
 
 Handler = Callable[[keras.Layer, Any, Callable[[Any], tuple[Any, Any]], Callable[[Any], Any]], Any]
 """(layer, input, run, activation) -> output: ``run`` gives (output before the activation, output) of an input."""
@@ -130,10 +130,11 @@ def record_keras(
     _find_parents([*calls, last], outs)
     calls = [*loose, *moved(calls, len(loose)), *moved([last], len(loose))]
     for call in calls:
+        given = call.given
         for key in ("given", "out", "gradient"):
             tensor = getattr(call, key)
             if tensor is not None and hasattr(tensor, "numpy"):
-                setattr(call, key, tensor.numpy())
+                setattr(call, key, as_vectors(call.layer, tensor.numpy(), given))
     return calls
 
 

@@ -2,6 +2,7 @@
 
 import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ KINDS: dict[str, tuple[tuple[type, ...], tuple[type, ...]]] = {
     "Conv3D": ((nn.Conv3d,), (keras.layers.Conv3D,)),
     "Conv1DTranspose": ((nn.ConvTranspose1d,), (keras.layers.Conv1DTranspose,)),
     "Conv2DTranspose": ((nn.ConvTranspose2d,), (keras.layers.Conv2DTranspose,)),
-    "Dense": ((nn.Linear,), (keras.layers.Dense,)),
+    "Dense": ((nn.Linear,), (keras.layers.Dense, keras.layers.EinsumDense)),  # the latter in an attention
     "BatchNormalization": ((nn.modules.batchnorm._BatchNorm,), (keras.layers.BatchNormalization,)),
     "LayerNormalization": ((nn.LayerNorm,), (keras.layers.LayerNormalization,)),
     "GroupNormalization": ((nn.GroupNorm,), (keras.layers.GroupNormalization,)),
@@ -128,7 +129,11 @@ def _array(layer: keras.Layer, kind: str, variable: keras.Variable, name: str) -
         return _recurrent(RECURRENT[kind], variable.name, name, shape)
     there: Turn = lambda a: a  # noqa: E731
     back: Turn = lambda a: a  # noqa: E731
-    if role == "depthwise_kernel" or (role == "weight" and isinstance(layer, keras.layers.DepthwiseConv2D)):
+    if isinstance(layer, keras.layers.EinsumDense):
+        into = math.prod(shape[: _summed(layer)]) if role == "weight" else 1
+        there = lambda a: a.reshape(into, -1).T if role == "weight" else a.reshape(-1)  # noqa: E731
+        back = lambda a: a.T.reshape(shape)  # noqa: E731
+    elif role == "depthwise_kernel" or (role == "weight" and isinstance(layer, keras.layers.DepthwiseConv2D)):
         height, width, channels, multiplier = shape
         role = "weight"
         there = lambda a: a.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)  # noqa: E731
@@ -162,6 +167,19 @@ def _recurrent(gates: list[int], own: str, name: str, shape: tuple[int, ...]) ->
         return Array(name, roles, (shape[1:], shape[1:]), both, back)
     first = lambda a: (ordered(a, gates), np.zeros_like(a))  # noqa: E731
     return Array(name, roles, (shape, shape), first, lambda tensors: ordered(tensors[0] + tensors[1], back_again))
+
+
+def _summed(layer: keras.layers.EinsumDense) -> int:
+    """Over how many axes of its input, the last ones and the first of its kernel, a layer sums."""
+    (_, kernel), out = layer.equation.split("->")[0].split(","), layer.equation.split("->")[1]
+    return sum(axis not in out for axis in kernel)
+
+
+def as_vectors(layer: Any, array: NDArray, given: Any) -> NDArray:
+    """What went into or came out of a dense layer of several axes, as of one: heads and their features together."""
+    if not isinstance(layer, keras.layers.EinsumDense):
+        return array
+    return array.reshape(*given.shape[: given.ndim - _summed(layer)], -1)
 
 
 def in_keras_layout(kind: str, array: NDArray) -> NDArray:

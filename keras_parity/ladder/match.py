@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from keras_parity.ladder.attention import in_parts
 from keras_parity.ladder.calls import OUTPUT, Call
 from keras_parity.ladder.keras_calls import variable_names
 from keras_parity.ladder.kinds import FEATUREWISE, KINDS, ROLES, Array, Tensors
@@ -64,11 +65,14 @@ class Match:
         """Copies the matched weights and statistics of the Keras model into the other."""
         named = {variable_names(keras_model)[id(v)]: v.numpy() for v in keras_model.weights}
         arrays = {name: torch.from_numpy(array) for name, array in self.to_torch(named).items()}
-        torch_model.load_state_dict(torch_model.state_dict() | arrays)
+        network = in_parts(torch_model)  # which shares what it owns
+        network.load_state_dict(network.state_dict() | arrays)
 
     def copy_to_keras(self, torch_model: nn.Module, keras_model: keras.Model) -> None:
         """Copies the matched weights and statistics of the PyTorch model into the other."""
-        arrays = self.to_keras({name: t.detach().cpu().numpy() for name, t in torch_model.state_dict().items()})
+        arrays = self.to_keras(
+            {name: t.detach().cpu().numpy() for name, t in in_parts(torch_model).state_dict().items()}
+        )
         names = variable_names(keras_model)
         for variable in keras_model.weights:
             if names[id(variable)] in arrays:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cnn_mnist.errors import UserError
+from keras_parity.ladder.attention import in_parts
 from keras_parity.ladder.port import Port, as_tuple
 
 GivenTorchOptimizer: TypeAlias = torch.optim.Optimizer | Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None
@@ -55,13 +56,13 @@ def make_port(
         for side in (turned, inputs)
     )
     return Port(
-        network=torch_model,
+        network=in_parts(torch_model),
         model=keras_model,
         torch_batches=ours,
         keras_batches=theirs,
         test=(_one(inputs), targets),
         torch_test=_one(turned),
-        torch_optimizer=_torch_optimizer(torch_model, torch_optimizer),
+        torch_optimizer=_torch_optimizer(in_parts(torch_model), torch_optimizer),
         keras_optimizer=_keras_optimizer(keras_optimizer),
         torch_loss=torch_loss or _torch_losses[forms[0]],
         keras_loss=keras_loss or _keras_losses[forms[1]],
@@ -187,10 +188,11 @@ def _torch_optimizer(
     known = inspect.signature(type(given).__init__).parameters
 
     def make(params: list[nn.Parameter]) -> torch.optim.Optimizer:
-        copies = {id(old): new for old, new in zip(originals, params, strict=True)}
+        # Of an attention three are views of one.
+        copies = [(id(getattr(old, "of", old)), new) for old, new in zip(originals, params, strict=True)]
         groups = [
-            {name: _through_float32(value) if name == "lr" else value for name, value in group.items() if name in known}
-            | {"params": [copies[id(p)] for p in group["params"] if id(p) in copies]}
+            {name: value for name, value in group.items() if name in known}
+            | {"params": [new for p in group["params"] for old, new in copies if old == id(p)]}
             for group in given.param_groups
         ]
         optimizer = type(given)(groups)  # type: ignore[call-arg]

@@ -2,6 +2,7 @@
 
 import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -111,13 +112,18 @@ class Pair:
     def adopt_rates(self, steps: int) -> tuple[list[float], list[float]]:
         """The learning rates of both sides; from now on PyTorch takes Keras's, which are computed in float32.
 
-        Both are empty where neither side has a schedule. Called again, it gives the same.
+        Both are empty where neither side has a schedule; one rate that is the same but for that rounding is taken, too.
+        Called again, it gives the same.
         """
         if self._rates is not None:
             return self._rates
         schedule = self.keras[self.exact].optimizer._learning_rate
         given = isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
         if not given and self.port.torch_schedule is None:
+            rate, groups = float(schedule), self.torch[self.exact].optimizer.param_groups
+            if all(math.isclose(group.get("lr", math.nan), rate, rel_tol=1e-6) for group in groups):
+                for side in self.torch.values():
+                    side.rates = [rate]
             self._rates = [], []
             return self._rates
         ours = self.torch[self.exact].scheduled(steps)

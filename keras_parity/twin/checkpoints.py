@@ -105,14 +105,16 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int, 
         raise UserError(
             f"--ckpt_path: expected the weights of {title(settings.architecture)}, got {path}, which has others"
         )
+    load_weights(model, read_weights(saved, settings.network))
     kept = {} if own else settings_of(saved, path)
+    if not int(saved.optimizer.iterations):  # before the first update there are no settings to go on with
+        return 0, 0
     for name, asked in asdict(settings).items():
         value = kept.get(name, asked)  # what this optimizer does not know is of no matter
         if value != asked and not (isinstance(asked, float) and math.isclose(value, asked, rel_tol=1e-6)):
             raise UserError(
                 f"--model.{name}: {path} was trained with {value}, got {asked}; give its own to go on with it"
             )
-    load_weights(model, read_weights(saved, settings.network))
     for state in mask_states(model):  # which no file of Keras's holds; a step takes one mask of each
         state.assign([state.numpy()[0], int(saved.optimizer.iterations)])
     model.optimizer.build(model.trainable_variables)
