@@ -7,7 +7,6 @@ import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see the
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from typing import Any
 
 import keras
@@ -53,22 +52,23 @@ def run_forced(model: keras.Model, match: Match, inputs: Any, overrides: Overrid
     found, overridden = Forced(), overrides or {}
     by_keras = {pair.keras: place for place, pair in enumerate(match.pairs)}
     place = sum(call.given is None and call.out is None for call in match.keras_calls)  # the loose ones stand first
-    pads: list[Callable[[Any], Any]] = []  # what PyTorch sets in the next layer, Keras does in one of its own
+    # What PyTorch sets in the next layer, Keras does in one of its own: it waits, with its tensor, for what takes that.
+    waiting: dict[int, tuple[Any, Callable[[Any], Any]]] = {}
 
-    def padded(run: Any) -> Any:
-        todo = pads.copy()
-        pads.clear()
-        return lambda tensors: run(reduce(lambda value, pad: pad(value), todo, tensors))
+    def padded(given: Any) -> Any:
+        return keras.tree.map_structure(lambda t: waiting[id(t)][1](t) if id(t) in waiting else t, given)
 
     def handler(layer: keras.Layer, given: Any, run: Any, activation: Callable[[Any], Any]) -> Any:
         nonlocal place
         parts = state_of(layer)
+        _, pad = waiting.get(id(first_tensor(given)), (None, lambda tensors: tensors))
         if isinstance(layer, PADDINGS):
-            pads.append(lambda tensors: run(tensors)[1])
-            return given
-        run = padded(run)
+            unpadded = tf.identity(given)
+            waiting[id(unpadded)] = unpadded, lambda tensors: run(pad(tensors))[1]
+            return unpadded
         if not parts:
-            return overridden.get(id(layer), lambda tensors: run(tensors)[1])(given)
+            return overridden.get(id(layer), lambda tensors: run(tensors)[1])(padded(given))
+        bare, run = run, lambda tensors: bare(pad(tensors))
         first, place = place, place + len(parts)
         pairs = [by_keras.get(part) for part in range(first, place)]
         if pairs[0] is None or pairs[-1] is None:

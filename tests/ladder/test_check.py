@@ -68,7 +68,32 @@ def fused_names() -> tuple[nn.Module, keras.Model]:
     return network, keras.Sequential([keras.Input((SIZE, SIZE, 1)), *layers])
 
 
+class Strided(nn.Module):
+    """A residual block of torchvision's form, whose shortcut takes what its first convolution pads."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 4, 3, 2, 1, bias=False), nn.Conv2d(4, 4, 3, 1, 1, bias=False)
+        self.shortcut, self.out = nn.Conv2d(1, 4, 1, 2, bias=False), nn.Linear(4, CLASSES)
+
+    def forward(self, images):
+        """Images [batch, 1, 12, 12]."""
+        block = F.relu(self.conv2(F.relu(self.conv1(images))) + self.shortcut(images))
+        return self.out(F.max_pool2d(block, 3, 2, 1).mean((2, 3)))
+
+
+def strided_twin() -> keras.Model:
+    """``Strided`` in Keras, with layers that pad."""
+    given = keras.Input((SIZE, SIZE, 1))
+    block = L.ReLU()(L.Conv2D(4, 3, 2, use_bias=False)(L.ZeroPadding2D(1)(given)))
+    block = L.Conv2D(4, 3, use_bias=False)(L.ZeroPadding2D(1)(block))
+    block = L.ReLU()(L.Add()([L.Conv2D(4, 1, 2, use_bias=False)(given), block]))
+    pooled = L.MaxPooling2D(3, 2)(L.ZeroPadding2D(1)(block))
+    return keras.Model(given, L.Dense(CLASSES)(L.GlobalAveragePooling2D()(pooled)))
+
+
 PORTS = {
+    "shortcut beside a padding": lambda: (Strided(), strided_twin()),
     "batch norm": lambda: (Functional(), functional_twin()),
     "in evaluation mode": lambda: (Functional().eval(), functional_twin()),
     "dropout": lambda: plain(nn.Dropout(0.5), keras_extra=(L.Dropout(0.5),)),
