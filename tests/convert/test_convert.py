@@ -184,6 +184,7 @@ SAME_SHAPES = {  # each has the weights' shapes of START + MaxPooling2D + END, a
     "leaky slope": [
         {"Conv2D": START[0]["Conv2D"] | {"activation": None}}, {"LeakyReLU": 0.01}, START[1], "MaxPooling2D", *END
     ],
+    "an activation more": [*START, {"Activation": "relu"}, "MaxPooling2D", *END],
     "norm behind the pool": [START[0], "MaxPooling2D", START[1], *END],
 }  # fmt: skip
 
