@@ -29,7 +29,7 @@ PROJECT = Path(__file__).parent.parent
 _FINAL = {"train_eval/acc": 0.998, "train_eval/loss": 0.004, "test/acc": 0.991, "test/loss": 0.034}
 
 
-def _digits(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def bars(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Images that a CNN can tell apart: a bright bar whose row says the digit, in noise."""
     generator = np.random.default_rng(seed)
     labels = np.arange(size, dtype=np.uint8) % 10
@@ -56,7 +56,7 @@ def pytest_terminal_summary(terminalreporter, config):
 @pytest.fixture(scope="session")
 def tiny_mnist() -> mnist.Mnist:
     """250 training and 70 test images, all ten digits."""
-    return mnist.Mnist(*_digits(250, seed=0), *_digits(70, seed=1))
+    return mnist.Mnist(*bars(250, seed=0), *bars(70, seed=1))
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ def count_updates(trainer: Trainer) -> None:
     Raises:
         UserError: The updates end within an epoch, or the training has no epoch left.
     """
-    updates = trainer.optimizers[0].param_groups[0].get("step", 0)
-    if trainer.global_step or not updates:
+    updates, batches = trainer.optimizers[0].param_groups[0].get("step", 0), trainer.num_training_batches
+    if trainer.global_step or not updates or math.isinf(batches):  # of loaders without a length, epochs are not known
         return
-    steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+    steps = math.ceil(batches / trainer.accumulate_grad_batches)
     epochs, rest = divmod(updates, steps)
     if rest:
         raise UserError(

@@ -32,12 +32,10 @@ class Parts(nn.Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """As ``nn.MultiheadAttention``'s, of batches."""
+        """As ``nn.MultiheadAttention``'s, of batches: [batch, steps, features], or steps first."""
         parts = [self.query(query), self.key(key), self.value(value)]
         in_batches = [part if self.batch_first else part.transpose(0, 1) for part in parts]
-        q, k, v = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in in_batches
-        )  # [batch, head, step, :]
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in in_batches)
         scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
         for mask, places in (attn_mask, (...,)), (key_padding_mask, (slice(None), None, None)):
             if mask is not None:
@@ -64,7 +62,10 @@ def in_parts(network: nn.Module) -> nn.Module:
     fitting = {
         name
         for name, module in network.named_modules()
-        if isinstance(module, nn.MultiheadAttention) and module._qkv_same_embed_dim and module.bias_k is None
+        if isinstance(module, nn.MultiheadAttention)
+        and module._qkv_same_embed_dim
+        and module.bias_k is None
+        and not module.add_zero_attn
     }
     if not fitting:
         return network

@@ -14,6 +14,7 @@ from torch import nn
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.keras_layers import MaskedDropout
+from keras_parity.ladder.attention import in_parts
 from keras_parity.ladder.bad_inputs import bad_batches, bad_loss, bad_weights
 from keras_parity.ladder.bad_layers import bad_layers
 from keras_parity.ladder.bad_updates import bad_optimizer, bad_statistics, frozen_layers
@@ -86,7 +87,7 @@ def check(
     if weights not in ("given", "keras", "torch"):
         raise UserError(f'expected weights="given", "keras" or "torch", got {weights!r}')
     port = make_port(
-        torch_model, keras_model, images, labels, torch_optimizer, keras_optimizer, torch_loss, keras_loss,
+        in_parts(torch_model), keras_model, images, labels, torch_optimizer, keras_optimizer, torch_loss, keras_loss,
         torch_images, match, batch_size, device, torch_schedule,
     )  # fmt: skip
     return climb_and_explain(port, Steps(max(1, steps // 2), steps, 2), numbers, weights, climbed)

@@ -94,9 +94,10 @@ def run_forced(model: keras.Model, match: Match, inputs: Any, overrides: Overrid
             before = out
         forced = out if found.out.get(pairs[-1], out).ndim == out.ndim else out[:, -1]
         own_before, own = run(given)
-        if forced.size == np.prod(first_tensor(own_before).shape):  # heads and their features, say
-            forced = forced.reshape(first_tensor(own_before).shape)
-        if isinstance(before, (tuple, list)) or first_tensor(own_before).shape != forced.shape:
+        own_shape = first_tensor(own_before).shape
+        if forced.ndim != len(own_shape) and forced.size == np.prod(own_shape):  # heads and their features, as one axis
+            forced = forced.reshape(own_shape)
+        if isinstance(before, (tuple, list)) or own_shape != forced.shape:
             found.passed.add(match.pairs[pairs[-1]].keras)
             return own
         return overridden.get(id(layer), activation)(tf.constant(forced))

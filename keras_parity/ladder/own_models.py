@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cnn_mnist.errors import UserError
-from keras_parity.ladder.attention import in_parts
 from keras_parity.ladder.port import Port, as_tuple
 
 GivenTorchOptimizer: TypeAlias = torch.optim.Optimizer | Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None
@@ -56,13 +55,13 @@ def make_port(
         for side in (turned, inputs)
     )
     return Port(
-        network=in_parts(torch_model),
+        network=torch_model,
         model=keras_model,
         torch_batches=ours,
         keras_batches=theirs,
         test=(_one(inputs), targets),
         torch_test=_one(turned),
-        torch_optimizer=_torch_optimizer(in_parts(torch_model), torch_optimizer),
+        torch_optimizer=_torch_optimizer(torch_model, torch_optimizer),
         keras_optimizer=_keras_optimizer(keras_optimizer),
         torch_loss=torch_loss or _torch_losses[forms[0]],
         keras_loss=keras_loss or _keras_losses[forms[1]],

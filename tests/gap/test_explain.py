@@ -6,13 +6,13 @@ import pytest
 import keras_parity as kp
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import KERAS, PYTORCH
-from tests.conftest import _digits
+from tests.conftest import bars
 
 
 @pytest.fixture
 def fit(command, tmp_path):
     """Trains LeNet for an epoch on a few bars; gives the run folder."""
-    arrays = zip(("x_train", "y_train", "x_test", "y_test"), (*_digits(300, 0), *_digits(200, 1)), strict=True)
+    arrays = zip(("x_train", "y_train", "x_test", "y_test"), (*bars(300, 0), *bars(200, 1)), strict=True)
     np.savez(tmp_path / "few.npz", **dict(arrays))
 
     def run(version, *flags, framework=PYTORCH):

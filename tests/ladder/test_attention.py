@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import keras_parity as kp
-from keras_parity.ladder.attention import Parts
+from keras_parity.ladder.attention import Parts, in_parts
 
 L = keras.layers
 generator = np.random.default_rng(0)
@@ -72,6 +72,7 @@ def test_the_parts_compute_what_the_whole_does(batch_first, bias):
     parts, given = Parts(whole), torch.randn(3, 3, 8)
     shut = torch.triu(torch.ones(3, 3, dtype=torch.bool), 1)
     padded = torch.tensor([[False, False, True]] * 3)
+    assert not isinstance(in_parts(nn.MultiheadAttention(8, 2, add_zero_attn=True)), Parts)  # which has none of Keras's
     for masks in ({}, {"attn_mask": shut}, {"key_padding_mask": padded}, {"attn_mask": torch.randn(6, 3, 3)}):
         for ours, theirs in zip(parts(given, given, given, **masks), whole(given, given, given, **masks), strict=True):
             torch.testing.assert_close(ours, theirs)

@@ -1,4 +1,4 @@
-"""The user's own digits: picture files to images like MNIST's."""
+"""The user's own pictures: digits to images like MNIST's, others whole, at the size that a network takes."""
 
 import warnings
 from collections.abc import Iterator, Sequence
