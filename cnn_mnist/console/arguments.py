@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ArgumentParser
 
+from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.errors import UserError, nearest
 from cnn_mnist.runs.files import load_yaml
 from cnn_mnist.runs.folder import STUDY
@@ -119,7 +120,8 @@ def refuse_others(kept: Mapping[str, Any], typed: Mapping[str, Any], path: str |
         UserError: One of ``kept`` was typed otherwise.
     """
     for flag, value in kept.items():
-        if typed[flag] != value:
+        same = flag == "model.architecture" and read_network(typed[flag]) == read_network(value)  # however written
+        if typed[flag] != value and not same:
             raise UserError(
                 f"--{flag}: {path} was trained with {value}, got {typed[flag]}; "
                 "leave the flag out to go on with the checkpoint, or the checkpoint out to train anew"

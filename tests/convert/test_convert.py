@@ -153,6 +153,21 @@ def test_a_converted_checkpoint_that_fit_cannot_go_on_from_is_one_line(command, 
     assert (code, "expected the end of an epoch of 3 updates" in err) == (1, True), err
 
 
+def test_ones_own_network_may_be_typed_again_beside_its_checkpoint(command, use_tiny_mnist, images, tmp_path):
+    layers = "- Conv2D: {filters: 4, kernel_size: 3, activation: relu}\n- MaxPooling2D\n- Flatten\n- Dense: 10\n"
+    (tmp_path / "net.yaml").write_text(layers)
+    own = ("--model.architecture=net.yaml", *LIGHTNING[:-1], "--trainer.max_epochs=2")
+    command("keras_parity", *own[:-1], "--trainer.max_epochs=1")
+    code, _, err = command("keras_parity", *own, "--ckpt_path=lightning_logs/keras/version_0")
+    assert code == 0, err
+    convert(tmp_path / "lightning_logs/keras/version_0", tmp_path / "a.ckpt", images, with_optimizer=True)
+    code, _, err = command("cnn_mnist", "fit", *own, "--ckpt_path=a.ckpt")  # whose ReLU stands behind the pool
+    assert code == 0, err
+    (tmp_path / "net.yaml").write_text(layers.replace("relu", "tanh"))
+    code, _, err = command("cnn_mnist", "fit", *own, "--ckpt_path=a.ckpt")
+    assert (code, "--model.architecture: a.ckpt was trained with" in err) == (1, True), err
+
+
 def test_the_command_converts_and_says_how_well(command, keras_checkpoint):
     code, out, err = command("keras_parity", "convert", keras_checkpoint, "a.pt")
     assert (code, err) == (0, "")
