@@ -7,7 +7,7 @@ from benchmarks.race import Contestant, Figures, Race, Ratio
 from cnn_mnist.runs import tags
 
 _FIT = ("-m", "cnn_mnist", "fit", "--data.data_dir={data}", "--trainer.logger.save_dir={log}")
-_TWIN = ("-m", "keras_parity", "--data.data_dir={data}", "--trainer.log_dir={log}")
+_TWIN = ("-m", "keras_parity", "--data.data_dir={data}", "--data.train_eval=false", "--trainer.log_dir={log}")
 _PUBLISHED = ("-m", "benchmarks.contestants.published_pytorch", "{data}")
 _FLOOR = "floor: multiply-adds at a matrix product's rate"
 FIT, TWIN = "python -m cnn_mnist fit", "python -m keras_parity"

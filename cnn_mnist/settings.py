@@ -14,6 +14,9 @@ from cnn_mnist.errors import UserError, UserNotice, nearest
 SOFTMAX_TWICE_FLOOR = math.log(1 + (CLASSES - 1) / math.e)
 """Least possible cross-entropy, in nats, when the "logits" are probabilities: a 1 against nine 0s."""
 
+CHANGE_NO_NUMBER = ("data_dir", "train_eval")
+"""Fields of ``DataSettings`` that two runs of one experiment may differ in."""
+
 KnownName = Literal["mnist", "fashion_mnist", "kmnist"]
 
 MAX_EPOCHS = 10
@@ -122,6 +125,7 @@ class DataSettings:
         val_size: Training images held out for validation, each class in its proportion; the others train.
         shift: Pixels that a training image is moved by at most, each way in each direction; other ones in each epoch.
         rotation: Degrees that it is turned by at most, either way, in [0, 180]; around it all is background.
+        train_eval: Whether the trained network is evaluated on the whole training set too, not on the test set alone.
         seed: Seed of the order of the images, of what is held out, and of how they are moved, at least 0.
 
     Raises:
@@ -135,6 +139,7 @@ class DataSettings:
     val_size: int = 0
     shift: int = 0
     rotation: float = 0.0
+    train_eval: bool = True
     seed: int = SEED
 
     def __post_init__(self) -> None:

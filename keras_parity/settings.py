@@ -170,14 +170,15 @@ def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run that make it another experiment, by flag, from either framework's ``config.yaml``.
 
     Left out are the seed, which runs that are averaged differ in, and what changes no number: the device, what is
-    printed, where the data and the logs lie. A setting that a run's version did not have yet is at its default.
+    printed, where the data and the logs lie, what else is evaluated. A setting that a run's version did not have yet is
+    at its default.
     """
     trainer: Mapping[str, Any] = config.get("trainer") or {}
     precision = str(trainer.get("precision"))
-    matter: dict[str, Any] = {}
+    matter, free = dict[str, Any](), ("seed", *settings.CHANGE_NO_NUMBER)
     for group, defaults in ("model", settings.ModelSettings()), ("data", settings.DataSettings()):
         values = asdict(defaults) | config[group] if config.get(group) else {}
-        matter |= {f"{group}.{name}": value for name, value in values.items() if name not in ("seed", "data_dir")}
+        matter |= {f"{group}.{name}": value for name, value in values.items() if name not in free}
     if config.get("ckpt_path"):
         matter["ckpt_path"] = config["ckpt_path"]  # a resumed run has trained a part of it only
     told = {"max_epochs": trainer.get("max_epochs"), "precision": _ALIASES.get(precision, precision)}

@@ -29,16 +29,15 @@ def in_pytorch(data_dir: str) -> Callable[[], object]:
 
 
 def in_keras(data_dir: str) -> Callable[[], object]:
-    """By ``Model.evaluate``."""
+    """By ``Model.predict``."""
     from keras_parity.frameworks import importing_tensorflow
 
     with importing_tensorflow():
-        from keras_parity.twin.loader import evaluation_batches
+        from keras_parity.twin.evaluation import evaluate
         from keras_parity.twin.train import compile_twin
-    splits, model = load_splits(DataSettings(data_dir=data_dir)), compile_twin(ModelSettings(), steps=1)
-    model.steps_per_execution = 1
-    batches = [evaluation_batches(splits[name], "float32") for name in ("test", "train")]
-    return lambda: [model.evaluate(part, verbose=0) for part in batches]
+    settings, splits = ModelSettings(), load_splits(DataSettings(data_dir=data_dir))
+    model = compile_twin(settings, steps=1)
+    return lambda: [evaluate(model, settings, splits[name], "float32") for name in ("test", "train")]
 
 
 def main(package: str, data_dir: str) -> None:

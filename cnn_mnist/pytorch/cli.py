@@ -100,7 +100,8 @@ class CLI(LightningCLI):
         kept = {"seed_everything": model.get("seed", settings.SEED)}
         kept |= {f"model.{name}": value for name, value in model.items() if name != "seed"}
         if subcommand in ("fit", "validate"):
-            kept |= {f"data.{name}": value for name, value in data.items() if name not in ("seed", "data_dir")}
+            free = ("seed", *settings.CHANGE_NO_NUMBER)
+            kept |= {f"data.{name}": value for name, value in data.items() if name not in free}
         self._parser(subcommand).set_defaults(kept)
         self._parse(self.parser, self._args)
         self.config[subcommand].ckpt_path = path

@@ -76,9 +76,9 @@ class MNISTDataModule(LightningDataModule):
         return self._loader("train")
 
     def test_dataloader(self) -> Loader | list[Loader]:
-        """The test set, whole; to a trainer that tests what it has trained, the training split behind it."""
-        loader = self._loader("test")
-        if self.trainer is not None and self.trainer.testing and self.trainer.global_step:
+        """The test set, whole; to a trainer that tests what it has trained, as a rule the training split behind it."""
+        loader, trainer = self._loader("test"), self.trainer
+        if self.settings.train_eval and trainer is not None and trainer.testing and trainer.global_step:
             return [loader, self.train_eval_dataloader()]
         return loader
 

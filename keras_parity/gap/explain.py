@@ -140,13 +140,14 @@ def _figure(runner: Runner, log_dir: Path, flags: Flags, weights: Flags, tag: st
     """
     start = _start(log_dir, flags, weights)
     typed = flags | {"ckpt_path": str(start), "trainer.enable_progress_bar": False}
+    typed["data.train_eval"] = tag.startswith("train_eval")
     keras = typed.pop(_FRAMEWORK) == KERAS
     typed["trainer.log_dir" if keras else "trainer.logger.save_dir"] = log_dir
     module = ["keras_parity"] if keras else ["cnn_mnist", "fit"]
     said = ""
     for train in True, False:
         for run in map(read_run, all_folders(log_dir)):
-            if run.finished and run.settings.get("ckpt_path") == str(start):
+            if run.finished and run.settings.get("ckpt_path") == str(start) and tag in run.points:
                 return run.points[tag][-1].value
         if train:
             command = [sys.executable, "-m", *module, *(f"--{n}={v}" for n, v in typed.items() if v is not None)]

@@ -29,8 +29,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     tags.PARAMETERS: ("model/parameters",),  # as this project wrote it at first
 }
 
-_LAST = {tags.tag("train", "loss"), tags.FIT_SECONDS, tags.tag("test", "acc"), tags.tag("train_eval", "acc")}
-"""Tags that a finished run of this project has."""
+_LAST = {tags.tag("train", "loss"), tags.FIT_SECONDS, tags.tag("test", "acc")}
+_TRAIN_EVAL = tags.tag("train_eval", "acc")
+"""Tags that a finished run of this project has; the second where its settings do not leave it out."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -112,6 +113,7 @@ def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASE
     ours, config = tags.PARAMETERS in points, read_config(home) or {}
     groups = (config.get(group) or {} for group in ("model", "data", "trainer"))
     as_written = ours and all(isinstance(group, dict) for group in groups)
+    evaluates = not as_written or (config.get("data") or {}).get("train_eval", True)
     seed = config.pop("seed_everything", None)
     framework = home.parent.name
     if framework not in (KERAS, PYTORCH):
@@ -126,7 +128,7 @@ def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASE
         framework=framework,
         settings=settings_that_matter(config) if config and as_written else _flat(config),
         seed=seed if type(seed) is int else None,
-        finished=not ours or points.keys() >= _LAST,
+        finished=not ours or points.keys() >= (_LAST | {_TRAIN_EVAL} if evaluates else _LAST),
         mistakes=mistakes,
         clock="" if ours else _take_times(points),
         points=points,

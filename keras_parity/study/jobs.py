@@ -5,6 +5,7 @@ import signal
 import sys
 from dataclasses import asdict, dataclass
 
+from cnn_mnist.runs import tags
 from cnn_mnist.runs.folder import KERAS
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.compare.sides import TITLES
@@ -59,8 +60,9 @@ class Job:
         return (run.framework, run.seed, run.settings) == (self.framework, self.model.seed, mine)
 
     def is_trained_by(self, run: Run) -> bool:
-        """Whether a run is a finished one of this job."""
-        return run.finished and self.is_of(run)
+        """Whether a run is a finished one of this job, with all figures that it asks for."""
+        whole = not self.data.train_eval or tags.tag("train_eval", "acc") in run.points
+        return run.finished and whole and self.is_of(run)
 
     def __str__(self) -> str:
         native = ", native" if self.model.align == "native" else ""

@@ -140,7 +140,7 @@ class ProgressBar(keras.callbacks.Callback):
         enabled: Whether anything is drawn.
 
     Attributes:
-        batches: Those of the next evaluation.
+        batches: Those of a validation, of which Keras tells a callback nothing.
     """
 
     def __init__(self, enabled: bool) -> None:
@@ -172,6 +172,13 @@ class ProgressBar(keras.callbacks.Callback):
     def on_test_end(self, logs: Any = None) -> None:
         """Takes it away."""
         self._bar.drop()
+
+    def on_predict_begin(self, logs: Any = None) -> None:
+        """As for a validation."""
+        self.batches = self.params["steps"]
+        self.on_test_begin()
+
+    on_predict_batch_end, on_predict_end = on_test_batch_end, on_test_end
 
 
 def _figures(logs: Mapping[str, float] | None) -> dict[str, float]:

@@ -89,7 +89,8 @@ def _with_settings_of_checkpoint(parser: Parser, config: Namespace, args: list[s
     taken: dict[str, Any] = {}  # of a file alone: what it tells itself is checked when it is restored
     if kept is not None:
         taken = flags(kept, "model", "data") | {"trainer.precision": kept["trainer"]["precision"]}
-        del taken["data.data_dir"]
+        for name in settings.CHANGE_NO_NUMBER:
+            taken.pop(f"data.{name}", None)
     parser.set_defaults(taken)
     config = parser.parse_args(args)
     refuse_others(taken, {flag: config[flag] for flag in taken}, path)

@@ -27,6 +27,7 @@ from keras_parity.frameworks import gpu_messages
 from keras_parity.settings import DTYPE_POLICIES, TrainerSettings
 from keras_parity.twin.callbacks import EpochLog, ProgressBar, RunLog
 from keras_parity.twin.checkpoints import read_state, restore, save
+from keras_parity.twin.evaluation import evaluate
 from keras_parity.twin.keeper import Keeper
 from keras_parity.twin.loader import TrainingBatches, evaluation_batches
 from keras_parity.twin.losses import cross_entropy, make_loss
@@ -164,16 +165,12 @@ def train(
         step = epochs.step
         log.scalars(epochs.stopwatch.fit_done(), step)
 
-        model.steps_per_execution = 1  # predict would unroll them into its graph, and the rest into a second: 2 s
-        test = evaluation_batches(splits["test"], dtype)
-        training = evaluation_batches(splits["train"], dtype)
-        evaluated: dict[tags.SplitName, tf.data.Dataset] = {"test": test, "train_eval": training}
-        values = dict[str, float]()
-        for split, dataset in evaluated.items():
-            bar.batches = len(dataset)
-            found = model.evaluate(dataset, verbose=0, return_dict=True, callbacks=[bar])
-            values |= {tags.tag(split, name): found[name] for name in tags.METRICS}
-        log.end(splits["test"], softmax(model.predict(test, verbose=0)), values, step)
+        figures, logits = evaluate(model, model_settings, splits["test"], dtype, bar)
+        values = {tags.tag("test", name): value for name, value in figures.items()}
+        if data.train_eval:
+            figures, _ = evaluate(model, model_settings, splits["train"], dtype, bar)
+            values |= {tags.tag("train_eval", name): value for name, value in figures.items()}
+        log.end(splits["test"], softmax(logits), values, step)
     return log
 
 
