@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from tensorboard.compat import tf2
 tf2.summary  # noqa: B018 - loads TensorFlow's, before a Lightning command has TensorBoard do without
 
 from cnn_mnist.data import mnist
+from cnn_mnist.runs.folder import KERAS, PYTORCH
 
 PROJECT = Path(__file__).parent.parent
 _FINAL = {"train_eval/acc": 0.998, "train_eval/loss": 0.004, "test/acc": 0.991, "test/loss": 0.034}
@@ -37,6 +39,11 @@ def bars(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     for image, label in zip(images, labels, strict=True):
         image[2 * label + 4 : 2 * label + 7, 6:22] = 255
     return images, labels
+
+
+def save_npz(path: Path, *parts: np.ndarray) -> None:
+    """Writes training images and labels, and test images and labels, as a user's own data set."""
+    np.savez(path, **dict(zip(("x_train", "y_train", "x_test", "y_test"), parts, strict=True)))
 
 
 _ROWS = pytest.StashKey[list[tuple[str, str]]]()
@@ -73,6 +80,14 @@ def data_dir(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_file(tiny_mnist, tmp_path_factory) -> Path:
+    """The tiny set as a user's own, for processes of their own."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.npz"
+    save_npz(path, *tiny_mnist)
+    return path
+
+
 @pytest.fixture
 def run_python(tmp_path):
     """Runs ``python ARGUMENTS`` in an empty folder, in a process of its own."""
@@ -105,6 +120,30 @@ def command(tmp_path, monkeypatch, capsys):
                 code = 1
         out, err = capsys.readouterr()
         return (int(code or 0), out, err)  # type: ignore[call-overload]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def _trained() -> dict[tuple[str, ...], Path]:
+    """By command, the run folder that it left."""
+    return {}
+
+
+@pytest.fixture
+def train(command, use_tiny_mnist, tmp_path, tmp_path_factory, _trained):
+    """Trains, once for all tests that begin with the same command; gives the run folder, each test its own."""
+
+    def run(package: str, *flags: str) -> Path:
+        runs = tmp_path / "lightning_logs" / {"cnn_mnist": PYTORCH, "keras_parity": KERAS}[package]
+        folder = runs / f"version_{len(list(runs.glob('*')))}"
+        words = (package, *flags)
+        if words in _trained:
+            return shutil.copytree(_trained[words], folder)
+        code, _, err = command(*words)
+        assert code == 0, err
+        _trained[words] = shutil.copytree(folder, tmp_path_factory.mktemp("trained") / "run")
+        return folder
 
     return run
 

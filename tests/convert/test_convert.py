@@ -38,15 +38,13 @@ def images(tiny_mnist):
 
 
 @pytest.fixture
-def lightning_checkpoint(command, use_tiny_mnist, tmp_path):
-    command("cnn_mnist", "fit", "--model.architecture=conv5x5", *LIGHTNING)
-    return next((tmp_path / "lightning_logs/pytorch").rglob("*.ckpt"))
+def lightning_checkpoint(train):
+    return next(train("cnn_mnist", "fit", "--model.architecture=conv5x5", *LIGHTNING).rglob("*.ckpt"))
 
 
 @pytest.fixture
-def keras_checkpoint(command, use_tiny_mnist, tmp_path):
-    command("keras_parity", *QUIET)
-    return next((tmp_path / "lightning_logs/keras").rglob("*.keras"))
+def keras_checkpoint(train):
+    return next(train("keras_parity", *QUIET).rglob("*.keras"))
 
 
 def test_ckpt_to_keras_to_ckpt_is_bitwise_the_same_optimizer_included(lightning_checkpoint, images, tmp_path):

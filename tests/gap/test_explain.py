@@ -1,19 +1,18 @@
 """``explain_gap``: two trainings whose figures differ, and what makes them differ."""
 
-import numpy as np
 import pytest
 
 import keras_parity as kp
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import KERAS, PYTORCH
-from tests.conftest import bars
+from keras_parity.study.runner import Runner
+from tests.conftest import bars, save_npz
 
 
 @pytest.fixture
 def fit(command, tmp_path):
     """Trains LeNet for an epoch on a few bars; gives the run folder."""
-    arrays = zip(("x_train", "y_train", "x_test", "y_test"), (*bars(300, 0), *bars(200, 1)), strict=True)
-    np.savez(tmp_path / "few.npz", **dict(arrays))
+    save_npz(tmp_path / "few.npz", *bars(300, 0), *bars(200, 1))
 
     def run(version, *flags, framework=PYTORCH):
         package, log_dir = {PYTORCH: ("cnn_mnist", ["fit"]), KERAS: ("keras_parity", [])}[framework]
@@ -23,6 +22,12 @@ def fit(command, tmp_path):
         return tmp_path / "lightning_logs" / framework / f"version_{version}"
 
     return run
+
+
+@pytest.fixture
+def in_this_process(command, monkeypatch):
+    """Trains here, without a process for each training; tests/study has those."""
+    monkeypatch.setattr(Runner, "run", lambda self, words: command(*words[2:])[2])
 
 
 def test_the_one_setting_that_differs_closes_the_gap_to_the_last_digit(fit, tmp_path):
@@ -39,6 +44,7 @@ def test_the_one_setting_that_differs_closes_the_gap_to_the_last_digit(fit, tmp_
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("lightning_logs/gap/*/version_*")} == trained
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("framework", [PYTORCH, KERAS])
 def test_a_schedule_is_swapped_too(fit, framework):
     flags = "--model.schedule=one_cycle", "--model.warmup=0.3", "--model.optimizer=adam"
@@ -50,6 +56,7 @@ def test_a_schedule_is_swapped_too(fit, framework):
     assert [(swap.part, swap.left) for swap in gap.swaps] == [("schedule", 0.0)]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_of_two_frameworks_order_weights_formula_and_loss_are_told_apart(fit):
     twin = fit(0, "--seed_everything=3", "--model.learning_rate=3e-3", framework=KERAS)
     ours = fit(0, "--model.align=native", "--model.softmax_before_loss=true", "--model.learning_rate=3e-3")

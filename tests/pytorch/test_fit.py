@@ -206,7 +206,7 @@ def test_a_cpu_without_bf16_is_told_before_it_crawls(command, monkeypatch, able)
     assert ("has no bf16 instructions" in err) is not able
 
 
-def test_an_interrupted_fit_says_so_and_ends_with_130(run_python, data_dir):
+def test_an_interrupted_fit_says_so_and_ends_with_130(run_python, tiny_file):
     code = """
 from cnn_mnist.__main__ import main
 from cnn_mnist.pytorch.module import Classifier
@@ -215,7 +215,7 @@ def interrupted(*_):
 Classifier.training_step = interrupted
 main()
 """  # in a process of its own, since Lightning leaves SIGINT ignored
-    answer = run_python("-c", code, "fit", f"--data.data_dir={data_dir}", "--trainer.enable_progress_bar=false")
+    answer = run_python("-c", code, "fit", f"--data.file={tiny_file}", "--trainer.enable_progress_bar=false")
     assert answer.returncode == 130
     how = "python -m cnn_mnist fit --resume=lightning_logs/pytorch/version_0 goes on"
     assert answer.stderr.splitlines()[-1] == f"python -m cnn_mnist: interrupted at step 0; {how}"

@@ -52,6 +52,12 @@ def fit(command, tmp_path, monkeypatch):
     return run
 
 
+@pytest.fixture
+def straight(train):
+    """A training that nothing stops."""
+    return lambda *flags: train("cnn_mnist", "fit", *flags)
+
+
 CASES = [
     (),
     ("--model.optimizer=adam", "--model.schedule=cosine", "--data.val_size=50", "--trainer.precision=64-true"),
@@ -61,28 +67,28 @@ CASES = [
 
 @pytest.mark.parametrize("flags", CASES)
 @pytest.mark.parametrize("every", [0, 3, 1])
-def test_a_killed_run_goes_on_to_the_bit(fit, tmp_path, flags, every):
+def test_a_killed_run_goes_on_to_the_bit(fit, straight, tmp_path, flags, every):
     runs = tmp_path / "lightning_logs/pytorch"
-    fit(*QUIET, *flags)
+    straight(*QUIET, *flags)
     fit(*QUIET, *flags, f"--checkpoint_every={every}", die=7)
     fit("--resume=last")
     check_same(runs / "version_0", runs / "version_1")
 
 
 @pytest.mark.parametrize("die", [1, 4, 5, 6, 10, 13, 15])
-def test_a_run_that_is_killed_anywhere_goes_on(fit, tmp_path, die):
+def test_a_run_that_is_killed_anywhere_goes_on(fit, straight, tmp_path, die):
     runs = tmp_path / "lightning_logs/pytorch"
     flags = ("--model.optimizer=adamw", "--model.align=native", "--data.shift=2", "--model.architecture=net.yaml")
     (tmp_path / "net.yaml").write_text(NET)
-    fit(*QUIET, *flags)
+    straight(*QUIET, *flags)
     fit(*QUIET, *flags, "--checkpoint_every=2", die=die)
     fit("--resume=lightning_logs/pytorch/version_1")
     check_same(runs / "version_0", runs / "version_1")
 
 
-def test_a_run_that_is_killed_again_and_again_goes_on(fit, command, tmp_path, monkeypatch):
+def test_a_run_that_is_killed_again_and_again_goes_on(fit, straight, command, tmp_path, monkeypatch):
     runs = tmp_path / "lightning_logs/pytorch"
-    fit(*QUIET)
+    straight(*QUIET)
     fit(*QUIET, "--checkpoint_every=1", die=2)
     for die in (3, 4, 5, 9):
         fit("--resume=last", die=die)
@@ -103,8 +109,8 @@ def test_a_run_that_is_killed_in_its_evaluation_is_finished_by_resume(fit, tmp_p
     assert lines[0] == lines[1]
 
 
-def test_a_finished_run_says_so_and_nothing_is_written(fit, tmp_path):
-    fit(*QUIET)
+def test_a_finished_run_says_so_and_nothing_is_written(fit, straight, tmp_path):
+    straight(*QUIET)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     _, out, _ = fit("--resume=last")
     assert "version_0 is finished; --trainer.max_epochs over 3 goes on" in out
@@ -112,18 +118,18 @@ def test_a_finished_run_says_so_and_nothing_is_written(fit, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-def test_more_epochs_go_on_in_the_same_folder_as_if_they_had_been_asked_for(fit, tmp_path):
+def test_more_epochs_go_on_in_the_same_folder_as_if_they_had_been_asked_for(fit, straight, tmp_path):
     runs = tmp_path / "lightning_logs/pytorch"
-    fit(*QUIET)
-    fit(*QUIET, "--trainer.max_epochs=1")
+    straight(*QUIET)
+    straight(*QUIET, "--trainer.max_epochs=1")
     fit("--resume=last", "--trainer.max_epochs=3")
     check_same(runs / "version_0", runs / "version_1")
     assert yaml.safe_load((runs / "version_1/config.yaml").read_text())["trainer"]["max_epochs"] == 3
 
 
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(fit, tmp_path):
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(fit, straight, tmp_path):
     runs = tmp_path / "lightning_logs/pytorch"
-    fit(*QUIET)
+    straight(*QUIET)
     fit(*QUIET, die=12)
     newest = runs / "version_1/checkpoints/epoch=1-step=10.ckpt"
     newest.write_bytes(newest.read_bytes()[:-1000])
@@ -142,8 +148,8 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(fit, tmp_path)
         (["--resume=last", "--trainer.max_epochs=5"], "over which the learning rate of"),
     ],
 )
-def test_what_cannot_go_on_is_refused_in_a_line_and_nothing_is_lost(fit, tmp_path, flags, message):
-    fit(*QUIET, "--model.schedule=cosine")
+def test_what_cannot_go_on_is_refused_in_a_line_and_nothing_is_lost(fit, straight, tmp_path, flags, message):
+    straight(*QUIET, "--model.schedule=cosine")
     (tmp_path / "keras/version_0").mkdir(parents=True)
     (tmp_path / "keras/version_0/config.yaml").write_text("trainer: {log_dir: x}")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -159,10 +165,12 @@ def test_last_without_a_run_is_one_line(fit):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("where", ["training_step", "validation_step", "test_step"])
-def test_a_signal_ends_the_step_keeps_it_and_says_how_to_go_on(fit, tmp_path, monkeypatch, number, code, where):
+def test_a_signal_ends_the_step_keeps_it_and_says_how_to_go_on(
+    fit, straight, tmp_path, monkeypatch, number, code, where
+):
     runs = tmp_path / "lightning_logs/pytorch"
     flags = (*QUIET, "--data.val_size=50")
-    fit(*flags)
+    straight(*flags)
     usual = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
     with monkeypatch.context() as patch:
         own, at = getattr(Classifier, where), {"training_step": 5, "validation_step": 4, "test_step": 12}[where]

@@ -26,9 +26,9 @@ def runner():
 
 @pytest.mark.parametrize("arguments", [_FIT, pytest.param(_TWIN, marks=pytest.mark.slow)], ids=["fit", "twin"])
 def test_a_forked_training_is_bitwise_the_command_and_its_set_up_counts_the_import(
-    runner, run_python, arguments, data_dir, tmp_path
+    runner, run_python, arguments, tiny_file, tmp_path
 ):
-    package, *flags = (*arguments, f"--data.data_dir={data_dir}")
+    package, *flags = (*arguments, f"--data.file={tiny_file}")
     run_python("-m", package, *(flag.replace("LOGS", str(tmp_path / "command")) for flag in flags))
     forked = [flag.replace("LOGS", str(tmp_path / "forked")) for flag in flags]
     for _ in range(2):

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
 QUIET = (
     *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.accelerator=cpu"),
     *("--trainer.log_every_n_steps=2", "--trainer.max_epochs=3", "--data.batch_size=50"),
+    "--model.architecture=net.yaml",
 )
 NET = """
 - Conv2D: {filters: 4, kernel_size: 3, activation: relu}
@@ -51,8 +52,14 @@ def fit(command, tmp_path, monkeypatch):
     return run
 
 
+@pytest.fixture
+def straight(train):
+    """A training that nothing stops."""
+    return lambda *flags: train("keras_parity", *flags)
+
+
 CASES = [
-    ("--model.architecture=net.yaml", "--data.shift=2"),
+    ("--data.shift=2",),
     ("--model.optimizer=adam", "--model.schedule=cosine", "--data.val_size=50"),
     ("--model.optimizer=sgd", "--model.momentum=0.9", "--model.schedule=one_cycle", "--model.warmup=0.3"),
     ("--model.optimizer=adamw", "--model.label_smoothing=0.1", "--trainer.precision=64-true"),
@@ -60,14 +67,15 @@ CASES = [
 
 
 @pytest.mark.parametrize("flags", CASES)
-def test_a_killed_run_goes_on_to_the_bit(fit, tmp_path, flags):
+def test_a_killed_run_goes_on_to_the_bit(fit, straight, tmp_path, flags):
     runs = tmp_path / "lightning_logs/keras"
-    fit(*QUIET, *flags, "--checkpoint_every=3")  # steps of one execution divide it
-    for every, die in (3, 2), (3, 6), (3, 8), (9, 8), (3, 11):
-        fit(*QUIET, *flags, f"--checkpoint_every={every}", die=die)
-        fit("--resume=last")
-    for version in range(1, 6):
-        check_same(runs / "version_0", runs / f"version_{version}")
+    every = "--checkpoint_every=3"  # steps of one execution divide it
+    straight(*QUIET, *flags, every)
+    fit(*QUIET, *flags, every, die=2)
+    for die in (6, 8, 11):  # before the first checkpoint, with one, behind one, and behind an epoch's end
+        fit("--resume=last", die=die)
+    fit("--resume=last")
+    check_same(runs / "version_0", runs / "version_1")
 
 
 @pytest.mark.slow
@@ -82,9 +90,9 @@ def test_a_run_of_40_steps_goes_on_to_the_bit_after_every_step(fit, tmp_path, sc
         check_same(runs / "version_0", runs / f"version_{step}")
 
 
-def test_a_run_that_is_killed_while_it_writes_keeps_the_checkpoint_before(fit, tmp_path, monkeypatch):
+def test_a_run_that_is_killed_while_it_writes_keeps_the_checkpoint_before(fit, straight, tmp_path, monkeypatch):
     runs = tmp_path / "lightning_logs/keras"
-    fit(*QUIET)
+    straight(*QUIET)
     with monkeypatch.context() as patch:
         own = keras.Sequential.save
 
@@ -118,10 +126,10 @@ def test_a_run_that_is_killed_in_its_evaluation_is_finished_by_resume(fit, tmp_p
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-def test_more_epochs_go_on_in_the_same_folder_as_if_they_had_been_asked_for(fit, tmp_path):
+def test_more_epochs_go_on_in_the_same_folder_as_if_they_had_been_asked_for(fit, straight, tmp_path):
     runs = tmp_path / "lightning_logs/keras"
-    fit(*QUIET)
-    fit(*QUIET, "--trainer.max_epochs=1")
+    straight(*QUIET)
+    straight(*QUIET, "--trainer.max_epochs=1")
     fit("--resume=last", "--trainer.max_epochs=3")
     check_same(runs / "version_0", runs / "version_1")
     assert yaml.safe_load((runs / "version_1/config.yaml").read_text())["trainer"]["max_epochs"] == 3
@@ -135,8 +143,8 @@ def test_more_epochs_go_on_in_the_same_folder_as_if_they_had_been_asked_for(fit,
         (["--resume=last", "--trainer.max_epochs=5"], "over which the learning rate of"),
     ],
 )
-def test_what_cannot_go_on_is_refused_in_a_line_and_nothing_is_lost(fit, tmp_path, flags, message):
-    fit(*QUIET, "--model.schedule=cosine", "--trainer.max_epochs=1")
+def test_what_cannot_go_on_is_refused_in_a_line_and_nothing_is_lost(fit, straight, tmp_path, flags, message):
+    straight(*QUIET, "--model.schedule=cosine", "--trainer.max_epochs=1")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     _, _, err = fit(*flags, code=1)
     assert message in err
@@ -145,9 +153,9 @@ def test_what_cannot_go_on_is_refused_in_a_line_and_nothing_is_lost(fit, tmp_pat
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_step_keeps_it_and_says_how_to_go_on(fit, tmp_path, monkeypatch, number, code):
+def test_a_signal_ends_the_step_keeps_it_and_says_how_to_go_on(fit, straight, tmp_path, monkeypatch, number, code):
     runs = tmp_path / "lightning_logs/keras"
-    fit(*QUIET)
+    straight(*QUIET)
     usual = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
     for step, where in (9, "on_train_batch_begin"), (15, "on_test_begin"):
         with monkeypatch.context() as patch:

@@ -262,15 +262,14 @@ def test_nan_in_the_loss_names_epoch_and_run(refused):
     assert "lightning_logs/keras/version_0" in error
 
 
-def test_a_whole_training_imports_no_torch(run_python, data_dir):
+def test_a_whole_training_imports_no_torch(run_python, tiny_file):
     code = """
 import sys
 from keras_parity.__main__ import main
 main()
 print("imported:", {"torch", "lightning"} & sys.modules.keys())
 """
-    part = ("--trainer.limit_train_batches=2", "--trainer.max_epochs=1")
-    answer = run_python("-c", code, f"--data.data_dir={data_dir}", *part, *QUIET)
+    answer = run_python("-c", code, f"--data.file={tiny_file}", "--trainer.max_epochs=1", *QUIET)
     assert answer.stdout.endswith("imported: set()\n"), answer.stderr
 
 
