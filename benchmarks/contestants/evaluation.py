@@ -29,15 +29,17 @@ def in_pytorch(data_dir: str) -> Callable[[], object]:
 
 
 def in_keras(data_dir: str) -> Callable[[], object]:
-    """By ``Model.predict``."""
+    """By ``Model.predict``, from which the figures are made."""
     from keras_parity.frameworks import importing_tensorflow
 
     with importing_tensorflow():
         from keras_parity.twin.evaluation import evaluate
+        from keras_parity.twin.loader import evaluation_batches
         from keras_parity.twin.train import compile_twin
     settings, splits = ModelSettings(), load_splits(DataSettings(data_dir=data_dir))
     model = compile_twin(settings, steps=1)
-    return lambda: [evaluate(model, settings, splits[name], "float32") for name in ("test", "train")]
+    parts = [(evaluation_batches(splits[name], "float32"), splits[name].labels) for name in ("test", "train")]
+    return lambda: [evaluate(model, settings, *part) for part in parts]
 
 
 def main(package: str, data_dir: str) -> None:

@@ -4,17 +4,16 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
-from cnn_mnist.data.splits import Split
 from cnn_mnist.runs.tags import METRICS
 from cnn_mnist.settings import ModelSettings
-from keras_parity.twin.loader import evaluation_batches
 from keras_parity.twin.losses import make_loss
 
 
 def evaluate(
-    model: keras.Model, settings: ModelSettings, split: Split, dtype: str, callback: Any = None
+    model: keras.Model, settings: ModelSettings, batches: tf.data.Dataset, labels: NDArray, callback: Any = None
 ) -> tuple[dict[str, float], NDArray[np.floating]]:
     """Loss and accuracy, by ``METRICS``, and the logits [n, classes] that give them.
 
@@ -23,13 +22,13 @@ def evaluate(
     Args:
         model: The network; its ``steps_per_execution`` is 1 from here on, since more would be unrolled in the graph.
         settings: Those of its loss.
-        split: The images and labels.
-        dtype: What the images are given as, ``"float32"`` or ``"float64"``.
+        batches: The images, see ``evaluation_batches``.
+        labels: The labels [n], integers.
         callback: One of Keras's.
     """
     model.steps_per_execution = 1
     callbacks = [callback] if callback else None
-    logits = model.predict(evaluation_batches(split, dtype), verbose=0, callbacks=callbacks).astype(dtype)
-    labels = split.labels.astype(np.int64)
+    logits = model.predict(batches, verbose=0, callbacks=callbacks).astype(keras.config.floatx())
+    labels = labels.astype(np.int64)
     loss = float(keras.ops.mean(make_loss(settings)(labels, keras.ops.convert_to_tensor(logits))))
     return dict(zip(METRICS, (loss, float(np.mean(logits.argmax(axis=1) == labels))), strict=True)), logits

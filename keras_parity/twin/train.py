@@ -15,7 +15,7 @@ from cnn_mnist.architecture.initial_weights import initial_weights
 from cnn_mnist.console.predictions import softmax
 from cnn_mnist.console.summary import summarize
 from cnn_mnist.data.order import batch_count
-from cnn_mnist.data.splits import check_network, load_splits
+from cnn_mnist.data.splits import Split, check_network, load_splits
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import hparams, tags
 from cnn_mnist.runs.files import hold, whole
@@ -165,12 +165,14 @@ def train(
         step = epochs.step
         log.scalars(epochs.stopwatch.fit_done(), step)
 
-        figures, logits = evaluate(model, model_settings, splits["test"], dtype, bar)
-        values = {tags.tag("test", name): value for name, value in figures.items()}
-        if data.train_eval:
-            figures, _ = evaluate(model, model_settings, splits["train"], dtype, bar)
-            values |= {tags.tag("train_eval", name): value for name, value in figures.items()}
-        log.end(splits["test"], softmax(logits), values, step)
+        values, logits = dict[str, float](), dict[str, Any]()
+        parts: dict[tags.SplitName, Split] = {"test": splits["test"]}
+        parts |= {"train_eval": splits["train"]} if data.train_eval else {}
+        for name, part in parts.items():
+            batches = evaluation_batches(part, dtype)
+            figures, logits[name] = evaluate(model, model_settings, batches, part.labels, bar)
+            values |= {tags.tag(name, metric): value for metric, value in figures.items()}
+        log.end(splits["test"], softmax(logits["test"]), values, step)
     return log
 
 

@@ -26,8 +26,9 @@ def test_one_pass_gives_the_figures_of_keras_own_evaluation(tiny_mnist, settings
     try:
         split = Split(tiny_mnist.train_images[..., None], tiny_mnist.train_labels, tuple("0123456789"))
         model = compile_twin(settings := ModelSettings(**settings), steps=1)
-        figures, logits = evaluate(model, settings, split, dtype)
-        own = model.evaluate(evaluation_batches(split, dtype), verbose=0, return_dict=True)
+        batches = evaluation_batches(split, dtype)
+        figures, logits = evaluate(model, settings, batches, split.labels)
+        own = model.evaluate(batches, verbose=0, return_dict=True)
     finally:
         keras.config.set_floatx("float32")
         keras.config.set_dtype_policy("float32")
