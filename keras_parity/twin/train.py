@@ -15,7 +15,7 @@ from cnn_mnist.architecture.initial_weights import initial_weights
 from cnn_mnist.console.predictions import softmax
 from cnn_mnist.console.summary import summarize
 from cnn_mnist.data.order import batch_count
-from cnn_mnist.data.splits import Split, check_network, load_splits
+from cnn_mnist.data.splits import check_network, load_splits
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import hparams, tags
 from cnn_mnist.runs.files import hold, whole
@@ -166,9 +166,9 @@ def train(
         log.scalars(epochs.stopwatch.fit_done(), step)
 
         values, logits = dict[str, float](), dict[str, Any]()
-        parts: dict[tags.SplitName, Split] = {"test": splits["test"]}
-        parts |= {"train_eval": splits["train"]} if data.train_eval else {}
-        for name, part in parts.items():
+        evaluated: tuple[tags.SplitName, ...] = ("test", "train_eval") if data.train_eval else ("test",)
+        for name in evaluated:
+            part = splits["test" if name == "test" else "train"]
             batches = evaluation_batches(part, dtype)
             figures, logits[name] = evaluate(model, model_settings, batches, part.labels, bar)
             values |= {tags.tag(name, metric): value for metric, value in figures.items()}
