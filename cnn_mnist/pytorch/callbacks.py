@@ -16,6 +16,7 @@ from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.data_module import MNISTDataModule
 from cnn_mnist.pytorch.keeper import run_logger
+from cnn_mnist.pytorch.logger import RunLogger
 from cnn_mnist.runs import hparams, pictures, tags
 from cnn_mnist.runs.files import write_whole
 from cnn_mnist.runs.folder import CONFIG, ENVIRONMENT, PYTORCH, write_environment
@@ -38,6 +39,8 @@ _TRAINER = (
 
 class RunRecord(Callback):
     """Writes what a run folder holds beside scalars: environment, layer table and pictures."""
+
+    _trained = False
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
@@ -69,7 +72,14 @@ class RunRecord(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: "Classifier", *args: Any) -> None:  # type: ignore[override]
         """Logs the running means where they are due."""
+        self._trained = True
         pl_module.log_step(args[-1])
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """A fit that is refused before its first step leaves no folder."""
+        for logger in trainer.loggers if isinstance(exception, UserError) and not self._trained else ():
+            if isinstance(logger, RunLogger):
+                logger.discard()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
         """Writes the confusion matrix and the misclassified images, and after a whole test ``mistakes.csv``."""

@@ -1,5 +1,6 @@
 """Lightning's TensorBoard logger, with a run folder that no other training gets."""
 
+import shutil
 from collections.abc import Mapping
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
@@ -16,6 +17,8 @@ class RunLogger(TensorBoardLogger):
     Lightning takes the next number of a listing, so that trainings that start together share a folder.
     """
 
+    _made = False  # whether the folder is of this logger's own making
+
     @property
     def is_new(self) -> bool:
         """Whether its folder is still to be made."""
@@ -26,7 +29,13 @@ class RunLogger(TensorBoardLogger):
         """The run's number: made with its folder at the first look, by the first process alone."""
         if self._version is None and getattr(rank_zero_only, "rank", 0) == 0:
             self._version = int(new_run_folder(self.save_dir, self.name).name.removeprefix("version_"))
+            self._made = True
         return super().version
+
+    def discard(self) -> None:
+        """Removes the run folder, if it is of this logger's own making."""
+        if self._made:
+            shutil.rmtree(self.log_dir)
 
     @property
     @rank_zero_experiment

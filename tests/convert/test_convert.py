@@ -149,6 +149,7 @@ def test_a_converted_checkpoint_that_fit_cannot_go_on_from_is_one_line(command, 
     assert (code, "has 1 epochs already; give a --trainer.max_epochs over that" in err) == (1, True), err
     code, _, err = command("cnn_mnist", "fit", "--ckpt_path=a.ckpt", "--data.batch_size=100", *LIGHTNING)
     assert (code, "expected the end of an epoch of 3 updates" in err) == (1, True), err
+    assert not list((tmp_path / "lightning_logs/pytorch").glob("*"))
 
 
 def test_ones_own_network_may_be_typed_again_beside_its_checkpoint(command, use_tiny_mnist, images, tmp_path):
