@@ -53,13 +53,24 @@ class TrainingBatches:
         """As ``dataset``, without the batches of the epoch before ``first``."""
         left = self._count - first
         indices = self._given.skip(first).take(left)
-        return indices.map(self._batch).apply(tf.data.experimental.assert_cardinality(left)).prefetch(tf.data.AUTOTUNE)
+        return _ahead(indices.map(self._batch).apply(tf.data.experimental.assert_cardinality(left)))
 
 
 def evaluation_batches(split: Split, dtype: str) -> tf.data.Dataset:
     """A split in its own order, as large batches (images, labels); arguments and shapes as in ``TrainingBatches``."""
     size = evaluation_batch_size(split.image_shape)
-    return tf.data.Dataset.from_tensor_slices(_tensors(split, dtype)).batch(size).prefetch(tf.data.AUTOTUNE)
+    return _ahead(tf.data.Dataset.from_tensor_slices(_tensors(split, dtype)).batch(size))
+
+
+def _ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Has the next batches made meanwhile, as many as ``AUTOTUNE`` would, but without its thread.
+
+    That one looks at the pipeline after 10 ms, 20, 40 and so on, and often whoever comes to the end of the batches
+    waits for its next look: all cores idle, for up to as long as the batches took.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.prefetch(2).with_options(options)
 
 
 def _tensors(split: Split, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:

@@ -48,3 +48,8 @@ def test_nothing_runs_in_python_per_batch_where_nothing_is_moved(split):
 def test_evaluation_is_in_order_and_never_moved(split):
     images = np.concatenate([images.numpy() for images, _ in evaluation_batches(split, "float32")])
     np.testing.assert_array_equal(images, to_tensor(split.images).permute(0, 2, 3, 1).numpy())
+
+
+def test_no_thread_tunes_the_batches_since_their_end_often_waits_for_it(split):
+    for batches in (TrainingBatches(split, DataSettings(), "float32").dataset, evaluation_batches(split, "float32")):
+        assert batches.options().autotune.enabled is False
