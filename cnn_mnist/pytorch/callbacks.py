@@ -40,7 +40,7 @@ _TRAINER = (
 class RunRecord(Callback):
     """Writes what a run folder holds beside scalars: environment, layer table and pictures."""
 
-    _trained = False
+    _begun = False  # whether this fit has begun a run, and made no step yet
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
@@ -48,7 +48,7 @@ class RunRecord(Callback):
         logger = run_logger(trainer)
         if logger is None or Path(logger.log_dir, ENVIRONMENT).exists():  # a run that goes on has begun before
             return
-        writer = logger.experiment
+        self._begun, writer = True, logger.experiment
         device = trainer.strategy.root_device
         write_environment(
             logger.log_dir,  # trainer.log_dir would wait for the other processes
@@ -72,12 +72,12 @@ class RunRecord(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: "Classifier", *args: Any) -> None:  # type: ignore[override]
         """Logs the running means where they are due."""
-        self._trained = True
+        self._begun = False
         pl_module.log_step(args[-1])
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """A fit that is refused before its first step leaves no folder."""
-        for logger in trainer.loggers if isinstance(exception, UserError) and not self._trained else ():
+        for logger in trainer.loggers if isinstance(exception, UserError) and self._begun else ():
             if isinstance(logger, RunLogger):
                 logger.discard()
 

@@ -33,9 +33,10 @@ class RunLogger(TensorBoardLogger):
         return super().version
 
     def discard(self) -> None:
-        """Removes the run folder, if it is of this logger's own making."""
+        """Removes the run folder, if it is of this logger's own making; the next look makes another."""
         if self._made:
-            shutil.rmtree(self.log_dir)
+            shutil.rmtree(self.log_dir, ignore_errors=True)
+            self._version, self._experiment, self._made = None, None, False
 
     @property
     @rank_zero_experiment

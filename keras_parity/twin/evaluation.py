@@ -15,7 +15,7 @@ from keras_parity.twin.losses import make_loss
 def evaluate(
     model: keras.Model, settings: ModelSettings, batches: tf.data.Dataset, labels: NDArray, callback: Any = None
 ) -> tuple[dict[str, float], NDArray[np.floating]]:
-    """Loss and accuracy, by ``METRICS``, and the logits [n, classes] that give them.
+    """Loss in nats and accuracy in [0, 1], by ``METRICS``, and the logits [n, classes] that give them.
 
     ``Model.evaluate`` would give the figures alone, by a graph that is traced beside that of ``Model.predict``.
 

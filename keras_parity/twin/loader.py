@@ -63,7 +63,7 @@ def evaluation_batches(split: Split, dtype: str) -> tf.data.Dataset:
 
 
 def _ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Has the next batches made meanwhile, as many as ``AUTOTUNE`` would, but without its thread.
+    """Has the next two batches made meanwhile, without the thread of ``tf.data.AUTOTUNE``.
 
     That one looks at the pipeline after 10 ms, 20, 40 and so on, and often whoever comes to the end of the batches
     waits for its next look: all cores idle, for up to as long as the batches took.

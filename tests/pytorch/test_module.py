@@ -1,6 +1,7 @@
 """The module and the data module in Python, without the command line."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
@@ -113,3 +114,28 @@ def test_within_an_epoch_the_running_mean_is_logged_every_so_many_steps(trainer)
     points = scalars.read(trainer.log_dir)["train/loss"]
     assert [step for step, _ in points] == [2, 4, 5, 7, 9, 10]
     assert len({value for _, value in points}) == 6
+
+
+class Refused(Classifier):
+    def on_train_start(self):
+        raise UserError("no such training")
+
+
+RUNS = Path("lightning_logs/pytorch")
+
+
+def test_a_refused_fit_leaves_no_run_and_the_same_trainer_can_fit_again(trainer):
+    with pytest.raises(UserError, match="no such training"):
+        trainer.fit(Refused(), MNISTDataModule())
+    assert not list(RUNS.iterdir())
+    trainer.fit(Classifier(), MNISTDataModule())
+    assert [run.name for run in RUNS.iterdir()] == ["version_0"]
+
+
+def test_a_refused_fit_leaves_the_run_that_its_trainer_made_before(trainer):
+    trainer.fit(Classifier(), MNISTDataModule())
+    before = {path: path.read_bytes() for path in RUNS.rglob("*") if path.is_file()}
+    trainer.fit_loop.max_epochs = 3
+    with pytest.raises(UserError, match="no such training"):
+        trainer.fit(Refused(), MNISTDataModule())
+    assert {path: path.read_bytes() for path in before} == before
