@@ -10,6 +10,7 @@ _FIT = ("-m", "cnn_mnist", "fit", "--data.data_dir={data}", "--trainer.logger.sa
 _TWIN = ("-m", "keras_parity", "--data.data_dir={data}", "--data.train_eval=false", "--trainer.log_dir={log}")
 _PUBLISHED = ("-m", "benchmarks.contestants.published_pytorch", "{data}")
 _FLOOR = "floor: multiply-adds at a matrix product's rate"
+_KERNELS = "convolutions and matrix products of fit"
 FIT, TWIN = "python -m cnn_mnist fit", "python -m keras_parity"
 TWO_EPOCHS = "--trainer.max_epochs=2"  # the first warms up
 _STEPS = (TWO_EPOCHS, f"--trainer.limit_train_batches={STEPS}")
@@ -39,6 +40,7 @@ STEP = Race(
         Contestant("plain Lightning module", ("-m", "benchmarks.contestants.plain_lightning", "{data}")),
         Contestant("bare torch loop", ("-m", "benchmarks.contestants.bare_torch", "{data}")),
         Contestant(FIT, (*_FIT, *_STEPS, _NO_TEST), _milliseconds),
+        Contestant(_KERNELS, ("-m", "benchmarks.contestants.kernels", "{data}")),
         Contestant("published Keras loop", ("-m", "benchmarks.contestants.published_keras", "{data}")),
         Contestant(TWIN, (*_TWIN, *_STEPS), _milliseconds),
         Contestant(_FLOOR, ("-m", "benchmarks.contestants.gemm")),
@@ -48,6 +50,7 @@ STEP = Race(
         Ratio(FIT, "plain Lightning module"),
         Ratio(FIT, "bare torch loop"),
         Ratio(FIT, _FLOOR),
+        Ratio(_KERNELS, FIT),
         Ratio(TWIN, "published Keras loop"),
         Ratio(FIT, TWIN),
     ),

@@ -33,13 +33,6 @@ SHOWN = Path(LOG_DIR, "reference")
 README = Path(LOG_DIR, "README.md")
 
 _TABLES = "<!-- tables -->", "<!-- end of the tables -->"
-_TODAYS = {
-    "model/parameters": tags.PARAMETERS,
-    "data/examples": tags.EXAMPLES,
-    "test/confusion_matrix": tags.CONFUSION_MATRIX,
-    "test/mistakes": tags.MISTAKES,
-}
-"""Tags of today by those of the raw runs."""
 
 
 def main() -> None:
@@ -74,18 +67,15 @@ def write_mean(runs: list[Run], folder: Path) -> None:
     about = int(first.settings["trainer.max_epochs"]), str(first.settings["trainer.precision"])
     summaries = hparams.summaries(first.framework, *settings, *about, f"{folder.name}, mean of {len(runs)} seeds")
     layers = text_pb(tags.LAYERS + tags.TEXT_SUFFIX, markdown_table(layer_table(EXAMPLES[folder.name])))
-    pictures = [
-        picture(_TODAYS[tag], np.asarray(Image.open(BytesIO(png)))) for tag, png in read_pictures(first.folder).items()
-    ]
+    pictures = [picture(tag, np.asarray(Image.open(BytesIO(png)))) for tag, png in read_pictures(first.folder).items()]
     write_events(folder, [*summaries, layers, *pictures], _means(runs))
 
 
 def _means(runs: list[Run]) -> Iterator[Event]:
-    for tag in sorted(runs[0].points.keys() - _TODAYS.keys()):
+    for tag in sorted(runs[0].points):
         for points in zip(*(run.points[tag] for run in runs), strict=True):
-            values = tags.with_curves({tag: mean(point.value for point in points)})
-            summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
-            yield Event(wall_time=points[0].wall_time, step=points[0].step, summary=summary)
+            value = Summary.Value(tag=tag, simple_value=mean(point.value for point in points))
+            yield Event(wall_time=points[0].wall_time, step=points[0].step, summary=Summary(value=[value]))
 
 
 if __name__ == "__main__":

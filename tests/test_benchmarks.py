@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import __main__ as command_line
 from benchmarks import race, report
+from benchmarks.contestants.kernels import milliseconds
 from benchmarks.race import Contestant, Race, Ratio
 from benchmarks.races import RACES
 from cnn_mnist.architecture.examples import EXAMPLES
@@ -55,6 +56,15 @@ def test_a_process_that_fails_is_named_with_its_last_words(tmp_path):
 def test_the_floor_counts_the_multiply_adds_of_the_design():
     total = sum(layer.multiply_adds for layer in EXAMPLES["three_conv"].traced)
     assert total == 26 * 26 * 9 * 32 + 11 * 11 * 288 * 64 + 3 * 3 * 576 * 64 + 576 * 64 + 640
+
+
+def test_the_kernels_are_the_convolutions_and_products_of_the_last_half():
+    convolution = "onednn_verbose,v1,primitive,exec,cpu,convolution,jit:avx512_core,forward_training,,,,mb64,{}"
+    reorder = "onednn_verbose,v1,primitive,exec,cpu,reorder,jit:uni,undef,,,,64x1x28x28,100"
+    made = "onednn_verbose,v1,primitive,create:cache_miss,cpu,convolution,brgconv,forward_training,,,,mb64,100"
+    other = "epoch 1/2, cpu"
+    told = [other, made, *map(convolution.format, (5, 6)), reorder, *map(convolution.format, (1.5, 2)), other]
+    assert milliseconds("\n".join(told)) == 3.5
 
 
 @pytest.mark.parametrize("name", RACES)

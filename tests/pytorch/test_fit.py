@@ -223,7 +223,7 @@ main()
 
 
 def test_the_configuration_of_an_earlier_run_still_loads(command):
-    config = PROJECT / "benchmarks/reference/pytorch/version_0/config.yaml"
+    config = PROJECT / "tests/pytorch/earlier_config.yaml"
     assert "class_path: cnn_mnist.every_step.SparingProgressBar" in config.read_text()
     code, out, err = command("cnn_mnist", "fit", f"--config={config}", "--print_config")
     assert (code, err) == (0, "")
