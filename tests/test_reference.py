@@ -40,7 +40,7 @@ def test_a_point_is_the_mean_over_the_seeds_of_one_network():
     raw = PROJECT / "benchmarks/reference/keras"
     seeds = [read_scalars(raw / f"version_{version}").points["train/loss"] for version in range(10)]
     shown = read_scalars(PROJECT / "lightning_logs/reference/keras/three_conv").points["train/loss"]
-    assert [point.step for point in shown] == list(range(938, 9381, 938))
+    assert {point.step for point in shown} >= set(range(938, 9381, 938))
     expected = [mean(point.value for point in points) for points in zip(*seeds, strict=True)]
     assert [point.value for point in shown] == pytest.approx(expected)
 
