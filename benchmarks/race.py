@@ -105,8 +105,9 @@ def run(contestant: Contestant, data_dir: Path, number: int) -> Figures:
         if process.returncode != 0:
             raise RuntimeError(f"{contestant.name}: {' '.join(arguments)} failed: " + " ".join(lines[-3:]))
         figures: Figures = {"wall_seconds": wall, "peak_bytes": usage.ru_maxrss * 1024}
+        figures |= json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
         if log.exists():
             (run_folder,) = find_folders([f"{log}/*/version_*"])
             points = read_run(run_folder).points
             return figures | {tag: values[-1].value for tag, values in points.items()}
-        return figures | (json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {})
+        return figures

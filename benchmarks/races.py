@@ -10,7 +10,7 @@ _FIT = ("-m", "cnn_mnist", "fit", "--data.data_dir={data}", "--trainer.logger.sa
 _TWIN = ("-m", "keras_parity", "--data.data_dir={data}", "--data.train_eval=false", "--trainer.log_dir={log}")
 _PUBLISHED = ("-m", "benchmarks.contestants.published_pytorch", "{data}")
 _FLOOR = "floor: multiply-adds at a matrix product's rate"
-_KERNELS = "convolutions and matrix products of fit"
+_KERNELS = "convolutions of fit"
 FIT, TWIN = "python -m cnn_mnist fit", "python -m keras_parity"
 TWO_EPOCHS = "--trainer.max_epochs=2"  # the first warms up
 _STEPS = (TWO_EPOCHS, f"--trainer.limit_train_batches={STEPS}")
@@ -40,7 +40,7 @@ STEP = Race(
         Contestant("plain Lightning module", ("-m", "benchmarks.contestants.plain_lightning", "{data}")),
         Contestant("bare torch loop", ("-m", "benchmarks.contestants.bare_torch", "{data}")),
         Contestant(FIT, (*_FIT, *_STEPS, _NO_TEST), _milliseconds),
-        Contestant(_KERNELS, ("-m", "benchmarks.contestants.kernels", "{data}")),
+        Contestant(_KERNELS, ("-m", "benchmarks.contestants.kernels", *_FIT, *_STEPS, _NO_TEST)),
         Contestant("published Keras loop", ("-m", "benchmarks.contestants.published_keras", "{data}")),
         Contestant(TWIN, (*_TWIN, *_STEPS), _milliseconds),
         Contestant(_FLOOR, ("-m", "benchmarks.contestants.gemm")),

@@ -7,11 +7,13 @@ the mean over the seeds. Run from the project's folder.
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from io import BytesIO, StringIO
+from itertools import product
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
 from PIL import Image
+from scipy.special import bdtr
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.text.summary_v2 import text_pb
@@ -24,6 +26,18 @@ from cnn_mnist.runs import hparams, tags
 from cnn_mnist.runs.folder import KERAS, LOG_DIR, PYTORCH
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.compare import cli
+from keras_parity.compare.rows import ACC_MARGIN, PRIMARY, resolution
+from keras_parity.compare.verdict import (
+    ALPHA,
+    FEWEST,
+    Estimate,
+    Reach,
+    always_valid,
+    difference,
+    judge,
+    pairs_needed,
+    student,
+)
 from keras_parity.logs.event_files import read_pictures
 from keras_parity.logs.event_writer import picture, write_events
 from keras_parity.logs.run import Run, read_run
@@ -36,12 +50,14 @@ _TABLES = "<!-- tables -->", "<!-- end of the tables -->"
 
 
 def main() -> None:
-    """Writes the means of all runs, the comparison, the pictures and the README's tables."""
-    found = [read_run(folder) for folder in sorted(RAW.glob("*/version_*"))]
-    for framework in (KERAS, PYTORCH):
-        for architecture in {str(run.settings["model.architecture"]) for run in found}:
-            of_it = (run for run in found if run.settings["model.architecture"] == architecture)
-            write_mean([run for run in of_it if run.framework == framework], SHOWN / framework / architecture)
+    """Writes the means of all runs, the comparison, the pictures and the README's tables; prints what else is told."""
+    found = sorted((read_run(folder) for folder in RAW.glob("*/version_*")), key=lambda run: run.seed or 0)
+    for architecture in sorted({str(run.settings["model.architecture"]) for run in found}):
+        of_it = [run for run in found if run.settings["model.architecture"] == architecture]
+        sides = [[run for run in of_it if run.framework == framework] for framework in (KERAS, PYTORCH)]
+        for runs in sides:
+            write_mean(runs, SHOWN / runs[0].framework / architecture)
+        print(f"{architecture}: {decided(*sides)}; {swapped(*sides)}")
     for tag, png in read_pictures(SHOWN / PYTORCH / "three_conv").items():
         (SHOWN / f"{tag.split('/')[1]}.png").write_bytes(png)
     drawn = [f"--figure={SHOWN}/curves.png", f"--disagreements={SHOWN}/disagreements.png"]
@@ -49,6 +65,41 @@ def main() -> None:
         cli.main([f"{RAW}/*/*", "--format=markdown", f"--log_dir={SHOWN}", *drawn])
     head, _, rest = README.read_text().partition(_TABLES[0])
     README.write_text(f"{head}{_TABLES[0]}\n{tables.getvalue()}{_TABLES[1]}{rest.partition(_TABLES[1])[2]}")
+
+
+def decided(first: list[Run], second: list[Run]) -> str:
+    """After how many pairs a study that looks after each has a word for the test accuracy; how many fixed ones need.
+
+    Args:
+        first: Runs of one framework, ascending by seed.
+        second: Likewise of the other, with the same seeds.
+    """
+    floor = resolution(PRIMARY, first[0].settings)
+
+    def apart(count: int, reach: Reach) -> Estimate:
+        keras, pytorch = ({run.partner: run.last(PRIMARY) or 0.0 for run in runs[:count]} for runs in (first, second))
+        return difference(keras, pytorch, floor, reach=reach)
+
+    counts = range(FEWEST, len(first) + 1)
+    words = (judge(apart(count, always_valid), ACC_MARGIN, reach=always_valid)[0] for count in counts)
+    first_word = next(count for count, word in zip(counts, words, strict=False) if word != "undetermined")
+    fixed = pairs_needed(apart(len(first), student), ACC_MARGIN)
+    return f"decided after {first_word} pairs, looked at after each; {fixed} fixed beforehand decide in 80% of studies"
+
+
+def swapped(first: list[Run], second: list[Run]) -> str:
+    """In how many of all swaps of the frameworks' names, pair by pair, McNemar's exact test finds a difference.
+
+    Args:
+        first: Runs of one framework.
+        second: Likewise of the other, with the same seeds.
+    """
+    wrong = [{run.seed: set(run.mistakes or ()) for run in runs} for runs in (first, second)]
+    only = np.array([[len(a[s] - b[s]) for a, b in (wrong, wrong[::-1])] for s in wrong[0]])
+    swaps = np.array(list(product((True, False), repeat=len(only))))
+    ones, total = np.where(swaps, only[:, 0], only[:, 1]).sum(axis=1), only.sum()
+    found = np.mean(2 * bdtr(np.minimum(ones, total - ones), total, 0.5) <= ALPHA)
+    return f"McNemar's p <= {ALPHA} in {100 * found:.0f}% of all swaps of the frameworks' names"
 
 
 def write_mean(runs: list[Run], folder: Path) -> None:

@@ -58,7 +58,7 @@ def test_the_floor_counts_the_multiply_adds_of_the_design():
     assert total == 26 * 26 * 9 * 32 + 11 * 11 * 288 * 64 + 3 * 3 * 576 * 64 + 576 * 64 + 640
 
 
-def test_the_kernels_are_the_convolutions_and_products_of_the_last_half():
+def test_the_kernels_are_the_convolutions_of_the_last_half():
     convolution = "onednn_verbose,v1,primitive,exec,cpu,convolution,jit:avx512_core,forward_training,,,,mb64,{}"
     reorder = "onednn_verbose,v1,primitive,exec,cpu,reorder,jit:uni,undef,,,,64x1x28x28,100"
     made = "onednn_verbose,v1,primitive,create:cache_miss,cpu,convolution,brgconv,forward_training,,,,mb64,100"

@@ -1,5 +1,6 @@
 """The reference runs: what is shown of them is what the raw ones say."""
 
+import re
 import shutil
 from statistics import mean
 
@@ -9,6 +10,7 @@ from benchmarks import reference
 from cnn_mnist.runs import tags
 from keras_parity.logs.event_files import read_pictures, read_scalars
 from keras_parity.logs.folders import all_folders
+from keras_parity.logs.run import read_run
 from tests.conftest import PROJECT
 
 MEANS = [f"{framework}/{network}" for framework in ("keras", "pytorch") for network in ("conv5x5", "three_conv")]
@@ -40,9 +42,24 @@ def test_a_point_is_the_mean_over_the_seeds_of_one_network():
     raw = PROJECT / "benchmarks/reference/keras"
     seeds = [read_scalars(raw / f"version_{version}").points["train/loss"] for version in range(10)]
     shown = read_scalars(PROJECT / "lightning_logs/reference/keras/three_conv").points["train/loss"]
-    assert {point.step for point in shown} >= set(range(938, 9381, 938))
+    assert [point.step for point in shown] == [
+        938 * epoch + n for epoch in range(10) for n in (*range(50, 938, 50), 938)
+    ]
     expected = [mean(point.value for point in points) for points in zip(*seeds, strict=True)]
     assert [point.value for point in shown] == pytest.approx(expected)
+
+
+def test_the_readme_says_when_the_reference_seeds_decide_and_how_mcnemar_errs():
+    said = []
+    for network in ("three_conv", "conv5x5"):
+        runs = [read_run(folder) for folder in (PROJECT / "benchmarks/reference").glob("*/*")]
+        of_it = sorted((run for run in runs if run.settings["model.architecture"] == network), key=lambda run: run.seed)
+        sides = [[run for run in of_it if run.framework == framework] for framework in ("keras", "pytorch")]
+        said.append([*re.findall(r"(\d+) (?:pairs|fixed)", reference.decided(*sides)), reference.swapped(*sides)])
+    readme = " ".join((PROJECT / "keras_parity/README.md").read_text().split())
+    assert f"it takes {said[0][0]} pairs of three_conv and {said[1][0]} of conv5x5" in readme
+    assert f"{said[0][1]} and {said[1][1]} that are fixed beforehand" in readme
+    assert f"it gives p <= 0.05 in {re.search(r'[0-9]+%', said[0][2]).group()}" in readme
 
 
 def test_compare_takes_none_of_them_for_a_users_run(made):
