@@ -58,6 +58,12 @@ def test_the_floor_counts_the_multiply_adds_of_the_design():
     assert total == 26 * 26 * 9 * 32 + 11 * 11 * 288 * 64 + 3 * 3 * 576 * 64 + 576 * 64 + 640
 
 
+def test_a_command_that_fails_in_the_kernels_account_is_named_with_its_own_last_words(tmp_path):
+    account = Contestant("one", ("-m", "benchmarks.contestants.kernels", "-c", "import sys; sys.exit('no such thing')"))
+    with pytest.raises(RuntimeError, match="failed: no such thing$"):
+        race.run(account, tmp_path, 0)
+
+
 def test_the_kernels_are_the_convolutions_of_the_last_half():
     convolution = "onednn_verbose,v1,primitive,exec,cpu,convolution,jit:avx512_core,forward_training,,,,mb64,{}"
     reorder = "onednn_verbose,v1,primitive,exec,cpu,reorder,jit:uni,undef,,,,64x1x28x28,100"

@@ -15,8 +15,10 @@ def main(arguments: list[str]) -> None:
     """Runs the command with a oneDNN that tells what it runs; prints its milliseconds a step, in the second epoch."""
     environment = os.environ | {"ONEDNN_VERBOSE": "profile_exec"}
     command = [sys.executable, *arguments]
-    told = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-    print(json.dumps({"milliseconds": milliseconds(told) / STEPS}))
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(done.returncode)  # the command has said why
+    print(json.dumps({"milliseconds": milliseconds(done.stdout) / STEPS}))
 
 
 def milliseconds(told: str) -> float:
