@@ -60,7 +60,7 @@ def test_the_floor_counts_the_multiply_adds_of_the_design():
 
 def test_a_command_that_fails_in_the_kernels_account_is_named_with_its_own_last_words(tmp_path):
     account = Contestant("one", ("-m", "benchmarks.contestants.kernels", "-c", "import sys; sys.exit('no such thing')"))
-    with pytest.raises(RuntimeError, match="failed: no such thing$"):
+    with pytest.raises(RuntimeError, match=r"failed: no such thing$"):
         race.run(account, tmp_path, 0)
 
 
