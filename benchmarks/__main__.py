@@ -23,7 +23,7 @@ def main() -> None:
     """Reads the arguments, races, prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("races", nargs="*", metavar="RACE", help=f"Of {', '.join(RACES)}; all by default.")
-    parser.add_argument("--rounds", type=int, default=5, help="Rounds of each race (default: 5).")
+    parser.add_argument("--rounds", type=int, default=3, help="Rounds of each race (default: 3).")
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="Folder of the MNIST files.")
     parser.add_argument(
         "--output", type=Path, default=Path("benchmarks.jsonl"), help="File of the rounds (default: benchmarks.jsonl)."
