@@ -17,6 +17,8 @@ Importing = Callable[[str], AbstractContextManager[None]]
 WAIT_POLICY = {"GOMP_SPINCOUNT": "10000", "OMP_WAIT_POLICY": "PASSIVE"}
 """What OpenMP reads at its start: the first for an idle machine, the second beside other work."""
 
+PROC = Path("/proc")
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
@@ -41,15 +43,21 @@ def choose_wait_policy() -> None:
     process that counts, a step of ``three_conv`` takes 68 ms, and 27 where waiting threads sleep at once. On an idle
     machine it is the spin that is faster, and a short one is enough: see ``benchmarks/README.md``.
     """
-    stat = Path("/proc/stat")
-    if not stat.exists() or os.environ.keys() & WAIT_POLICY.keys():
+    if not (PROC / "stat").exists() or os.environ.keys() & WAIT_POLICY.keys():
         return
-    running = []  # runnable threads on the whole machine, this one included
+    others = []
     for _ in range(5):
-        running.append(int(stat.read_text().partition("procs_running")[2].split()[0]))
+        others.append(_running_elsewhere())
         time.sleep(0.005)
-    name = "OMP_WAIT_POLICY" if min(running) > 1 else "GOMP_SPINCOUNT"
+    name = "OMP_WAIT_POLICY" if min(others) > 0 else "GOMP_SPINCOUNT"
     os.environ[name] = WAIT_POLICY[name]
+
+
+def _running_elsewhere() -> int:
+    """Runnable threads of the whole machine, without this process's: NumPy's run for a while after its import."""
+    everywhere = (PROC / "stat").read_text().partition("procs_running")[2].split()[0]
+    states = (task.read_text().rpartition(")")[2].split()[0] for task in PROC.glob("self/task/*/stat"))
+    return int(everywhere) - sum(state == "R" for state in states)
 
 
 @contextmanager

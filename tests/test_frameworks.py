@@ -61,23 +61,41 @@ def nothing_chosen(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-_WAITS = """
+@pytest.fixture
+def chosen_where(run_python, tmp_path):
+    """What is chosen where so many threads of the machine run, and this process's own are in these states."""
+
+    def choose(running, own):
+        tmp_path.joinpath("stat").write_text(f"processes 9\nprocs_running {running}\nprocs_blocked 0\n")
+        for number, state in enumerate(own):
+            tmp_path.joinpath(f"self/task/{number}").mkdir(parents=True)
+            tmp_path.joinpath(f"self/task/{number}/stat").write_text(f"{number} (a (name) R) {state} 1 1 R")
+        code = f"""
 import os
+from pathlib import Path
 from cnn_mnist import frameworks
-stat = {"exists": lambda _: True, "read_text": lambda _: "procs_running RUNNING"}
-frameworks.Path = lambda _: type("Stat", (), stat)()
+frameworks.PROC = Path({str(tmp_path)!r})
 frameworks.choose_wait_policy()
-print({name: os.environ[name] for name in frameworks.WAIT_POLICY if name in os.environ})
+print({{name: os.environ[name] for name in frameworks.WAIT_POLICY if name in os.environ}})
 """
+        return eval(run_python("-c", code).stdout)
+
+    return choose
 
 
 @pytest.mark.parametrize(
-    ("running", "chosen"), [("1", {"GOMP_SPINCOUNT": "10000"}), ("2", {"OMP_WAIT_POLICY": "PASSIVE"})]
+    ("running", "own", "chosen"),
+    [
+        (1, "R", {"GOMP_SPINCOUNT": "10000"}),
+        (2, "R", {"OMP_WAIT_POLICY": "PASSIVE"}),
+        (2, "SR", {"OMP_WAIT_POLICY": "PASSIVE"}),
+        (2, "RR", {"GOMP_SPINCOUNT": "10000"}),  # NumPy's threads still run when it has just been imported
+    ],
 )
-def test_threads_spin_on_an_idle_machine_and_sleep_beside_other_work(run_python, running, chosen):
-    assert run_python("-c", _WAITS.replace("RUNNING", running)).stdout == f"{chosen}\n"
+def test_threads_spin_on_an_idle_machine_and_sleep_beside_other_work(chosen_where, running, own, chosen):
+    assert chosen_where(running, own) == chosen
 
 
-def test_what_the_user_has_said_of_waiting_threads_stays(run_python, monkeypatch):
+def test_what_the_user_has_said_of_waiting_threads_stays(chosen_where, monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert run_python("-c", _WAITS.replace("RUNNING", "2")).stdout == "{'OMP_WAIT_POLICY': 'ACTIVE'}\n"
+    assert chosen_where(2, "R") == {"OMP_WAIT_POLICY": "ACTIVE"}
