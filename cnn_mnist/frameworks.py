@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -56,8 +56,11 @@ def choose_wait_policy() -> None:
 def _running_elsewhere() -> int:
     """Runnable threads of the whole machine, without this process's: NumPy's run for a while after its import."""
     everywhere = (PROC / "stat").read_text().partition("procs_running")[2].split()[0]
-    states = (task.read_text().rpartition(")")[2].split()[0] for task in PROC.glob("self/task/*/stat"))
-    return int(everywhere) - sum(state == "R" for state in states)
+    own = 0
+    for task in PROC.glob("self/task/*/stat"):
+        with suppress(OSError):  # a thread that has ended meanwhile
+            own += task.read_text().rpartition(")")[2].split()[0] == "R"
+    return int(everywhere) - own
 
 
 @contextmanager

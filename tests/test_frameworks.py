@@ -96,6 +96,11 @@ def test_threads_spin_on_an_idle_machine_and_sleep_beside_other_work(chosen_wher
     assert chosen_where(running, own) == chosen
 
 
+def test_a_thread_that_ends_while_it_is_looked_at_stops_no_import(chosen_where, tmp_path):
+    tmp_path.joinpath("self/task/ended/stat").mkdir(parents=True)  # nothing that can be read
+    assert chosen_where(1, "R") == {"GOMP_SPINCOUNT": "10000"}
+
+
 def test_what_the_user_has_said_of_waiting_threads_stays(chosen_where, monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert chosen_where(2, "R") == {"OMP_WAIT_POLICY": "ACTIVE"}
