@@ -23,7 +23,9 @@ def main() -> None:
     """Reads the arguments, races, prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("races", nargs="*", metavar="RACE", help=f"Of {', '.join(RACES)}; all by default.")
-    parser.add_argument("--rounds", type=int, default=3, help="Rounds of each race (default: 3).")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="Rounds of a race without a number of its own (default: 3)."
+    )
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="Folder of the MNIST files.")
     parser.add_argument(
         "--output", type=Path, default=Path("benchmarks.jsonl"), help="File of the rounds (default: benchmarks.jsonl)."
@@ -59,16 +61,21 @@ def _race(name: str, rounds: report.Rounds, arguments: argparse.Namespace) -> No
                 figures[contestant.name] = run(contestant, arguments.data_dir.resolve(), number)
                 bar.advance(task)
             rounds.append(figures)
+            line = {"machine": report.machine(), "race": name, "commands": _commands(name), "figures": figures}
             with arguments.output.open("a") as file:
-                print(json.dumps({"machine": report.machine(), "race": name, "figures": figures}), file=file)
+                print(json.dumps(line), file=file)
 
 
 def _read(path: Path, name: str) -> report.Rounds:
     """The rounds of a race that were run on a machine like this one, with the contestants of today."""
     lines = map(json.loads, path.read_text().splitlines()) if path.exists() else ()
-    names = {contestant.name for contestant in RACES[name].contestants}
-    mine = [line["figures"] for line in lines if (line["race"], line["machine"]) == (name, report.machine())]
-    return [figures for figures in mine if figures.keys() == names]
+    today = name, report.machine(), _commands(name)
+    return [line["figures"] for line in lines if (line["race"], line["machine"], line.get("commands")) == today]
+
+
+def _commands(name: str) -> dict[str, list[str]]:
+    """What each contestant of a race runs."""
+    return {contestant.name: list(contestant.arguments) for contestant in RACES[name].contestants}
 
 
 if __name__ == "__main__":

@@ -69,10 +69,10 @@ EVALUATION = Race(
     ratios=(Ratio(FIT, _FLOOR), Ratio(TWIN, _FLOOR)),
 )
 
-# Apart from the race above: without instructions for it, a CPU computes bf16 ten times more slowly than float32.
 _FEW = (TWO_EPOCHS, "--trainer.limit_train_batches=60")
 _few = partial(_milliseconds, steps=60)
 
+# Apart from the first race: without instructions for it, a CPU computes bf16 ten times more slowly than float32.
 BF16 = Race(
     title="One step in bf16",
     unit="ms",
