@@ -7,6 +7,7 @@ of its own: see ``python -m benchmarks digits --help``.
 import argparse
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -63,12 +64,15 @@ def _race(name: str, rounds: report.Rounds, arguments: argparse.Namespace) -> No
             rounds.append(figures)
             line = {"machine": report.machine(), "race": name, "commands": _commands(name), "figures": figures}
             with arguments.output.open("a") as file:
-                print(json.dumps(line), file=file)
+                file.write(f"\n{json.dumps(line)}")  # a line of its own also behind half a line
 
 
 def _read(path: Path, name: str) -> report.Rounds:
     """The rounds of a race that were run on a machine like this one, with the contestants of today."""
-    lines = map(json.loads, path.read_text().splitlines()) if path.exists() else ()
+    lines = []
+    for text in path.read_text().splitlines() if path.exists() else ():
+        with suppress(ValueError):  # half a line, of a machine that died in it
+            lines.append(json.loads(text))
     today = name, report.machine(), _commands(name)
     return [line["figures"] for line in lines if (line["race"], line["machine"], line.get("commands")) == today]
 

@@ -95,6 +95,7 @@ def test_a_contestant_has_its_variables_and_others_beside_it_that_end_with_it(tm
 
 def test_a_race_that_is_interrupted_prints_and_keeps_the_rounds_it_had_and_goes_on_there(monkeypatch, capsys, tmp_path):
     output = tmp_path / "rounds.jsonl"
+    output.write_text('{"machine": "one that died he')
     monkeypatch.setattr(sys, "argv", ["benchmarks", "made_up", "--rounds=3", f"--output={output}"])
     monkeypatch.setattr(command_line, "RACES", {"made_up": MADE_UP})
     monkeypatch.setattr(command_line.mnist, "load", lambda folder: None)
