@@ -14,6 +14,9 @@ from pathlib import Path
 from keras_parity.logs.folders import find_folders
 from keras_parity.logs.run import read_run
 
+_COUNTS = "import os; parent = os.getppid()\nwhile os.getppid() == parent: sum(range(10**6))"
+"""A busy process, which ends with the one that started it, also where that is killed."""
+
 PROJECT = Path(__file__).parent.parent
 Figures = dict[str, float]
 """What a process gave: what it printed as JSON or logged by tag, and ``wall_seconds`` and ``peak_bytes``."""
@@ -85,7 +88,7 @@ def run(contestant: Contestant, data_dir: Path, number: int) -> Figures:
     """
     with tempfile.TemporaryDirectory() as folder, ExitStack() as beside:
         for _ in range(contestant.busy):
-            beside.callback(beside.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"])).kill)
+            beside.callback(beside.enter_context(subprocess.Popen([sys.executable, "-c", _COUNTS])).kill)
         log = Path(folder, "log")
         arguments = [part.format(data=data_dir, log=log, round=number) for part in contestant.arguments]
         output = Path(folder, "output")

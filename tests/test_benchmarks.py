@@ -1,5 +1,7 @@
 """``python -m benchmarks``: what its tables say of made-up figures. No time is asserted."""
 
+import signal
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -11,6 +13,7 @@ from benchmarks.contestants.kernels import milliseconds
 from benchmarks.race import Contestant, Race, Ratio
 from benchmarks.races import RACES
 from cnn_mnist.architecture.examples import EXAMPLES
+from tests.conftest import PROJECT
 
 MADE_UP = Race(
     title="made up",
@@ -91,6 +94,18 @@ def test_a_contestant_has_its_variables_and_others_beside_it_that_end_with_it(tm
     look = "import json, os; print(json.dumps({{'seconds': int(os.environ['OF_TODAY'])}}))"
     contestant = Contestant("one", ("-c", look), environment={"OF_TODAY": "7"}, busy=1)
     assert race.run(contestant, tmp_path, 0)["seconds"] == 7
+
+
+def test_busy_processes_end_with_a_race_that_is_killed(tmp_path):
+    code = f"""
+import os, signal
+from pathlib import Path
+from benchmarks.race import Contestant, run
+die = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
+run(Contestant("one", ("-c", die), busy=1), Path({str(tmp_path)!r}), 0)
+"""
+    race_of_one = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, timeout=15)
+    assert race_of_one.returncode == -signal.SIGKILL  # its pipes are closed, by the busy one as well
 
 
 def test_a_race_that_is_interrupted_prints_and_keeps_the_rounds_it_had_and_goes_on_there(monkeypatch, capsys, tmp_path):
