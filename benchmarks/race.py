@@ -14,8 +14,8 @@ from pathlib import Path
 from keras_parity.logs.folders import find_folders
 from keras_parity.logs.run import read_run
 
-_COUNTS = "import os; parent = os.getppid()\nwhile os.getppid() == parent: sum(range(10**6))"
-"""A busy process, which ends with the one that started it, also where that is killed."""
+_COUNTS = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): sum(range(10**6))"
+"""A busy process, which ends with the one that started it (its argument), also where that is killed at once."""
 
 PROJECT = Path(__file__).parent.parent
 Figures = dict[str, float]
@@ -88,7 +88,8 @@ def run(contestant: Contestant, data_dir: Path, number: int) -> Figures:
     """
     with tempfile.TemporaryDirectory() as folder, ExitStack() as beside:
         for _ in range(contestant.busy):
-            beside.callback(beside.enter_context(subprocess.Popen([sys.executable, "-c", _COUNTS])).kill)
+            busy = subprocess.Popen([sys.executable, "-c", _COUNTS, str(os.getpid())])
+            beside.callback(beside.enter_context(busy).kill)
         log = Path(folder, "log")
         arguments = [part.format(data=data_dir, log=log, round=number) for part in contestant.arguments]
         output = Path(folder, "output")

@@ -106,6 +106,8 @@ run(Contestant("one", ("-c", die), busy=1), Path({str(tmp_path)!r}), 0)
 """
     race_of_one = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, timeout=15)
     assert race_of_one.returncode == -signal.SIGKILL  # its pipes are closed, by the busy one as well
+    no_longer_its_parent = "0"  # killed before the busy one looked
+    subprocess.run([sys.executable, "-c", race._COUNTS, no_longer_its_parent], check=True, timeout=15)
 
 
 def test_a_race_that_is_interrupted_prints_and_keeps_the_rounds_it_had_and_goes_on_there(monkeypatch, capsys, tmp_path):
