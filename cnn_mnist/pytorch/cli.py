@@ -60,16 +60,19 @@ class CLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Lightning's, but for ``predict``, which is a command of its own."""
-        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
+        """Lightning's, but for ``predict``, a command of its own; of these the typed one, as each costs time."""
+        known = {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
+        return {name: skipped for name, skipped in known.items() if name in sys.argv[1:2]} or known
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Only ``fit`` makes a run folder, unless a logger is typed."""
-        for name in self.subcommands().keys() - {"fit"}:
-            self._parser(name).set_defaults({"trainer.logger": False})
-        self._parser("fit").add_argument("--resume", type=str | None, help=resume.HELP)
-        self._parser("fit").add_argument("--checkpoint_every", type=int, default=0, help=resume.EVERY)
-        given, self.run_folder = list(sys.argv[1:] if args is None else args), None
+        for name, one in self._subcommand_parsers.items():
+            if name == "fit":
+                one.add_argument("--resume", type=str | None, help=resume.HELP)
+                one.add_argument("--checkpoint_every", type=int, default=0, help=resume.EVERY)
+            else:
+                one.set_defaults({"trainer.logger": False})
+        given, self.run_folder = sys.argv[1:], None
         if given[:1] == ["fit"]:
             given, folder = resume.resumed(given[1:], PYTORCH)
             if folder is not None:
@@ -188,11 +191,8 @@ class CLI(LightningCLI):
             finish({name: float(value) for name, value in metrics.items()}, run)
 
 
-def main(args: list[str] | None = None) -> CLI:
+def main() -> CLI:
     """Runs the command line.
-
-    Args:
-        args: The arguments; by default those of the process.
 
     Raises:
         UserError: A mistake that the user can mend.
@@ -208,7 +208,6 @@ def main(args: list[str] | None = None) -> CLI:
             save_config_kwargs={"save_to_log_dir": False},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            args=args,
         )
     except MisconfigurationException as error:
         raise UserError(" ".join(str(error).split())) from None
