@@ -1,6 +1,7 @@
 """Import order and tiny data for all tests."""
 
 import contextlib
+import gc
 import importlib
 import os
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from keras_parity import frameworks
 
+gc.disable()  # until all is imported, see collector_at_rest
 if "PYTEST_XDIST_WORKER" in os.environ:  # two processes on two cores: more threads would wait for one another
     os.environ["OMP_NUM_THREADS"] = os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -28,6 +30,13 @@ from cnn_mnist.data import mnist
 from cnn_mnist.runs.folder import KERAS, PYTORCH
 
 PROJECT = Path(__file__).parent.parent
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
+
+
 _FINAL = {"train_eval/acc": 0.998, "train_eval/loss": 0.004, "test/acc": 0.991, "test/loss": 0.034}
 
 
