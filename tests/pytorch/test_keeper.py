@@ -15,9 +15,8 @@ pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
 QUIET = (
     *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.accelerator=cpu"),
     *("--trainer.log_every_n_steps=2", "--trainer.max_epochs=3", "--data.batch_size=50"),
+    "--model.architecture=net.yaml",
 )
-
-
 NET = """
 - Conv2D: {filters: 4, kernel_size: 3, activation: relu}
 - BatchNormalization
@@ -30,6 +29,7 @@ NET = """
 @pytest.fixture
 def fit(command, tmp_path, monkeypatch):
     """Runs ``fit``; one that is to be killed dies at that many steps."""
+    (tmp_path / "net.yaml").write_text(NET)
 
     def run(*flags, die=None, code=0):
         with monkeypatch.context() as patch:
@@ -78,8 +78,7 @@ def test_a_killed_run_goes_on_to_the_bit(fit, straight, tmp_path, flags, every):
 @pytest.mark.parametrize("die", [1, 4, 5, 6, 10, 13, 15])
 def test_a_run_that_is_killed_anywhere_goes_on(fit, straight, tmp_path, die):
     runs = tmp_path / "lightning_logs/pytorch"
-    flags = ("--model.optimizer=adamw", "--model.align=native", "--data.shift=2", "--model.architecture=net.yaml")
-    (tmp_path / "net.yaml").write_text(NET)
+    flags = ("--model.optimizer=adamw", "--model.align=native", "--data.shift=2")
     straight(*QUIET, *flags)
     fit(*QUIET, *flags, "--checkpoint_every=2", die=die)
     fit("--resume=lightning_logs/pytorch/version_1")
