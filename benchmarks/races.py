@@ -97,10 +97,12 @@ WAITING = Race(
         Contestant(f"{name} {load}, {word}", (*command, *_FEW), _few, environment, busy)
         for load, busy in _LOADS.items()
         for name, command in (("fit", (*_FIT, _NO_TEST)), ("twin", _TWIN))
-        for word, environment in (("before", _BEFORE), ("after", {}))
+        for word, environment in (("before", _BEFORE), ("after", {}), ("one thread", {"OMP_NUM_THREADS": "1"}))
+        if name == "fit" or word != "one thread"
     ),
-    ratios=tuple(
-        Ratio(f"{name} {load}, after", f"{name} {load}, before") for name in ("fit", "twin") for load in _LOADS
+    ratios=(
+        *(Ratio(f"{name} {load}, after", f"{name} {load}, before") for name in ("fit", "twin") for load in _LOADS),
+        *(Ratio(f"fit {load}, one thread", f"fit {load}, before") for load in _LOADS),
     ),
 )
 
