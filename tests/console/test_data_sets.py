@@ -103,7 +103,12 @@ def test_names_of_classes_stand_in_predictions_pages_and_pictures(command, asked
 
 
 def test_a_run_resumed_in_another_epoch_goes_on_with_the_same_moved_images(command, asked, tmp_path):
-    flags = ("--data.batch_size=50", "--data.shift=2", "--data.rotation=10")
+    flags = (
+        "--model.architecture=[Flatten, {Dense: 10}]",
+        "--data.batch_size=50",
+        "--data.shift=2",
+        "--data.rotation=10",
+    )
     for package, training in TRAINING.items():
         command(*training, *flags, "--trainer.max_epochs=2")
         (first,) = (tmp_path / RUNS[package] / "checkpoints").iterdir()
