@@ -1,4 +1,4 @@
-"""What a run leaves in its folder, for the tests that one which was stopped leaves the same."""
+"""A short training, and what it leaves in its folder, for the tests that one which was stopped leaves the same."""
 
 import itertools
 import zipfile
@@ -11,6 +11,18 @@ from cnn_mnist.runs.mistakes import FILE
 from keras_parity.logs.event_files import read_scalars
 
 TIMES = ("time/", "throughput/")
+QUIET = (
+    *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.accelerator=cpu"),
+    *("--trainer.log_every_n_steps=2", "--trainer.max_epochs=3", "--data.batch_size=50"),
+    "--model.architecture=net.yaml",
+)
+NET = """
+- Conv2D: {filters: 4, kernel_size: 3, activation: relu}
+- BatchNormalization
+- Flatten
+- Dropout: 0.3
+- Dense: 10
+"""
 
 
 class Killed(BaseException):

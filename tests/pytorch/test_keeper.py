@@ -8,22 +8,9 @@ import yaml
 
 from cnn_mnist.pytorch import keeper
 from cnn_mnist.pytorch.module import Classifier
-from tests.lives import Killed, check_same
+from tests.lives import NET, QUIET, Killed, check_same
 
 pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
-
-QUIET = (
-    *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.accelerator=cpu"),
-    *("--trainer.log_every_n_steps=2", "--trainer.max_epochs=3", "--data.batch_size=50"),
-    "--model.architecture=net.yaml",
-)
-NET = """
-- Conv2D: {filters: 4, kernel_size: 3, activation: relu}
-- BatchNormalization
-- Flatten
-- Dropout: 0.3
-- Dense: 10
-"""
 
 
 @pytest.fixture
