@@ -9,6 +9,7 @@ import json
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -77,9 +78,9 @@ def _read(path: Path, name: str) -> report.Rounds:
     return [line["figures"] for line in lines if (line["race"], line["machine"], line.get("commands")) == today]
 
 
-def _commands(name: str) -> dict[str, list[str]]:
-    """What each contestant of a race runs."""
-    return {contestant.name: list(contestant.arguments) for contestant in RACES[name].contestants}
+def _commands(name: str) -> dict[str, list[Any]]:
+    """What each contestant of a race runs, with which variables and beside how many busy processes; as JSON has it."""
+    return {one.name: [list(one.arguments), dict(one.environment), one.busy] for one in RACES[name].contestants}
 
 
 if __name__ == "__main__":

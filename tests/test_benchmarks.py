@@ -134,7 +134,9 @@ def test_a_race_that_is_interrupted_prints_and_keeps_the_rounds_it_had_and_goes_
     output.write_text(output.read_text().replace("cores", "coins"))  # another machine
     command_line.main()
     assert asked == [2, 2, 0, 0, 1, 1, 2, 2]
-    again = [replace(one, arguments=("-c", "fewer steps")) for one in MADE_UP.contestants]
-    monkeypatch.setattr(command_line, "RACES", {"made_up": replace(MADE_UP, contestants=tuple(again))})
-    command_line.main()
-    assert asked[8:] == [0, 0, 1, 1, 2, 2]
+    for other in ({"arguments": ("-c", "fewer steps")}, {"environment": {"OMP_NUM_THREADS": "1"}}, {"busy": 1}):
+        asked.clear()
+        again = tuple(replace(one, **other) for one in MADE_UP.contestants)
+        monkeypatch.setattr(command_line, "RACES", {"made_up": replace(MADE_UP, contestants=again)})
+        command_line.main()
+        assert asked == [0, 0, 1, 1, 2, 2]
