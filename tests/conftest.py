@@ -30,13 +30,6 @@ from cnn_mnist.data import mnist
 from cnn_mnist.runs.folder import KERAS, PYTORCH
 
 PROJECT = Path(__file__).parent.parent
-
-
-def pytest_collection_finish():
-    gc.freeze()
-    gc.enable()
-
-
 _FINAL = {"train_eval/acc": 0.998, "train_eval/loss": 0.004, "test/acc": 0.991, "test/loss": 0.034}
 
 
@@ -53,6 +46,11 @@ def bars(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def save_npz(path: Path, *parts: np.ndarray) -> None:
     """Writes training images and labels, and test images and labels, as a user's own data set."""
     np.savez(path, **dict(zip(("x_train", "y_train", "x_test", "y_test"), parts, strict=True)))
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 _ROWS = pytest.StashKey[list[tuple[str, str]]]()

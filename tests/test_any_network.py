@@ -27,7 +27,7 @@ from tests.networks import networks
 
 LIMIT = 1e-10
 SOME = settings(
-    max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=(Phase.generate,)
+    max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=(Phase.generate,)
 )
 MANY = settings(SOME, max_examples=300)
 

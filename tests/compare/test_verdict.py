@@ -127,7 +127,7 @@ def test_the_interval_and_the_margin_decide_the_word(difference, margin, word):
 @pytest.mark.parametrize(("mean", "spread"), [(0.0, 0.0014), (0.0005, 0.002), (0.002, 0.003)])
 def test_the_number_of_pairs_that_is_named_decides_in_four_of_five_studies(mean, spread):
     n = verdict.pairs_needed(Estimate(mean, 1.0, 3, spread), 0.002)
-    draws = np.random.default_rng(0).normal(mean, spread, (1_000, n))
+    draws = np.random.default_rng(0).normal(mean, spread, (2_000, n))
 
     def decided(values):
         return np.mean([verdict.judge(verdict.estimate(list(row)), 0.002)[0] != "undetermined" for row in values])

@@ -45,7 +45,8 @@ def test_the_one_setting_that_differs_closes_the_gap_to_the_last_digit(fit, tmp_
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize(("part", "framework"), [("schedule", PYTORCH), ("schedule", KERAS), ("optimizer", PYTORCH)])
+@pytest.mark.parametrize("framework", [PYTORCH, KERAS])
+@pytest.mark.parametrize("part", ["schedule", "optimizer"])
 def test_a_schedule_is_swapped_and_an_optimizer_under_one(fit, part, framework):
     schedule, adam = ("--model.schedule=one_cycle", "--model.warmup=0.3"), ("--model.optimizer=adam",)
     shared = adam if part == "schedule" else schedule
