@@ -114,7 +114,8 @@ class Parser(OneLineErrors):
         """Lightning's log folder is taken; what Keras cannot honour is refused."""
         if isinstance(trainer := config.get("trainer"), dict):
             logger = trainer.get("logger")
-            log_dir = logger.get("init_args", {}).get("save_dir") if isinstance(logger, dict) else None
+            given = logger.get("init_args") if isinstance(logger, dict) else None
+            log_dir = given.get("save_dir") if isinstance(given, dict) else None
             config = config | {"trainer": _taken_over({"log_dir": log_dir} | trainer, "--config")}
         return {name: value for name, value in config.items() if value is not None}
 

@@ -15,6 +15,7 @@ def _floor(package: str) -> tuple[int, ...]:
 def test_the_floors_shut_out_versions_that_run_code_or_read_other_files():
     assert _floor("lightning") >= (2, 6, 6)
     assert _floor("keras") >= (3, 15)
+    assert _floor("jsonargparse[signatures]") >= (4, 52)
 
 
 def test_the_commands_name_functions_that_are_there():

@@ -5,23 +5,33 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, get_loader, set_loader
 
 from cnn_mnist.architecture.descriptions import read_network
+from cnn_mnist.console.known_classes import ALLOW, known_classes_only
 from cnn_mnist.errors import UserError, nearest
-from cnn_mnist.runs.files import load_yaml
+from cnn_mnist.runs.files import check_aliases
 from cnn_mnist.runs.folder import STUDY
-
-ALLOW = "--allow_classes"
-"""Has a settings file name any class or function, which is then imported."""
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 """Where the settings lie that ``--config NAME`` finds, as NAME.yaml."""
+
+_NO_YAML = (yaml.YAMLError, AttributeError, KeyError, RecursionError, ValueError)
+"""What reading a text as YAML raises: for a date that is none, or a tag that does not fit, PyYAML raises the others."""
+
+_read_yaml = get_loader("yaml")
+
+
+def _load(text: str) -> Any:
+    check_aliases(text)
+    return _read_yaml(text)
+
+
+set_loader("yaml", _load, _NO_YAML)  # for settings within settings too: another file, a text, a variable, a flag
 
 
 class OneLineErrors(ArgumentParser):
@@ -41,12 +51,16 @@ class OneLineErrors(ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:  # type: ignore[override]
         """Parses the arguments, by default those of the process."""
-        typed = _with_packaged(with_home(sys.argv[1:] if args is None else args))
-        typed = [arg for arg in typed if arg != ALLOW]
+        given = _with_packaged(with_home(sys.argv[1:] if args is None else args))
+        typed = [arg for arg in given if arg != ALLOW]
         for place, (arg, value) in enumerate(zip(typed, [*typed, ""][1:], strict=True)):
             if arg in self._switches and value.lower() not in ("true", "false"):
                 typed[place] = f"{arg}=true"
-        return super().parse_args(typed, *more, **settings)
+        try:
+            with known_classes_only(None if ALLOW in given else self.error):
+                return super().parse_args(typed, *more, **settings)
+        except UnicodeDecodeError as error:
+            self.error(f"expected settings in UTF-8, got {error}; save the file as that")
 
     def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
         """A configuration file's content as this parser takes it; by default as it is."""
@@ -54,11 +68,13 @@ class OneLineErrors(ArgumentParser):
 
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
         """Reads a configuration file."""
-        with suppress(yaml.YAMLError):  # what is wrong with it, jsonargparse says
-            config = load_yaml(content)
-            own = {name: value for name, value in config.items() if name != STUDY} if isinstance(config, dict) else None
-            if own is not None and (changed := with_home(self.rewritten(own))) != config:
-                content = yaml.safe_dump(changed, sort_keys=False)
+        try:
+            config = _load(content)
+        except _NO_YAML:
+            config = None  # jsonargparse says what is wrong with it
+        own = {name: value for name, value in config.items() if name != STUDY} if isinstance(config, dict) else None
+        if own is not None and (changed := with_home(self.rewritten(own))) != config:
+            content = yaml.safe_dump(changed, sort_keys=False)
         return super().parse_string(content, *args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

@@ -1,16 +1,14 @@
 """What the Lightning command line starts from: its defaults and its parser."""
 
-import re
-import sys
-from importlib.util import find_spec
+import warnings
 from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
 
 from cnn_mnist import settings
 from cnn_mnist.console import summary
-from cnn_mnist.console.arguments import ALLOW, OneLineErrors
-from cnn_mnist.errors import UserError
+from cnn_mnist.console.arguments import OneLineErrors
+from cnn_mnist.errors import UserNotice
 from cnn_mnist.pytorch import predict
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH
 
@@ -22,23 +20,8 @@ DEFAULTS: dict[str, Any] = {
     },
 }
 
-
-_KNOWN = {"lightning", "pytorch_lightning", "lightning_fabric", "torch", "torchmetrics", "cnn_mnist"}
-"""Packages whose classes a settings file may name: what it names is imported, and runs code by that."""
-
-
-def _refuse_strangers(value: Any) -> None:
-    """Raises ``UserError`` where a trainer's settings name something of another package; imports nothing."""
-    if isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            _refuse_strangers(inner)
-    elif isinstance(value, str) and re.fullmatch(r"[^\W\d]\w*(\.\w+)+", value):
-        package = value.partition(".")[0]
-        if package not in _KNOWN and (package == "__main__" or find_spec(package)):
-            raise UserError(
-                f"--config: expected classes of {', '.join(sorted(_KNOWN))}, got {value}, whose code would run; add "
-                f"{ALLOW} where you trust the file"
-            )
+_GONE = "cnn_mnist.every_step.SparingProgressBar"
+"""The progress bar that an earlier version listed in ``config.yaml``; today's is built in."""
 
 
 class Parser(OneLineErrors, LightningArgumentParser):
@@ -52,19 +35,13 @@ class Parser(OneLineErrors, LightningArgumentParser):
         return action
 
     def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
-        """One of an earlier version lists as callbacks what is built in today, and names Lightning's own logger."""
+        """Leaves out the progress bar of an earlier version, and says so."""
         trainer = config.get("trainer")
-        if not isinstance(trainer, dict):
+        if not isinstance(trainer, dict) or not isinstance(listed := trainer.get("callbacks"), list):
             return config
-        if ALLOW not in sys.argv:
-            _refuse_strangers(trainer)
-        logger, default = trainer.get("logger"), DEFAULTS["trainer.logger"]
-        if isinstance(logger, dict) and logger.get("init_args", {}).get("name") == PYTORCH:
-            trainer = trainer | {"logger": logger | {"class_path": default["class_path"]}}
-        if "cnn_mnist." not in str(trainer.get("callbacks")):
-            return config | {"trainer": trainer}
-        built_in = ["cnn_mnist.", "lightning.pytorch.callbacks.RichModelSummary"]
-        if trainer.get("enable_checkpointing") is False:
-            built_in.append("lightning.pytorch.callbacks.ModelCheckpoint")
-        kept = [entry for entry in trainer["callbacks"] if not entry["class_path"].startswith(tuple(built_in))]
+        kept = [entry for entry in listed if not (isinstance(entry, dict) and entry.get("class_path") == _GONE)]
+        if kept == listed:
+            return config
+        notice = f"--config: {_GONE} of an earlier version is left out, since a progress bar is built in"
+        warnings.warn(UserNotice(notice), stacklevel=2)
         return config | {"trainer": trainer | {"callbacks": kept}}

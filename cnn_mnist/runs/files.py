@@ -59,7 +59,20 @@ def is_whole(path: str | Path) -> bool:
 
 
 def load_yaml(content: bytes | str) -> Any:
-    """The content of a YAML file whose aliases do not multiply: whatever walks such a one finds no end.
+    """The content of a YAML file.
+
+    Raises:
+        UserError: Its aliases multiply.
+        yaml.YAMLError: It is no YAML.
+    """
+    import yaml
+
+    check_aliases(content)
+    return yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def check_aliases(content: bytes | str) -> None:
+    """Refuses YAML whose aliases multiply: whatever walks such a one finds no end.
 
     Raises:
         UserError: They do.
@@ -67,7 +80,6 @@ def load_yaml(content: bytes | str) -> Any:
     """
     import yaml
 
-    kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     sizes: dict[int, float] = {}
 
     def size(node: Any) -> float:
@@ -78,9 +90,9 @@ def load_yaml(content: bytes | str) -> Any:
             sizes[id(node)] = 1 + sum(map(size, parts))
         return sizes[id(node)]
 
-    if (root := yaml.compose(content, kind)) is not None and size(root) > _MOST_NODES:
+    root = yaml.compose(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    if root is not None and size(root) > _MOST_NODES:
         raise UserError(f"expected YAML of {_MOST_NODES:,} values at most, got more from aliases; write them out")
-    return yaml.load(content, kind)
 
 
 @contextmanager
