@@ -51,41 +51,44 @@ PAIRS: dict[str, tuple[dict[str, Any], Callable[[], nn.Module], int]] = {
 """Keras's name: its words, torchvision's model, height and width of the images."""
 
 
-def compare(name: str, numbers: range = range(1, 12)) -> tuple[Report, float]:
-    """Checks one pair; gives the report and the seconds that it took."""
+def compare(name: str, steps: int = 4) -> tuple[Report, float, float]:
+    """Checks one pair; gives the report, the seconds to its verdict and those to its end."""
     words, make, size = PAIRS[name]
     keras.utils.clear_session()
     torch.manual_seed(0)
-    model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=CLASSES, **words)
+    words = words | {"weights": None, "input_shape": (size, size, 3), "classes": CLASSES, "classifier_activation": None}
+    model = getattr(keras.applications, name)(**words)
     random = np.random.default_rng(0)
     images, labels = random.random((IMAGES, size, size, 3), np.float32), random.integers(0, CLASSES, IMAGES)
-    began = time.perf_counter()
-    report = check(make(), model, images, labels, weights="torch", batch_size=4, steps=4, numbers=numbers)
-    return report, time.perf_counter() - began
+    began, judged = time.perf_counter(), list[float]()
+    report = check(
+        *(make(), model, images, labels), weights="torch", batch_size=4, steps=steps,
+        judged=lambda _: judged.append(time.perf_counter() - began),
+    )  # fmt: skip
+    return report, judged[0], time.perf_counter() - began
 
 
-def row(name: str, report: Report, seconds: float) -> list[str]:
-    """Pair, matched, first break, what differs by itself, repairs, time."""
+def row(name: str, report: Report, judged: float, seconds: float) -> list[str]:
+    """Pair, matched, verdict, what differs by itself, fixes, times."""
     assert report.match is not None
     alone = len(report.match.only_torch) + len(report.match.only_keras)
-    broken = [rung for rung in report.rungs if not rung.holds]
     differing: dict[str, int] = {}
-    for culprit in report.culprits:
-        for what in [setting.name for setting in culprit.settings] or [culprit.what or "between layers"]:
+    for finding in report.findings:
+        for what in [setting.name for setting in finding.settings] or [finding.what or "between layers"]:
             differing[what] = differing.get(what, 0) + 1
-    mended = sum(bool(culprit.repairs) for culprit in report.culprits)
+    mended = sum(bool(finding.fixes) for finding in report.findings)
     return [
         name,
         f"{len(report.match.arrays)}, {alone} left over",
-        f"rung {broken[0].number}, {broken[0].where.split(':')[0]}" if broken else "holds to the top",
+        report.verdict.partition(":")[0],
         ", ".join(f"{what} ({count})" for what, count in differing.items()),
-        f"{mended} of {len(report.culprits)}" if report.culprits else "",
-        f"{seconds:.0f}",
+        f"{mended} of {len(report.findings)}" if report.findings else "",
+        f"{judged:.0f}, {seconds:.0f}",
     ]
 
 
 if __name__ == "__main__":
-    rows = [["pair", "arrays matched", "first break", "differs by itself", "repairs that hold", "seconds"]]
+    rows = [["pair", "arrays matched", "verdict", "differs by itself", "fixes that hold", "seconds: verdict, all"]]
     for pair in sys.argv[1:] or PAIRS:
         rows.append(row(pair, *compare(pair)))
         print(markdown_table([rows[0], rows[-1]]), flush=True)

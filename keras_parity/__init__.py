@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from cnn_mnist.frameworks import exports
+from keras_parity.frameworks import expect_any_order
 
 if TYPE_CHECKING:
     from keras_parity.compare.report import to_markdown as to_markdown
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from keras_parity.twin.check_resume import check_resume as check_resume
     from keras_parity.twin.network import build_twin as build_twin
     from keras_parity.twin.train import compile_twin as compile_twin
+
+expect_any_order()
 
 _WHERE = {
     "Port": "ladder.cli:Port",

@@ -3,11 +3,11 @@
 import contextlib
 
 from cnn_mnist.frameworks import choose_wait_policy, collector_at_rest, keep_large_buffers
-from keras_parity.frameworks import importing_tensorflow, keep_triton_out
+from keras_parity.frameworks import expect_any_order, importing_tensorflow
 
 choose_wait_policy()
 keep_large_buffers()
-keep_triton_out()
+expect_any_order()
 
 with collector_at_rest():
     # Where TensorFlow is not there yet, triton comes before it: see keep_triton_out.

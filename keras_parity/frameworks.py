@@ -5,6 +5,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from typing import Any
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.frameworks import collector_at_rest, keep_large_buffers
@@ -42,7 +44,6 @@ def importing_tensorflow() -> Iterator[None]:
     try:
         with collector_at_rest():
             yield
-        keep_triton_out()
     finally:
         os.dup2(kept, 2)
         os.close(kept)
@@ -61,11 +62,28 @@ def gpu_messages() -> str:
     return "; ".join(dict.fromkeys(filter(None, lines)))
 
 
-def keep_triton_out() -> None:
-    """Has ``import triton`` fail from now on where TensorFlow was imported before it; does nothing elsewhere.
+class _KeepTritonOut(MetaPathFinder):
+    """Has ``import triton`` fail wherever TensorFlow was imported before it.
 
-    Imported behind TensorFlow it crashes the process, and PyTorch imports it sooner or later: any optimizer does.
-    PyTorch does without it as on a machine that has none.
+    Imported after TensorFlow it crashes the process, and PyTorch imports it sooner or later: any optimizer does.
+    PyTorch does without it as on a machine that has none. Neither package documents a setting that keeps it out.
     """
-    if "tensorflow" in sys.modules and "triton" not in sys.modules:
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        """Finds nothing; where TensorFlow is about to come first, triton counts as missing from now on."""
+        if name == "tensorflow":
+            keep_triton_out()
+
+
+def keep_triton_out() -> None:
+    """Has triton, which would crash, count as missing; call it where TensorFlow is imported, or is about to be."""
+    if "triton" not in sys.modules:
         sys.modules["triton"] = None  # type: ignore[assignment]
+
+
+def expect_any_order() -> None:
+    """Keeps PyTorch and TensorFlow from crashing one process, whichever comes first, before or after this call."""
+    if "tensorflow" in sys.modules:
+        keep_triton_out()
+    elif not any(isinstance(finder, _KeepTritonOut) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _KeepTritonOut())

@@ -172,6 +172,24 @@ def test_a_broken_rule_is_seen(tmp_path, name):
     assert line.endswith(complaint) or complaint in line
 
 
+SUBROOMS = {  # of the ladder: what each may import of the others
+    "judge": set(),
+    "capture": {"judge", "matching"},
+    "matching": {"judge", "capture"},
+    "rungs": {"judge", "capture", "matching"},
+    "diagnosis": {"judge", "capture", "matching", "rungs"},
+}
+
+
+@pytest.mark.parametrize("inner", SUBROOMS)
+def test_the_rooms_of_the_ladder_keep_their_order_and_the_judge_needs_no_tensorflow(inner):
+    for path in (PROJECT / "keras_parity/ladder" / inner).glob("*.py"):
+        imported = read(path.read_text())[0]
+        rooms = {name.split(".")[2] for name in imported if name.startswith("keras_parity.ladder.")}
+        assert rooms <= SUBROOMS[inner] | {inner}, path.name
+        assert inner != "judge" or not any(name.startswith("tensorflow") for name in imported), path.name
+
+
 def test_a_whole_fit_imports_neither_tensorflow_nor_keras(run_python, tiny_file):
     code = """
 import sys

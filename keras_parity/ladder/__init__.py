@@ -1,4 +1,8 @@
-"""``python -m keras_parity ladder``: two models side by side, rung by rung.
+"""``python -m keras_parity ladder`` and ``check``: any two models, judged as functions, then explained.
 
-Imports both frameworks; no other room imports it.
+Imports both frameworks, in the order that works; no other room imports it. ``judge`` gives the verdict and imports
+none of the other rooms here; ``capture`` and ``matching`` find out which layer is which; ``diagnosis`` explains a
+difference; ``rungs`` proves this project's own networks the same.
 """
+
+import keras_parity.both_frameworks  # noqa: F401

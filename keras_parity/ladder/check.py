@@ -1,132 +1,155 @@
-"""``check``: anybody's two models, held side by side in two lines."""
+"""``check``: anybody's two models, judged as functions, then explained."""
 
-import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
-
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 import torch
 from torch import nn
 
-from cnn_mnist.errors import UserError
-from cnn_mnist.pytorch.keras_layers import MaskedDropout
-from keras_parity.ladder.attention import in_parts
-from keras_parity.ladder.bad_inputs import bad_batches, bad_loss, bad_weights
-from keras_parity.ladder.bad_layers import bad_layers
-from keras_parity.ladder.bad_updates import bad_optimizer, bad_statistics, frozen_layers
-from keras_parity.ladder.culprit import Culprit
-from keras_parity.ladder.own_models import GivenKerasOptimizer, GivenSchedule, GivenTorchOptimizer, make_port
-from keras_parity.ladder.pair import Pair
-from keras_parity.ladder.port import Port
+from cnn_mnist.errors import UserError, UserNotice
+from keras_parity.ladder.diagnosis.explain import explain, find_match
+from keras_parity.ladder.diagnosis.trials import applied
+from keras_parity.ladder.judge.given import build_model_pair
+from keras_parity.ladder.judge.judge import Judge
+from keras_parity.ladder.judge.model_pair import GivenKerasOptimizer, GivenSchedule, GivenTorchOptimizer, ModelPair
 from keras_parity.ladder.report import Report
-from keras_parity.ladder.rung import CAUSES, Rung
-from keras_parity.ladder.rungs import RUNGS, rungs
-from keras_parity.ladder.trajectories import Steps
 
 
 def check(
     torch_model: nn.Module,
     keras_model: keras.Model,
     images: Any,
-    labels: Any,
+    labels: Any = None,
     *,
     torch_optimizer: GivenTorchOptimizer = None,
     keras_optimizer: GivenKerasOptimizer = None,
     torch_schedule: GivenSchedule = None,
     torch_loss: Callable[[Any, Any], Any] | None = None,
-    keras_loss: Callable[[Any, Any], Any] | None = None,
+    keras_loss: Any = None,
+    torch_step: Callable[[Any, Any], Any] | None = None,
+    class_weight: Mapping[int, float] | None = None,
+    sample_weight: Any = None,
     weights: str = "given",
     torch_images: Any = None,
+    torch_labels: Any = None,
     match: Mapping[str, str] | None = None,
     batch_size: int = 32,
-    steps: int = 50,
-    numbers: Sequence[int] = range(1, 12),
-    climbed: Callable[[Rung], None] | None = None,
-    device: str = "cpu",
+    steps: int | None = None,
+    judged: Callable[[Report], None] | None = None,
+    numbers: Any = None,
 ) -> Report:
-    """Finds out whether two models are the same computation, from the shapes of their layers to their training.
+    """Finds out whether two models are the same function, whether they train the same, and what mends what differs.
 
-    Both are copied; neither is changed.
+    Both models run in place, as their own frameworks run them: Keras's through ``train_on_batch``, PyTorch's through
+    its own optimizer and schedule. Weights, statistics, optimizer state and modes are put back afterwards, to the bit.
+
+    1. *The same function?* The outputs in inference mode, of whatever structure, up to the order of their axes.
+    2. *The same training?* The outputs again after 1, 5, 20 and ``steps`` steps of each side's own training.
+    3. *Where not, and what to paste?* ``report.findings``, whose lines were run and made the verdict better.
+
+    Limits come from each framework's own rounding: each side is run again with its numbers one ulp away. Float64 is a
+    second witness where both sides can be copied faithfully.
 
     Args:
-        torch_model: Any module.
-        keras_model: Any Keras model that is built, or that can be called with ``images``.
-        images: As Keras takes them: an array or tensor, or a list of several inputs. Images of floats [count, height,
-            width, channels] are turned for PyTorch; all else passes as it is.
-        labels: Integers [count], one-hot [count, classes], or floats.
-        torch_optimizer: One of ``torch_model``'s parameters, or what makes one of a list of parameters; SGD by default.
-        keras_optimizer: One, what makes one, or its name; SGD by default. A learning rate stands in it as a float32.
-        torch_schedule: Makes the schedule of PyTorch's optimizer, stepped behind each of its steps; Keras's lies in its
-            optimizer.
-        torch_loss: Mean loss of output and labels. By default cross-entropy, of logits or of probabilities, as the
-            output is; the mean squared error for labels that are floats.
-        keras_loss: Mean loss of labels and output; the same by default.
+        torch_model: Any module; of a LightningModule, ``training_step`` and ``configure_optimizers`` are the training.
+        keras_model: Any Keras model that is built, or that can be called with ``images``. A compiled one brings its
+            loss, loss weights and optimizer.
+        images: Inputs [count, ...] as Keras takes them: an array, or a list or dict of several. Images of floats
+            [count, height, width, channels] are turned for PyTorch; all else passes as it is.
+        labels: [count, ...], or a list or dict of several; None to compare the functions alone.
+        torch_optimizer: One over ``torch_model``'s parameters, or what makes one of a list of them.
+        keras_optimizer: One, what makes one, or its name. Where neither side has one, both train by SGD(0.01).
+        torch_schedule: PyTorch's schedule, or what makes it of the optimizer; stepped behind each step. Keras's is in
+            its optimizer.
+        torch_loss: Mean loss of output and labels. A loss that is not given is guessed, and the report says so.
+        keras_loss: What ``compile`` takes, or a function of labels and output that gives their mean loss.
+        torch_step: One whole step of (inputs, labels) for loops that clip or step otherwise; gives the loss before it.
+            Give its optimizer as ``torch_optimizer``, too.
+        class_weight: As Keras's ``fit`` takes it.
+        sample_weight: [count], as Keras's ``fit`` takes it.
         weights: ``"given"`` compares them as they are; ``"keras"`` or ``"torch"`` copies one side's first.
         torch_images: As PyTorch takes them, where that is not ``images`` turned.
+        torch_labels: As PyTorch's loss takes them, where that is not ``labels``.
         match: Keras's name of a layer by PyTorch's, where the two do not find together by themselves.
-        batch_size: Images a step.
-        steps: Free steps of the trainings; half of them with weights given anew.
-        numbers: The rungs to climb.
-        climbed: Called with each rung as soon as it is climbed.
-        device: ``"cpu"`` or ``"cuda"``, for both sides.
+        batch_size: Samples of a step.
+        steps: Steps of the trainings; None for 50, or as many as fit into some seconds.
+        numbers: Has no use any more, as no rungs are climbed here.
+        judged: Called with the report as soon as it has the verdict, before that is explained.
 
     Returns:
-        The report.
+        The report: ``verdict``, ``same_function``, ``same_training``, ``findings``, ``to_paste``, ``match``.
 
     Raises:
-        UserError: An argument is off, or a model cannot take the images.
+        UserError: An argument is off, or a model cannot take the inputs.
 
     Example:
         >>> report = check(torch_model, keras_model, images, labels)  # doctest: +SKIP
-        >>> report.raise_if_broken()  # doctest: +SKIP
+        >>> report.raise_if_broken(training=False)  # doctest: +SKIP
     """
     if weights not in ("given", "keras", "torch"):
         raise UserError(f'expected weights="given", "keras" or "torch", got {weights!r}')
-    port = make_port(
-        in_parts(torch_model), keras_model, images, labels, torch_optimizer, keras_optimizer, torch_loss, keras_loss,
-        torch_images, match, batch_size, device, torch_schedule,
-    )  # fmt: skip
-    return climb_and_explain(port, Steps(max(1, steps // 2), steps, 2), numbers, weights, climbed)
-
-
-def climb_and_explain(
-    port: Port,
-    length: Steps,
-    numbers: Sequence[int] = tuple(RUNGS),
-    weights: str = "given",
-    climbed: Callable[[Rung], None] | None = None,
-) -> Report:
-    """Climbs every rung, says what breaks each by itself, and tries the known repairs; arguments as in ``check``."""
-    report = Report(notes=[f"PyTorch {torch.__version__}, Keras {keras.__version__} on TensorFlow {tf.__version__}"])
-    with _quiet(), tf.device("/GPU:0" if port.device == "cuda" else "/CPU:0"):
-        try:
-            pair = _pair(port, report)
-            report.match = pair.match
+    if numbers is not None:
+        warnings.warn(UserNotice("check judges whole functions: numbers= has no use; leave it out"), stacklevel=2)
+    with quiet():
+        pair = build_model_pair(
+            torch_model, keras_model, images, labels, torch_images=torch_images, torch_labels=torch_labels,
+            torch_optimizer=torch_optimizer, keras_optimizer=keras_optimizer, torch_loss=torch_loss,
+            keras_loss=keras_loss, torch_schedule=torch_schedule, torch_step=torch_step, class_weight=class_weight,
+            sample_weight=sample_weight, batch_size=batch_size,
+        )  # fmt: skip
+        report = Report(notes=[versions()], find_match=partial(find_match, pair, match))
+        with copied_weights(pair, report, weights):
+            judge = Judge(pair, steps)
+            report.judged = judge.verdict()
             if weights != "given":
-                pair.adopt(weights)
-        except Exception as error:  # of the user's own code, or of either framework
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            compared = "the models cannot be copied and run"
-            report.rungs.append(Rung(1, compared, np.inf, None, False, reason, CAUSES[1]))
-            return report
-        matched = sum(bool(pair.match.torch_calls[p.torch].arrays) for p in pair.match.pairs)
-        report.notes.append(f"{matched} layers and {len(pair.match.arrays)} arrays matched; {_settled(port)}")
-        explained: set[Explain] = set()
-        for rung in rungs(pair, length, numbers):
-            report.rungs.append(rung)
-            if climbed is not None:
-                climbed(rung)
-            if not rung.holds:
-                report.culprits += _explained(pair, rung, report, explained)
+                _ask_for_matches(report)
+            report.notes += report.judged.notes
+            if judged is not None:
+                judged(report)
+            if not report.holds:
+                explain(judge, report, match or {})
     return report
 
 
+def versions() -> str:
+    """What computes."""
+    return f"PyTorch {torch.__version__}, Keras {keras.__version__} on TensorFlow {tf.__version__}"
+
+
+def _ask_for_matches(report: Report) -> None:
+    """Says which weights were not copied; where the outputs differ, that decides nothing."""
+    match = report.match
+    if match is None or report.judged is None or not (match.only_torch or match.only_keras):
+        return
+    sides = ("PyTorch", match.only_torch), ("Keras", match.only_keras)
+    left = " and ".join(f"{', '.join(names[:4])} of {side}" for side, names in sides if names)
+    ask = "which is which? give match={'torch name': 'keras name'}"
+    text = f"not copied, as no layer was matched to it: {left}; {ask}"
+    report.judged.notes.append(text)
+    if report.judged.same_function is False:
+        report.judged.comparisons[0] = replace(report.judged.comparisons[0], same=None)
+        report.judged.reason = text
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
+def copied_weights(pair: ModelPair, report: Report, weights: str) -> Iterator[None]:
+    """Gives one side the weights of the other meanwhile, as far as they are matched."""
+    lines = {
+        "keras": ["report.match.copy_to_torch(keras_model, torch_model)"],
+        "torch": ["report.match.copy_to_keras(torch_model, keras_model)"],
+    }.get(weights, [])
+    with applied(pair, lines, report) if lines else nullcontext():
+        yield
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
     """Keeps TensorFlow from advising against tracing a function for each model."""
     logger = tf.get_logger()
     level = logger.level
@@ -135,55 +158,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def _pair(port: Port, report: Report) -> Pair:
-    """Both sides, in float32 alone where one cannot be computed in float64."""
-    try:
-        return Pair(port)
-    except Exception as error:  # a constant in float32, say, of a function of the user's
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        report.notes.append(f"float32 alone, as float64 fails with {reason[:100]}")
-        return Pair(port, ("float32",))
-
-
-def _settled(port: Port) -> str:
-    dropouts = [module for module in port.network.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
-    if not dropouts:
-        return "no dropout"
-    shared = all(isinstance(dropout, MaskedDropout) for dropout in dropouts)
-    return "dropout has the same masks on both sides" if shared else "dropout is off on both sides"
-
-
-Explain = Callable[[Pair], list[Culprit]]
-
-
-def _explained(pair: Pair, rung: Rung, report: Report, explained: set[Explain]) -> list[Culprit]:
-    """What breaks a rung, where no rung below it has said it."""
-    below = {r.number for r in report.rungs[:-1] if not r.holds}
-    explain: dict[int, list[Explain]] = {
-        1: [bad_layers, bad_statistics],
-        2: [bad_batches],
-        3: [bad_weights],
-        4: [bad_layers, bad_statistics],
-        5: [bad_loss] if not {1, 4} & below else [],
-        6: [frozen_layers],
-        7: [bad_statistics] if "moving" in rung.compared else [] if "rate" in rung.compared else [bad_optimizer],
-        8: [bad_optimizer, bad_statistics],
-        9: [bad_optimizer, bad_statistics],
-    }
-    found: list[Culprit] = []
-    for make in explain.get(rung.number, []):
-        if make not in explained:
-            explained.add(make)
-            pair.reset()
-            try:
-                found += make(pair)
-            except Exception as error:  # of a model that a repair was tried on
-                reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                report.notes.append(f"rung {rung.number} could not be explained further: {reason[:120]}")
-            pair.reset()
-    return found
 
 
 @contextmanager

@@ -1,72 +1,71 @@
 """``python -m keras_parity ladder``: is it the same computation, and if not, from which rung on?"""
 
-import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
-
 import runpy
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import torch
 from jsonargparse.typing import PositiveInt
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from cnn_mnist.architecture.descriptions import title
-from cnn_mnist.architecture.initial_weights import initial_weights
 from cnn_mnist.console.arguments import OneLineErrors, OutputFile
-from cnn_mnist.data.augmentation import augmentation
-from cnn_mnist.data.mnist import scale
-from cnn_mnist.data.splits import Split, load_splits
 from cnn_mnist.errors import UserError
-from cnn_mnist.pytorch.loader import Loader, to_tensor
-from cnn_mnist.pytorch.network import build_network, load_weights
-from cnn_mnist.pytorch.optimizers import make_optimizer
+from cnn_mnist.pytorch.keras_layers import MaskedDropout
 from cnn_mnist.settings import SEED, DataSettings, ModelSettings
-from keras_parity.ladder.check import check, climb_and_explain, tf32
-from keras_parity.ladder.port import Port
-from keras_parity.ladder.report import Report, line
-from keras_parity.ladder.rung import Rung
-from keras_parity.ladder.rungs import RUNGS, climb
-from keras_parity.ladder.trajectories import Steps
-from keras_parity.twin import network as twin
-from keras_parity.twin import optimizers
-from keras_parity.twin.loader import TrainingBatches
+from keras_parity.ladder.check import check, quiet, tf32, versions
+from keras_parity.ladder.report import Report
+from keras_parity.ladder.rungs.comparison import Comparison
+from keras_parity.ladder.rungs.port import Port
+from keras_parity.ladder.rungs.project_port import project_port
+from keras_parity.ladder.rungs.rung import Rung, line
+from keras_parity.ladder.rungs.rungs import RUNGS, climb, rungs
+from keras_parity.ladder.rungs.trajectories import Steps
 
 __all__ = ["Port", "Rung", "check", "climb", "project_port"]
 
 
-def project_port(model: ModelSettings, data: DataSettings) -> Port:
-    """This project's own network in both frameworks, each with its own weights, batches and optimizer.
+def climb_all(
+    port: Port,
+    length: Steps,
+    numbers: Sequence[int] = tuple(RUNGS),
+    climbed: Callable[[Rung], None] = lambda rung: None,
+) -> Report:
+    """Climbs every rung that is asked for, whether those below it hold or not.
 
     Args:
-        model: What is compared.
-        data: On which batches.
+        port: The model in both frameworks.
+        length: How far the trainings go.
+        numbers: Of the rungs.
+        climbed: Called with each rung as soon as it is climbed.
     """
-    described = model.network
-    weights = initial_weights(described, "keras", model.seed)
-    network, keras_model = build_network(described, seed=model.seed), twin.build_twin(described, model.seed)
-    load_weights(network, weights, described)
-    twin.load_weights(keras_model, weights)
-    splits = load_splits(data)
-    return Port(
-        network=network,
-        model=keras_model,
-        torch_batches=_torch_batches(splits["train"], data),
-        keras_batches=_keras_batches(splits["train"], data),
-        test=(scale(splits["test"].images), splits["test"].labels.astype(np.int64)),
-        torch_optimizer=lambda params: make_optimizer(params, model),
-        keras_optimizer=lambda: optimizers.make_optimizer(model),
-    )
+    report = Report(notes=[versions()])
+    with quiet(), tf.device("/GPU:0" if port.device == "cuda" else "/CPU:0"):
+        comparison = Comparison(port)
+        match = comparison.match
+        matched = sum(bool(match.torch_calls[pair.torch].arrays) for pair in match.pairs)
+        masked = any(isinstance(module, MaskedDropout) for module in port.network.modules())
+        dropout = "dropout has the same masks on both sides" if masked else "no dropout"
+        report.notes.append(f"{matched} layers and {len(match.arrays)} arrays matched; {dropout}")
+        for rung in rungs(comparison, length, numbers):
+            report.rungs.append(rung)
+            climbed(rung)
+    return report
 
 
-def main(args: list[str]) -> None:
-    """Reads the arguments after ``ladder``, climbs and prints; exits with 1 where a rung breaks."""
+def build_parser() -> OneLineErrors:
+    """The flags of ``ladder``."""
     parser = OneLineErrors(
         prog="python -m keras_parity ladder",
-        description="Proves, rung by rung, that both frameworks compute the same, or names the first rung that breaks.",
+        description="Proves, rung by rung, that this project's network is the same computation in both frameworks; "
+        "with --port, judges any two models of yours.",
     )
     parser.add_argument("--seed_everything", type=int, default=SEED, help="Seed of the weights and of the batches.")
     schedule = {"schedule", "warmup", "decay_steps", "decay_rate", "anneal_strategy"}
@@ -76,56 +75,77 @@ def main(args: list[str]) -> None:
     port_help = "Your own two models: a Python file with functions torch_model(), keras_model(), data()."
     parser.add_argument("--port", type=str | None, default=None, help=port_help)
     parser.add_argument("--rungs", type=str, default="1-11", help="The rungs to climb: 1-7, or 1,4,11.")
-    parser.add_argument("--steps", type=PositiveInt, default=Steps.free, help="Free steps of rungs 9 and 10.")
+    steps = "Free steps of rungs 9 and 10 (default: 200); with --port, steps of the trainings (default: 50)."
+    parser.add_argument("--steps", type=PositiveInt | None, default=None, help=steps)
     parser.add_argument("--trainer.accelerator", choices=["cpu", "gpu"], default="cpu", help="Where both compute.")
     parser.add_argument("--tf32", type=bool, default=False, help="Whether a GPU may round matrix products to TF32.")
-    parser.add_argument(
-        "--output",
-        type=OutputFile(".json", ".md", ".html"),
-        default=None,
-        help="File for the report: .json, .md, .html.",
-    )
-    parser.add_argument(
-        "--log_dir", type=str | None, default=None, help="Folder for a figure of rungs 8 to 10, for TensorBoard."
-    )
-    config = parser.parse_args(args)
+    output = "File for the report: .json, .md, .html."
+    parser.add_argument("--output", type=OutputFile(".json", ".md", ".html"), default=None, help=output)
+    log_dir = "Folder for a figure of rungs 8 to 10, for TensorBoard."
+    parser.add_argument("--log_dir", type=str | None, default=None, help=log_dir)
+    return parser
+
+
+_WITH_PORT = ("--port", "--steps", "--output")
+
+
+def main(args: list[str]) -> None:
+    """Reads the arguments after ``ladder``, judges or climbs, and prints.
+
+    Exits with 1 where something differs, with 2 where it is not decided.
+
+    Raises:
+        UserError: An argument is off, or a rung breaks.
+    """
+    config = build_parser().parse_args(args)
+    if config.port is not None:
+        for flag in args:
+            if flag.startswith("--") and flag.partition("=")[0] not in _WITH_PORT:
+                raise UserError(f"--port: expected none but {', '.join(_WITH_PORT)} with it, got {flag}; leave it out")
+        report = check_file(Path(config.port), steps=config.steps, judged=lambda r: print(r.verdict, flush=True))
+    else:
+        report = _climb(config)
+    print("\n".join(report.explained()).replace(f"{report.verdict}\n", "", config.port is not None).strip("\n"))
+    if config.output is not None:
+        report.write(config.output)
+        print(f"wrote {config.output}")
+    if config.log_dir is not None:
+        _into_tensorboard(report.rungs, Path(config.log_dir))
+    if report.exit_code == 2:
+        print(f"python -m keras_parity ladder: {report.verdict}", file=sys.stderr)
+        raise SystemExit(2)
+    if not report.holds:
+        raise UserError(report.verdict)
+
+
+def _climb(config: Any) -> Report:
+    """Climbs the ladder of this project's own network."""
     seed = config.seed_everything
     model = ModelSettings(**config.model.as_dict(), seed=seed)
     data = DataSettings(**config.data.as_dict(), seed=seed)
     numbers, device = _numbers(config.rungs), "cuda" if config.trainer.accelerator == "gpu" else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("expected a GPU, found none; --trainer.accelerator=cpu computes without one")
-    length = Steps(max(1, config.steps // 2), config.steps)
-    what = config.port or f"{title(model.architecture)}, {model.optimizer}"
+    steps = config.steps or Steps.free
     shown = SpinnerColumn(), TextColumn("{task.description}"), BarColumn()
     console = Console(stderr=True)
     with tf32(config.tf32), Progress(*shown, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"ladder of {what}", total=len(numbers))
+        task = bar.add_task(f"ladder of {title(model.architecture)}, {model.optimizer}", total=len(numbers))
 
         def climbed(rung: Rung) -> None:
             print(line(rung), flush=True)
             bar.update(task, completed=numbers.index(rung.number) + 1)
 
-        if config.port is not None:
-            report = check_file(Path(config.port), numbers=numbers, steps=config.steps, climbed=climbed, device=device)
-        else:
-            port = replace(project_port(model, data), device=device)
-            report = climb_and_explain(port, length, numbers, climbed=climbed)
-    print("\n".join(report.explained()))
-    if config.output is not None:
-        report.write(config.output)
-        print(f"wrote {config.output}")
-    if config.log_dir is not None:
-        _into_tensorboard(report.rungs, Path(config.log_dir))
-    if not report.holds:
-        raise UserError(report.verdict)
+        port = replace(project_port(model, data), device=device)
+        return climb_all(port, Steps(max(1, steps // 2), steps), numbers, climbed)
 
 
 def check_file(path: Path, **words: Any) -> Report:
     """Checks the two models of a file.
 
     Args:
-        path: Of a Python file; its functions bear the names of ``check``'s arguments.
+        path: Of a Python file; its functions have the names of ``check``'s arguments. ``torch_optimizer`` takes the
+            parameters, ``torch_step`` (model, optimizer, inputs, labels).
         **words: Further arguments of ``check``.
 
     Raises:
@@ -140,9 +160,12 @@ def check_file(path: Path, **words: Any) -> Report:
             raise UserError(f"{path}: expected torch_model(), keras_model() and data(), {missing[0]}() is missing")
         models, (images, labels) = [functions[name]() for name in ("torch_model", "keras_model")], functions["data"]()
         made = {"torch_optimizer": lambda make: make(models[0].parameters())} | dict.fromkeys(
-            ("keras_optimizer", "torch_images", "match", "weights", "batch_size"), lambda make: make())  # fmt: skip
+            ("keras_optimizer", "torch_images", "torch_labels", "match", "weights", "batch_size", "class_weight",
+             "sample_weight"), lambda make: make())  # fmt: skip
         words |= {name: make(functions[name]) for name, make in made.items() if name in functions}
         words |= {name: functions[name] for name in ("torch_loss", "keras_loss", "torch_schedule") if name in functions}
+        if "torch_step" in functions:
+            words["torch_step"] = partial(functions["torch_step"], models[0], words.get("torch_optimizer"))
     except UserError:
         raise
     except Exception as error:  # of the user's own code
@@ -162,7 +185,6 @@ def _numbers(text: str) -> list[int]:
 
 
 def _into_tensorboard(rungs: Sequence[Rung], folder: Path) -> None:
-    import tensorflow as tf
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -181,15 +203,3 @@ def _into_tensorboard(rungs: Sequence[Rung], folder: Path) -> None:
     canvas.draw()
     with tf.summary.create_file_writer(str(folder / "ladder")).as_default(0):
         tf.summary.image("ladder/rungs", np.asarray(canvas.buffer_rgba())[None, ..., :3])
-
-
-def _torch_batches(split: Split, data: DataSettings) -> list[tuple[np.ndarray, np.ndarray]]:
-    labels, moved = torch.from_numpy(split.labels.astype(np.int64)), augmentation(split, data)
-    loader = Loader(to_tensor(split.images), labels, data.batch_size, data.seed, augmentation=moved)
-    batches = zip(range(Steps.free), loader, strict=False)
-    return [(images.numpy(), labels.numpy()) for _, (images, labels) in batches]
-
-
-def _keras_batches(split: Split, data: DataSettings) -> list[tuple[np.ndarray, np.ndarray]]:
-    pipeline = TrainingBatches(split, data, "float32")
-    return [(images.numpy(), labels.numpy()) for images, labels in pipeline.dataset.take(Steps.free)]

@@ -1,87 +1,130 @@
-"""What the ladder found, for people and for machines."""
+"""What was found out about two models, for people and for machines."""
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
 from html import escape
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.runs.files import write_whole
-from keras_parity.ladder.culprit import Culprit
-from keras_parity.ladder.match import Match
-from keras_parity.ladder.rung import Rung
+from keras_parity.ladder.diagnosis.finding import Finding
+from keras_parity.ladder.judge.verdict import StepComparison, Verdict
+from keras_parity.ladder.matching.match_weights import Match
+from keras_parity.ladder.rungs.rung import Rung, line, table
+
+wrap = partial(textwrap.wrap, break_on_hyphens=False)
 
 
 class BrokenError(AssertionError):
-    """Two models are not the same; the text is the report's."""
+    """Two models are not the same, or it is not decided; the text is the report's."""
 
 
 @dataclass
 class Report:
-    """The outcome of ``check``.
+    """The outcome of ``check``, or of the ladder.
 
     Attributes:
+        judged: The verdict about the two functions, with each comparison; None for a ladder of rungs alone.
+        findings: What is wrong by itself, with the lines that make the verdict better.
+        find_match: Finds ``match``.
+        notes: The versions, what was assumed and evened out, what was not exercised.
         rungs: Every rung that was climbed, in order.
-        match: Which layer of the one is which of the other; None where a model could not be run.
-        culprits: What is wrong by itself, with the repairs that were tried and mend it.
-        notes: The versions, and what was settled on the copies that were compared.
     """
 
-    rungs: list[Rung] = field(default_factory=list)
-    match: Match | None = None
-    culprits: list[Culprit] = field(default_factory=list)
+    judged: Verdict | None = None
+    findings: list[Finding] = field(default_factory=list)
+    find_match: Callable[[], Match] | None = field(default=None, repr=False)
     notes: list[str] = field(default_factory=list)
+    rungs: list[Rung] = field(default_factory=list)
+
+    @property
+    def same_function(self) -> bool | None:
+        """Whether both give the same outputs before training; None where that could not be told."""
+        return self.judged.same_function if self.judged else None
+
+    @property
+    def same_training(self) -> bool | None:
+        """Whether they still do after training steps of their own; None where that was not compared or told."""
+        return self.judged.same_training if self.judged else None
+
+    @property
+    def differs_from(self) -> int | None:
+        """The step behind which the trainings first differ; None where they do not."""
+        return self.judged.differs_from if self.judged else None
+
+    @property
+    def comparisons(self) -> list[StepComparison]:
+        """The outputs before training and after some steps."""
+        return self.judged.comparisons if self.judged else []
+
+    @cached_property
+    def match(self) -> Match | None:
+        """Which layer and weight of the one is which of the other; None where a model could not be taken apart."""
+        return self.find_match() if self.find_match is not None else None
+
+    @property
+    def culprits(self) -> list[Finding]:
+        """The findings."""
+        return self.findings
 
     @property
     def holds(self) -> bool:
-        """Whether every rung holds."""
+        """Whether function and training are the same; of a ladder, whether every rung holds."""
+        if self.judged is not None:
+            return bool(self.same_function and self.same_training)
         return bool(self.rungs) and all(rung.holds for rung in self.rungs)
 
-    def raise_if_broken(self) -> None:
+    @property
+    def exit_code(self) -> int:
+        """0 where everything is the same, 1 where something differs, 2 where it is not decided."""
+        if self.holds:
+            return 0
+        return 2 if self.judged and self.same_function is not False and self.same_training is not False else 1
+
+    def raise_if_broken(self, training: bool = True) -> None:
         """For tests.
 
+        Args:
+            training: Whether the trainings have to be the same too, or the functions alone.
+
         Raises:
-            BrokenError: A rung breaks.
+            BrokenError: Something differs, or is not decided.
         """
-        if not self.holds:
+        if not (self.holds if training or self.judged is None else self.same_function):
             raise BrokenError(str(self))
 
     @property
     def verdict(self) -> str:
         """One sentence."""
+        if self.judged is not None:
+            return self.judged.text
         if self.holds:
             return f"the same computation: rungs {self.rungs[0].number} to {self.rungs[-1].number} hold"
         first = next(rung for rung in self.rungs if not rung.holds)
-        mended = [culprit for culprit in self.culprits if culprit.repairs]
-        where = f"rung {first.number} breaks ({first.compared}) at {first.where}"
-        if not self.culprits:
-            return f"not the same: {where}; usual causes: {first.cause}"
-        differ = ", ".join(culprit.where for culprit in self.culprits[:3])
-        rest = f" and {len(self.culprits) - 3} more" if len(self.culprits) > 3 else ""
-        found = f"made here: {differ}{rest}"
-        return f"not the same: {where}; {found}; a repair was tried and holds for {len(mended)} of {len(self.culprits)}"
-
-    def __str__(self) -> str:
-        return "\n".join(self._lines())
-
-    def _lines(self) -> Iterator[str]:
-        yield from (line(rung) for rung in self.rungs)
-        yield from self.explained()
-
-    def explained(self) -> Iterator[str]:
-        """The report without its rungs, line by line."""
-        yield ""
-        yield from wrap(self.verdict, 80)
-        yield from (line for note in self.notes for line in wrap(note, 80))
-        yield from _all_told(self.culprits)
+        return (
+            f"not the same: rung {first.number} breaks ({first.compared}) at {first.where}; usual causes: {first.cause}"
+        )
 
     @property
     def to_paste(self) -> list[str]:
-        """A line for each culprit that has a repair: the simplest."""
-        return [culprit.repairs[0].line for culprit in self.culprits if culprit.repairs]
+        """The lines that make the verdict better, in the order in which they were tried together."""
+        return [finding.fixes[0].line for finding in self.findings if finding.fixes]
+
+    def __str__(self) -> str:
+        return "\n".join([*(line(rung) for rung in self.rungs), *self.explained()]).strip()
+
+    def explained(self) -> Iterator[str]:
+        """The report without its rungs, line by line: the verdict, its figures, what explains it, notes."""
+        yield ""
+        yield from wrap(self.verdict, 80)
+        yield from (f"  {_compared(each)}" for each in self.comparisons)
+        yield from _all_told(self.findings)
+        yield from (text for note in self.notes for text in wrap(note, 80, initial_indent="- ", subsequent_indent="  "))
 
     def write(self, path: str | Path) -> None:
         """Writes the report.
@@ -91,66 +134,78 @@ class Report:
         """
         path = Path(path)
         if path.suffix == ".json":
-            text = json.dumps([asdict(rung) for rung in self.rungs], indent=2)
+            text = json.dumps(_finite(self._as_data()), indent=2, allow_nan=False)
         elif path.suffix == ".md":
-            told = "\n".join(_all_told(self.culprits))
-            text = f"{self.verdict}\n\n{markdown_table(table(self.rungs))}\n"
-            text += f"\n```\n{told.strip()}\n```" if told else ""
+            text = f"{self.verdict}\n\n```\n" + "\n".join(list(self.explained())[1:]).strip() + "\n```\n"
+            text += f"\n{markdown_table(table(self.rungs))}\n" if self.rungs else ""
         else:
             head = f'<!doctype html>\n<meta charset="utf-8">\n<title>{escape(self.verdict)}</title>'
             text = f"{head}\n<pre>{escape(str(self))}</pre>"
         write_whole(path, text.rstrip() + "\n")
 
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
-def line(rung: Rung) -> str:
-    """A rung in lines of at most 80 columns."""
-    verdict = "holds " if rung.holds else "BREAKS"
-    limit = "" if rung.limit is None else f", limit {rung.limit:.1g}"
-    ulps = f", {rung.ulps:.2g} ulp" if 0 < rung.difference < 1 and rung.limit else ""
-    where = f": {rung.where}" if rung.where else ""
-    head, said = f"{rung.number:2d} {verdict} {rung.compared}", f"{rung.difference:.1e}{limit}{ulps}{where}"
-    indent = " " * 10
-    lines = [
-        *wrap(head, 80, subsequent_indent=indent),
-        *wrap(said, 80, initial_indent=indent, subsequent_indent=indent),
-    ]
-    return "\n".join(lines)
-
-
-def table(rungs: Sequence[Rung]) -> list[list[str]]:
-    """The rungs as rows, under a head."""
-    rows = [["rung", "compared", "greatest difference", "limit", "ulp", "verdict", "where"]]
-    for rung in rungs:
-        limit = "" if rung.limit is None else f"{rung.limit:.0e}" if rung.limit else "0"
-        verdict = "holds" if rung.holds else "BREAKS"
-        ulps = f"{rung.ulps:.2g}" if rung.limit else ""
-        rows.append([str(rung.number), rung.compared, f"{rung.difference:.2g}", limit, ulps, verdict, rung.where])
-    return rows
+    def _as_data(self) -> dict[str, Any]:
+        return {
+            "verdict": self.verdict,
+            "same_function": self.same_function,
+            "same_training": self.same_training,
+            "differs_from": self.differs_from,
+            "comparisons": [asdict(each) for each in self.comparisons],
+            "findings": [asdict(finding) for finding in self.findings],
+            "to_paste": self.to_paste,
+            "match": self.match.rows()[1:] if self.match else None,
+            "only_torch": self.match.only_torch if self.match else [],
+            "only_keras": self.match.only_keras if self.match else [],
+            "notes": self.notes,
+            "rungs": [asdict(rung) for rung in self.rungs],
+        }
 
 
-def _all_told(culprits: Sequence[Culprit]) -> Iterator[str]:
+def _finite(data: Any) -> Any:
+    """What JSON has: no infinities, no NaN, no tuples or types of arrays."""
+    if isinstance(data, dict):
+        return {str(name): _finite(value) for name, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_finite(value) for value in data]
+    if isinstance(data, float):
+        return data if math.isfinite(data) else str(data)
+    return data if data is None or isinstance(data, (bool, int, str)) else str(data)
+
+
+def _compared(each: StepComparison) -> str:
+    when = "before training" if each.step == 0 else f"after {each.step} step{'s' * (each.step > 1)}"
+    word = {True: "same", False: "DIFFERENT", None: "not decided"}[each.same]
+    return f"{when:16} {each.difference:.1e} apart, limit {each.limit:.1e}, {each.precision}: {word}"
+
+
+def _all_told(findings: Sequence[Finding]) -> Iterator[str]:
     """Those that differ in the same way once, with the number of the others."""
-    kinds: dict[Any, list[Culprit]] = {}
-    for culprit in culprits:
-        alike = (culprit.what, tuple((s.name, str(s.ours), str(s.theirs)) for s in culprit.settings))
-        kinds.setdefault(alike if culprit.settings else id(culprit), []).append(culprit)
+    kinds: dict[Any, list[Finding]] = {}
+    for finding in findings:
+        alike = (finding.what, tuple((s.name, str(s.ours), str(s.theirs)) for s in finding.settings))
+        kinds.setdefault(alike if finding.settings else id(finding), []).append(finding)
     for first, *others in kinds.values():
         yield ""
         yield from _told(first)
         if others:
-            names = ", ".join(culprit.where for culprit in others[:3]) + (", ..." if len(others) > 3 else "")
-            text = f"the same  of {len(others)} more: {names}; their lines are in report.to_paste"
+            names = ", ".join(finding.where for finding in others[:3]) + (", ..." if len(others) > 3 else "")
+            text = f"the same   of {len(others)} more: {names}; their lines are in report.to_paste"
             yield from wrap(text, 80, subsequent_indent=" " * 11)
+    if findings:
+        yield ""
 
 
-def _told(culprit: Culprit) -> Iterator[str]:
-    what = f": {culprit.what}" if culprit.what else ""
-    yield from wrap(f"made here  {culprit.where}{what} (by {culprit.difference:.1e})", 80, subsequent_indent=" " * 11)
-    if culprit.settings:
+def _told(finding: Finding) -> Iterator[str]:
+    what = f": {finding.what}" if finding.what else ""
+    size = f" (by {finding.difference:.1e})" if 0 < finding.difference < math.inf else ""
+    yield from wrap(f"cause      {finding.where}{what}{size}", 80, subsequent_indent=" " * 11)
+    if finding.settings:
         yield f"           {'setting':14} {'PyTorch':20} Keras"
-        yield from (f"           {s.name:14} {s.ours!s:20} {s.theirs}" for s in culprit.settings)
-    for repair in culprit.repairs[:1]:
-        yield f"tried      {repair.left:.1e} is left with"
-        yield f"paste      {repair.line}"
-    if not culprit.repairs:
-        yield "tried      no known repair mends it"
+        yield from (f"           {s.name:14} {s.ours!s:20} {s.theirs}" for s in finding.settings)
+    for fix in finding.fixes[:1]:
+        yield f"tried      {fix.left:.1e} is left with"
+        yield f"paste      {fix.line}"
+    if not finding.fixes:
+        yield "tried      no known line makes the verdict better"

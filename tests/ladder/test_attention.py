@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import keras_parity as kp
-from keras_parity.ladder.attention import Parts, in_parts
+from keras_parity.ladder.capture.attention import Parts, in_parts
 
 L = keras.layers
 generator = np.random.default_rng(0)
@@ -62,7 +62,7 @@ def test_heads_in_another_order_are_named():
     kernel.assign(kernel.numpy()[:, ::-1])
     report = kp.check(network, model, STEPS, LABELS, **QUICK)
     assert not report.holds
-    assert [culprit.where for culprit in report.culprits] == ["attention.query.weight"]
+    assert [finding.where for finding in report.findings] == ["attention.query.weight"]
 
 
 @pytest.mark.parametrize("batch_first", [True, False])

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning.pytorch import LightningModule
 from torch import nn
 
 import keras_parity as kp
 from cnn_mnist.errors import UserError
+from keras_parity.ladder.report import BrokenError
 
 L = keras.layers
 SIZE, CLASSES = 12, 10
@@ -97,7 +99,6 @@ PORTS = {
     "batch norm": lambda: (Functional(), functional_twin()),
     "in evaluation mode": lambda: (Functional().eval(), functional_twin()),
     "dropout": lambda: plain(nn.Dropout(0.5), keras_extra=(L.Dropout(0.5),)),
-    "softmax on one side": fused_names,
     "lambda": lambda: (plain()[0], keras.Sequential([L.Lambda(lambda x: x * 1.0), plain()[1]])),
     "subclassed": lambda: (plain()[0], Subclassed()),
     "batch norm of features": lambda: plain(nn.BatchNorm1d(32, 1e-3, 0.01), keras_extra=(L.BatchNormalization(),)),
@@ -105,23 +106,141 @@ PORTS = {
 
 
 @pytest.mark.parametrize("make", PORTS.values(), ids=PORTS)
-def test_a_port_that_is_right_holds_to_the_top(make):
+def test_a_port_that_is_right_is_the_same_function_and_trains_the_same(make):
     network, model = make()
-    before = [{n: t.clone() for n, t in network.state_dict().items()}, network.training]
+    before = [{n: t.clone() for n, t in network.state_dict().items()}, network.training, model.get_weights()]
     report = kp.check(network, model, IMAGES, LABELS, weights="keras", **QUICK)
     report.raise_if_broken()
-    assert report.rungs[-1].number == 11
+    assert (report.same_function, report.same_training, report.exit_code) == (True, True, 0)
+    assert [each.step for each in report.comparisons] == [0, 1, 5, 6]
     assert all(torch.equal(before[0][name], tensor) for name, tensor in network.state_dict().items())
-    assert (network.training, keras.config.floatx()) == (before[1], "float32")
+    assert all(np.array_equal(old, new) for old, new in zip(before[2], model.get_weights(), strict=False))
+    assert (network.training, keras.config.floatx(), model.compiled) == (before[1], "float32", False)
 
 
-def test_both_layers_frozen_hold_and_one_breaks_rung_6():
+def test_a_softmax_that_one_side_leaves_to_its_loss_is_another_function_and_named():
+    network, model = fused_names()
+    kp.check(network, model, IMAGES).match.copy_to_torch(model, network)
+    report = kp.check(network, model, IMAGES, LABELS, **QUICK)
+    assert report.verdict.startswith("not the same function: the outputs differ before training")
+    (finding,) = report.findings
+    assert (finding.where, finding.what) == (
+        "the output",
+        "PyTorch gives logits, Keras probabilities: a softmax that PyTorch leaves to its loss",
+    )
+    assert report.to_paste == ["torch_model = nn.Sequential(torch_model, nn.Softmax(1))"]
+    assert "with what is pasted: same function, same training" in str(report)
+
+
+def test_without_labels_the_functions_alone_are_judged():
+    report = kp.check(*plain(), IMAGES, weights="torch")
+    report.raise_if_broken(training=False)
+    with pytest.raises(BrokenError, match="not decided: the same function, but the trainings were not compared"):
+        report.raise_if_broken()
+    assert (report.same_function, report.same_training, report.exit_code) == (True, None, 2)
+
+
+def test_an_optimizer_that_one_side_lacks_is_asked_for():
+    network, model = plain()
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    report = kp.check(network, model, IMAGES, LABELS, weights="keras", **QUICK)
+    assert report.verdict == (
+        "not decided: the same function, but the trainings were not compared: torch_optimizer is missing; give "
+        "torch_optimizer="
+    )
+
+
+def test_a_compiled_model_brings_its_training_and_keeps_it():
+    network, model = plain()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1, 0.9), loss, metrics=["acc"])
+    optimizer = model.optimizer
+    given = torch.optim.SGD(network.parameters(), 0.1, 0.9)
+    report = kp.check(network, model, IMAGES, LABELS, weights="torch", torch_optimizer=given, **QUICK)
+    report.raise_if_broken()
+    assert (model.optimizer, model.compiled, optimizer.built, given.state) == (optimizer, True, False, {})
+    model.fit(IMAGES, LABELS, verbose=0)
+
+
+class Lit(LightningModule):
+    """``plain`` with its training."""
+
+    def __init__(self, momentum):
+        super().__init__()
+        self.network, self.momentum = plain()[0], momentum
+
+    def forward(self, images):
+        """Images [batch, 1, 12, 12]."""
+        return self.network(images)
+
+    def training_step(self, batch, place):
+        """Cross-entropy."""
+        return F.cross_entropy(self(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        """SGD that is halved after each epoch."""
+        optimizer = torch.optim.SGD(self.parameters(), 0.1, self.momentum)
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)]
+
+
+@pytest.mark.parametrize(("momentum", "same"), [(0.0, True), (0.9, False)])
+def test_a_lightning_module_brings_its_training(momentum, same):
+    model = plain()[1]
+    rate = keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5, staircase=True)
+    model.compile(keras.optimizers.SGD(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    report = kp.check(Lit(momentum), model, IMAGES, LABELS, weights="keras", **QUICK)
+    assert (report.same_function, report.same_training) == (True, same), report
+
+
+def test_a_step_of_ones_own_is_put_back_with_its_optimizer_and_may_not_keep_state():
+    network, model = plain()
+    optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9)
+    calls = []
+
+    def step(images, labels):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(network(images), labels)
+        loss.backward()
+        nn.utils.clip_grad_value_(network.parameters(), 0.01)
+        optimizer.step()
+        return loss
+
+    def forgetful(images, labels):
+        calls.append(1)
+        return step(images * len(calls), labels)
+
+    words = {"weights": "keras", "keras_optimizer": keras.optimizers.SGD(0.1, 0.9, clipvalue=0.01), **QUICK}
+    kp.check(network, model, IMAGES, LABELS, torch_step=step, torch_optimizer=optimizer, **words).raise_if_broken()
+    kp.check(network, model, IMAGES, LABELS, torch_step=step, **words).raise_if_broken()  # found in the closure
+    report = kp.check(network, model, IMAGES, LABELS, torch_step=forgetful, **words)
+    assert report.verdict.startswith("not decided: the same function, but PyTorch's first step, run again")
+
+
+def test_nothing_moves_is_not_the_same_training():
+    words = {"torch_optimizer": lambda p: torch.optim.SGD(p, 0.0), "keras_optimizer": keras.optimizers.SGD(0.0)}
+    report = kp.check(*plain(), IMAGES, LABELS, weights="keras", **words, **QUICK)
+    assert (report.same_training, report.exit_code) == (None, 2)
+    assert "no step moved the outputs" in report.verdict
+
+
+def test_nan_is_never_the_same():
+    network, model = plain()
+    kp.check(network, model, IMAGES).match.copy_to_torch(model, network)
+    with torch.no_grad():
+        network[1].bias[0] = torch.nan
+    assert kp.check(network, model, IMAGES).same_function in (False, None)
+    kernel, bias = model.get_layer("hidden").get_weights()
+    model.get_layer("hidden").set_weights([kernel, np.where(np.arange(32) == 0, np.nan, bias)])
+    assert kp.check(network, model, IMAGES).same_function is None
+
+
+def test_both_layers_frozen_are_the_same_and_one_is_named():
     network, model = plain()
     model.get_layer("hidden").trainable = False
     report = kp.check(network, model, IMAGES, LABELS, weights="torch", **QUICK)
-    assert [c.repairs[0].line for c in report.culprits] == [
-        'keras_model.get_layer("hidden").trainable = True' for _ in ("weight", "bias")
-    ]
+    assert (report.same_function, report.differs_from) == (True, 1)
+    assert [finding.where for finding in report.findings] == ["1.weight"]
+    assert report.to_paste == ['keras_model.get_layer("hidden").trainable = True']
     network[1].requires_grad_(False)
     kp.check(network, model, IMAGES, LABELS, weights="torch", **QUICK).raise_if_broken()
 
@@ -134,6 +253,18 @@ def test_a_number_of_labels_that_is_not_that_of_the_images_is_one_line():
 def test_a_model_that_cannot_take_the_images_is_one_line():
     with pytest.raises(UserError, match=r"PyTorch's model cannot take inputs of \[\(1, 12, 12\)\]: "):
         kp.check(nn.Conv2d(3, 8, 3), plain()[1], IMAGES, LABELS)
+    with pytest.raises(
+        UserError, match=r"Keras's model cannot take .*; give images as Keras takes them, usually \[n, h"
+    ):
+        kp.check(
+            plain()[0], strided_twin(), np.moveaxis(IMAGES, -1, 1), LABELS, torch_images=np.moveaxis(IMAGES, -1, 1)
+        )
+
+
+def test_models_that_are_exchanged_are_one_line():
+    network, model = plain()
+    with pytest.raises(UserError, match="got them the other way round; exchange the two"):
+        kp.check(model, network, IMAGES, LABELS)
 
 
 def test_what_is_pasted_mends_it():
@@ -150,20 +281,28 @@ def test_only_what_is_wrong_by_itself_is_named():
     network.conv1.padding = (1, 1)
     network.out = nn.Linear(12 * 12 * 8, CLASSES)
     report = kp.check(network, model, IMAGES, LABELS, weights="torch", **QUICK)
-    assert report.rungs[0].holds is False
-    assert [culprit.where for culprit in report.culprits if culprit.settings] == ["conv1"]
-    assert "conv1.padding = (0, 0)" in str(report)
-    assert not any("bn1" in culprit.where for culprit in report.culprits)
+    assert report.same_function is not True
+    assert [finding.where for finding in report.findings if finding.settings] == ["conv1", "out"]
+    assert not any("bn1" in finding.where for finding in report.findings)
 
 
 def test_weights_travel_both_ways_by_the_match():
     network, model = Functional(), functional_twin()
-    match = kp.check(network, model, IMAGES, LABELS, numbers=[1], **QUICK).match
-    match.copy_to_torch(model, network)
-    kp.check(network, model, IMAGES, LABELS, numbers=[3, 4], **QUICK).raise_if_broken()
+    kp.check(network, model, IMAGES).match.copy_to_torch(model, network)
+    kp.check(network, model, IMAGES).raise_if_broken(training=False)
     other = functional_twin()
-    kp.check(network, other, IMAGES, LABELS, numbers=[1], **QUICK).match.copy_to_keras(network, other)
+    kp.check(network, other, IMAGES).match.copy_to_keras(network, other)
     assert np.array_equal(other.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
+
+
+def test_a_report_in_json_is_valid_and_has_everything(tmp_path):
+    network, model = Functional(eps=1e-5), functional_twin()
+    report = kp.check(network, model, IMAGES, LABELS, weights="torch", **QUICK)
+    report.write(tmp_path / "report.json")
+    data = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+    assert (data["verdict"], data["same_function"], data["to_paste"]) == (report.verdict, False, report.to_paste)
+    assert [finding["where"] for finding in data["findings"]] == ["bn1"]
+    assert data["match"][0] == ["conv1", "conv2d", "Conv2D", "8x1x3x3"] or len(data["match"]) == 3
 
 
 PORT_FILE = """
@@ -186,13 +325,23 @@ def test_the_command_checks_the_models_of_a_file(command, tmp_path):
     (tmp_path / "port.py").write_text(PORT_FILE + 'def weights():\n    return "torch"\n')
     code, out, err = command("keras_parity", "ladder", "--port=port.py", "--steps=4", "--output=report.html")
     assert (code, err) == (0, "")
-    assert "the same computation: rungs 1 to 11 hold" in out
+    assert out.startswith("same function, same training: after 4 steps")
     assert "<pre>" in (tmp_path / "report.html").read_text()
     (tmp_path / "port.py").write_text(PORT_FILE)
     code, out, err = command("keras_parity", "ladder", "--port=port.py", "--steps=4", "--output=report.json")
     assert code == 1
-    assert "rung 3 breaks" in err
-    assert json.loads(Path(tmp_path / "report.json").read_text())[2]["holds"] is False
+    assert "not the same function" in err
+    assert json.loads(Path(tmp_path / "report.json").read_text())["same_function"] is False
+    (tmp_path / "port.py").write_text(PORT_FILE.replace("def torch_optimizer", "def unused"))
+    code, out, err = command("keras_parity", "ladder", "--port=port.py", "--steps=4")
+    assert code == 1  # not the same function comes before what is not decided
+
+
+def test_a_flag_that_has_no_use_with_a_port_is_refused(command, tmp_path):
+    (tmp_path / "port.py").write_text(PORT_FILE)
+    code, out, err = command("keras_parity", "ladder", "--port=port.py", "--model.architecture=conv5x5")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "--port: expected none but --port, --steps, --output with it, got --model.architecture=conv5x5" in err
 
 
 @pytest.mark.parametrize(
@@ -209,26 +358,24 @@ def test_a_mistake_in_the_file_is_one_line(command, tmp_path, text, message):
     assert message in err
 
 
-def test_schedules_are_compared_step_by_step_and_the_models_by_keras_rates():
+def test_schedules_are_compared_by_what_they_do_and_named():
     cosine = lambda steps: keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, steps))  # noqa: E731
     words = {
         "torch_optimizer": lambda params: torch.optim.SGD(params, 0.1),
         "torch_schedule": lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 6),
+        "weights": "keras",
+        **QUICK,
     }
-    kp.check(
-        *plain(), IMAGES, LABELS, weights="keras", keras_optimizer=lambda: cosine(6), **words, **QUICK
-    ).raise_if_broken()
-    report = kp.check(*plain(), IMAGES, LABELS, weights="keras", keras_optimizer=lambda: cosine(12), **words, **QUICK)
-    (broken,) = [rung for rung in report.rungs if not rung.holds]
-    assert broken.compared == "learning rate of 6 steps, relative"
-    assert broken.where == "step 2: 0.0933013 in PyTorch, 0.0982963 in Keras"
-    holding = {"keras_optimizer": lambda: cosine(6), "numbers": [9]}  # without the rung that compares the rates
-    kp.check(*plain(), IMAGES, LABELS, weights="keras", **words, **holding, **QUICK).raise_if_broken()
-    frozen, model = plain()
-    frozen[1].requires_grad_(False)
-    model.get_layer("hidden").trainable = False
-    given = words | {"torch_optimizer": torch.optim.SGD([p for p in frozen.parameters() if p.requires_grad], 0.1)}
-    kp.check(frozen, model, IMAGES, LABELS, weights="keras", **given, **holding, **QUICK).raise_if_broken()
-    words.pop("torch_schedule")
-    report = kp.check(*plain(), IMAGES, LABELS, weights="keras", keras_optimizer=lambda: cosine(6), **words, **QUICK)
-    assert [rung.where[:6] for rung in report.rungs if not rung.holds] == ["step 2"]
+    kp.check(*plain(), IMAGES, LABELS, keras_optimizer=lambda: cosine(6), **words).raise_if_broken()
+    network, model = plain()
+    report = kp.check(network, model, IMAGES, LABELS, keras_optimizer=lambda: cosine(12), **words)
+    assert (report.same_function, report.differs_from) == (True, 5)
+    (finding,) = report.findings
+    assert (finding.where, finding.what) == (
+        "the schedule",
+        "learning rate of step 2: 0.0933013 in PyTorch, 0.0982963 in Keras",
+    )
+    space = {"torch": torch, "keras": keras}
+    exec(finding.fixes[0].line, space)
+    again = words | {"torch_schedule": space["torch_schedule"]}
+    kp.check(network, model, IMAGES, LABELS, keras_optimizer=lambda: cosine(12), **again).raise_if_broken()

@@ -1,4 +1,4 @@
-"""Faults that porters make, injected one and two at a time: ``check`` names each and tries its repair.
+"""Faults that porters make, injected one and two at a time: ``check`` names each and tries its fix.
 
 ``pytest -m slow -s tests/ladder/test_faults.py`` prints the table.
 """
@@ -29,13 +29,13 @@ class Fault(NamedTuple):
         network: One of ``NETWORKS``.
         change: Makes the fault.
         where: Matches the place that is named, from its beginning.
-        repair: Matches a line that was tried and mends it; "" where none is known.
+        fix: Matches a line that was tried and mends it; "" where none is known.
     """
 
     network: str
     change: Change
     where: str
-    repair: str = ""
+    fix: str = ""
 
 
 def replace(**parts: nn.Module) -> Change:
@@ -177,7 +177,7 @@ FAULTS = {
     "images scaled twice": Fault("plain", fed(lambda x: x / 255), "the batches", r"\* 255"),
     "BGR for RGB": Fault("plain", fed(lambda x: x[:, ::-1]), "the batches", "::-1"),
     "images transposed": Fault("plain", fed(lambda x: x.swapaxes(2, 3)), "the batches", "swapaxes"),
-    "images in another order": Fault("plain", fed(lambda x: x[::-1]), "the batches", "order"),
+    "images in another order": Fault("plain", fed(lambda x: x[::-1]), "the batches", "::-1"),
     "epsilon of a batch norm": Fault("residual", set_to("bn2", eps=1e-5), "bn2", "bn2.eps = 0.001"),
     "momentum m for 1 - m": Fault("residual", set_to("bn3", momentum=0.99), "bn3", "bn3.momentum = 0.01"),
     "momentum": Fault("residual", keras_momentum, "bn2", "bn2.momentum = 0.99"),
@@ -222,34 +222,34 @@ def run(*names: str) -> Report:
 
 def made(network: str) -> Given:
     def copy(keras_model: keras.Model, torch_model: nn.Module) -> None:
-        shape = (4, *keras_model.input_shape[1:])
-        images, labels = np.random.default_rng(1).random(shape, dtype=np.float32), np.arange(4)
-        kp.check(torch_model, keras_model, images, labels, numbers=[1]).match.copy_to_torch(keras_model, torch_model)
+        images = np.random.default_rng(1).random((4, *keras_model.input_shape[1:]), dtype=np.float32)
+        kp.check(torch_model, keras_model, images).match.copy_to_torch(keras_model, torch_model)
 
     return make(network, copy)
 
 
 def judged(report: Report, names: tuple[str, ...]) -> list[tuple[bool, bool]]:
-    """Of each fault, whether it is named, and whether a repair was found for it."""
+    """Of each fault, whether it is named, and whether a fix was found for it."""
     found = []
     for name in names:
         fault = FAULTS[name]
-        fitting = [culprit for culprit in report.culprits if re.match(fault.where, culprit.where)]
-        lines = [repair.line for culprit in fitting for repair in culprit.repairs]
-        found.append((bool(fitting), any(re.search(fault.repair or ".", line) for line in lines)))
+        fitting = [finding for finding in report.findings if re.match(fault.where, finding.where)]
+        lines = [fix.line for finding in fitting for fix in finding.fixes]
+        found.append((bool(fitting), any(re.search(fault.fix or ".", line) for line in lines)))
     return found
 
 
 def strangers(report: Report, names: tuple[str, ...]) -> list[str]:
     """What is named and has no fault."""
     places = [FAULTS[name].where for name in names]
-    return [c.where for c in report.culprits if not any(re.match(place, c.where) for place in places)]
+    return [c.where for c in report.findings if not any(re.match(place, c.where) for place in places)]
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_without_a_fault_each_network_holds(network):
     given = made(network)
-    kp.check(given.torch_model, given.keras_model, given.images, given.labels, **given.words).raise_if_broken()
+    report = kp.check(given.torch_model, given.keras_model, given.images, given.labels, **given.words)
+    report.raise_if_broken()
 
 
 def test_two_faults_in_one_network_are_both_named_and_mended():

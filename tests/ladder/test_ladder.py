@@ -17,13 +17,12 @@ from cnn_mnist.pytorch.keras_optimizers import KerasRMSprop
 from cnn_mnist.pytorch.network import load_weights
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.ladder import cli as ladder
-from keras_parity.ladder.check import climb_and_explain
-from keras_parity.ladder.cli import Port, climb, project_port
-from keras_parity.ladder.keras_side import KerasSide
-from keras_parity.ladder.pair import Pair
-from keras_parity.ladder.rung import with_the_same_ties, worst
-from keras_parity.ladder.rungs import rungs
-from keras_parity.ladder.trajectories import Steps, free_float64
+from keras_parity.ladder.cli import Port, climb, climb_all, project_port
+from keras_parity.ladder.rungs.comparison import Comparison
+from keras_parity.ladder.rungs.keras_side import KerasSide
+from keras_parity.ladder.rungs.rung import with_the_same_ties, worst
+from keras_parity.ladder.rungs.rungs import rungs
+from keras_parity.ladder.rungs.trajectories import Steps, free_float64
 from tests.pytorch.test_optimizers import VARIANTS
 
 pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
@@ -46,7 +45,7 @@ def test_the_projects_own_port_climbs_all_eleven_rungs(port):
 @pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
 def test_every_optimizer_passes_rungs_7_to_9(use_tiny_mnist, settings):
     port = project_port(ModelSettings(architecture="conv5x5", **settings), DataSettings(batch_size=25))
-    climbed = list(rungs(Pair(port), FEW, (7, 8, 9)))
+    climbed = list(rungs(Comparison(port), FEW, (7, 8, 9)))
     assert {rung.number for rung in climbed} == {7, 8, 9}
     assert all(rung.holds for rung in climbed), climbed[-1]
 
@@ -204,7 +203,7 @@ def test_another_model_than_the_projects_climbs_too(port):
 
 @pytest.mark.parametrize("architecture", ["mnist_convnet", "batch_norm", "depthwise"])
 def test_dropout_and_batch_norms_climb_to_the_top(architecture):
-    report = climb_and_explain(project_port(ModelSettings(architecture=architecture), DataSettings(batch_size=25)), FEW)
+    report = climb_all(project_port(ModelSettings(architecture=architecture), DataSettings(batch_size=25)), FEW)
     assert report.holds, report
     assert report.rungs[-1].number == 11
     assert "dropout has the same masks on both sides" in str(report) or architecture != "mnist_convnet"
@@ -213,7 +212,7 @@ def test_dropout_and_batch_norms_climb_to_the_top(architecture):
 def test_the_statistics_of_batch_norms_are_compared():
     port = project_port(ModelSettings(architecture="depthwise"), DataSettings(batch_size=25))
     port.network.batch_norm1.momentum = 0.1
-    broken = [rung for rung in free_float64(Pair(port), FEW.free) if not rung.holds]
+    broken = [rung for rung in free_float64(Comparison(port), FEW.free) if not rung.holds]
     assert [rung.where for rung in broken] == ["batch_norm1.running_mean"]
     assert "moving statistics" in broken[0].compared
 
@@ -227,7 +226,7 @@ def test_the_command_prints_writes_and_draws(command, tmp_path):
     assert "the same computation: rungs 1 to 11 hold" in out
     assert out.endswith("wrote rungs.json\n")
     assert max(map(len, out.splitlines())) <= 80
-    assert [rung["number"] for rung in json.loads((tmp_path / "rungs.json").read_text())][-1] == 11
+    assert [rung["number"] for rung in json.loads((tmp_path / "rungs.json").read_text())["rungs"]][-1] == 11
     assert list((tmp_path / "logs/ladder").glob("*tfevents*"))
 
 

@@ -1,0 +1,54 @@
+"""This project's own network in both frameworks, as the ladder climbs it."""
+
+import numpy as np
+import torch
+
+from cnn_mnist.architecture.initial_weights import initial_weights
+from cnn_mnist.data.augmentation import augmentation
+from cnn_mnist.data.mnist import scale
+from cnn_mnist.data.splits import Split, load_splits
+from cnn_mnist.pytorch.loader import Loader, to_tensor
+from cnn_mnist.pytorch.network import build_network, load_weights
+from cnn_mnist.pytorch.optimizers import make_optimizer
+from cnn_mnist.settings import DataSettings, ModelSettings
+from keras_parity.ladder.rungs.port import Port
+from keras_parity.ladder.rungs.trajectories import Steps
+from keras_parity.twin import network as twin
+from keras_parity.twin import optimizers
+from keras_parity.twin.loader import TrainingBatches
+
+
+def project_port(model: ModelSettings, data: DataSettings) -> Port:
+    """This project's own network in both frameworks, each with its own weights, batches and optimizer.
+
+    Args:
+        model: What is compared.
+        data: On which batches.
+    """
+    described = model.network
+    weights = initial_weights(described, "keras", model.seed)
+    network, keras_model = build_network(described, seed=model.seed), twin.build_twin(described, model.seed)
+    load_weights(network, weights, described)
+    twin.load_weights(keras_model, weights)
+    splits = load_splits(data)
+    return Port(
+        network=network,
+        model=keras_model,
+        torch_batches=_torch_batches(splits["train"], data),
+        keras_batches=_keras_batches(splits["train"], data),
+        test=(scale(splits["test"].images), splits["test"].labels.astype(np.int64)),
+        torch_optimizer=lambda params: make_optimizer(params, model),
+        keras_optimizer=lambda: optimizers.make_optimizer(model),
+    )
+
+
+def _torch_batches(split: Split, data: DataSettings) -> list[tuple[np.ndarray, np.ndarray]]:
+    labels, moved = torch.from_numpy(split.labels.astype(np.int64)), augmentation(split, data)
+    loader = Loader(to_tensor(split.images), labels, data.batch_size, data.seed, augmentation=moved)
+    batches = zip(range(Steps.free), loader, strict=False)
+    return [(images.numpy(), labels.numpy()) for _, (images, labels) in batches]
+
+
+def _keras_batches(split: Split, data: DataSettings) -> list[tuple[np.ndarray, np.ndarray]]:
+    pipeline = TrainingBatches(split, data, "float32")
+    return [(images.numpy(), labels.numpy()) for images, labels in pipeline.dataset.take(Steps.free)]

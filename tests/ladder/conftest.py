@@ -1,0 +1,26 @@
+"""The two ways to hold a case: by ``check``, and by the plain frameworks, without the ladder."""
+
+import keras
+import pytest
+import torch
+
+from tests.ladder import cases
+
+
+@pytest.fixture(params=["check", *(pytest.param(name, marks=pytest.mark.slow) for name in cases.ROUNDING)])
+def hold(request):
+    """Holds a truth against a case, which is to be made behind this."""
+    torch.manual_seed(0)
+    keras.utils.set_random_seed(0)
+    if request.param == "check":
+        yield cases.by_check
+        return
+    _set_precision(request.param)
+    yield cases.plainly
+    _set_precision("float32")
+
+
+def _set_precision(name: str) -> None:
+    keras.config.set_floatx(name)
+    keras.config.set_dtype_policy(name)
+    torch.set_default_dtype(getattr(torch, name))
