@@ -185,12 +185,17 @@ def _biased_variance(module: Any) -> Iterable[Any]:
             before[:] = [module.running_var.clone()]
 
     def correct(_: Any, args: Any, output: torch.Tensor) -> None:
-        if module.training and before:
-            count = output.numel() / output.shape[1]
-            part = module.momentum if module.momentum is not None else 1 / float(module.num_batches_tracked)
-            kept = before.pop() * (1 - part)
+        if not (module.training and before):
+            return
+        given = args[0].detach()
+        part = module.momentum if module.momentum is not None else 1 / float(module.num_batches_tracked)
+        variance = given.var([axis for axis in range(given.ndim) if axis != 1], correction=0)
+        kept, count = before.pop() * (1 - part), given.numel() / given.shape[1]
+        taken = (module.running_var - kept) / part
+        unbiased = variance * count / max(count - 1, 1)
+        if (taken - unbiased).abs().sum() < (taken - variance).abs().sum():  # else the module does so by itself
             # Past autograd, which has kept it for the backward pass though that does not use it.
-            module.running_var.data.copy_(kept + (module.running_var - kept) * ((count - 1) / count))
+            module.running_var.data.copy_(kept + part * variance)
 
     return module.register_forward_pre_hook(keep), module.register_forward_hook(correct)
 
