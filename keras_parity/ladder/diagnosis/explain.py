@@ -18,6 +18,7 @@ from keras_parity.ladder.diagnosis.trials import Trials, applied
 from keras_parity.ladder.judge.judge import Judge
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import cut
+from keras_parity.ladder.judge.snapshots import keras_snapshot
 from keras_parity.ladder.judge.verdict import StepComparison
 from keras_parity.ladder.matching.match_weights import Match
 from keras_parity.ladder.rungs.comparison import Comparison
@@ -32,7 +33,11 @@ TRIES = 3
 
 def find_match(pair: ModelPair, given: Mapping[str, str] | None) -> Match:
     """Which layer and which weight of one model is which of the other."""
-    return taken_apart(pair, given, "float32").match
+    restore = keras_snapshot(pair.keras_model)
+    try:
+        return taken_apart(pair, given, "float32").match
+    finally:
+        restore()
 
 
 def taken_apart(pair: ModelPair, given: Mapping[str, str] | None, dtype: str) -> Comparison:
@@ -48,6 +53,7 @@ def taken_apart(pair: ModelPair, given: Mapping[str, str] | None, dtype: str) ->
         torch_optimizer=lambda parameters: torch.optim.SGD(parameters, 0.01),
         keras_optimizer=lambda: keras.optimizers.SGD(0.01),
         match=given or {},
+        in_place=dtype == "float32",  # some models cannot be made again from their configuration
     )
     return Comparison(port, (dtype,))
 
@@ -96,6 +102,7 @@ def _of_function(trials: Trials, given: Mapping[str, str]) -> list[Finding]:
     found, comparison = list(diagnose_outputs(pair)), None
     ending = any(finding.where == "the output" for finding in found)
     for dtype in ("float64", "float32"):
+        restore = keras_snapshot(pair.keras_model)
         try:
             comparison = taken_apart(pair, given, dtype)
             layers = [*diagnose_weights(comparison), *diagnose_layers(comparison)]
@@ -104,6 +111,8 @@ def _of_function(trials: Trials, given: Mapping[str, str]) -> list[Finding]:
         except Exception as error:  # of a model that cannot be copied, or watched, in this precision
             if dtype == "float32":
                 report.notes.append(f"the layers could not be compared one by one: {_one_line(error)}")
+        finally:
+            restore()
     return _try(trials, found) or (list(first_difference(comparison)) if comparison else [])
 
 

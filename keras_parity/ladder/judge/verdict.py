@@ -75,7 +75,8 @@ class Verdict:
             )
         if self.same_training:
             last = [c for c in self.comparisons if c.same][-1]
-            return f"same function, same training: after {last.step} steps apart by {last.difference:.1e}"
+            steps = f"{last.step} step{'s' * (last.step > 1)}"
+            return f"same function, same training: after {steps} apart by {last.difference:.1e}"
         begin = "not decided: the same function, but " if self.same_function else "not decided: "
         return begin + (self.reason or "nothing was compared")
 

@@ -17,11 +17,15 @@ from keras_parity.twin.dtypes import copy_in, in_dtype
 
 
 class KerasSide:
-    """A copy of the Keras model of a port in one precision; arguments and methods as in ``TorchSide``."""
+    """The Keras model of a port in one precision, as a rule a copy; arguments and methods as in ``TorchSide``."""
 
     def __init__(self, port: Port, dtype: str) -> None:
         with in_dtype(dtype):
-            self.model = copy_in(port.model, dtype, _feed(port.keras_batches[0][0], dtype))
+            if port.in_place:
+                self.model = port.model
+                self.model(_feed(port.keras_batches[0][0], dtype))
+            else:
+                self.model = copy_in(port.model, dtype, _feed(port.keras_batches[0][0], dtype))
             for layer in self.model._flatten_layers():
                 if type(layer).__name__.endswith("Dropout") and not hasattr(layer, "mask_seed"):
                     layer.rate = 0.0

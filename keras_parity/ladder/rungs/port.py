@@ -35,6 +35,7 @@ class Port:
         torch_loss: Mean loss [] of output and labels.
         keras_loss: Mean loss [] of labels and output.
         match: Keras's name by PyTorch's of layers that belong together, where ``match_calls`` cannot tell.
+        in_place: Whether Keras's model itself is watched, where it cannot be copied; whoever sets it puts it back.
         device: ``"cpu"`` or ``"cuda"``, for both sides.
         torch_test: ``test`` as ``network`` takes it, where it is not ``test`` with its axes in PyTorch's order.
     """
@@ -51,6 +52,7 @@ class Port:
     match: Mapping[str, str] = field(default_factory=dict)
     torch_test: Any = None
     device: str = "cpu"
+    in_place: bool = False
 
 
 def as_tuple(inputs: Any) -> tuple[NDArray, ...]:
