@@ -216,6 +216,18 @@ def test_a_step_of_ones_own_is_put_back_with_its_optimizer_and_may_not_keep_stat
     assert report.verdict.startswith("not decided: the same function, but PyTorch's first step, run again")
 
 
+def test_a_loss_with_a_constant_in_float32_is_judged_in_float32():
+    weight = torch.tensor([1.0, 2.0] * 5)
+    words = {"torch_loss": lambda o, y: F.cross_entropy(o, y, weight=weight, reduction="sum") / len(y)}
+    words["keras_loss"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    words["class_weight"] = {place: 1.0 + place % 2 for place in range(CLASSES)}
+    report = kp.check(*plain(), IMAGES, LABELS, weights="keras", **words, **QUICK)
+    report.raise_if_broken()
+    assert "float32 alone in training: in float64 PyTorch's training step fails with RuntimeError" in " ".join(
+        report.notes
+    )
+
+
 def test_nothing_moves_is_not_the_same_training():
     words = {"torch_optimizer": lambda p: torch.optim.SGD(p, 0.0), "keras_optimizer": keras.optimizers.SGD(0.0)}
     report = kp.check(*plain(), IMAGES, LABELS, weights="keras", **words, **QUICK)

@@ -110,7 +110,7 @@ class Judge:
         opened.callback(ours.restore)
         theirs = self.pair.keras_runner()
         opened.callback(theirs.restore)
-        say_evened(verdict, ours, theirs)
+        say_evened(verdict, ours, theirs, self.pair.layouts)
         return ours, theirs
 
     def _functions(self, precision: str, sides: Sides) -> _Functions:
@@ -167,33 +167,34 @@ class Judge:
     def _trainings(self, verdict: Verdict, sides: Sides, copied: KerasRunner | None) -> None:
         self.steps, seconds = self.runs.affordable(self.asked, sides, copied is not None)
         if (last := self.steps[-1]) < (self.asked or DEFAULT_STEPS):
-            verdict.notes.append(
-                f"compared up to step {last}: a step of both takes {seconds:.1f} s; steps= goes further"
-            )
-        made: dict[str, list[list[Trajectory]]] = {}
-        for precision, keras in ("float32", sides[1]), ("float64", copied):
-            if keras is None:
-                continue
-            sides[0].dtype = getattr(torch, precision)
-            draws = (None, *range(DRAWS))
-            made[precision] = [
-                [self.runs.follow(side, precision, self.steps, seed) for seed in draws] for side in (sides[0], keras)
-            ]
-            self._keras[precision] = made[precision][1][0]
-            if precision == "float32":
-                self._look_for_state(sides, made[precision])
-        sides[0].dtype = torch.float32
+            verdict.notes.append(f"compared up to step {last}: a step takes {seconds:.1f} s; steps= goes further")
+        made = {"float32": self._trained(sides, "float32")}
+        self._look_for_state(sides, made["float32"])
+        if copied is not None:
+            try:
+                made["float64"] = self._trained((sides[0], copied), "float64")
+            except StepError as error:  # a constant in float32, say, of the user's loss
+                verdict.notes.append(f"float32 alone in training: in float64 {error}")
         for step in self.steps:
             single, *more = (
                 self._compared(step, precision, [[run[step] for run in runs] for runs in each])
                 for precision, each in made.items()
             )
-            told = single.comparison.limit / FACTOR <= CEILING
-            if more and told and not self._faithful(step, verdict, single, more[0]):
-                made.pop("float64")
-                more = []
+            drowned = single.comparison.limit > FACTOR * CEILING
+            if more and not (drowned or self._faithful(step, verdict, single, more[0])):
+                del made["float64"], more[:]
             verdict.comparisons.append(self._merged(single, more[0] if more else None))
         say_motion(verdict, [runs[0] for runs in made["float32"]])
+
+    def _trained(self, sides: Sides, precision: str) -> list[list[Trajectory]]:
+        """Both trainings, each also from one ulp away."""
+        sides[0].dtype = getattr(torch, precision)
+        try:
+            made = [[self.runs.follow(s, precision, self.steps, seed) for seed in (None, *range(DRAWS))] for s in sides]
+        finally:
+            sides[0].dtype = torch.float32
+        self._keras[precision] = made[1][0]
+        return made
 
     def _look_for_state(self, sides: Sides, made: list[list[Trajectory]]) -> None:
         """A training that is run again from the same state has to give the same."""

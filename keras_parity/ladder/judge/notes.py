@@ -7,17 +7,21 @@ from numpy.typing import NDArray
 
 from keras_parity.ladder.judge.keras_runner import KerasRunner
 from keras_parity.ladder.judge.model_pair import ModelPair
-from keras_parity.ladder.judge.nests import distance
+from keras_parity.ladder.judge.nests import Layout, distance
 from keras_parity.ladder.judge.torch_runner import TorchRunner
 from keras_parity.ladder.judge.verdict import CEILING, Verdict
 
 
-def say_evened(verdict: Verdict, ours: TorchRunner, theirs: KerasRunner) -> None:
-    """Notes what the runners run otherwise than the frameworks would."""
+def say_evened(verdict: Verdict, ours: TorchRunner, theirs: KerasRunner, layouts: list[Layout]) -> None:
+    """Notes what is run otherwise than the frameworks would, and compared in another layout."""
     for framework, random in ((ours.framework, ours.random), (theirs.framework, theirs.random)):
         if random:
             names = ", ".join(dict.fromkeys(type(each).__name__ for each in random))
             verdict.notes.append(f"random in training, and off for the comparison: {names} of {framework}")
+    for place, layout in enumerate(layouts):
+        if layout.text:
+            which = f"PyTorch's output {place + 1}" if len(layouts) > 1 else "PyTorch's output"
+            verdict.notes.append(f"{which} was compared with the {layout.text}")
     if ours.norms and ours.training is not None:
         verdict.notes.append(
             "batch norms: PyTorch's moving variance divides by n - 1, Keras's by n; evened out for the comparison"
