@@ -18,6 +18,7 @@ from keras_parity.ladder.diagnosis.trials import Trials, applied
 from keras_parity.ladder.judge.judge import Judge
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import cut
+from keras_parity.ladder.judge.runs import one_line
 from keras_parity.ladder.judge.snapshots import keras_snapshot
 from keras_parity.ladder.judge.verdict import StepComparison
 from keras_parity.ladder.matching.match_weights import Match
@@ -26,6 +27,9 @@ from keras_parity.ladder.rungs.port import Port
 
 ROUNDS = 4
 """How often the verdict is asked for anew, with what mended the last."""
+
+MANY = 12
+"""Up to how many lines that were accepted together each is tried without, too."""
 
 TRIES = 3
 """How many lines may look better after a few steps and not be so after all."""
@@ -97,8 +101,9 @@ def _differs(first: StepComparison) -> bool:
 def _of_function(trials: Trials, given: Mapping[str, str]) -> list[Finding]:
     """What makes the outputs differ before training: the inputs, else weights, layers and the form of the outputs."""
     pair, report = trials.judge.pair, trials.report
-    if found := _try(trials, list(diagnose_batches(pair))):
-        return found
+    inputs = _try(trials, list(diagnose_batches(pair)))
+    if trials.accepted:
+        return inputs
     found, comparison = list(diagnose_outputs(pair)), None
     ending = any(finding.where == "the output" for finding in found)
     for dtype in ("float64", "float32"):
@@ -110,10 +115,11 @@ def _of_function(trials: Trials, given: Mapping[str, str]) -> list[Finding]:
             break
         except Exception as error:  # of a model that cannot be copied, or watched, in this precision
             if dtype == "float32":
-                report.notes.append(f"the layers could not be compared one by one: {_one_line(error)}")
+                report.notes.append(f"the layers could not be compared one by one: {one_line(error)}")
         finally:
             restore()
-    return _try(trials, found) or (list(first_difference(comparison)) if comparison else [])
+    found = _try(trials, found) or (list(first_difference(comparison)) if comparison else [])
+    return [*inputs, *found]
 
 
 def _of_training(trials: Trials) -> list[Finding]:
@@ -127,13 +133,9 @@ def _of_training(trials: Trials) -> list[Finding]:
             with applied(pair, trials.accepted, report):
                 found += measured or [what_is_left(Evidence(pair, report.match))]
     except Exception as error:  # of a model that cannot be watched
-        report.notes.append(f"the weights could not be compared one by one: {_one_line(error)}")
+        report.notes.append(f"the weights could not be compared one by one: {one_line(error)}")
         return []
     return found
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
 def _try(trials: Trials, findings: list[Finding], keep: bool = True) -> list[Finding]:
@@ -147,7 +149,8 @@ def _try(trials: Trials, findings: list[Finding], keep: bool = True) -> list[Fin
     first = [finding for finding in findings if finding.lines]
     if keep and len(first) > 1 and (left := trials.accept([f.lines[0] for f in first])) is not None:
         for finding in first:
-            finding.fixes.append(Fix(finding.lines[0], left))
+            if len(first) > MANY or trials.needs(finding.lines[0]):
+                finding.fixes.append(Fix(finding.lines[0], left))
     failed: set[str] = set()
     while trials.best > 0:
         rated: list[tuple[float, int, Finding, str]] = []

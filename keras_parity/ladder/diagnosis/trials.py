@@ -112,6 +112,16 @@ class Trials:
         self.accepted += lines
         return max(c.difference for c in verdict.comparisons)
 
+    def needs(self, line: str) -> bool:
+        """Whether the verdict is worse without one of the accepted lines; one that it does not need is dropped."""
+        every = list(self.accepted)
+        self.accepted.remove(line)
+        verdict = self.run([])
+        if verdict is not None and badness(verdict) <= self.best:
+            return False
+        self.accepted = every
+        return True
+
 
 def badness(verdict: Verdict) -> float:
     """How far a verdict is from "the same": the mean over the comparisons of the orders of magnitude over the limit."""
