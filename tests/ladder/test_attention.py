@@ -39,7 +39,8 @@ def twin() -> keras.Model:
 def test_a_port_with_attention_holds_to_the_top(weights):
     network = Reader()
     optimizer = torch.optim.SGD(network.parameters(), 0.01)  # of the one matrix, which is three on the copy
-    report = kp.check(network, twin(), STEPS, LABELS, torch_optimizer=optimizer, weights=weights, **QUICK)
+    words = {"torch_optimizer": optimizer, "keras_optimizer": keras.optimizers.SGD(0.01), "weights": weights}
+    report = kp.check(network, twin(), STEPS, LABELS, **words, **QUICK)
     assert report.holds, report
     assert len(report.match.arrays) == 10
 

@@ -85,7 +85,11 @@ def test_every_right_port_is_right_by_hand_and_trains_so_in_plain_loops():
         apart = port.train_plainly(STEPS)
         return "as told" if (apart < TRAINED) == port.same_training else f"{apart:.1e} apart"
 
-    wrong = [(s, o) for s, o, _ in _collect((s, lambda s=s: run(s)) for s in PORTS) if o != "as told"]
+    wrong = []
+    for seed, outcome, _ in _collect((s, lambda s=s: run(s)) for s in PORTS):
+        if outcome != "as told":
+            wrong.append((seed, outcome))
+            print(f"seed {seed}: {outcome}", flush=True)
     assert wrong == []
 
 

@@ -9,15 +9,8 @@ import keras
 import tensorflow as tf
 
 from keras_parity.ladder.capture.calls import OUTPUT, Call, Loss, find_parents, first_tensor, moved
-from keras_parity.ladder.matching.kinds import (
-    RECURRENT,
-    Array,
-    as_vectors,
-    channels_last,
-    inner_layer,
-    keras_parts,
-    kind_of,
-)
+from keras_parity.ladder.matching.arrays import RECURRENT, Array
+from keras_parity.ladder.matching.kinds import as_vectors, channels_last, inner_layer, keras_parts, kind_of
 
 Handler = Callable[[keras.Layer, Any, Callable[[Any], tuple[Any, Any]], Callable[[Any], Any]], Any]
 """(layer, input, run, activation) -> output: ``run`` gives (output before the activation, output) of an input."""

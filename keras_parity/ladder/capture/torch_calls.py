@@ -11,7 +11,8 @@ from torch import nn
 
 from keras_parity.ladder.capture.calls import OUTPUT, Call, Loss, find_parents, first_tensor, moved, shifted
 from keras_parity.ladder.judge.nests import call_torch, leaves
-from keras_parity.ladder.matching.kinds import RECURRENT, in_keras_layout, kind_of, recurrent_parts, torch_arrays
+from keras_parity.ladder.matching.arrays import RECURRENT, recurrent_parts, torch_arrays
+from keras_parity.ladder.matching.kinds import in_keras_layout, kind_of
 
 
 def record_torch(network: nn.Module, inputs: Any, loss: Loss | None = None) -> list[Call]:

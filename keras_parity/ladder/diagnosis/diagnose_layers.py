@@ -13,7 +13,8 @@ from keras_parity.ladder.diagnosis.finding import Finding, Setting
 from keras_parity.ladder.diagnosis.layer_attributes import compute, differing, to_paste, with_settings
 from keras_parity.ladder.diagnosis.paths import keras_path, torch_path
 from keras_parity.ladder.diagnosis.segments import LIMITS, Segment, difference_at, segment_before, try_fixes
-from keras_parity.ladder.matching.kinds import RECURRENT, kind_of
+from keras_parity.ladder.matching.arrays import RECURRENT
+from keras_parity.ladder.matching.kinds import kind_of
 from keras_parity.ladder.matching.match_weights import Match
 from keras_parity.ladder.rungs.comparison import Comparison
 from keras_parity.ladder.rungs.rung import relative
@@ -100,7 +101,8 @@ def _unlike(match: Match, name: str) -> bool:
 
 
 def _own(mine: NDArray, out: NDArray, order: NDArray | None) -> float:
-    mine = mine if mine.ndim == out.ndim else mine[:, -1]
+    if mine.ndim != out.ndim:  # heads and their features as one axis, or the last step alone
+        mine = mine.reshape(out.shape) if mine.size == out.size else mine[:, -1]
     both = mine.shape == out.shape and order is not None and len(order) == mine.shape[-1]
     return relative(_nearest(mine, ordered(mine, order), out) if both else mine, out)
 

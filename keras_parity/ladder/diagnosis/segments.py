@@ -16,7 +16,8 @@ from keras_parity.ladder.capture.patched import ordered, run_patched
 from keras_parity.ladder.diagnosis.finding import Finding, Setting
 from keras_parity.ladder.diagnosis.layer_attributes import compute, differing, to_paste
 from keras_parity.ladder.diagnosis.paths import call_text, keras_path, torch_path
-from keras_parity.ladder.matching.kinds import RECURRENT, kind_of
+from keras_parity.ladder.matching.arrays import RECURRENT
+from keras_parity.ladder.matching.kinds import kind_of
 from keras_parity.ladder.rungs.comparison import Comparison
 from keras_parity.ladder.rungs.rung import relative
 

@@ -12,7 +12,8 @@ from torch import nn
 from keras_parity.ladder.capture.attention import in_parts
 from keras_parity.ladder.capture.calls import OUTPUT, Call
 from keras_parity.ladder.capture.keras_calls import variable_names
-from keras_parity.ladder.matching.kinds import FEATUREWISE, KINDS, ROLES, Array, Tensors
+from keras_parity.ladder.matching.arrays import Array, Tensors
+from keras_parity.ladder.matching.kinds import FEATUREWISE, KINDS, ROLES
 from keras_parity.ladder.matching.match_layers import Matched, signature
 
 Arrays = dict[str, NDArray]
