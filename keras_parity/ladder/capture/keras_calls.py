@@ -10,7 +10,14 @@ import tensorflow as tf
 
 from keras_parity.ladder.capture.calls import OUTPUT, Call, Loss, find_parents, first_tensor, moved
 from keras_parity.ladder.matching.arrays import RECURRENT, Array
-from keras_parity.ladder.matching.kinds import as_vectors, channels_last, inner_layer, keras_parts, kind_of
+from keras_parity.ladder.matching.kinds import (
+    as_vectors,
+    channels_last,
+    hides_its_sum,
+    inner_layer,
+    keras_parts,
+    kind_of,
+)
 
 Handler = Callable[[keras.Layer, Any, Callable[[Any], tuple[Any, Any]], Callable[[Any], Any]], Any]
 """(layer, input, run, activation) -> output: ``run`` gives (output before the activation, output) of an input."""
@@ -111,7 +118,7 @@ def record_keras(
         for place, (kind, arrays) in enumerate(parts):
             call = Call(name, layer, kind, arrays, between=tuple(between) if place == 0 else ())
             call.given = first_tensor(given) if place == 0 else None
-            call.out = before if place == len(parts) - 1 else None
+            call.out = before if place == len(parts) - 1 and not hides_its_sum(layer) else None
             calls.append(call)
             outs.append(out)
         between.clear()

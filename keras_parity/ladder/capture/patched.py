@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from keras_parity.ladder.capture.calls import first_tensor
 from keras_parity.ladder.capture.keras_calls import state_of, watched
-from keras_parity.ladder.matching.kinds import FEATUREWISE, PADDINGS, as_layer_has, channels_last
+from keras_parity.ladder.matching.kinds import FEATUREWISE, PADDINGS, as_layer_has, channels_last, hides_its_sum
 from keras_parity.ladder.matching.match_weights import Match
 
 Overrides = Mapping[int, Callable[[Any], Any]]
@@ -74,6 +74,9 @@ def run_patched(model: keras.Model, match: Match, inputs: Any, overrides: Overri
         start, end = match.torch_calls[match.pairs[pairs[0]].torch], match.torch_calls[match.pairs[pairs[-1]].torch]
         made = channels_last(layer, first_tensor(given))
         found.given[pairs[0]] = made
+        if hides_its_sum(layer):
+            found.unpatched.add(match.pairs[pairs[-1]].keras)
+            return run(given)[1]
         if start.given is None or end.out is None:
             return run(given)[1]
         if match.pairs[pairs[0]].order is None and made.ndim == 2:

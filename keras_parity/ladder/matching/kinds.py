@@ -140,6 +140,12 @@ def in_keras_layout(kind: str, array: NDArray) -> NDArray:
     return np.moveaxis(array, 1, -1) if kind in CHANNELS_FIRST and array.ndim > 2 else array
 
 
+def hides_its_sum(layer: Any) -> bool:
+    """Whether what a layer gives before its activation is not seen, as that runs inside a ``TimeDistributed``."""
+    inner, linear = inner_layer(layer), keras.activations.linear
+    return inner is not layer and getattr(inner, "activation", linear) != linear
+
+
 def channels_last(layer: Any, array: Any) -> NDArray:
     """What a Keras layer takes or gives, with its channels last, also where the layer has them first."""
     first = getattr(inner_layer(layer), "data_format", None) == "channels_first"
