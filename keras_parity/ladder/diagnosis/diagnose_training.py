@@ -194,7 +194,7 @@ def _measured(evidence: Evidence) -> Finding:
     said = (
         f"its first update is {ratios[0]:.4g} times Keras's" if np.isfinite(ratios).all() else "Keras's does not move"
     )
-    if len(off) == len(evidence.updates) > 1 and np.ptp(ratios) < 1e-3 * max(ratios):
+    if 2 * len(off) > len(evidence.updates) > 1 and np.ptp(ratios) < 1e-3 * max(ratios):
         return Finding("the optimizer", abs(1 - ratios[0]), f"every update is {ratios[0]:.6g} times Keras's")
     where = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return Finding(where, max(array_distance(*both) for both in off.values()), said)
