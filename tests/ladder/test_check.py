@@ -288,6 +288,21 @@ def test_what_is_pasted_mends_it():
     kp.check(network, model, IMAGES, LABELS, weights="torch", **QUICK).raise_if_broken()
 
 
+def test_an_activation_is_named_on_both_sides():
+    network, model = plain()
+    model.get_layer("hidden").activation = keras.activations.gelu
+    report = kp.check(network, model, IMAGES, LABELS, weights="torch", **QUICK)
+    assert [(s.name, s.ours, s.theirs) for s in report.findings[0].settings] == [("activation", "linear", "gelu")]
+    assert "activation     linear               gelu" in str(report)
+
+
+def test_channels_first_images_are_asked_for_as_keras_takes_them():
+    with pytest.raises(
+        UserError, match=r"images as \[count, height, width, channels\], which are turned; got \[48, 1,"
+    ):
+        kp.check(Functional(), functional_twin(), np.moveaxis(IMAGES, -1, 1), LABELS)
+
+
 def test_only_what_is_wrong_by_itself_is_named():
     network, model = Functional(), functional_twin()
     network.conv1.padding = (1, 1)

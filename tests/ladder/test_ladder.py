@@ -18,6 +18,7 @@ from cnn_mnist.pytorch.network import load_weights
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.ladder import cli as ladder
 from keras_parity.ladder.cli import Port, climb, climb_all, project_port
+from keras_parity.ladder.rungs import trajectories
 from keras_parity.ladder.rungs.comparison import Comparison
 from keras_parity.ladder.rungs.keras_side import KerasSide
 from keras_parity.ladder.rungs.rung import with_the_same_ties, worst
@@ -48,6 +49,18 @@ def test_every_optimizer_passes_rungs_7_to_9(use_tiny_mnist, settings):
     climbed = list(rungs(Comparison(port), FEW, (7, 8, 9)))
     assert {rung.number for rung in climbed} == {7, 8, 9}
     assert all(rung.holds for rung in climbed), climbed[-1]
+
+
+def test_rung_8_prints_the_limit_that_was_applied(port, monkeypatch):
+    monkeypatch.setattr(trajectories, "LIMIT", 0.0)  # so that rounding alone needs an excuse
+    (rung,) = rungs(Comparison(port), FEW, (8,))
+    assert rung.holds
+    assert rung.difference < rung.limit
+
+
+def test_two_trainings_that_never_diverge_are_not_said_to(port):
+    (rung,) = rungs(Comparison(port), Steps(given=1, free=2, draws=1), (10,))
+    assert rung.where.startswith("did not diverge; one framework from itself did not diverge, by ")
 
 
 def _first_break(port: Port):

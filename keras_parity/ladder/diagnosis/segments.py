@@ -141,7 +141,8 @@ def _alternatives(pair: Comparison, ours: Call, theirs: Call, before: list[Call]
             kept = ("pool_size", "strides", "padding", "data_format", "keepdims")
             words = {name: value for name, value in swapped.get_config().items() if name in kept}
             made = call_text(f"keras.layers.{type(swapped).__name__}", words)
-            yield layer, f"{path(layer)}.call = {made}.call", swapped, []
+            kinds = [Setting("layer", type(swapped).__name__, type(layer).__name__)]
+            yield layer, f"{path(layer)}.call = {made}.call", swapped, kinds
         for name, module in modules:
             known = {kind for kind in ("Pool", "ReLU", "GELU", "ELU") if kind in type(module).__name__}
             if any(kind in type(layer).__name__ for kind in known) and (
@@ -164,7 +165,7 @@ def _alternatives(pair: Comparison, ours: Call, theirs: Call, before: list[Call]
         current = getattr(call.layer, "activation", None)
         if callable(current) and kind_of(call.layer, 1) not in RECURRENT:
             target = f"{path(call.layer)}.activation"
-            yield from ((call.layer, f"{target} = {line}", function, []) for line, function in ACTIVATIONS.items())
+            yield from _activations(call.layer, target, getattr(current, "__name__", "custom"))
             twice = f"{target} = lambda x: {_named(current)}({_named(current)}(x))"
             yield call.layer, twice, partial(_twice, current), []
     for layer in stateless:
@@ -174,11 +175,20 @@ def _alternatives(pair: Comparison, ours: Call, theirs: Call, before: list[Call]
             or isinstance(layer, keras.layers.Softmax)
         ):
             attribute = "activation" if isinstance(layer, keras.layers.Activation) else "call"
-            target = f"{path(layer)}.{attribute}"
-            yield from ((layer, f"{target} = {line}", function, []) for line, function in ACTIVATIONS.items())
+            current = getattr(layer, "activation", None)
+            yield from _activations(
+                layer, f"{path(layer)}.{attribute}", getattr(current, "__name__", type(layer).__name__)
+            )
         if isinstance(layer, keras.layers.Rescaling):
             for scale in (1.0, 1 / 255, 255.0):
                 yield layer, f"{path(layer)}.scale = {scale:.10g}", partial(np.multiply, scale), []
+
+
+def _activations(layer: keras.Layer, target: str, current: str) -> Iterator[Alternative]:
+    """Other activations in the place of a layer's own."""
+    for line, function in ACTIVATIONS.items():
+        name = line.removeprefix("lambda x: ").removeprefix("keras.activations.")
+        yield layer, f"{target} = {line}", function, [Setting("activation", name, current)]
 
 
 def _named(function: Callable[..., Any]) -> str:

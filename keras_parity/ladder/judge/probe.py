@@ -41,7 +41,10 @@ def run_torch(pair: "ModelPair", count: int) -> Any:
             tensors = map_nest(lambda array: torch.tensor(np.ascontiguousarray(array), device=device), given)
             return call_torch(pair.torch_model, tensors)
     except Exception as error:  # of the user's own module
-        raise UserError(_cannot_take("PyTorch", given, error, "torch_images=")) from None
+        give = "torch_images="
+        if isinstance(pair.images, np.ndarray) and pair.images.ndim == 4:
+            give += f", or images as [count, height, width, channels], which are turned; got {list(pair.images.shape)}"
+        raise UserError(_cannot_take("PyTorch", given, error, give)) from None
     finally:
         for module, mode in modes:
             module.training = mode

@@ -12,8 +12,11 @@ from keras_parity.ladder.rungs.port import Arrays, Batch, Port
 from keras_parity.ladder.rungs.rung import CAUSES, CEILING, FACTOR, Rung, worst
 from keras_parity.ladder.rungs.torch_side import TorchSide
 
-PARTED = 1e-5
-"""Difference of the losses from which two free trainings count as parted, in nats."""
+DIVERGED = 1e-5
+"""Difference of the losses from which two free trainings count as diverged, in nats."""
+
+LIMIT = 1e-6
+"""Difference of two losses at the same weights that needs no excuse by rounding, in nats."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +39,20 @@ def given_weights(pair: Comparison, count: int) -> Rung:
     """Rung 8: the losses at the same weights, along Keras's training, in float32."""
     pytorch, keras = pair.torch["float32"], pair.keras["float32"]
     pair.reset()
-    curve, over = [], []
-    for step, (torch_batch, keras_batch) in enumerate(steps(pair.port, count)):
+    curve, limits = [], []
+    for torch_batch, keras_batch in steps(pair.port, count):
         weights = keras.state()
         pytorch.load(pair.match.to_torch(weights))
         losses = pytorch.gradients(torch_batch)[0], keras.step(keras_batch)
         curve.append(abs(losses[0] - losses[1]))
-        if curve[-1] > 1e-6 and curve[-1] > FACTOR * _errors(pair, weights, torch_batch, keras_batch, losses):
-            over.append(step)
+        within = curve[-1] <= LIMIT
+        limits.append(
+            LIMIT if within else max(LIMIT, FACTOR * _errors(pair, weights, torch_batch, keras_batch, losses))
+        )
+    over = [step for step in range(count) if not curve[step] <= limits[step]]
     step = over[0] if over else int(np.argmax(curve))
-    compared = f"loss of {count} steps, float32, weights given anew before each"
-    limit = 1e-6 if over else max(1e-6, curve[step])
-    return Rung(8, compared, curve[step], limit, not over, f"step {step + 1}", CAUSES[8], {"difference": curve})
+    compared = f"loss over {count} steps, float32, weights re-synchronised before each"
+    return Rung(8, compared, curve[step], limits[step], not over, f"step {step + 1}", CAUSES[8], {"difference": curve})
 
 
 def _errors(
@@ -107,17 +112,18 @@ def free_float32(pair: Comparison, count: int, draws: int) -> Rung:
     for draw in range(draws):
         for name, side in sides.items():
             curves[f"{name} against {name}, draw {draw + 1}"] = np.abs(_trajectory(*side, count, draw) - bases[name])
-    parted = {
-        name: int(np.argmax(curve > PARTED)) if (curve > PARTED).any() else count for name, curve in curves.items()
-    }
+    diverged = {name: int(np.argmax(c > DIVERGED)) if (c > DIVERGED).any() else count for name, c in curves.items()}
     widths = {name: float(curve.max()) for name, curve in curves.items()}
     (between, *_), own = curves, list(curves)[1:]
-    soonest, widest = min(parted[name] for name in own), max(widths[name] for name in own)
+    soonest, widest = min(diverged[name] for name in own), max(widths[name] for name in own)
     # Draws are few, and the frameworks round differently in every operation, not in the first weights alone: half
     # of the soonest and twice the widest are as alike as draws are among themselves.
-    holds = parted[between] >= soonest / 2 and widths[between] <= 2 * widest
-    where = f"parted at step {parted[between] + 1}, one framework from itself at {soonest + 1}; widest {widest:.2g}"
-    compared = f"loss of {count} free steps, float32, beside one framework against itself"
+    holds = diverged[between] >= soonest / 2 and widths[between] <= 2 * widest
+    here, alone = (
+        f"diverged at step {s + 1}" if s < count else "did not diverge" for s in (diverged[between], soonest)
+    )
+    where = f"{here}; one framework from itself {alone}, by {widest:.2g} at most"
+    compared = f"loss of {count} free steps, float32, next to one framework against itself"
     lists = {name: curve.tolist() for name, curve in curves.items()}
     return Rung(10, compared, widths[between], None, holds, where, CAUSES[10], lists)
 
