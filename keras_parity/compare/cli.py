@@ -89,7 +89,7 @@ def main(args: list[str]) -> None:
     found, notes = _read(config.runs, config.log_dir, {tag: name for tag, _, name in typed["alias"]}, config.by)
     margins = {tag: float(margin) for tag, _, margin in typed["margin"]}
     tables = make_tables(found, margins, by=config.by, show_published=bool(config.published))
-    tables[-1].notes.extend(notes)
+    tables[0].notes[:0] = notes
     drawn = None
     if config.disagreements is not None or form == "html":
         try:
@@ -195,4 +195,9 @@ def _read(patterns: Sequence[str], log_dir: str, typed: Mapping[str, str], by: s
     pair = newest_pair(found)
     if not pair:
         raise UserError(f"expected finished runs in {log_dir}, found only {', '.join(unfinished)}; {_HOW}")
-    return pair, notes + [f"{folder} has not finished; it is left out" for folder in unfinished]
+    taken = (
+        f"compared: {' and '.join(str(run.folder) for run in pair)}, the newest finished runs with the same settings"
+    )
+    if others := len(found) - len(unfinished) - len(pair):
+        taken += f"; {others} other finished runs are left out: compare {shlex.quote(f'{log_dir}/*/*')} takes all"
+    return pair, [taken, *notes, *(f"{folder} has not finished; it is left out" for folder in unfinished)]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from cnn_mnist.runs import tags
 from keras_parity.compare.disagreements import Pair
 from keras_parity.compare.hardware import apart_in_time
-from keras_parity.compare.rows import ACC_MARGIN, PRIMARY, RATIO_MARGIN, ROWS, TIMED, resolution
+from keras_parity.compare.rows import PRIMARY, ROWS, TIMED, resolution
 from keras_parity.compare.verdict import (
     ALPHA,
     FEWEST,
@@ -22,18 +22,8 @@ from keras_parity.compare.verdict import (
 )
 from keras_parity.logs.run import Run
 
-_WORDS = (
-    "same: the interval lies within the margin, but not equal: and excludes zero; different: it excludes zero and lies "
-    "beyond the margin, perhaps slightly: and crosses it; the margin, unless --margin sets another, is "
-    f"{ACC_MARGIN} for accuracies and a ratio of {1 + RATIO_MARGIN} or its inverse for losses, times and speeds"
-)
-_TOO_FEW = (
-    f"fewer than {FEWEST} pairs of runs decide nothing (several runs of one seed are one); "
-    "python -m keras_parity study makes more"
-)
 _LOOKED_AT = (
-    "these runs are of a study that stops when it has decided (--until=decided), so the intervals of the differences "
-    "are wider ones, which hold however often they are looked at"
+    "a study with --until=decided looks at every pair: its intervals are wider, so that they hold at every look"
 )
 
 
@@ -139,11 +129,18 @@ def compare_columns(
         if (theirs := partners.get(run.partner)) is not None and run.mistakes is not None
     ]
     few = all(verdict.difference.n < FEWEST for verdict in verdicts.values())
-    how = (  # one sentence for all experiments
-        f"the difference is {second.side} minus {first.side}, of losses, times and speeds {second.side} / {first.side} "
-        "- 1, paired by seed where every seed has its partner, else over all runs (Welch); its interval is one of "
-        f"{100 * (1 - alpha_primary):.4g}% for {ROWS[PRIMARY].title} and of {100 * (1 - alpha_others):.4g}% for "
-        f"{others} other rows, so that those hold together in {1 - ALPHA:.0%} of such tables"
+    difference_is = (
+        f"difference: {second.side} minus {first.side}, relative to {first.side} for losses, times and speeds"
     )
-    notes = [how, _TOO_FEW if few else _WORDS, *[_LOOKED_AT] * looked_at]
+    if few:
+        too_few = f"fewer than {FEWEST} pairs of runs decide nothing (runs with the same seed count once); "
+        return Comparison(first, second, verdicts, pairs), [
+            f"{too_few}python -m keras_parity study trains more",
+            difference_is,
+        ]
+    intervals = (
+        f"intervals: {100 * (1 - alpha_primary):.4g}% for {ROWS[PRIMARY].title}; {100 * (1 - alpha_others):.4g}% "
+        f"(Bonferroni) for {others} other rows, {1 - ALPHA:.0%} jointly; paired by seed, else Welch's over all runs"
+    )
+    notes = [difference_is, intervals, *[_LOOKED_AT] * looked_at]
     return Comparison(first, second, verdicts, pairs), notes

@@ -16,6 +16,9 @@ from keras_parity.compare.table import Table
 from keras_parity.compare.verdict import APART, Estimate, Verdict
 from keras_parity.logs.run import hashable
 
+_SET_BY_COMMANDS = {"openmp.GOMP_SPINCOUNT"}
+"""Each command sets these for its own framework; they are no choice of the user's."""
+
 _MARKED = {("published PyTorch", tag) for tag in ("train/loss", "test/loss")}
 
 
@@ -129,7 +132,7 @@ def what_differs(tables: Sequence[Table]) -> list[list[str]]:
     body = []
     for kind, prefix in (lambda run: run.settings, ""), (lambda run: run.environment, "environment."):
         held = [[kind(run) for run in column.runs if kind(run)] for column in columns]
-        for name in sorted({name for column in held for values in column for name in values}):
+        for name in sorted({name for column in held for values in column for name in values} - _SET_BY_COMMANDS):
             found = [{hashable(values.get(name, "-")): values.get(name, "-") for values in column} for column in held]
             if len({value for column in found for value in column}) > 1:
                 cells = (" or ".join(sorted(_short(value) for value in column.values())) for column in found)

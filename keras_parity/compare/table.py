@@ -9,8 +9,9 @@ from cnn_mnist.runs.folder import PYTORCH
 from keras_parity.compare import caveats, hardware, published
 from keras_parity.compare.columns import Column, Comparison, compare_columns, make_column
 from keras_parity.compare.disagreements import count_note
+from keras_parity.compare.rows import ACC_MARGIN, RATIO_MARGIN
 from keras_parity.compare.sides import TITLES, differing, rest, short, sides
-from keras_parity.compare.verdict import Verdict
+from keras_parity.compare.verdict import FEWEST, MEANINGS, Verdict
 from keras_parity.logs.run import Run, hashable, newest_by_seed
 
 
@@ -81,6 +82,7 @@ def make_tables(
     for title, group in zip(titles, groups, strict=True):
         known = any(published.SETTINGS.items() <= run.settings.items() for *_, runs in group for run in runs)
         tables.append(_table(title, group, margins or {}, show_published or (known and not by)))
+    tables[-1].notes.extend(_meanings(tables))
     if left_out:
         tables[-1].notes.append(f"left out, since a newer run of its seed has finished: {', '.join(left_out)}")
     for framework, title in {} if by else TITLES.items():
@@ -88,6 +90,18 @@ def make_tables(
             package = "cnn_mnist fit" if framework == PYTORCH else "keras_parity"
             tables[-1].notes.append(f"no run of {title} among these: python -m {package} makes one")
     return tables
+
+
+def _meanings(tables: Sequence[Table]) -> list[str]:
+    """What the verdicts of all tables mean, where one has an interval."""
+    verdicts = [v for table in tables for part in table.comparisons for v in part.verdicts.values()]
+    if all(verdict.difference.n < FEWEST for verdict in verdicts):
+        return []
+    words = {verdict.word for verdict in verdicts}
+    return [f"{word}: {meaning}" for word, meaning in MEANINGS.items() if word in words] + [
+        f"margin: {ACC_MARGIN} for accuracies, a factor of {1 + RATIO_MARGIN} for losses, times and speeds, "
+        "unless --margin sets another"
+    ]
 
 
 def _groups(found: Sequence[Run], by: str) -> tuple[list[list[_Group]], list[str]]:

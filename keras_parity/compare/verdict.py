@@ -29,6 +29,15 @@ APART: tuple[Apart, ...] = get_args(Apart)
 
 Word = Literal["same", "same, but not equal", "different", "different, perhaps slightly", "undetermined"] | Apart
 
+MEANINGS: dict[Word, str] = {
+    "same": "the whole interval is inside the margin",
+    "same, but not equal": "the interval is inside the margin and excludes zero",
+    "different": "the interval is beyond the margin",
+    "different, perhaps slightly": "the interval excludes zero and crosses the margin",
+    "undetermined": "none of these; more pairs of runs would decide",
+}
+"""What each word says of a difference's interval; of too few pairs there is none."""
+
 
 class Estimate(NamedTuple):
     """A figure, or the difference of two.

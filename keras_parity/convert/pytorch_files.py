@@ -153,6 +153,6 @@ def _arrays(state: Mapping[str, Tensor]) -> Arrays:
 
 def _logits(module: nn.Sequential, images: NDArray[np.floating]) -> NDArray:
     double = module.double()
-    tensor = torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1))).double()
+    tensor = torch.from_numpy(np.array(np.moveaxis(images, -1, 1), order="C")).double()
     with torch.inference_mode():
         return torch.cat([double(batch) for batch in tensor.split(evaluation_batch_size(images.shape[1:]))]).numpy()

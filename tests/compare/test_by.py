@@ -51,7 +51,7 @@ def test_each_framework_has_a_table_where_both_have_both_values(command, tables,
     assert [table["title"] for table in found] == ["experiment 1: framework=Keras", "experiment 2: framework=PyTorch"]
     assert [table["verdicts"]["test/acc"]["word"] for table in found] == ["same", "different"]
     _, out, _ = command("keras_parity", "compare", "--by=model.align", "--format=markdown")
-    assert "the difference is align=native minus align=keras" in out
+    assert "difference: align=native minus align=keras, " in out
 
 
 def test_more_values_are_each_compared_with_the_first_and_hold_together(command, tables, make_seeds):

@@ -406,3 +406,16 @@ def test_schedules_are_compared_by_what_they_do_and_named():
     exec(finding.fixes[0].line, space)
     again = words | {"torch_schedule": space["torch_schedule"]}
     kp.check(network, model, IMAGES, LABELS, keras_optimizer=lambda: cosine(12), **again).raise_if_broken()
+
+
+def test_images_of_one_channel_reach_pytorch_with_strides_that_view_takes():
+    class Viewed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.out = nn.Conv2d(1, 4, 3), nn.Linear(400, CLASSES)
+
+        def forward(self, images):
+            return self.out(self.conv(images).view(-1, 400))
+
+    model = keras.Sequential([keras.Input((SIZE, SIZE, 1)), L.Conv2D(4, 3), L.Flatten(), L.Dense(CLASSES)])
+    assert kp.check(Viewed(), model, IMAGES, weights="keras").same_function

@@ -13,6 +13,7 @@ from torch import nn
 
 from keras_parity.ladder.diagnosis.finding import Setting
 from keras_parity.ladder.diagnosis.paths import torch_path as path
+from keras_parity.ladder.judge.nests import with_c_strides
 from keras_parity.ladder.matching.kinds import CHANNELS_FIRST, PADDINGS, kind_of
 
 Pads = tuple[tuple[int, int], ...]
@@ -190,7 +191,7 @@ def compute(module: nn.Module, given: NDArray) -> NDArray:
     """What a module makes of an input, both with their axes as Keras has them."""
     inner = module.layer if isinstance(module, Padded) else module
     turned = (kind_of(inner, 0) in CHANNELS_FIRST or not list(inner.parameters())) and given.ndim > 2
-    tensor = torch.from_numpy(np.ascontiguousarray(np.moveaxis(given, -1, 1) if turned else given))
+    tensor = torch.from_numpy(with_c_strides(np.moveaxis(given, -1, 1) if turned else given))
     with torch.no_grad():
         out = module.eval()(tensor).numpy()
     return np.moveaxis(out, 1, -1) if turned and out.ndim > 2 else out

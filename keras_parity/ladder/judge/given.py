@@ -11,7 +11,7 @@ from torch import nn
 
 from cnn_mnist.errors import UserError
 from keras_parity.ladder.judge.model_pair import GivenKerasOptimizer, GivenSchedule, GivenTorchOptimizer, ModelPair
-from keras_parity.ladder.judge.nests import leaves, map_nest
+from keras_parity.ladder.judge.nests import leaves, map_nest, with_c_strides
 
 
 def build_model_pair(
@@ -99,7 +99,7 @@ def _array(values: Any) -> NDArray:
 
 
 def _channels_first(array: NDArray) -> NDArray:
-    return np.ascontiguousarray(np.moveaxis(array, -1, 1)) if array.ndim == 4 and array.dtype.kind == "f" else array
+    return with_c_strides(np.moveaxis(array, -1, 1)) if array.ndim == 4 and array.dtype.kind == "f" else array
 
 
 def _default_optimizers(pair: ModelPair) -> None:

@@ -26,6 +26,11 @@ def leaves(nest: Any) -> Iterator[Any]:
         yield nest
 
 
+def with_c_strides(array: NDArray) -> NDArray:
+    """A copy with C strides along every axis, also those of one element, as ``view`` needs them."""
+    return np.array(array, order="C")
+
+
 def to_array(tensor: Any) -> NDArray:
     """A tensor of either framework as an array."""
     return tensor.detach().cpu().numpy() if isinstance(tensor, torch.Tensor) else keras.ops.convert_to_numpy(tensor)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cnn_mnist.errors import UserError
 from keras_parity.ladder.judge.keras_runner import as_given
-from keras_parity.ladder.judge.nests import call_torch, cut, leaves, map_nest, to_arrays
+from keras_parity.ladder.judge.nests import call_torch, cut, leaves, map_nest, to_arrays, with_c_strides
 
 if TYPE_CHECKING:
     from keras_parity.ladder.judge.model_pair import ModelPair
@@ -38,7 +38,7 @@ def run_torch(pair: "ModelPair", count: int) -> Any:
     try:
         with torch.no_grad():
             pair.torch_model.eval()
-            tensors = map_nest(lambda array: torch.tensor(np.ascontiguousarray(array), device=device), given)
+            tensors = map_nest(lambda array: torch.tensor(with_c_strides(array), device=device), given)
             return call_torch(pair.torch_model, tensors)
     except Exception as error:  # of the user's own module
         give = "torch_images="

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from keras_parity.ladder.judge.nests import call_torch, leaves, map_nest, to_arrays
+from keras_parity.ladder.judge.nests import call_torch, leaves, map_nest, to_arrays, with_c_strides
 from keras_parity.ladder.judge.torch_training import TorchTraining
 
 
@@ -113,7 +113,7 @@ class TorchRunner:
         """Arrays as tensors of the model's device and precision, with PyTorch's own strides."""
 
         def one(array: NDArray) -> torch.Tensor:
-            tensor = torch.tensor(np.ascontiguousarray(array), device=self.device)
+            tensor = torch.tensor(with_c_strides(array), device=self.device)
             return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
         return map_nest(one, nest)

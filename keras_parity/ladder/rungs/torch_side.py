@@ -12,7 +12,7 @@ from torch import nn
 from cnn_mnist.pytorch.keras_layers import MaskedDropout, rounded_constants, with_biased_variance
 from keras_parity.ladder.capture.calls import Call, first_tensor
 from keras_parity.ladder.capture.torch_calls import record_torch
-from keras_parity.ladder.judge.nests import call_torch, count_samples, cut, map_nest
+from keras_parity.ladder.judge.nests import call_torch, count_samples, cut, map_nest, with_c_strides
 from keras_parity.ladder.rungs.port import Arrays, Batch, Port
 
 
@@ -106,7 +106,7 @@ class TorchSide:
 
     def _tensors(self, inputs: Any) -> Any:
         def one(array: NDArray) -> torch.Tensor:
-            tensor = torch.tensor(np.ascontiguousarray(array), device=self.device)
+            tensor = torch.tensor(with_c_strides(array), device=self.device)
             return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
         return map_nest(one, inputs)
