@@ -67,6 +67,7 @@ def convert(
     images: NDArray[np.floating] | None = None,
     with_optimizer: bool = False,
     architecture: Description | Network | None = None,
+    overwrite: bool = False,
 ) -> Agreement:
     """Reads a network from one file, writes it to another, and compares what the two, as they are loaded, compute.
 
@@ -77,6 +78,7 @@ def convert(
             network takes other images.
         with_optimizer: Whether the optimizer's state travels too.
         architecture: The network, where the source does not describe it.
+        overwrite: Whether a target that exists is replaced.
 
     Raises:
         UserError: A file is not what its ending says, the architecture is not known, the optimizer's state is asked
@@ -91,6 +93,8 @@ def convert(
         raise UserError(f"expected a folder that exists, got {target.parent}, for {target.name}; make it first")
     if target.exists() and target.samefile(source):
         raise UserError(f"expected another file to write than {source} itself; name another")
+    if target.exists() and not overwrite:
+        raise UserError(f"expected a file to write that does not exist yet, got {target}; --overwrite replaces it")
     if with_optimizer and not writes.optimizer:
         raise UserError(f"--with_optimizer: expected a .ckpt or .keras file to hold it, got {target}")
     portable, before = reads.read(source, None if architecture is None else read_network(architecture))
@@ -126,14 +130,31 @@ def main(args: list[str]) -> None:
     parser.add_argument("source", type=str, help=f"Run folder, or file that ends in one of {', '.join(FORMATS)}.")
     parser.add_argument("target", type=str, help="File to write; its ending is its format.")
     parser.add_switch("--with_optimizer", help="Whether the optimizer's state travels too (.ckpt, .keras).")
+    parser.add_switch("--overwrite", help="Replaces TARGET where it exists.")
     parser.add_argument(
         "--model.architecture", type=Description | None, default=None, help="The network, where SOURCE describes none."
     )
     parser.add_argument("--data.data_dir", type=str, default=DataSettings().data_dir, help="Folder of the MNIST files.")
     config = parser.parse_args(args)
     images = mnist.scale(mnist.load(config.data.data_dir).test_images)[..., None]
-    agreement = convert(config.source, config.target, images, bool(config.with_optimizer), config.model.architecture)
+    agreement = convert(
+        config.source, config.target, images, bool(config.with_optimizer), config.model.architecture,
+        bool(config.overwrite),
+    )  # fmt: skip
     print(f"wrote {config.target} from {config.source}: on {agreement}")
+    print(f"next: {_how_to_load(config.target)}")
+
+
+def _how_to_load(target: str) -> str:
+    """How the written file is used."""
+    ways = {
+        ".ckpt": "python -m cnn_mnist test --ckpt_path={}",
+        ".keras": 'keras.models.load_model("{}")',
+        ".weights.h5": 'model.load_weights("{}")',
+        ".safetensors": 'network.load_state_dict(safetensors.torch.load_file("{}"))',
+    }
+    state = 'network.load_state_dict(torch.load("{}", weights_only=True))'
+    return next((way for ending, way in ways.items() if target.endswith(ending)), state).format(target)
 
 
 def _format(path: Path) -> _Format:

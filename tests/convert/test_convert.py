@@ -288,7 +288,7 @@ def test_a_target_that_computes_something_else_is_not_written(keras_checkpoint, 
         pytorch_files, "to_pytorch", lambda weights, layers: {k: -v for k, v in to_pytorch(weights, layers).items()}
     )
     with pytest.raises(UserError, match="would not compute what"):
-        convert(keras_checkpoint, tmp_path / "a.pt", images)
+        convert(keras_checkpoint, tmp_path / "a.pt", images, overwrite=True)
     assert (tmp_path / "a.pt").read_text() == "mine"
     assert not list(tmp_path.glob(".*"))
 
@@ -301,7 +301,7 @@ def test_a_failure_of_writing_is_one_line_and_leaves_the_target(keras_checkpoint
     (tmp_path / "a.pt").write_text("mine")
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(UserError, match=r"expected a file that can be written, got .*a\.pt \(No space left\)"):
-        convert(keras_checkpoint, tmp_path / "a.pt", images)
+        convert(keras_checkpoint, tmp_path / "a.pt", images, overwrite=True)
     assert (tmp_path / "a.pt").read_text() == "mine"
 
 
@@ -351,6 +351,14 @@ class TestRefusals:
         before = keras_checkpoint.read_bytes()
         assert "expected another file to write than" in refused(keras_checkpoint, keras_checkpoint)
         assert keras_checkpoint.read_bytes() == before
+
+    def test_a_target_that_exists_is_kept_without_overwrite(self, refused, command, keras_checkpoint, tmp_path):
+        (tmp_path / "a.pt").write_text("mine")
+        assert "got a.pt; --overwrite replaces it" in refused(keras_checkpoint, "a.pt")
+        assert (tmp_path / "a.pt").read_text() == "mine"
+        code, out, _ = command("keras_parity", "convert", keras_checkpoint, "a.pt", "--overwrite")
+        assert code == 0
+        assert 'next: network.load_state_dict(torch.load("a.pt", weights_only=True))' in out
 
     def test_an_unknown_ending_and_a_missing_folder(self, refused, keras_checkpoint):
         assert "expected a file that ends in one of .ckpt, .pt" in refused(keras_checkpoint, "a.onnx")
