@@ -1,10 +1,10 @@
-"""The READMEs: every command and every block of Python runs as printed, every link leads somewhere."""
+"""The pages: every command and every block of Python runs as printed, every link leads somewhere, none is too long."""
 
 import glob
 import re
 import shlex
 import shutil
-import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +12,22 @@ from PIL import Image
 
 from tests.conftest import PROJECT, save_npz
 
-_LISTED = subprocess.run(["git", "ls-files", "*.md"], cwd=PROJECT, capture_output=True, text=True, check=True)
-READMES = {name: (PROJECT / name).read_text() for name in _LISTED.stdout.split() if name != "CHANGELOG.md"}
-FRONT = READMES["README.md"]
+PAGES = {
+    path.relative_to(PROJECT).as_posix(): path.read_text()
+    for page in ("README.md", "REFERENCE.md")
+    for path in (*PROJECT.glob(page), *PROJECT.glob(f"[a-z]*/{page}"))
+}
+FRONT = PAGES["README.md"]
+FRONT_PAGE = "front page"
 
 
 def _blocks(language: str) -> dict[str, list[str]]:
-    return {name: re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL) for name, text in READMES.items()}
+    """The blocks of each folder, those of its README before those of its REFERENCE.md."""
+    blocks: dict[str, list[str]] = {}
+    for name, text in PAGES.items():
+        found = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+        blocks.setdefault(Path(name).parent.name or FRONT_PAGE, []).extend(found)
+    return blocks
 
 
 COMMANDS = {
@@ -46,7 +55,7 @@ BEFORE = [
     "python -m keras_parity --twin_of lightning_logs/pytorch/version_0",
     "python -m cnn_mnist fit --print_config > my.yaml",
 ]
-"""What the front page, and that of ``cnn_mnist``, have the reader do before the other pages."""
+"""What the front page, and those of ``cnn_mnist``, have the reader do before the other pages."""
 
 
 @pytest.fixture
@@ -86,7 +95,7 @@ def as_a_user(command, train, clone, tiny_mnist, tmp_path):
 
 @pytest.mark.parametrize("name", QUICK)
 def test_every_quick_command_works_as_printed(as_a_user, name):
-    for line in [*BEFORE * (name != "README.md"), *QUICK[name]]:
+    for line in [*BEFORE * (name != FRONT_PAGE), *QUICK[name]]:
         code, _, err = as_a_user(line)
         missed = "--require" in line and "error: not met: test/acc >= " in err  # 40 updates on 250 images
         assert code == missed, f"{line}: {err}"
@@ -103,11 +112,13 @@ def test_the_blocks_of_python_run_one_after_the_other(clone, name):
     pasted = {}
     for place, block in enumerate(PYTHON[name]):
         exec(compile(block, f"{name}-{place}", "exec"), pasted)
+    for test in [value for key, value in pasted.items() if key.startswith("test_") and callable(value)]:
+        test()
 
 
 def test_the_front_page_fits_into_150_lines_and_its_python_into_ten():
     assert len(FRONT.splitlines()) <= 150
-    (block,) = _blocks("python")["README.md"]
+    (block,) = PYTHON[FRONT_PAGE]
     assert len(block.splitlines()) <= 10
 
 
@@ -123,9 +134,14 @@ def test_the_table_of_the_front_page_is_what_the_command_below_it_prints(as_a_us
     assert len(rows) == 7
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", [name for name in PAGES if name.endswith("/README.md")])
+def test_the_readme_of_a_folder_has_at_most_900_words(name):
+    assert len(PAGES[name].split()) <= 900
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_every_link_leads_to_a_file_or_a_heading(name):
-    for target in re.findall(r"\]\(([^)#]*(?:#[^)]*)?)\)", READMES[name]):
+    for target in re.findall(r"\]\(([^)#]*(?:#[^)]*)?)\)", PAGES[name]):
         path, _, heading = target.partition("#")
         found = (PROJECT / name).parent / path if path else PROJECT / name
         assert found.exists(), target
