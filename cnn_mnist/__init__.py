@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from cnn_mnist.architecture.examples import EXAMPLES as EXAMPLES
     from cnn_mnist.architecture.trace import Network as Network
     from cnn_mnist.data.mnist import load as load_mnist
-    from cnn_mnist.pytorch.check_resume import check_resume as check_resume
     from cnn_mnist.pytorch.data_module import MNISTDataModule as MNISTDataModule
     from cnn_mnist.pytorch.module import Classifier as Classifier
 
@@ -21,9 +20,8 @@ _WHERE = {
     "EXAMPLES": "architecture.examples:EXAMPLES",
     "MNISTDataModule": "pytorch.data_module:MNISTDataModule",
     "Network": "architecture.trace:Network",
-    "check_resume": "pytorch.check_resume:check_resume",
     "load_mnist": "data.mnist:load",
     "read_network": "architecture.descriptions:read_network",
 }
-__all__ = ["EXAMPLES", "Classifier", "MNISTDataModule", "Network", "check_resume", "load_mnist", "read_network"]
+__all__ = ["EXAMPLES", "Classifier", "MNISTDataModule", "Network", "load_mnist", "read_network"]
 __getattr__, __dir__ = exports(__name__, _WHERE)

@@ -13,13 +13,11 @@ if TYPE_CHECKING:
     from keras_parity.compare.report import to_markdown as to_markdown
     from keras_parity.compare.table import make_tables as make_tables
     from keras_parity.convert.cli import convert as convert_weights  # noqa: F401 - exported
-    from keras_parity.gap.explain import explain_gap as explain_gap
     from keras_parity.ladder.check import check as check
     from keras_parity.ladder.cli import Port as Port
     from keras_parity.ladder.cli import climb as climb
     from keras_parity.logs.folders import find_folders as find_folders
     from keras_parity.logs.run import read_run as read_run
-    from keras_parity.twin.check_resume import check_resume as check_resume
     from keras_parity.twin.network import build_twin as build_twin
     from keras_parity.twin.train import compile_twin as compile_twin
 
@@ -29,11 +27,9 @@ _WHERE = {
     "Port": "ladder.cli:Port",
     "build_twin": "twin.network:build_twin",
     "check": "ladder.check:check",
-    "check_resume": "twin.check_resume:check_resume",
     "climb": "ladder.cli:climb",
     "compile_twin": "twin.train:compile_twin",
     "convert_weights": "convert.cli:convert",
-    "explain_gap": "gap.explain:explain_gap",
     "find_folders": "logs.folders:find_folders",
     "make_tables": "compare.table:make_tables",
     "read_run": "logs.run:read_run",

@@ -32,7 +32,6 @@ MAY_IMPORT = {  # room: the rooms that it may import beside itself; a package's 
     "keras_parity.logs": {*_ABSTRACT, "keras_parity"},
     "keras_parity.compare": {*_ABSTRACT, "keras_parity", "keras_parity.logs"},
     "keras_parity.study": {*_ABSTRACT, "keras_parity", "keras_parity.logs", "keras_parity.compare"},
-    "keras_parity.gap": {*_ABSTRACT, *(f"keras_parity.{room}" for room in ("logs", "compare", "study", "convert"))},
     "keras_parity.ladder": {*_ABSTRACT, "keras_parity", "keras_parity.twin", "cnn_mnist.pytorch"},
     "keras_parity.convert": {*_ABSTRACT, "keras_parity", "keras_parity.twin", "cnn_mnist.pytorch"},
 }
