@@ -168,7 +168,7 @@ def make_run(tmp_path):
 
         told, epochs = epochs or 10, epochs or 2
         writer = SummaryWriter(folder)
-        writer.add_scalar("model/parameters", 93_322, 0)
+        writer.add_scalar("weights/parameters", 93_322, 0)
         writer.add_scalar("time/setup_seconds", 5.0, 1)
         for epoch in range(1, epochs + 1):
             step = 938 * epoch
