@@ -1,19 +1,14 @@
 """Files that appear whole or not at all, and whether one that was written is whole still."""
 
-import math
 import os
 import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from cnn_mnist.errors import UserError
-
-_MOST_NODES = 100_000
-"""Of a YAML file; the longest of ours has 200."""
 
 
 @contextmanager
@@ -56,43 +51,6 @@ def is_whole(path: str | Path) -> bool:
             return archive.testzip() is None
     except (OSError, EOFError, BadZipFile, zlib.error, NotImplementedError, ValueError):
         return False
-
-
-def load_yaml(content: bytes | str) -> Any:
-    """The content of a YAML file.
-
-    Raises:
-        UserError: Its aliases multiply.
-        yaml.YAMLError: It is no YAML.
-    """
-    import yaml
-
-    check_aliases(content)
-    return yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-
-
-def check_aliases(content: bytes | str) -> None:
-    """Refuses YAML whose aliases multiply: whatever walks such a one finds no end.
-
-    Raises:
-        UserError: They do.
-        yaml.YAMLError: It is no YAML.
-    """
-    import yaml
-
-    sizes: dict[int, float] = {}
-
-    def size(node: Any) -> float:
-        if id(node) not in sizes:
-            sizes[id(node)] = math.inf  # of a node within itself
-            inner = node.value if isinstance(node.value, list) else []
-            parts = (part for entry in inner for part in (entry if isinstance(entry, tuple) else [entry]))
-            sizes[id(node)] = 1 + sum(map(size, parts))
-        return sizes[id(node)]
-
-    root = yaml.compose(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    if root is not None and size(root) > _MOST_NODES:
-        raise UserError(f"expected YAML of {_MOST_NODES:,} values at most, got more from aliases; write them out")
 
 
 @contextmanager
