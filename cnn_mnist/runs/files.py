@@ -10,6 +10,8 @@ from zipfile import BadZipFile, ZipFile
 
 from cnn_mnist.errors import UserError
 
+_LOCK = ".lock"  # stays in the folder, so that whoever waits for it sees the same file
+
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
@@ -55,27 +57,21 @@ def is_whole(path: str | Path) -> bool:
 
 @contextmanager
 def hold(folder: str | Path) -> Iterator[None]:
-    """Keeps every other process that asks for it out of a folder meanwhile; the end of this process lets go of it too.
+    """Locks a folder against every other process and training; the system unlocks it when this process dies.
 
     Raises:
-        UserError: Another process, or a training in this one, is at work there.
+        UserError: Another process, or a training in this one, holds the lock.
     """
-    if os.name != "posix":  # Windows has no such lock: nobody is kept out
-        yield
-        return
-    import fcntl
+    from filelock import FileLock, Timeout  # here, since a command that only prints needs none
 
-    place = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
+        with FileLock(Path(folder, _LOCK), timeout=0):
+            yield
+    except Timeout:
         raise UserError(
             f"expected a folder that nobody is at work in, got {folder}, in which another training or study runs; wait "
             "for its end, or name another folder"
         ) from None
-    finally:
-        os.close(place)
 
 
 def _sync(path: Path) -> None:
