@@ -25,7 +25,7 @@ def runs(tmp_path_factory, tiny_mnist):
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(mnist, "load", lambda *_: tiny_mnist)
+        patch.setattr(mnist, "load_mnist", lambda *_: tiny_mnist)
         for package, arguments in TRAINING.items():
             patch.setattr(sys, "argv", ["__main__.py", *arguments, "--trainer.max_epochs=1"])
             importlib.import_module(f"{package}.__main__").main()
@@ -243,7 +243,7 @@ class TestMistakes:
 def test_mnist_as_files_in_three_forms_is_read_as_well_as_mnist(command, data_dir, tmp_path):
     for package, arguments in TRAINING.items():
         command(package, *arguments, "--trainer.max_epochs=1", f"--data.data_dir={data_dir}")
-    test = mnist.load(data_dir)
+    test = mnist.load_mnist(data_dir)
     labels = test.test_labels[:100]
     forms = {
         "as_it_is": lambda image: image,
