@@ -38,7 +38,7 @@ def main() -> None:
         parser.error(f"expected 1 or more rounds of {', '.join(RACES)}, got {arguments.rounds} of {arguments.races}")
 
     with one_line_errors("python -m benchmarks"):
-        mnist.load(arguments.data_dir)
+        mnist.load_mnist(arguments.data_dir)
         print(f"On {report.machine()}.", flush=True)
         for name in arguments.races or RACES:
             rounds = _read(arguments.output, name)

@@ -44,7 +44,7 @@ def main(args: Sequence[str]) -> None:
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="Folder of the MNIST files.")
     chosen = parser.parse_args(args)
     with one_line_errors("python -m benchmarks digits"):
-        test = mnist.load(chosen.data_dir)
+        test = mnist.load_mnist(chosen.data_dir)
         images, labels = test.test_images[: chosen.images].reshape(-1, 28, 28), test.test_labels
         print(f"On {machine()}.", flush=True)
         _draw_all(images, chosen.empty, chosen.pages)

@@ -5,14 +5,12 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-Importing = Callable[[str], AbstractContextManager[None]]
 
 WAIT_POLICY = {"GOMP_SPINCOUNT": "10000", "OMP_WAIT_POLICY": "PASSIVE"}
 """What OpenMP reads at its start: the first for an idle machine, the second beside other work."""
@@ -105,25 +103,6 @@ def importing_lightning() -> Iterator[None]:
         finally:
             if isinstance(sys.modules.get(name), _Deferred):
                 del sys.modules[name]
-
-
-def exports(package: str, where: Mapping[str, str], importing: Importing = lambda _: nullcontext()) -> tuple[Any, Any]:
-    """``__getattr__`` and ``__dir__`` of a package whose names are imported when they are first used.
-
-    Args:
-        package: Its name.
-        where: Name to ``"room.module:attribute"``.
-        importing: What is done around an import, given the room and module.
-    """
-
-    def get(name: str) -> Any:
-        if name not in where:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module, _, attribute = where[name].partition(":")
-        with importing(module):
-            return getattr(import_module(f"{package}.{module}"), attribute)
-
-    return get, lambda: sorted({*vars(import_module(package)), *where})
 
 
 def keep_tensorflow_out() -> None:

@@ -24,8 +24,7 @@ def main() -> None:
 
             cli.main(arguments, COMMANDS)
         elif (command := arguments[0]) in COMMANDS:
-            module = "twin.predict" if command == "predict" else f"{command}.cli"
-            import_module(f"keras_parity.{module}").main(arguments[1:])
+            import_module(f"keras_parity.{command}.cli").main(arguments[1:])
         else:
             meant = nearest(command, COMMANDS)
             raise UserError(f"expected a command of {', '.join(COMMANDS)}, got {command}{meant}")

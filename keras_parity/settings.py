@@ -100,10 +100,7 @@ _NEUTRAL = {
     "gradient_clip_algorithm": "norm",
     "reload_dataloaders_every_n_epochs": 0,
 }
-_HARMLESS_CALLBACKS = {
-    *("SparingProgressBar", "RichProgressBar", "TQDMProgressBar"),
-    *("RichModelSummary", "ModelSummary", "ModelCheckpoint"),
-}
+_HARMLESS_CALLBACKS = {"RichProgressBar", "TQDMProgressBar", "RichModelSummary", "ModelSummary", "ModelCheckpoint"}
 _TAKEN = {entry.name for entry in fields(TrainerSettings)}
 
 
@@ -171,8 +168,7 @@ def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run that make it another experiment, by flag, from either framework's ``config.yaml``.
 
     Left out are the seed, which runs that are averaged differ in, and what changes no number: the device, what is
-    printed, where the data and the logs lie, what else is evaluated. A setting that a run's version did not have yet is
-    at its default.
+    printed, where data and logs are saved, what else is evaluated. A setting that the file leaves out has its default.
     """
     trainer: Mapping[str, Any] = config.get("trainer") or {}
     precision = str(trainer.get("precision"))

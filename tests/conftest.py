@@ -76,14 +76,14 @@ def tiny_mnist() -> mnist.Mnist:
 @pytest.fixture
 def use_tiny_mnist(tiny_mnist, monkeypatch):
     """Has both trainers find the tiny set instead of MNIST."""
-    monkeypatch.setattr(mnist, "load", lambda *_: tiny_mnist)
+    monkeypatch.setattr(mnist, "load_mnist", lambda *_: tiny_mnist)
 
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory) -> Path:
     """A folder with the real MNIST files."""
     folder = tmp_path_factory.mktemp("data")
-    mnist.load(folder)
+    mnist.load_mnist(folder)
     return folder
 
 
@@ -168,7 +168,7 @@ def make_run(tmp_path):
 
         told, epochs = epochs or 10, epochs or 2
         writer = SummaryWriter(folder)
-        writer.add_scalar("model/parameters", 93_322, 0)
+        writer.add_scalar("weights/parameters", 93_322, 0)
         writer.add_scalar("time/setup_seconds", 5.0, 1)
         for epoch in range(1, epochs + 1):
             step = 938 * epoch

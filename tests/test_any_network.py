@@ -18,7 +18,7 @@ from cnn_mnist.architecture.layers import Activation
 from cnn_mnist.architecture.layouts import from_pytorch, to_pytorch
 from cnn_mnist.pytorch.network import build_network, load_weights
 from cnn_mnist.settings import ModelSettings
-from keras_parity.convert.cli import convert
+from keras_parity.convert.cli import convert_weights
 from keras_parity.convert.portable import Portable
 from keras_parity.convert.pytorch_files import write_ckpt
 from keras_parity.twin import network as twin
@@ -90,8 +90,8 @@ def travels(network, folder):
     weights = initial_weights(network, "pytorch", 1)
 
     write_ckpt(Portable(weights, ModelSettings(architecture=plain(network))), folder / "a.ckpt")
-    convert(folder / "a.ckpt", folder / "b.keras")
-    convert(folder / "b.keras", folder / "c.ckpt")
+    convert_weights(folder / "a.ckpt", folder / "b.keras")
+    convert_weights(folder / "b.keras", folder / "c.ckpt")
     before, after = (torch.load(folder / name, weights_only=True)["state_dict"] for name in ("a.ckpt", "c.ckpt"))
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)

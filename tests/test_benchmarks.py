@@ -115,7 +115,7 @@ def test_a_race_that_is_interrupted_prints_and_keeps_the_rounds_it_had_and_goes_
     output.write_text('{"machine": "one that died he')
     monkeypatch.setattr(sys, "argv", ["benchmarks", "made_up", "--rounds=3", f"--output={output}"])
     monkeypatch.setattr(command_line, "RACES", {"made_up": MADE_UP})
-    monkeypatch.setattr(command_line.mnist, "load", lambda folder: None)
+    monkeypatch.setattr(command_line.mnist, "load_mnist", lambda folder: None)
 
     def two_rounds(contestant, data_dir, number):
         if number == 2:

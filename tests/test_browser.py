@@ -44,7 +44,7 @@ def tensorboard(tmp_path_factory, tiny_mnist):
     commands = [("cnn_mnist", "fit", *LIGHTNING, *QUIET), ("keras_parity", *QUIET), ("keras_parity", "compare", *runs)]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(mnist, "load", lambda *_: tiny_mnist)
+        patch.setattr(mnist, "load_mnist", lambda *_: tiny_mnist)
         for package, *arguments in commands:
             patch.setattr(sys, "argv", ["__main__.py", *arguments])
             importlib.import_module(f"{package}.__main__").main()

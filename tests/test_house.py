@@ -26,15 +26,15 @@ MAY_IMPORT = {  # room: the rooms that it may import beside itself; a package's 
     "cnn_mnist.pytorch": _ABSTRACT,
     "keras_parity": {
         *_ABSTRACT,
-        *(f"keras_parity.{room}" for room in ("twin", "logs", "compare", "ladder", "convert")),
+        *(f"keras_parity.{room}" for room in ("twin", "logs", "compare", "ladder", "convert", "predict")),
     },
     "keras_parity.twin": {*_ABSTRACT, "keras_parity"},
     "keras_parity.logs": {*_ABSTRACT, "keras_parity"},
     "keras_parity.compare": {*_ABSTRACT, "keras_parity", "keras_parity.logs"},
     "keras_parity.study": {*_ABSTRACT, "keras_parity", "keras_parity.logs", "keras_parity.compare"},
-    "keras_parity.gap": {*_ABSTRACT, *(f"keras_parity.{room}" for room in ("logs", "compare", "study", "convert"))},
     "keras_parity.ladder": {*_ABSTRACT, "keras_parity", "keras_parity.twin", "cnn_mnist.pytorch"},
     "keras_parity.convert": {*_ABSTRACT, "keras_parity", "keras_parity.twin", "cnn_mnist.pytorch"},
+    "keras_parity.predict": {*_ABSTRACT, "keras_parity", "keras_parity.twin", "cnn_mnist.pytorch"},
 }
 FRAMEWORKS = {  # room: what it may import of these; the other rooms import none
     "cnn_mnist.pytorch": TORCH,

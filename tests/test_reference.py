@@ -1,10 +1,12 @@
 """The reference runs: what is shown of them is what the raw ones say."""
 
+import json
 import re
 import shutil
 from statistics import mean
 
 import pytest
+import yaml
 
 from benchmarks import reference
 from cnn_mnist.runs import tags
@@ -60,6 +62,29 @@ def test_the_readme_says_when_the_reference_seeds_decide_and_how_mcnemar_errs():
     assert f"it takes {said[0][0]} pairs of three_conv and {said[1][0]} of conv5x5" in readme
     assert f"{said[0][1]} and {said[1][1]} that are fixed beforehand" in readme
     assert f"it gives p <= 0.05 in {re.search(r'[0-9]+%', said[0][2]).group()}" in readme
+
+
+def _without_nulls(config):
+    """Keras's trainer leaves a setting out that is None."""
+    return {
+        name: _without_nulls(value) if isinstance(value, dict) else value
+        for name, value in config.items()
+        if value is not None
+    }
+
+
+@pytest.mark.parametrize(("framework", "train"), [("keras", ["keras_parity"]), ("pytorch", ["cnn_mnist", "fit"])])
+def test_the_saved_configuration_of_every_raw_run_loads_as_it_is(command, framework, train):
+    kinds = {}
+    for path in (PROJECT / "benchmarks/reference" / framework).glob("version_*/config.yaml"):
+        config = yaml.safe_load(path.read_text())
+        kinds.setdefault(json.dumps(config | {"seed_everything": None}), {})[config["seed_everything"]] = path
+    assert [len(paths) for paths in kinds.values()] == [10, 10]  # two networks, whose runs differ in the seed alone
+    for paths in kinds.values():
+        path = paths[9]
+        code, out, err = command(*train, f"--config={path}", "--print_config")
+        assert (code, err) == (0, "")
+        assert _without_nulls(yaml.safe_load(out)) == _without_nulls(yaml.safe_load(path.read_text()))
 
 
 def test_compare_takes_none_of_them_for_a_users_run(made):

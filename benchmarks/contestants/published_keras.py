@@ -33,7 +33,7 @@ class Clock(keras.callbacks.Callback):
 def main(data_dir: str) -> None:
     """Trains two epochs."""
     keras.utils.set_random_seed(0)
-    data = mnist.load(data_dir)
+    data = mnist.load_mnist(data_dir)
     images = data.train_images[: STEPS * BATCH_SIZE].reshape(-1, 28, 28, 1).astype("float32") / 255
     labels = keras.utils.to_categorical(data.train_labels[: STEPS * BATCH_SIZE])
     model = keras.Sequential(

@@ -27,7 +27,7 @@ BATCH_SIZE = 256
 def main(data_dir: str, seed: int, tuned: bool) -> None:
     """Trains one epoch, then tests."""
     torch.manual_seed(seed)
-    data = mnist.load(data_dir)
+    data = mnist.load_mnist(data_dir)
     images, labels = _tensors(data.train_images, data.train_labels)
     shuffled = torch.randperm(len(labels))  # once
     images, labels = images[shuffled], labels[shuffled]

@@ -11,6 +11,7 @@ from zipfile import BadZipFile, ZipFile
 
 from cnn_mnist.architecture.layers import ALSO, KINDS
 from cnn_mnist.errors import UserError
+from cnn_mnist.yaml_files import load_yaml
 
 ARCHITECTURE = "architecture"
 """Key of the description in the metadata of a ``.safetensors`` file and among the settings of a ``.ckpt``."""
@@ -40,7 +41,7 @@ def read_yaml(path: Path) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(_bounded(path.read_bytes()))
+        return load_yaml(_bounded(path.read_bytes()))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"expected YAML, got {' '.join(str(error).split())[:120]}") from None
 

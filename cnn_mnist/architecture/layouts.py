@@ -15,7 +15,7 @@ from cnn_mnist.architecture.trace import Network
 
 Arrays = Mapping[str, NDArray[np.floating]]
 
-_NAMES = {
+PYTORCH_NAMES = {
     "kernel": "weight",
     "depthwise_kernel": "weight",
     "pointwise_kernel": "weight",
@@ -24,7 +24,7 @@ _NAMES = {
     "beta": "bias",
     **dict(zip(STATISTICS, ("running_mean", "running_var"), strict=True)),
 }
-"""PyTorch's name of each array."""
+"""PyTorch's name of each array by Keras's."""
 
 
 def to_pytorch(weights: Arrays, network: Network) -> dict[str, NDArray[np.floating]]:
@@ -87,4 +87,4 @@ def _places(network: Network) -> Iterator[_Place]:
                 module += ".depthwise" if depthwise else ".pointwise"
             # The bias of a dense layer counts its outputs, which are in one order everywhere.
             flattened = traced.flattened if shape[0] == traced.input_shape[0] and name != "bias" else None
-            yield _Place(f"{traced.name}/{name}", f"{module}.{_NAMES[name]}", shape, depthwise, flattened)
+            yield _Place(f"{traced.name}/{name}", f"{module}.{PYTORCH_NAMES[name]}", shape, depthwise, flattened)

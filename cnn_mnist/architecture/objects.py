@@ -69,20 +69,16 @@ def _records(number: int, leaf: Any) -> list[Any]:
     raise UserError(f"layer {number}: expected one of {', '.join(sorted(_KINDS))} or an activation, got {leaf}")
 
 
-def _pair(value: Any) -> list[int]:
-    return [value, value] if isinstance(value, int) else list(value)
-
-
 def _convolution(leaf: Any) -> list[Any]:
-    kernel, stride, dilation = _pair(leaf.kernel_size), _pair(leaf.stride), _pair(leaf.dilation)
-    arguments = {"kernel_size": kernel, "strides": stride, "dilation_rate": dilation, "use_bias": leaf.bias is not None}
+    arguments = {"kernel_size": leaf.kernel_size, "strides": leaf.stride, "dilation_rate": leaf.dilation}
+    arguments["use_bias"] = leaf.bias is not None
     before = []
     if leaf.padding not in ("valid", (0, 0)):
-        same = [step * (size - 1) / 2 for step, size in zip(dilation, kernel, strict=True)]
-        if leaf.padding == "same" or (list(leaf.padding) == same and stride == [1, 1]):
+        same = [step * (size - 1) / 2 for step, size in zip(leaf.dilation, leaf.kernel_size, strict=True)]
+        if leaf.padding == "same" or (list(leaf.padding) == same and leaf.stride == (1, 1)):
             arguments["padding"] = "same"
         else:
-            before = [{"ZeroPadding2D": _pair(leaf.padding)}]
+            before = [{"ZeroPadding2D": leaf.padding}]
     if leaf.groups == leaf.in_channels > 1:
         return [*before, {"DepthwiseConv2D": {"depth_multiplier": leaf.out_channels // leaf.groups, **arguments}}]
     return [*before, {"Conv2D": {"filters": leaf.out_channels, "groups": leaf.groups, **arguments}}]
@@ -90,18 +86,18 @@ def _convolution(leaf: Any) -> list[Any]:
 
 def _pool(kind: str) -> Callable[[Any], list[Any]]:
     def record(leaf: Any) -> list[Any]:
-        whole = _pair(leaf.padding) == [0, 0] and _pair(getattr(leaf, "dilation", 1)) == [1, 1]
+        whole = leaf.padding in (0, (0, 0), [0, 0]) and getattr(leaf, "dilation", 1) in (1, (1, 1), [1, 1])
         if not whole or getattr(leaf, "divisor_override", None) is not None:
             raise UserError(f"{leaf}: expected windows without padding, gaps and a divisor, as the records have them")
-        size, strides = _pair(leaf.kernel_size), _pair(leaf.stride)
-        return [{kind: {"pool_size": size, "strides": strides, "padding": "same" if leaf.ceil_mode else "valid"}}]
+        padding = "same" if leaf.ceil_mode else "valid"
+        return [{kind: {"pool_size": leaf.kernel_size, "strides": leaf.stride, "padding": padding}}]
 
     return record
 
 
 def _global(kind: str) -> Callable[[Any], list[Any]]:
     def record(leaf: Any) -> list[Any]:
-        if _pair(leaf.output_size) != [1, 1]:
+        if leaf.output_size not in (1, (1, 1), [1, 1]):
             raise UserError(f"{leaf}: expected an output of 1 by 1 pixels, got {leaf.output_size}")
         return [kind]
 

@@ -85,6 +85,11 @@ def expect_image(layer: Layer, shape: Shape) -> Shape:
     return shape
 
 
+def _both(value: Any) -> Any:
+    """A number for both axes of an image as two; anything else as it is."""
+    return (value, value) if isinstance(value, int) else value
+
+
 def _number(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise UserError(f"{name}: expected a whole number from 1 on, got {value!r}")
@@ -92,18 +97,18 @@ def _number(name: str, value: Any) -> int:
 
 
 def _pair(name: str, value: Any) -> Pair:
-    both = (value, value) if isinstance(value, int) else value
-    if isinstance(both, str) or not isinstance(both, Sequence) or len(both) != 2:
+    sides = _both(value)
+    if isinstance(sides, str) or not isinstance(sides, Sequence) or len(sides) != 2:
         raise UserError(f"{name}: expected one number or two, got {value!r}")
-    return (_number(name, both[0]), _number(name, both[1]))
+    return (_number(name, sides[0]), _number(name, sides[1]))
 
 
 def _padding(name: str, value: Any) -> str | Pads:
     if value in ("valid", "same"):
         return str(value)
-    sides = (value, value) if isinstance(value, int) else value
+    sides = _both(value)
     if isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == 2:
-        pads = [(side, side) if isinstance(side, int) else side for side in sides]
+        pads = list(map(_both, sides))
         if all(isinstance(p, Sequence) and len(p) == 2 and all(type(n) is int and n >= 0 for n in p) for p in pads):
             return ((pads[0][0], pads[0][1]), (pads[1][0], pads[1][1]))
     raise UserError(f"{name}: expected valid, same or numbers of rows and columns, got {value!r}")

@@ -48,11 +48,14 @@ class Windows(Layer):
             return ((0, 0), (0, 0))
         if self.padding != "same":
             return self.padding
-        before_and_after = []
-        for n, k, s in zip(shape[:2], self.window, self.strides, strict=True):
-            total = max((-(-n // s) - 1) * s + k - n, 0)
-            before_and_after.append((total // 2, total - total // 2))
-        return (before_and_after[0], before_and_after[1])
+        rows, columns = map(pad_same, shape, self.window, self.strides)
+        return (rows, columns)
+
+
+def pad_same(length: int, window: int, stride: int) -> Pair:
+    """How much padding "same" adds before and after an axis: enough for ceil(length / stride) outputs, more after."""
+    total = max((-(-length // stride) - 1) * stride + window - length, 0)
+    return (total // 2, total - total // 2)
 
 
 @dataclass(frozen=True)

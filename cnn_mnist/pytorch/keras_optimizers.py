@@ -61,7 +61,7 @@ class KerasOptimizer(torch.optim.Optimizer):
                 if name not in self.state[param]:
                     self.state[param][name] = torch.zeros_like(param)
             if group["weight_decay"]:
-                factor = 1 - _through_float32(group["weight_decay"]) * group["lr"]  # differences 1 and 2
+                factor = 1 - float(np.float32(group["weight_decay"])) * group["lr"]  # differences 1 and 2
                 torch._foreach_mul_(params, factor)
             group["step"] += 1
             slots = {name: [self.state[param][name] for param in params] for name in names}
@@ -183,7 +183,7 @@ class KerasSGD(KerasOptimizer):
         if not slots:
             torch._foreach_add_(params, grads, alpha=-group["lr"])
             return
-        momentum = _through_float32(group["momentum"])  # difference 2
+        momentum = float(np.float32(group["momentum"]))  # difference 2
         torch._foreach_mul_(slots["momentum"], momentum)
         torch._foreach_add_(slots["momentum"], grads, alpha=-group["lr"])  # difference 3
         if group["nesterov"]:
@@ -191,7 +191,3 @@ class KerasSGD(KerasOptimizer):
             torch._foreach_add_(params, grads, alpha=-group["lr"])
         else:
             torch._foreach_add_(params, slots["momentum"])
-
-
-def _through_float32(value: float) -> float:
-    return float(np.float32(value))

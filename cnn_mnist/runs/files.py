@@ -1,19 +1,16 @@
 """Files that appear whole or not at all, and whether one that was written is whole still."""
 
-import math
 import os
 import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from cnn_mnist.errors import UserError
 
-_MOST_NODES = 100_000
-"""Of a YAML file; the longest of ours has 200."""
+_LOCK = ".lock"  # stays in the folder, so that whoever waits for it sees the same file
 
 
 @contextmanager
@@ -58,66 +55,23 @@ def is_whole(path: str | Path) -> bool:
         return False
 
 
-def load_yaml(content: bytes | str) -> Any:
-    """The content of a YAML file.
-
-    Raises:
-        UserError: Its aliases multiply.
-        yaml.YAMLError: It is no YAML.
-    """
-    import yaml
-
-    check_aliases(content)
-    return yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-
-
-def check_aliases(content: bytes | str) -> None:
-    """Refuses YAML whose aliases multiply: whatever walks such a one finds no end.
-
-    Raises:
-        UserError: They do.
-        yaml.YAMLError: It is no YAML.
-    """
-    import yaml
-
-    sizes: dict[int, float] = {}
-
-    def size(node: Any) -> float:
-        if id(node) not in sizes:
-            sizes[id(node)] = math.inf  # of a node within itself
-            inner = node.value if isinstance(node.value, list) else []
-            parts = (part for entry in inner for part in (entry if isinstance(entry, tuple) else [entry]))
-            sizes[id(node)] = 1 + sum(map(size, parts))
-        return sizes[id(node)]
-
-    root = yaml.compose(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    if root is not None and size(root) > _MOST_NODES:
-        raise UserError(f"expected YAML of {_MOST_NODES:,} values at most, got more from aliases; write them out")
-
-
 @contextmanager
 def hold(folder: str | Path) -> Iterator[None]:
-    """Keeps every other process that asks for it out of a folder meanwhile; the end of this process lets go of it too.
+    """Locks a folder against every other process and training; the system unlocks it when this process dies.
 
     Raises:
-        UserError: Another process, or a training in this one, is at work there.
+        UserError: Another process, or a training in this one, holds the lock.
     """
-    if os.name != "posix":  # Windows has no such lock: nobody is kept out
-        yield
-        return
-    import fcntl
+    from filelock import FileLock, Timeout  # here, since a command that only prints needs none
 
-    place = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
+        with FileLock(Path(folder, _LOCK), timeout=0):
+            yield
+    except Timeout:
         raise UserError(
             f"expected a folder that nobody is at work in, got {folder}, in which another training or study runs; wait "
             "for its end, or name another folder"
         ) from None
-    finally:
-        os.close(place)
 
 
 def _sync(path: Path) -> None:

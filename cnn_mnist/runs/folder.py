@@ -18,7 +18,8 @@ from typing import Any
 
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.frameworks import WAIT_POLICY
-from cnn_mnist.runs.files import is_whole, load_yaml, write_whole
+from cnn_mnist.runs.files import is_whole, write_whole
+from cnn_mnist.yaml_files import load_yaml
 
 LOG_DIR = "lightning_logs"
 PYTORCH, KERAS = "pytorch", "keras"

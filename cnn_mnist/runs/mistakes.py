@@ -14,7 +14,6 @@ Mistakes = dict[int, tuple[int, int]]
 """(label, prediction) of each misclassified image, by its number in the test set."""
 
 _HEADER = ["image", "label", "prediction"]
-_EARLIER_HEADER = ["image", "label", "reading"]  # of runs before the rooms
 
 
 def write_mistakes(folder: str | Path, labels: NDArray[np.uint8], predictions: NDArray[np.integer]) -> None:
@@ -42,7 +41,7 @@ def read_mistakes(folder: str | Path) -> Mistakes | None:
         header, *lines = csv.reader(path.read_text().splitlines())
         mistakes = {int(image): (int(label), int(prediction)) for image, label, prediction in lines}
         misclassified = (a != b and min(a, b) >= 0 and max(a, b) < 256 for a, b in mistakes.values())
-        if header not in (_HEADER, _EARLIER_HEADER) or len(mistakes) != len(lines) or not all(misclassified):
+        if header != _HEADER or len(mistakes) != len(lines) or not all(misclassified):
             raise ValueError
     except FileNotFoundError:
         return None

@@ -38,8 +38,8 @@ def rewind(folder: str | Path, checkpoint: Path | None, state: Mapping[str, Any]
         pass
     if checkpoint is not None and state is None:
         raise UserError(
-            f"--resume: expected a checkpoint that tells how far the log was, got {checkpoint} of an earlier version; "
-            "go on in a new folder with --ckpt_path"
+            f"--resume: expected a checkpoint that records the length of the log, got {checkpoint}; resume in a new "
+            "folder with --ckpt_path"
         )
     sizes = state["log"] if state else {}
     files = {file.name: file for file in Path(folder).glob(_EVENTS)}

@@ -1,4 +1,4 @@
 """``python -m keras_parity convert``: weights from one file format to another.
 
-Imports both frameworks; ``gap`` may import it.
+Imports both frameworks; no other room imports it.
 """

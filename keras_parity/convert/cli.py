@@ -61,7 +61,7 @@ class Agreement(NamedTuple):
         )
 
 
-def convert(
+def convert_weights(
     source: str | Path,
     target: str | Path,
     images: NDArray[np.floating] | None = None,
@@ -136,8 +136,8 @@ def main(args: list[str]) -> None:
     )
     parser.add_argument("--data.data_dir", type=str, default=DataSettings().data_dir, help="Folder of the MNIST files.")
     config = parser.parse_args(args)
-    images = mnist.scale(mnist.load(config.data.data_dir).test_images)[..., None]
-    agreement = convert(
+    images = mnist.scale(mnist.load_mnist(config.data.data_dir).test_images)[..., None]
+    agreement = convert_weights(
         config.source, config.target, images, bool(config.with_optimizer), config.model.architecture,
         bool(config.overwrite),
     )  # fmt: skip

@@ -26,7 +26,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "val/acc": ("val_acc_epoch", "val_acc", "val_accuracy", "validation/epoch_accuracy", "validation/epoch_acc"),
     "test/loss": ("test_loss_epoch", "test_loss"),
     "test/acc": ("test_acc_epoch", "test_acc", "test_accuracy", "test/accuracy"),
-    tags.PARAMETERS: ("model/parameters",),  # as this project wrote it at first
 }
 
 _LAST = {tags.tag("train", "loss"), tags.FIT_SECONDS, tags.tag("test", "acc")}

@@ -1,4 +1,4 @@
 """``python -m keras_parity study``: many seeds, each run in a process of its own.
 
-Imports no framework; ``gap`` may import it.
+Imports no framework; no other room imports it.
 """

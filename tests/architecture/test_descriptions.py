@@ -57,6 +57,14 @@ def test_a_file_is_read_and_its_description_kept(tmp_path, ending):
     assert ModelSettings(architecture=str(path)).architecture == OWN
 
 
+def test_a_file_whose_aliases_multiply_is_refused_in_a_short_line(tmp_path):
+    nested = "".join(f", &{new} [{', '.join([f'*{old}'] * 9)}]" for old, new in zip("abcde", "bcdef", strict=True))
+    (tmp_path / "own.yaml").write_text(f"- Conv2D: {{filters: 1, kernel_size: [&a [1]{nested}]}}")
+    with pytest.raises(UserError, match="expected YAML of 100,000 values at most") as refusal:
+        read_network(str(tmp_path / "own.yaml"))
+    assert len(str(refusal.value)) < 300
+
+
 def test_a_checkpoint_describes_its_network_and_runs_nothing(tmp_path):
     class Harmful:
         def __reduce__(self):

@@ -72,7 +72,7 @@ def test_the_page_is_one_file_that_begins_with_the_verdict(compare, make_pairs, 
         for shift, framework in enumerate(("keras", "pytorch")):
             predictions = np.where(np.arange(len(labels)) < 5, (labels + 1 + shift) % 10, labels)
             write_mistakes(tmp_path / f"lightning_logs/{framework}/version_{seed}", labels, predictions)
-    monkeypatch.setattr(mnist, "load", lambda *_: tiny_mnist)
+    monkeypatch.setattr(mnist, "load_mnist", lambda *_: tiny_mnist)
     code, out, err = compare("--output=report.html")
     assert (code, err) == (0, "")
     assert out.startswith("wrote report.html\n")
@@ -96,7 +96,7 @@ def test_a_page_without_the_images_says_why_they_are_missing(compare, make_pairs
     def fail(*_):
         raise UserError("no data here")
 
-    monkeypatch.setattr(mnist, "load", fail)
+    monkeypatch.setattr(mnist, "load_mnist", fail)
     assert compare("--output=report.html")[0] == 0
     assert "is not drawn: no data here" in (tmp_path / "report.html").read_text()
 
@@ -176,7 +176,7 @@ def test_the_figure_is_a_slide_without_the_table_where_that_is_not_wanted(compar
 
 def test_disagreements_of_two_experiments_are_drawn_apart(compare, make_pairs, tiny_mnist, monkeypatch, tmp_path):
     labels, heights = tiny_mnist.test_labels, []
-    monkeypatch.setattr(mnist, "load", lambda *_: tiny_mnist)
+    monkeypatch.setattr(mnist, "load_mnist", lambda *_: tiny_mnist)
     for number, settings in enumerate(({}, CONV5X5)):
         make_pairs(3 * number, settings=settings)
         for seed in range(3 * number, 3 * number + 3):

@@ -343,7 +343,7 @@ def test_what_only_one_framework_has_right_is_counted_by_prediction_and_by_image
 
 def test_disagreements_are_drawn(compare, make_pairs, tiny_mnist, monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(mnist, "load", lambda *where: asked.append(where) or tiny_mnist)
+    monkeypatch.setattr(mnist, "load_mnist", lambda *where: asked.append(where) or tiny_mnist)
     labels = tiny_mnist.test_labels
     for keras, pytorch in make_pairs(noise=NOISE[:2]):
         write_mistakes(keras, labels, (labels + (np.arange(len(labels)) < 60)) % 10)

@@ -20,7 +20,7 @@ SHORT = ("--trainer.max_epochs=1", "--data.batch_size=50")
 def asked(tiny_mnist, monkeypatch) -> list[tuple]:
     """What is asked of the folder of the known sets, which all hold the tiny one."""
     found: list[tuple] = []
-    monkeypatch.setattr(mnist, "load", lambda *where: found.append(where) or tiny_mnist)
+    monkeypatch.setattr(mnist, "load_mnist", lambda *where: found.append(where) or tiny_mnist)
     return found
 
 

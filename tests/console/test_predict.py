@@ -3,12 +3,14 @@
 import csv
 import importlib
 import json
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from cnn_mnist.console import predictions
 from cnn_mnist.data import mnist
 from cnn_mnist.runs.mistakes import read_mistakes
 
@@ -25,7 +27,7 @@ def runs(tmp_path_factory, tiny_mnist):
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(mnist, "load", lambda *_: tiny_mnist)
+        patch.setattr(mnist, "load_mnist", lambda *_: tiny_mnist)
         for package, arguments in TRAINING.items():
             patch.setattr(sys, "argv", ["__main__.py", *arguments, "--trainer.max_epochs=1"])
             importlib.import_module(f"{package}.__main__").main()
@@ -78,11 +80,13 @@ def test_last_is_the_newest_run_of_the_framework_and_best_is_refused(command, di
         assert "a run keeps its newest checkpoint alone; name last" in err
 
 
-def test_two_runs_stand_side_by_side_in_either_order(command, digits, tmp_path, runs):
-    alone = {}
+def test_two_runs_stand_side_by_side_in_either_order(command, digits, tmp_path, runs, monkeypatch):
+    alone, read, own = {}, [], predictions.read_digits
     for package, run in runs.items():
         command(package, "predict", f"--ckpt_path={run}", "--output=alone.json", digits)
         alone[run.parent.name] = json.loads((tmp_path / "alone.json").read_text())
+    monkeypatch.setattr(predictions, "read_digits", lambda *words: read.append(words) or own(*words))
+    monkeypatch.delattr(subprocess, "Popen")  # a process for one of them would read the pictures again
     for order in (1, -1):
         paths = [f"--ckpt_path={run}" for run in runs.values()][::order]
         code, _, err = command("keras_parity", "predict", *paths, "--output=both.json", "--figure=both.png", digits)
@@ -93,6 +97,7 @@ def test_two_runs_stand_side_by_side_in_either_order(command, digits, tmp_path, 
                 for field in ("digit", "probability"):
                     assert record[f"{name}_{field}"] == pytest.approx(records[place][field], rel=1e-5)
             assert record["differ"] == (record["keras_digit"] != record["pytorch_digit"])
+    assert len(read) == 2  # once for each order
 
 
 def test_a_disagreement_is_marked(capsys):
@@ -150,6 +155,14 @@ def test_pytorch_reads_without_lightning_and_keras_without_torch(run_python, dig
         code = f"import sys; from {package}.__main__ import main; main(); print({frameworks} & sys.modules.keys())"
         answer = run_python("-c", code, "predict", f"--ckpt_path={run}", digits)
         assert answer.stdout.endswith("set()\n"), answer.stderr
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_process_of_its_own_takes_both_frameworks(run_python, digits, runs, order):
+    paths = [f"--ckpt_path={run}" for run in runs.values()][::order]
+    answer = run_python("-m", "keras_parity", "predict", *paths, digits)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout.count(".png") == 3
 
 
 NAMES = ["a b.png", "[x].png", "*.png", "ü.png", "new\nline.png", "~.png", "%s{}.png", "'\".png"]
@@ -243,7 +256,7 @@ class TestMistakes:
 def test_mnist_as_files_in_three_forms_is_read_as_well_as_mnist(command, data_dir, tmp_path):
     for package, arguments in TRAINING.items():
         command(package, *arguments, "--trainer.max_epochs=1", f"--data.data_dir={data_dir}")
-    test = mnist.load(data_dir)
+    test = mnist.load_mnist(data_dir)
     labels = test.test_labels[:100]
     forms = {
         "as_it_is": lambda image: image,

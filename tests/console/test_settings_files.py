@@ -14,8 +14,8 @@ from jsonargparse import capture_parser
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch import cli
-from cnn_mnist.runs.files import load_yaml
 from cnn_mnist.runs.folder import read_config
+from cnn_mnist.yaml_files import load_yaml
 from keras_parity.twin.cli import build_parser
 from tests.conftest import PROJECT
 

@@ -20,7 +20,7 @@ from cnn_mnist.data.mnist import scale
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.settings import ModelSettings
 from keras_parity.convert import keras_files, pytorch_files
-from keras_parity.convert.cli import FORMATS, convert
+from keras_parity.convert.cli import FORMATS, convert_weights
 from keras_parity.convert.portable import Portable
 from keras_parity.logs.run import read_run
 from keras_parity.twin.dtypes import in_dtype
@@ -48,8 +48,8 @@ def keras_checkpoint(train):
 
 
 def test_ckpt_to_keras_to_ckpt_is_bitwise_the_same_optimizer_included(lightning_checkpoint, images, tmp_path):
-    convert(lightning_checkpoint, tmp_path / "a.keras", images, with_optimizer=True)
-    convert(tmp_path / "a.keras", tmp_path / "b.ckpt", images, with_optimizer=True)
+    convert_weights(lightning_checkpoint, tmp_path / "a.keras", images, with_optimizer=True)
+    convert_weights(tmp_path / "a.keras", tmp_path / "b.ckpt", images, with_optimizer=True)
     before, after = (torch.load(path, weights_only=True) for path in (lightning_checkpoint, tmp_path / "b.ckpt"))
     assert before["state_dict"].keys() == after["state_dict"].keys()
     for name, tensor in before["state_dict"].items():
@@ -62,10 +62,12 @@ def test_ckpt_to_keras_to_ckpt_is_bitwise_the_same_optimizer_included(lightning_
 
 @pytest.mark.parametrize("ending", [".pt", ".safetensors", ".weights.h5", ".keras", ".ckpt"])
 def test_every_format_gives_the_weights_back(keras_checkpoint, images, tmp_path, ending):
-    agreement = convert(keras_checkpoint, tmp_path / f"there{ending}", images)
+    agreement = convert_weights(keras_checkpoint, tmp_path / f"there{ending}", images)
     assert agreement.difference < 1e-4
     assert agreement.changed == 0
-    convert(tmp_path / f"there{ending}", tmp_path / "back.keras", images, architecture=WEIGHTS_ALONE.get(ending))
+    convert_weights(
+        tmp_path / f"there{ending}", tmp_path / "back.keras", images, architecture=WEIGHTS_ALONE.get(ending)
+    )
     before, after = (keras_files.read_keras(path)[0].weights for path in (keras_checkpoint, tmp_path / "back.keras"))
     for name in before:
         np.testing.assert_array_equal(before[name], after[name])
@@ -75,7 +77,7 @@ def test_a_describedwithout_a_name_travels_too(images, tmp_path):
     network = Network([Conv2D(4, 3, activation="relu"), Flatten(), Dense(10)])
     weights = initial_weights(network, "pytorch", 0)
     torch.save({k: torch.from_numpy(v) for k, v in to_pytorch(weights, network).items()}, tmp_path / "own.pt")
-    convert(tmp_path / "own.pt", tmp_path / "own.keras", images, architecture=network)
+    convert_weights(tmp_path / "own.pt", tmp_path / "own.keras", images, architecture=network)
     for name, array in keras_files.read_keras(tmp_path / "own.keras")[0].weights.items():
         np.testing.assert_array_equal(array, weights[name])
 
@@ -104,7 +106,7 @@ def test_training_goes_on_in_the_other_framework_for_20_float64_steps(settings, 
         "optimizer_states": [optimizer.state_dict()],
     }
     torch.save(checkpoint, tmp_path / "a.ckpt")
-    convert(tmp_path / "a.ckpt", tmp_path / "a.keras", images[..., None], with_optimizer=True)
+    convert_weights(tmp_path / "a.ckpt", tmp_path / "a.keras", images[..., None], with_optimizer=True)
 
     torch_steps(network, optimizer, range(5, 25))
     portable, _ = keras_files.read_keras(tmp_path / "a.keras")
@@ -130,12 +132,12 @@ def test_keras_then_pytorch_then_keras_is_one_training(command, use_tiny_mnist, 
         return path
 
     network = "--model.architecture=mnist_convnet"  # whose dropout has a mask for every update
-    convert(trained(1, network, run=0), tmp_path / "a.ckpt", images, with_optimizer=True)
+    convert_weights(trained(1, network, run=0), tmp_path / "a.ckpt", images, with_optimizer=True)
     code, _, err = command("cnn_mnist", "fit", "--ckpt_path=a.ckpt", *flags, "--trainer.max_epochs=2")
     assert code == 0, err
     scalars = read_run("lightning_logs/pytorch/version_0").points["train/loss"]
     assert [point.step for point in scalars] == [8]  # the second epoch of 4 updates, and no other
-    convert(tmp_path / "lightning_logs/pytorch/version_0", tmp_path / "b.keras", images, with_optimizer=True)
+    convert_weights(tmp_path / "lightning_logs/pytorch/version_0", tmp_path / "b.keras", images, with_optimizer=True)
     ours, whole = trained(3, network, "--ckpt_path=b.keras", run=1), trained(3, network, run=2)
     ours, whole = (keras_files.read_keras(path)[0] for path in (ours, whole))
     assert ours.iterations == whole.iterations == 12
@@ -144,7 +146,7 @@ def test_keras_then_pytorch_then_keras_is_one_training(command, use_tiny_mnist, 
 
 
 def test_a_converted_checkpoint_that_fit_cannot_go_on_from_is_one_line(command, keras_checkpoint, images, tmp_path):
-    convert(keras_checkpoint, tmp_path / "a.ckpt", images, with_optimizer=True)
+    convert_weights(keras_checkpoint, tmp_path / "a.ckpt", images, with_optimizer=True)
     code, _, err = command("cnn_mnist", "fit", "--ckpt_path=a.ckpt", *LIGHTNING)
     assert (code, "has 1 epochs already; give a --trainer.max_epochs over that" in err) == (1, True), err
     code, _, err = command("cnn_mnist", "fit", "--ckpt_path=a.ckpt", "--data.batch_size=100", *LIGHTNING)
@@ -159,7 +161,7 @@ def test_ones_own_network_may_be_typed_again_beside_its_checkpoint(command, use_
     command("keras_parity", *own[:-1], "--trainer.max_epochs=1")
     code, _, err = command("keras_parity", *own, "--ckpt_path=lightning_logs/keras/version_0")
     assert code == 0, err
-    convert(tmp_path / "lightning_logs/keras/version_0", tmp_path / "a.ckpt", images, with_optimizer=True)
+    convert_weights(tmp_path / "lightning_logs/keras/version_0", tmp_path / "a.ckpt", images, with_optimizer=True)
     code, _, err = command("cnn_mnist", "fit", *own, "--ckpt_path=a.ckpt")  # whose ReLU stands behind the pool
     assert code == 0, err
     (tmp_path / "net.yaml").write_text(layers.replace("relu", "tanh"))
@@ -210,7 +212,7 @@ def test_a_network_with_the_shapes_of_another_converts_to_itself(tmp_path, descr
     assert initial_weights(ours, "keras", 0).keys() == initial_weights(other, "keras", 0).keys()
     build_twin(ours).save(tmp_path / "a.keras")
     with pytest.warns(UserNotice, match="the weights alone are converted"):
-        agreement = convert(tmp_path / "a.keras", tmp_path / "a.ckpt")
+        agreement = convert_weights(tmp_path / "a.keras", tmp_path / "a.ckpt")
     assert (agreement.changed, agreement.difference < 1e-9) == (0, True)
     assert read_network(str(tmp_path / "a.ckpt")) == ours
 
@@ -222,7 +224,7 @@ def test_state_dicts_as_people_keep_them_are_opened(images, tmp_path, prefix, in
     state = to_pytorch(initial_weights(network, "pytorch", 0), network)
     kept = {prefix + name: torch.nn.Parameter(torch.from_numpy(array)) for name, array in state.items()}
     torch.save({"epoch": 3, inside: kept} if inside else kept, tmp_path / "a.pth")
-    convert(tmp_path / "a.pth", tmp_path / "a.keras", images, architecture="conv5x5")
+    convert_weights(tmp_path / "a.pth", tmp_path / "a.keras", images, architecture="conv5x5")
     for name, array in keras_files.read_keras(tmp_path / "a.keras")[0].weights.items():
         np.testing.assert_array_equal(array, initial_weights(network, "pytorch", 0)[name])
 
@@ -232,7 +234,7 @@ def test_other_names_are_matched_by_order_and_shape_and_said(images, tmp_path):
     state = to_pytorch(initial_weights(network, "pytorch", 0), network)
     torch.save({f"layer{n}": torch.from_numpy(a) for n, a in enumerate(state.values())}, tmp_path / "a.pt")
     with pytest.warns(UserNotice, match=r"matched by order and shape, layer0 as conv1\.weight and 5 more"):
-        convert(tmp_path / "a.pt", tmp_path / "a.keras", images, architecture=network)
+        convert_weights(tmp_path / "a.pt", tmp_path / "a.keras", images, architecture=network)
 
 
 def test_a_stock_keras_model_with_a_softmax_and_default_names_converts(images, tmp_path):
@@ -244,7 +246,7 @@ def test_a_stock_keras_model_with_a_softmax_and_default_names_converts(images, t
     model.compile("adam", "sparse_categorical_crossentropy")
     model.save(tmp_path / "stock.keras")
     with pytest.warns(UserNotice, match="matched by order and shape"):
-        agreement = convert(tmp_path / "stock.keras", tmp_path / "a.ckpt", images)
+        agreement = convert_weights(tmp_path / "stock.keras", tmp_path / "a.ckpt", images)
     assert (agreement.changed, agreement.difference < 1e-9) == (0, True)
 
 
@@ -252,8 +254,8 @@ def test_bfloat16_is_widened(command, use_tiny_mnist, images, tmp_path):
     with in_dtype("float32"):  # put back behind the twin, which sets its own
         command("cnn_mnist", "fit", "--trainer.precision=bf16-true", *LIGHTNING)
         command("keras_parity", "--trainer.precision=bf16-true", *QUIET)
-    convert(tmp_path / "lightning_logs/pytorch/version_0", tmp_path / "a.keras", images, with_optimizer=True)
-    convert(tmp_path / "lightning_logs/keras/version_0", tmp_path / "a.ckpt", images, with_optimizer=True)
+    convert_weights(tmp_path / "lightning_logs/pytorch/version_0", tmp_path / "a.keras", images, with_optimizer=True)
+    convert_weights(tmp_path / "lightning_logs/keras/version_0", tmp_path / "a.ckpt", images, with_optimizer=True)
     assert keras_files.read_keras(tmp_path / "a.keras")[0].dtype == "float32"
     assert pytorch_files.read_ckpt(tmp_path / "a.ckpt")[0].slots["velocity"]["conv1/kernel"].dtype == "float32"
 
@@ -277,9 +279,9 @@ def test_of_an_optimizer_that_is_not_ours_the_weights_travel(images, tmp_path, o
         optimizer.build(model.trainable_variables)
     model.save(tmp_path / "a.keras")
     with pytest.warns(UserNotice, match=f"{told}; the weights alone are converted"):
-        convert(tmp_path / "a.keras", tmp_path / "a.pt", images)
+        convert_weights(tmp_path / "a.keras", tmp_path / "a.pt", images)
     with pytest.raises(UserError, match=f"--with_optimizer: expected an optimizer of .*{told}"):
-        convert(tmp_path / "a.keras", tmp_path / "a.ckpt", images, with_optimizer=True)
+        convert_weights(tmp_path / "a.keras", tmp_path / "a.ckpt", images, with_optimizer=True)
 
 
 def test_a_target_that_computes_something_else_is_not_written(keras_checkpoint, images, tmp_path, monkeypatch):
@@ -288,7 +290,7 @@ def test_a_target_that_computes_something_else_is_not_written(keras_checkpoint, 
         pytorch_files, "to_pytorch", lambda weights, layers: {k: -v for k, v in to_pytorch(weights, layers).items()}
     )
     with pytest.raises(UserError, match="would not compute what"):
-        convert(keras_checkpoint, tmp_path / "a.pt", images, overwrite=True)
+        convert_weights(keras_checkpoint, tmp_path / "a.pt", images, overwrite=True)
     assert (tmp_path / "a.pt").read_text() == "mine"
     assert not list(tmp_path.glob(".*"))
 
@@ -301,7 +303,7 @@ def test_a_failure_of_writing_is_one_line_and_leaves_the_target(keras_checkpoint
     (tmp_path / "a.pt").write_text("mine")
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(UserError, match=r"expected a file that can be written, got .*a\.pt \(No space left\)"):
-        convert(keras_checkpoint, tmp_path / "a.pt", images, overwrite=True)
+        convert_weights(keras_checkpoint, tmp_path / "a.pt", images, overwrite=True)
     assert (tmp_path / "a.pt").read_text() == "mine"
 
 
@@ -319,7 +321,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("ending", [".ckpt", ".pt", ".safetensors", ".keras", ".weights.h5"])
     def test_a_truncated_file(self, refused, keras_checkpoint, images, tmp_path, ending):
-        convert(keras_checkpoint, tmp_path / f"whole{ending}", images)
+        convert_weights(keras_checkpoint, tmp_path / f"whole{ending}", images)
         (tmp_path / f"cut{ending}").write_bytes((tmp_path / f"whole{ending}").read_bytes()[:20_000])
         assert f"cut{ending}" in refused(f"cut{ending}", "a.pt", "--model.architecture=three_conv")
         assert not (tmp_path / "a.pt").exists()
@@ -365,7 +367,7 @@ class TestRefusals:
         assert "expected a folder that exists, got no/such" in refused(keras_checkpoint, "no/such/a.pt")
 
     def test_an_optimizer_that_is_not_there(self, refused, keras_checkpoint, images, tmp_path):
-        convert(keras_checkpoint, tmp_path / "a.safetensors", images)
+        convert_weights(keras_checkpoint, tmp_path / "a.safetensors", images)
         assert "holds no optimizer" in refused("a.safetensors", "b.keras", "--with_optimizer")
         assert "to hold it, got b.pt" in refused(keras_checkpoint, "b.pt", "--with_optimizer")
 
@@ -390,6 +392,6 @@ class TestRefusals:
 
 def test_the_real_test_images_are_what_the_command_compares_on(command, keras_checkpoint, monkeypatch, tiny_mnist):
     asked = []
-    monkeypatch.setattr(mnist, "load", lambda folder: asked.append(folder) or tiny_mnist)
+    monkeypatch.setattr(mnist, "load_mnist", lambda folder: asked.append(folder) or tiny_mnist)
     command("keras_parity", "convert", keras_checkpoint, "a.pt", "--data.data_dir=elsewhere")
     assert asked == ["elsewhere"]

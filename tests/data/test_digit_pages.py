@@ -180,7 +180,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 @pytest.mark.slow
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_pages_of_mnist_hold_one_digit_and_others_none(condition, data_dir, tmp_path):
-    images = mnist.load(data_dir).test_images[:20].reshape(-1, 28, 28)
+    images = mnist.load_mnist(data_dir).test_images[:20].reshape(-1, 28, 28)
     found = []
     for seed, image in enumerate([*images, *WITHOUT_DIGIT]):
         (tmp_path / "page.jpg").write_bytes(photograph(image, CONDITIONS[condition], seed))
@@ -204,7 +204,7 @@ def test_a_stroke_one_pixel_wide_is_no_traceback():
 
 @pytest.mark.parametrize("inverted", [False, True])
 def test_an_enlarged_image_of_mnist_is_one_digit_and_no_sheet(data_dir, inverted):
-    for image in mnist.load(data_dir).test_images[:100]:
+    for image in mnist.load_mnist(data_dir).test_images[:100]:
         large = Image.fromarray(image).resize((200, 200), Image.Resampling.BICUBIC)
         grey = np.asarray(large, np.float32)
         (found,) = find_digits(255 - grey if inverted else grey)

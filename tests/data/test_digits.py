@@ -80,7 +80,7 @@ def test_a_digit_keeps_its_aspect():
 
 
 def test_mnist_itself_stays_nearly_as_it_is(data_dir):
-    images = mnist.load(data_dir).test_images[:200]
+    images = mnist.load_mnist(data_dir).test_images[:200]
     for forms in (images, 255 - images):
         changes = np.abs(np.stack([like_mnist(form) for form in forms]).astype(int) - images)
         assert changes.mean() < 0.5  # of 255 grey levels

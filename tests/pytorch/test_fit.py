@@ -12,7 +12,6 @@ from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.runs import tags as names
 from cnn_mnist.runs.mistakes import read_mistakes
 from tests import scalars
-from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
 
@@ -220,14 +219,3 @@ main()
     how = "python -m cnn_mnist fit --resume=lightning_logs/pytorch/version_0 goes on"
     assert answer.stderr.splitlines()[-1] == f"python -m cnn_mnist: interrupted at step 0; {how}"
     assert "Traceback" not in answer.stderr
-
-
-def test_the_configuration_of_an_earlier_run_still_loads(command):
-    config = PROJECT / "tests/pytorch/earlier_config.yaml"
-    assert "class_path: cnn_mnist.every_step.SparingProgressBar" in config.read_text()
-    code, out, err = command("cnn_mnist", "fit", f"--config={config}", "--print_config")
-    assert code == 0
-    assert "architecture: three_conv" in out
-    assert "cnn_mnist.every_step" not in out
-    assert err.count("\n") == 1
-    assert "SparingProgressBar of an earlier version is left out, since a progress bar is built in" in err

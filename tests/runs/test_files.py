@@ -3,6 +3,8 @@
 import io
 import os
 import random
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -13,6 +15,7 @@ from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.runs.files import hold, is_whole, whole, write_whole
 from cnn_mnist.runs.folder import find_checkpoint
 from cnn_mnist.runs.mistakes import read_mistakes, write_mistakes
+from tests.conftest import PROJECT
 
 
 def test_a_file_appears_at_once_and_nothing_stays_beside_it(tmp_path):
@@ -114,3 +117,20 @@ def test_a_folder_is_held_by_one_and_then_free_again(tmp_path):
         with hold(tmp_path):  # noqa: SIM117
             with pytest.raises(UserError, match="in which another training or study runs"), hold(tmp_path):
                 pass
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
+    code = f"""
+import time
+from cnn_mnist.runs.files import hold
+with hold({str(tmp_path)!r}):
+    print(flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"\n"
+        with pytest.raises(UserError, match="in which another training or study runs"), hold(tmp_path):
+            pass
+        process.kill()
+    with hold(tmp_path):
+        pass

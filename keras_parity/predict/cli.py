@@ -1,0 +1,60 @@
+"""Predicts the same images with a network of Keras, of PyTorch, or with one of each."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_mnist.architecture.descriptions import read_network
+from cnn_mnist.console import predictions
+from cnn_mnist.errors import UserError
+from cnn_mnist.frameworks import collector_at_rest
+from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
+from keras_parity.frameworks import importing_tensorflow
+
+DESCRIPTION = """Predicts your own digits, or the test set, with a trained network.
+Two --ckpt_path, one of each framework, set their predictions side by side."""
+
+
+def main(args: list[str]) -> None:
+    """Predicts the images that the arguments after ``predict`` name, and prints or writes the predictions.
+
+    Raises:
+        UserError: A mistake that the user can mend.
+    """
+    config = predictions.build_parser("python -m keras_parity", DESCRIPTION).parse_args(args)
+    checkpoints = _by_framework([find_checkpoint(path, KERAS) for path in config.ckpt_path])
+    data = predictions.data_of(next(iter(checkpoints.values())), config)
+    if len(checkpoints) > 1:
+        import keras_parity.both_frameworks  # noqa: F401 - before either, see there
+    shapes = {framework: read_network(str(path)).input_shape for framework, path in checkpoints.items()}
+    # Photos are read once for each size of image that a network takes, as a rule once.
+    read = {shape: predictions.load_digits(shape, config, data) for shape in dict.fromkeys(shapes.values())}
+    found = {}
+    for framework, path in checkpoints.items():
+        digits, classes = read[shapes[framework]]
+        found[framework] = predictions.from_logits(_computed_by(framework)(path, digits.images), classes)
+    digits, _ = next(iter(read.values()))
+    predictions.put_out(digits, found, config)
+
+
+def _computed_by(framework: str) -> Callable[[Path, NDArray[np.uint8]], NDArray[np.floating]]:
+    """What computes a framework's logits [n, classes] of a checkpoint and images [n, height, width, channels]."""
+    if framework == KERAS:
+        with importing_tensorflow():
+            from keras_parity.twin.predict import compute_logits
+        return compute_logits
+    with collector_at_rest():
+        from cnn_mnist.pytorch.predict import compute_logits as compute_in_pytorch
+    return compute_in_pytorch
+
+
+def _by_framework(paths: list[Path]) -> dict[str, Path]:
+    """The files by framework, in their order."""
+    of_ending = {ending: framework for framework, ending in ENDINGS.items()}
+    found = {of_ending.get(path.suffix, str(path)): path for path in paths}
+    if not found or found.keys() - ENDINGS.keys() or len(found) < len(paths):
+        came = " and ".join(map(str, paths)) or "none"
+        raise UserError(f"--ckpt_path: expected a {ENDINGS[KERAS]} file, a {ENDINGS[PYTORCH]} file or both, got {came}")
+    return found
