@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cnn_mnist import settings
-from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CONFIG, LOG_DIR, read_config
 
@@ -104,19 +103,6 @@ _HARMLESS_CALLBACKS = {"RichProgressBar", "TQDMProgressBar", "RichModelSummary",
 _TAKEN = {entry.name for entry in fields(TrainerSettings)}
 
 
-class Parser(OneLineErrors):
-    """A parser with ``--trainer.*`` flags, whose configuration file may be one of ``python -m cnn_mnist fit``."""
-
-    def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Lightning's log folder is taken; what Keras cannot honour is refused."""
-        if isinstance(trainer := config.get("trainer"), dict):
-            logger = trainer.get("logger")
-            given = logger.get("init_args") if isinstance(logger, dict) else None
-            log_dir = given.get("save_dir") if isinstance(given, dict) else None
-            config = config | {"trainer": _taken_over({"log_dir": log_dir} | trainer, "--config")}
-        return {name: value for name, value in config.items() if value is not None}
-
-
 def twin_settings(run: str | Path) -> dict[str, Any]:
     """Reads a Lightning run's settings as those of its twin.
 
@@ -136,7 +122,7 @@ def twin_settings(run: str | Path) -> dict[str, Any]:
     trainer = config.get("trainer") or {}
     if "log_dir" in trainer:
         raise UserError(f"--twin_of: expected the folder of a Lightning run, got {run}, which is one of Keras")
-    computed = _taken_over(trainer, f"--twin_of: {path}")
+    computed = taken_over(trainer, f"--twin_of: {path}")
     taken = flags(config, "model", "data")
     return taken | {f"trainer.{n}": v for n, v in computed.items() if n == "accelerator" or n not in _HARMLESS}
 
@@ -147,11 +133,15 @@ def flags(config: Mapping[str, Any], *groups: str) -> dict[str, Any]:
     return {"seed_everything": config.get("seed_everything", settings.SEED)} | found
 
 
-def _taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
+def taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A Lightning trainer's settings as far as the twin has them.
 
+    Args:
+        trainer: The settings by name.
+        where: What set them, for the message.
+
     Raises:
-        UserError: One that it has not changes what is computed.
+        UserError: One that the twin does not have changes the computation.
     """
     for name, value in _odd(trainer).items():
         if name not in _TAKEN:

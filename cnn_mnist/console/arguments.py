@@ -49,9 +49,9 @@ class OneLineErrors(ArgumentParser):
         self._switches.add(name)
         self.add_argument(name, type=bool, default=None, help=help)
 
-    def parse_args(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:  # type: ignore[override]
-        """Parses the arguments, by default those of the process."""
-        given = _with_packaged(with_home(sys.argv[1:] if args is None else args))
+    def parse_args(self, args: Sequence[str], *more: Any, **settings: Any) -> Any:  # type: ignore[override]
+        """Parses the arguments."""
+        given = _with_packaged(with_home(args))
         typed = [arg for arg in given if arg != ALLOW]
         for place, (arg, value) in enumerate(zip(typed, [*typed, ""][1:], strict=True)):
             if arg in self._switches and value.lower() not in ("true", "false"):

@@ -10,16 +10,29 @@ from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
 
 from cnn_mnist import settings
 from cnn_mnist.console import resume
-from cnn_mnist.console.arguments import refuse_others, with_home
+from cnn_mnist.console.arguments import OneLineErrors, refuse_others, with_home
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CHECKPOINTS, KERAS, find_checkpoint, read_config
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.frameworks import importing_tensorflow
-from keras_parity.settings import Parser, TrainerSettings, flags, twin_settings
+from keras_parity.settings import TrainerSettings, flags, taken_over, twin_settings
 
 
 class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     """Leaves the list of commands as it is."""
+
+
+class Parser(OneLineErrors):
+    """A parser with ``--trainer.*`` flags; its settings file may be one of ``python -m cnn_mnist fit``."""
+
+    def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Takes Lightning's log folder; refuses what Keras cannot honour."""
+        if isinstance(trainer := config.get("trainer"), dict):
+            logger = trainer.get("logger")
+            given = logger.get("init_args") if isinstance(logger, dict) else None
+            log_dir = given.get("save_dir") if isinstance(given, dict) else None
+            config = config | {"trainer": taken_over({"log_dir": log_dir} | trainer, "--config")}
+        return {name: value for name, value in config.items() if value is not None}
 
 
 def build_parser(commands: Mapping[str, str] | None = None) -> Parser:

@@ -104,7 +104,7 @@ def test_a_disagreement_is_marked(capsys):
     from jsonargparse import Namespace
 
     from cnn_mnist.console.predictions import Prediction, put_out
-    from cnn_mnist.data.digits.read import Digits
+    from cnn_mnist.data.splits import Digits
 
     predictions = {
         "keras": [Prediction(3, 0.5), Prediction(8, 0.9)],
