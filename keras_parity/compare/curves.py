@@ -12,9 +12,8 @@ from tensorboard.compat.proto.event_pb2 import Event
 
 from cnn_mnist.runs import tags
 from keras_parity.compare.columns import Column
-from keras_parity.compare.report import difference
+from keras_parity.compare.report import Table, difference
 from keras_parity.compare.rows import PRIMARY, ROWS
-from keras_parity.compare.table import Table
 from keras_parity.compare.verdict import ALPHA, student
 from keras_parity.logs.event_writer import band_of, margin_charts, scalars, write_events
 from keras_parity.logs.run import Run

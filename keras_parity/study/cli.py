@@ -20,7 +20,7 @@ from keras_parity.compare import cli as compare
 from keras_parity.compare.rows import PRIMARY
 from keras_parity.compare.sides import TITLES
 from keras_parity.compare.table import make_tables
-from keras_parity.compare.verdict import POWER, Verdict, pairs_needed
+from keras_parity.compare.verdict import POWER, Verdict, Word, pairs_needed
 from keras_parity.logs.folders import all_folders
 from keras_parity.logs.run import Run, read_run
 from keras_parity.study.jobs import SETTINGS, Job
@@ -112,7 +112,7 @@ def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], d
             console.print(f"[{number}/{len(jobs)}] {job}: {said}", soft_wrap=True)
             if looks and (number == len(jobs) or jobs[number].model.seed != job.model.seed):
                 seen = {job: _marked(done[job]) for job in jobs[:number] if job in done}
-                decided = [where for where, verdict in _primary(seen, by) if verdict.word != "undetermined"]
+                decided = [where for where, verdict in _primary(seen, by) if verdict.word != Word.UNDETERMINED]
                 if number == len(jobs) or len(decided) == (len(TITLES) if by else 1):  # a table for each framework
                     return seen, failed
     return done, failed
@@ -148,7 +148,7 @@ def _how_long(done: Mapping[Job, Run], by: str) -> str:
     said = []
     for where, verdict in _primary(done, by):
         fixed = pairs_needed(verdict.difference, verdict.margin)
-        how = "not decided" if verdict.word == "undetermined" else "decided"
+        how = "not decided" if verdict.word == Word.UNDETERMINED else "decided"
         often = "by no number" if fixed is None else f"by about {fixed:,} pairs"
         said.append(f"{where}{how} after {verdict.basis}; fixed beforehand, in {POWER:.0%} of studies {often}")
     return f"{len(done)} runs: {'; '.join(said) or 'nothing compared'}"
