@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cnn_mnist.data.augmentation import Augmentation, augmentation
 from cnn_mnist.data.splits import Split, check_network, evaluation_batch_size, load_splits
-from cnn_mnist.pytorch.loader import Batch, Loader, to_tensor
+from cnn_mnist.pytorch.loader import Loader, to_tensor
 from cnn_mnist.settings import DataSettings, ModelSettings, check_names
 
 
@@ -81,10 +81,6 @@ class MNISTDataModule(LightningDataModule):
         if self.settings.train_eval and trainer is not None and trainer.testing and trainer.global_step:
             return [loader, self.train_eval_dataloader()]
         return loader
-
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """The batch as it is: it was cut on the device that trains."""
-        return batch
 
     def _load(self) -> None:
         self.splits = self.splits or load_splits(self.settings)

@@ -344,8 +344,8 @@ def test_names_with_dots_that_are_no_classes_are_let_by(command, tmp_path):
 
 
 def test_our_own_callbacks_may_be_listed_though_they_are_built_in(command, use_tiny_mnist, tmp_path):
-    own = ["callbacks.RunRecord", "callbacks.StopOnNonFiniteLoss", "timing.Timing", "progress.LineProgressBar"]
-    listed = [f"cnn_mnist.pytorch.{name}" for name in own]
+    logs = ["training_log.StopOnNonFiniteLoss", "training_log.TrainingLog"]
+    listed = [f"cnn_mnist.pytorch.{name}" for name in ("callbacks.RunRecord", *logs, "progress.LineProgressBar")]
     (tmp_path / "own.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": listed, "max_epochs": 1}}))
     code, out, err = command("cnn_mnist", "fit", "--config=own.yaml")
     assert (code, err) == (0, "")
