@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,10 +16,18 @@ from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.console.known_classes import ALLOW, known_classes_only
 from cnn_mnist.errors import UserError, nearest
 from cnn_mnist.runs.folder import STUDY
+from cnn_mnist.settings import SEED
 from cnn_mnist.yaml_files import check_aliases
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 """Where the settings lie that ``--config NAME`` finds, as NAME.yaml."""
+
+SEED_FLAG: Mapping[str, Any] = {
+    "type": int,
+    "default": SEED,
+    "help": "Seed of everything random, at least 0: initial weights, order of the images, what is held out.",
+}
+"""What ``--seed_everything`` is."""
 
 _NO_YAML = (yaml.YAMLError, AttributeError, KeyError, RecursionError, ValueError)
 """What reading a text as YAML raises: for a date that is none, or a tag that does not fit, PyYAML raises the others."""
@@ -48,6 +57,10 @@ class OneLineErrors(ArgumentParser):
         """Adds a flag that is true where it stands bare, and None where it does not stand."""
         self._switches.add(name)
         self.add_argument(name, type=bool, default=None, help=help)
+
+    def add_some(self, kind: type, group: str, *names: str) -> None:
+        """Adds the flags of some settings of a class alone."""
+        self.add_class_arguments(kind, group, skip={entry.name for entry in fields(kind)}.difference(names))
 
     def parse_args(self, args: Sequence[str], *more: Any, **settings: Any) -> Any:  # type: ignore[override]
         """Parses the arguments."""

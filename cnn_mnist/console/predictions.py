@@ -64,7 +64,7 @@ def build_parser(program: str, description: str) -> OneLineErrors:
         help="A run folder, last for the newest, or a checkpoint file.",
     )
     parser.add_switch("--invert", "Ink is darker than paper; told from each picture where it is not given.")
-    parser.add_argument("--data.data_dir", type=str, default=DataSettings().data_dir, help="Folder of the data sets.")
+    parser.add_some(DataSettings, "data", "data_dir")
     known = f"Whose test set, and names of classes: {', '.join(KNOWN_SETS)}; by default that of the run."
     parser.add_argument("--data.dataset", type=KnownName | None, default=None, help=known)
     parser.add_argument("--data.file", type=str | None, default=None, help="An .npz file in place of those.")

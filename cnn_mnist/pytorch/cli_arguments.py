@@ -8,7 +8,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from cnn_mnist import settings
 from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.console import resume, summary
-from cnn_mnist.console.arguments import OneLineErrors, refuse_others
+from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, refuse_others
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch import predict
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
@@ -48,12 +48,7 @@ class Arguments(LightningCLI):
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the seed."""
-        parser.add_argument(
-            "--seed_everything",
-            type=int,
-            default=settings.SEED,
-            help="Seed of everything random, at least 0: initial weights, order of the images, what is held out.",
-        )
+        parser.add_argument("--seed_everything", **SEED_FLAG)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Links the seed, and sets the defaults."""
@@ -105,7 +100,7 @@ class Arguments(LightningCLI):
         kept = {"seed_everything": model.get("seed", settings.SEED)}
         kept |= {f"model.{name}": value for name, value in model.items() if name != "seed"}
         if subcommand in ("fit", "validate"):
-            free = ("seed", *settings.CHANGE_NO_NUMBER)
+            free = settings.names(settings.DataSettings, "seed", "surroundings")
             kept |= {f"data.{name}": value for name, value in data.items() if name not in free}
         self._parser(subcommand).set_defaults(kept)
         self._parse(self.parser, self._args)

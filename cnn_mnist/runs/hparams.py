@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cnn_mnist.runs import tags
-from cnn_mnist.settings import CHANGE_NO_NUMBER, DataSettings, ModelSettings
+from cnn_mnist.settings import DataSettings, ModelSettings, names
 
 _METRICS = (
     *(tags.tag("test", name) for name in tags.METRICS),
@@ -35,10 +35,10 @@ def summaries(
     from tensorboard.plugins.hparams import api_pb2, metadata, summary_v2
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-    chosen = asdict(data) | asdict(model)
+    chosen, left_out = asdict(data) | asdict(model), names(DataSettings, "surroundings")
     settings: Mapping[str, Any] = {
         "framework": framework,
-        **{name: _told(value) for name, value in chosen.items() if name not in CHANGE_NO_NUMBER},
+        **{name: _told(value) for name, value in chosen.items() if name not in left_out},
         "max_epochs": max_epochs or 0,
         "precision": precision,
     }

@@ -71,7 +71,7 @@ def build_parser() -> OneLineErrors:
         parser.add_argument(f"--{name}", action="append", default=[], help=text)
     parser.add_switch("--published", help="Shows the published columns beside runs of any experiment.")
     parser.add_argument("--log_dir", default=LOG_DIR, help="Where the logs are; its compare gets the tables.")
-    parser.add_argument("--data.data_dir", default=DataSettings().data_dir, help="Folder of the data sets.")
+    parser.add_some(DataSettings, "data", "data_dir")
     return parser
 
 

@@ -8,14 +8,13 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
 
-from cnn_mnist import settings
 from cnn_mnist.console import resume
-from cnn_mnist.console.arguments import OneLineErrors, refuse_others, with_home
+from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, refuse_others, with_home
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CHECKPOINTS, KERAS, find_checkpoint, read_config
-from cnn_mnist.settings import DataSettings, ModelSettings
+from cnn_mnist.settings import DataSettings, ModelSettings, names
 from keras_parity.frameworks import importing_tensorflow
-from keras_parity.settings import TrainerSettings, flags, taken_over, twin_settings
+from keras_parity.settings import GROUPS, TrainerSettings, flags, taken_over, twin_settings
 
 
 class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
@@ -50,11 +49,9 @@ def build_parser(commands: Mapping[str, str] | None = None) -> Parser:
         formatter_class=_HelpFormatter,
     )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
-    seed = "Seed of everything random, at least 0: initial weights, order of the images, what is held out."
-    parser.add_argument("--seed_everything", type=int, default=settings.SEED, help=seed)
-    parser.add_class_arguments(TrainerSettings, "trainer")
-    parser.add_class_arguments(ModelSettings, "model", skip={"seed"})
-    parser.add_class_arguments(DataSettings, "data", skip={"seed"})
+    parser.add_argument("--seed_everything", **SEED_FLAG)
+    for group, kind in GROUPS.items():
+        parser.add_class_arguments(kind, group, skip=names(kind, "seed"))
     parser.add_argument(
         "--ckpt_path", type=str | None, help="A run folder, last for the newest, or a .keras file to go on from."
     )
@@ -102,7 +99,7 @@ def _with_settings_of_checkpoint(parser: Parser, config: Namespace, args: list[s
     taken: dict[str, Any] = {}  # of a file alone: what it tells itself is checked when it is restored
     if kept is not None:
         taken = flags(kept, "model", "data") | {"trainer.precision": kept["trainer"]["precision"]}
-        for name in settings.CHANGE_NO_NUMBER:
+        for name in names(DataSettings, "surroundings"):
             taken.pop(f"data.{name}", None)
     parser.set_defaults(taken)
     config = parser.parse_args(args)
