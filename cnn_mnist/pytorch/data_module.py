@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
 from cnn_mnist.data.augmentation import Augmentation, augmentation
@@ -48,7 +48,7 @@ class MNISTDataModule(LightningDataModule):
         """Finds or makes the data, and checks settings and the trainer's network against them."""
         self.check(getattr(self.trainer, "lightning_module", None))
 
-    def check(self, module: Any) -> None:
+    def check(self, module: LightningModule | None) -> None:
         """Loads the data and checks settings and network against them; ``fit`` does it before it makes a folder."""
         self._load()
         settings = getattr(module, "settings", None)
@@ -65,7 +65,7 @@ class MNISTDataModule(LightningDataModule):
         moved = augmentation(self.splits["train"], self.settings)
         return self._loader("train", self.settings.batch_size, self.settings.seed, moved)
 
-    def val_dataloader(self) -> Loader | list[Any]:
+    def val_dataloader(self) -> Loader | list[Loader]:
         """The validation split; an empty list where there is none, which Lightning skips."""
         if self.settings.val_size == 0:
             return []

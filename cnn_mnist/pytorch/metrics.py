@@ -50,7 +50,7 @@ class Predictions(Metric):
         self.indices.append(indices)
         self.probabilities.append(logits.float().softmax(dim=1))
 
-    def compute(self) -> Any:
+    def compute(self) -> tuple[Tensor, Tensor]:
         """(indices, probabilities), sorted by index."""
         indices, probabilities = dim_zero_cat(self.indices), dim_zero_cat(self.probabilities)
         order = indices.argsort()

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnn_mnist.runs import tags
 from cnn_mnist.settings import DataSettings, ModelSettings, names
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary
 
 _METRICS = (
     *(tags.tag("test", name) for name in tags.METRICS),
@@ -20,7 +23,7 @@ _FIRST = ("architecture", "framework", "learning_rate", "optimizer", "seed")
 
 def summaries(
     framework: str, model: ModelSettings, data: DataSettings, max_epochs: int | None, precision: str, name: str
-) -> list[Any]:
+) -> "list[Summary]":
     """The records of a run, as ``tensorboard.compat.proto.summary_pb2.Summary``.
 
     Args:

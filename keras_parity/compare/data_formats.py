@@ -18,7 +18,7 @@ def to_csv(tables: Sequence[Table]) -> str:
     runs = [(table, column, run) for table in tables for column in table.columns for run in column.runs]
     known = list(dict.fromkeys(name for *_, run in runs for name in sorted(told(run))))
     keys = [key for key in ROWS if any(key in column.cells for _, column, _ in runs)]
-    lines: list[list[Any]] = [["experiment", "column", "run", "framework", "seed", "finished", *known, *keys]]
+    lines: list[list[object]] = [["experiment", "column", "run", "framework", "seed", "finished", *known, *keys]]
     for table, column, run in runs:
         of_it = told(run)
         figures = [(ROWS[key].format.lstrip(","), ROWS[key].value(run)) for key in keys]
@@ -73,7 +73,7 @@ def _jsonable(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _csv(lines: Sequence[Sequence[Any]]) -> str:
+def _csv(lines: Sequence[Sequence[object]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()

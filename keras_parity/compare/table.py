@@ -1,8 +1,7 @@
 """Makes the results tables: today's figures beside the published, with intervals and a verdict for each experiment."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
 
 from cnn_mnist.runs.folder import PYTORCH
 from keras_parity.compare import caveats, hardware, published
@@ -55,14 +54,14 @@ def _groups(found: Sequence[Run], by: str) -> tuple[list[list[_Group]], list[str
     Where a side has several kinds of a column, each title bears the number of its experiment.
     """
     split = sides(found, by)
-    order = list(TITLES) if not by else list(dict.fromkeys(value for value, _ in split.values()))
-    kinds: dict[Any, list[Run]] = {}
+    order: list[Hashable] = list(TITLES) if not by else list(dict.fromkeys(value for value, _ in split.values()))
+    kinds: dict[tuple[Hashable, bool, Hashable], list[Run]] = {}
     for run in sorted(found, key=lambda run: (order.index(split[run.folder][0]), not run.finished)):
         kinds.setdefault((split[run.folder][0], run.finished, hashable(rest(run, by))), []).append(run)
     numbered = max(Counter(key[:2] for key in kinds).values(), default=0) > 1
     several = max(Counter(key[0] for key in kinds if key[1]).values(), default=0) > 1
     numbers = {experiment: n for n, experiment in enumerate(dict.fromkeys(key[2] for key in kinds), start=1)}
-    groups: dict[Any, list[_Group]] = {}
+    groups: dict[Hashable, list[_Group]] = {}
     left_out = []
     for (_, finished, experiment), members in kinds.items():
         side = split[members[0].folder][1]
@@ -99,7 +98,7 @@ def _table(title: str, group: Sequence[_Group], margins: Mapping[str, float], by
     return table
 
 
-def _titles(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+def _titles(settings: Sequence[Mapping[str, object]]) -> list[str]:
     """What makes each experiment another than the others, behind its number."""
     names = differing([values for values in settings if values.keys() - {"framework"}])
     labels = dict(zip(names, short(names), strict=True))
