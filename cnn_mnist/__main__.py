@@ -17,27 +17,29 @@ COMMANDS = {
 
 def main() -> None:
     """Runs the command that the arguments name; without one, lists the commands, and imports no framework for it."""
+    command, *args = sys.argv[1:] or [""]
     with one_line_errors("python -m cnn_mnist"):
-        if not sys.argv[1:]:
+        if not command:
             print("usage: python -m cnn_mnist COMMAND [flags]\n\ncommands, each with its --help:")
             print("\n".join(f"  {name:10}{purpose}" for name, purpose in COMMANDS.items()))
-        elif not sys.argv[1].startswith("-") and sys.argv[1] not in COMMANDS:
-            meant = nearest(sys.argv[1], COMMANDS)
-            raise UserError(f"expected a command of {', '.join(COMMANDS)}, got {sys.argv[1]}{meant}")
-        elif sys.argv[1] == "summary":
+        elif not command.startswith("-") and command not in COMMANDS:
+            meant = nearest(command, COMMANDS)
+            raise UserError(f"expected a command of {', '.join(COMMANDS)}, got {command}{meant}")
+        elif command == "summary":
             from cnn_mnist.console import summary
 
-            summary.main(sys.argv[2:])
-        elif sys.argv[1] == "predict":
+            summary.main(args)
+        elif command == "predict":
             with collector_at_rest():
+                from cnn_mnist.data.digits.read import read_digits
                 from cnn_mnist.pytorch import predict
 
-            predict.main(sys.argv[2:])
+            predict.main(args, read_digits)
         else:
             with importing_lightning():
                 from cnn_mnist.pytorch import cli
 
-            cli.main()
+            cli.main([command, *args])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
-"""The settings both trainers share, with the published experiment as their defaults."""
+"""The settings both trainers share, with the published experiment as their defaults.
+
+This is the one list of them: name, type and default of a setting are its field, its help is the line in the class's
+docstring, what it is a part of is its ``setting``, and what each framework calls it stands in ``OPTIMIZERS``. The
+command lines, the records of a run, the study and the ladder take it from here.
+"""
 
 import math
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from cnn_mnist.architecture.descriptions import Description, plain, read_network
 from cnn_mnist.architecture.trace import CLASSES, Network
@@ -14,15 +19,49 @@ from cnn_mnist.errors import UserError, UserNotice, nearest
 SOFTMAX_TWICE_FLOOR = math.log(1 + (CLASSES - 1) / math.e)
 """Least possible cross-entropy, in nats, when the "logits" are probabilities: a 1 against nine 0s."""
 
-CHANGE_NO_NUMBER = ("data_dir", "train_eval")
-"""Fields of ``DataSettings`` that two runs of one experiment may differ in."""
-
 KnownName = Literal["mnist", "fashion_mnist", "kmnist"]
 
 MAX_EPOCHS = 10
 SEED = 0
 SEEDS = 2**32
 """Seeds lie under this; numpy and Lightning take no greater one."""
+
+Part = Literal["network", "framework", "optimizer", "schedule", "loss", "images", "training", "seed", "surroundings"]
+"""What a setting is a part of; two runs of one experiment may differ in the seed and the surroundings."""
+
+
+_Value = TypeVar("_Value")
+
+
+def setting(part: Part, default: _Value) -> _Value:
+    """A field of settings, with its default."""
+    return field(default=default, metadata={"part": part})
+
+
+def names(kind: type, *parts: Part) -> set[str]:
+    """The settings of a class that are of some parts."""
+    return {entry.name for entry in fields(kind) if entry.metadata["part"] in parts}
+
+
+class Optimizer(NamedTuple):
+    """What both frameworks call an optimizer, and which settings it takes beside rate and weight decay.
+
+    Attributes:
+        name: Its class in ``torch.optim`` and in ``keras.optimizers``.
+        takes: PyTorch's name of each of these settings; Keras's is our own.
+    """
+
+    name: str
+    takes: Mapping[str, str]
+
+
+_ADAM = {"beta_1": "betas", "beta_2": "betas", "epsilon": "eps"}
+OPTIMIZERS = {
+    "rmsprop": Optimizer("RMSprop", {"rho": "alpha", "epsilon": "eps", "momentum": "momentum", "centered": "centered"}),
+    "adam": Optimizer("Adam", _ADAM),
+    "adamw": Optimizer("AdamW", _ADAM),
+    "sgd": Optimizer("SGD", {"momentum": "momentum", "nesterov": "nesterov"}),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,26 +101,26 @@ class ModelSettings:
         UserError: A value is out of its range.
     """
 
-    architecture: Description = "three_conv"
-    align: Literal["keras", "native"] = "keras"
-    optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "rmsprop"
-    learning_rate: float = 1e-3
-    rho: float = 0.9
-    epsilon: float = 1e-7
-    momentum: float = 0.0
-    centered: bool = False
-    nesterov: bool = False
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
-    warmup: float = 0.0
-    decay_rate: float = 0.5
-    decay_steps: int = 1000
-    anneal_strategy: Literal["cos", "linear"] = "cos"
-    label_smoothing: float = 0.0
-    softmax_before_loss: bool = False
-    seed: int = SEED
+    architecture: Description = setting("network", "three_conv")
+    align: Literal["keras", "native"] = setting("framework", "keras")
+    optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = setting("optimizer", "rmsprop")
+    learning_rate: float = setting("optimizer", 1e-3)
+    rho: float = setting("optimizer", 0.9)
+    epsilon: float = setting("optimizer", 1e-7)
+    momentum: float = setting("optimizer", 0.0)
+    centered: bool = setting("optimizer", False)
+    nesterov: bool = setting("optimizer", False)
+    beta_1: float = setting("optimizer", 0.9)
+    beta_2: float = setting("optimizer", 0.999)
+    weight_decay: float = setting("optimizer", 0.0)
+    schedule: Literal["constant", "step", "cosine", "one_cycle"] = setting("schedule", "constant")
+    warmup: float = setting("schedule", 0.0)
+    decay_rate: float = setting("schedule", 0.5)
+    decay_steps: int = setting("schedule", 1000)
+    anneal_strategy: Literal["cos", "linear"] = setting("schedule", "cos")
+    label_smoothing: float = setting("loss", 0.0)
+    softmax_before_loss: bool = setting("loss", False)
+    seed: int = setting("seed", SEED)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "architecture", plain(read_network(self.architecture)))  # a file may move
@@ -105,6 +144,11 @@ class ModelSettings:
                 f"ln(1 + {CLASSES - 1}/e) = {SOFTMAX_TWICE_FLOOR:.6f}; use it only to reproduce the published number"
             )
             warnings.warn(UserNotice(notice), stacklevel=2)
+
+    @property
+    def optimizer_settings(self) -> dict[str, Any]:
+        """What the optimizer takes beside rate and weight decay, by our names."""
+        return {name: getattr(self, name) for name in OPTIMIZERS[self.optimizer].takes}
 
     @cached_property
     def network(self) -> Network:
@@ -132,15 +176,15 @@ class DataSettings:
         UserError: A value is out of its range.
     """
 
-    data_dir: str = "data"
-    dataset: KnownName = "mnist"
-    file: str | None = None
-    batch_size: int = 64
-    val_size: int = 0
-    shift: int = 0
-    rotation: float = 0.0
-    train_eval: bool = True
-    seed: int = SEED
+    data_dir: str = setting("surroundings", "data")
+    dataset: KnownName = setting("images", "mnist")
+    file: str | None = setting("images", None)
+    batch_size: int = setting("training", 64)
+    val_size: int = setting("images", 0)
+    shift: int = setting("images", 0)
+    rotation: float = setting("images", 0.0)
+    train_eval: bool = setting("surroundings", True)
+    seed: int = setting("seed", SEED)
 
     def __post_init__(self) -> None:
         known = get_args(KnownName)

@@ -23,7 +23,12 @@ def main() -> None:
             from keras_parity.twin import cli
 
             cli.main(arguments, COMMANDS)
-        elif (command := arguments[0]) in COMMANDS:
+        elif (command := arguments[0]) == "predict":
+            from cnn_mnist.data.digits.read import read_digits
+            from keras_parity.predict import cli as predict
+
+            predict.main(arguments[1:], read_digits)
+        elif command in COMMANDS:
             import_module(f"keras_parity.{command}.cli").main(arguments[1:])
         else:
             meant = nearest(command, COMMANDS)

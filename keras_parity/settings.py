@@ -5,10 +5,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from cnn_mnist import settings
-from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CONFIG, LOG_DIR, read_config
+from cnn_mnist.settings import MAX_EPOCHS, SEED, DataSettings, ModelSettings, names, setting
 
 DTYPE_POLICIES = {
     "32-true": "float32",
@@ -43,16 +42,16 @@ class TrainerSettings:
         UserError: A value is out of its range.
     """
 
-    max_epochs: int = settings.MAX_EPOCHS
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    precision: str | int | None = "32-true"
-    limit_train_batches: int | float | None = None
-    gradient_clip_val: float | None = None
-    log_every_n_steps: int = 50
-    enable_progress_bar: bool = True
-    enable_model_summary: bool = True
-    enable_checkpointing: bool = True
-    log_dir: str = LOG_DIR
+    max_epochs: int = setting("training", MAX_EPOCHS)
+    accelerator: Literal["auto", "cpu", "gpu"] = setting("surroundings", "auto")
+    precision: str | int | None = setting("training", "32-true")
+    limit_train_batches: int | float | None = setting("training", None)
+    gradient_clip_val: float | None = setting("training", None)
+    log_every_n_steps: int = setting("surroundings", 50)
+    enable_progress_bar: bool = setting("surroundings", True)
+    enable_model_summary: bool = setting("surroundings", True)
+    enable_checkpointing: bool = setting("surroundings", True)
+    log_dir: str = setting("surroundings", LOG_DIR)
 
     def __post_init__(self) -> None:
         if self.max_epochs < 1:
@@ -82,12 +81,15 @@ class TrainerSettings:
         return _ALIASES.get(str(self.precision), str(self.precision))
 
 
+GROUPS = {"model": ModelSettings, "data": DataSettings, "trainer": TrainerSettings}
+"""The settings of a run, by the group of their flags and in its ``config.yaml``."""
+
 # What a Lightning run may have set without being another computation: what it prints, where it logs, what it runs on.
 _HARMLESS = {
     *("logger", "callbacks", "default_root_dir", "profiler", "detect_anomaly", "benchmark", "model_registry"),
     *("deterministic", "inference_mode", "num_sanity_val_steps", "use_distributed_sampler", "barebones"),
-    *("enable_autolog_hparams", "strategy", "devices", "num_nodes", "sync_batchnorm", "accelerator", "log_dir"),
-    *("log_every_n_steps", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"),
+    *("enable_autolog_hparams", "strategy", "devices", "num_nodes", "sync_batchnorm"),
+    *names(TrainerSettings, "surroundings"),
 }
 # Lightning's defaults of the rest; None is one for every setting.
 _NEUTRAL = {
@@ -102,19 +104,6 @@ _NEUTRAL = {
 }
 _HARMLESS_CALLBACKS = {"RichProgressBar", "TQDMProgressBar", "RichModelSummary", "ModelSummary", "ModelCheckpoint"}
 _TAKEN = {entry.name for entry in fields(TrainerSettings)}
-
-
-class Parser(OneLineErrors):
-    """A parser with ``--trainer.*`` flags, whose configuration file may be one of ``python -m cnn_mnist fit``."""
-
-    def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Lightning's log folder is taken; what Keras cannot honour is refused."""
-        if isinstance(trainer := config.get("trainer"), dict):
-            logger = trainer.get("logger")
-            given = logger.get("init_args") if isinstance(logger, dict) else None
-            log_dir = given.get("save_dir") if isinstance(given, dict) else None
-            config = config | {"trainer": _taken_over({"log_dir": log_dir} | trainer, "--config")}
-        return {name: value for name, value in config.items() if value is not None}
 
 
 def twin_settings(run: str | Path) -> dict[str, Any]:
@@ -136,7 +125,7 @@ def twin_settings(run: str | Path) -> dict[str, Any]:
     trainer = config.get("trainer") or {}
     if "log_dir" in trainer:
         raise UserError(f"--twin_of: expected the folder of a Lightning run, got {run}, which is one of Keras")
-    computed = _taken_over(trainer, f"--twin_of: {path}")
+    computed = taken_over(trainer, f"--twin_of: {path}")
     taken = flags(config, "model", "data")
     return taken | {f"trainer.{n}": v for n, v in computed.items() if n == "accelerator" or n not in _HARMLESS}
 
@@ -144,14 +133,18 @@ def twin_settings(run: str | Path) -> dict[str, Any]:
 def flags(config: Mapping[str, Any], *groups: str) -> dict[str, Any]:
     """The seed of a ``config.yaml`` and the settings of some of its groups, by flag."""
     found = {f"{group}.{name}": value for group in groups for name, value in (config.get(group) or {}).items()}
-    return {"seed_everything": config.get("seed_everything", settings.SEED)} | found
+    return {"seed_everything": config.get("seed_everything", SEED)} | found
 
 
-def _taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
+def taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A Lightning trainer's settings as far as the twin has them.
 
+    Args:
+        trainer: The settings by name.
+        where: What set them, for the message.
+
     Raises:
-        UserError: One that it has not changes what is computed.
+        UserError: One that the twin does not have changes the computation.
     """
     for name, value in _odd(trainer).items():
         if name not in _TAKEN:
@@ -172,9 +165,10 @@ def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     trainer: Mapping[str, Any] = config.get("trainer") or {}
     precision = str(trainer.get("precision"))
-    matter, free = dict[str, Any](), ("seed", *settings.CHANGE_NO_NUMBER)
-    for group, defaults in ("model", settings.ModelSettings()), ("data", settings.DataSettings()):
+    matter = dict[str, Any]()
+    for group, defaults in ("model", ModelSettings()), ("data", DataSettings()):
         values = asdict(defaults) | config[group] if config.get(group) else {}
+        free = names(type(defaults), "seed", "surroundings")
         matter |= {f"{group}.{name}": value for name, value in values.items() if name not in free}
     if config.get("ckpt_path"):
         matter["ckpt_path"] = config["ckpt_path"]  # a resumed run has trained a part of it only

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import defaultdict
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
@@ -29,7 +30,7 @@ MAY_IMPORT = {  # room: the rooms that it may import beside itself; a package's 
         *(f"keras_parity.{room}" for room in ("twin", "logs", "compare", "ladder", "convert", "predict")),
     },
     "keras_parity.twin": {*_ABSTRACT, "keras_parity"},
-    "keras_parity.logs": {*_ABSTRACT, "keras_parity"},
+    "keras_parity.logs": {*_ABSTRACT, "keras_parity"} - {"cnn_mnist.console"},  # a reader of logs needs no parser
     "keras_parity.compare": {*_ABSTRACT, "keras_parity", "keras_parity.logs"},
     "keras_parity.study": {*_ABSTRACT, "keras_parity", "keras_parity.logs", "keras_parity.compare"},
     "keras_parity.ladder": {*_ABSTRACT, "keras_parity", "keras_parity.twin", "cnn_mnist.pytorch"},
@@ -42,6 +43,12 @@ FRAMEWORKS = {  # room: what it may import of these; the other rooms import none
     "keras_parity.ladder": TORCH | TENSORFLOW,
     "keras_parity.convert": TORCH | TENSORFLOW,
 }
+EXTRAS = (
+    "cnn_mnist.data.digits",
+    *(f"keras_parity.{room}" for room in ("convert", "ladder", "predict", "study")),
+)
+"""What the core does without: the door of its package alone imports an extra, and no extra another one."""
+
 BOTH = "keras_parity/both_frameworks.py"
 """The one file outside a room that imports frameworks, in the order that does not crash."""
 
@@ -51,6 +58,16 @@ TRICKS = ("ctypes", "ModuleType", "sys.modules")
 
 def files(root: Path) -> list[Path]:
     return sorted(path for package in ("cnn_mnist", "keras_parity") for path in (root / package).rglob("*.py"))
+
+
+def module_of(path: Path, root: Path) -> str:
+    """The dotted name of a file."""
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _file(name: str, modules: Collection[str]) -> str | None:
+    """The module of ours that a dotted name is in, itself or one of its names."""
+    return next((found for found in (name, name.rpartition(".")[0]) if found in modules), None)
 
 
 def room(module: str) -> str:
@@ -85,24 +102,52 @@ def constants(tree: ast.Module) -> dict[str, object]:
 
 
 @cache
-def read(text: str) -> tuple[set[str], dict[str, object], str | None, list[str]]:
-    """What the rules ask of a file: imports, constants, docstring, tricks without a figure."""
+def read(text: str) -> tuple[set[str], dict[str, object], str | None, list[str], bool]:
+    """What the rules ask of a file: imports, constants, docstring, tricks without a figure, whether it reads argv."""
     tree = ast.parse(text)
-    return imports(tree), constants(tree), ast.get_docstring(tree), _tricks(tree)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.argv"]
+    argv = any(isinstance(node.ctx, ast.Load) for node in nodes) or "sys.argv" in imports(tree)
+    return imports(tree), constants(tree), ast.get_docstring(tree), _tricks(tree), argv
+
+
+def extra(module: str) -> str:
+    """The extra that a dotted name is of; empty for the core."""
+    return next((name for name in EXTRAS if f"{module}.".startswith(f"{name}.")), "")
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of modules that import one another, whichever way round.
+
+    Args:
+        graph: What each module imports.
+    """
+    reached = {module: set(imported) for module, imported in graph.items()}
+    for middle in graph:
+        for module in graph:
+            reached[module] |= reached[middle] if middle in reached[module] else set()
+    groups = {tuple(sorted(m for m in graph if m in reached[n] and n in reached[m])) for n in graph if n in reached[n]}
+    return sorted(map(list, groups))
 
 
 def broken_rules(root: Path) -> list[str]:
     """What breaks a rule of the house under ``root``, one line each."""
-    broken, where = [], defaultdict(list)
+    broken, where, graph = [], defaultdict(list), dict[str, set[str]]()
+    modules = {module_of(path, root): path.relative_to(root).as_posix() for path in files(root)}
     for path in files(root):
-        name, text = path.relative_to(root).as_posix(), path.read_text()
-        imported, own_constants, role, tricks = read(text)
-        here = room(".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"))
+        name, text, module = path.relative_to(root).as_posix(), path.read_text(), module_of(path, root)
+        imported, own_constants, role, tricks, argv = read(text)
+        here = room(module)
         roots = {module.split(".")[0] for module in imported}
         ours = {room(module) for module in imported if module.split(".")[0] in ("cnn_mnist", "keras_parity")}
         door = path.parent.parent == root and path.stem in ("__init__", "__main__")  # opens every room of its package
         allowed = {other for other in MAY_IMPORT if other.startswith(here)} | _ABSTRACT if door else MAY_IMPORT[here]
         broken += [f"{name}: imports {other}" for other in ours - allowed - {here}]
+        if not door:  # it opens everything, so that it is in a circle with whatever names its package
+            extras = set(map(extra, imported)) - {"", extra(module)}
+            broken += [f"{name}: imports the extra {other}" for other in extras]
+            graph[module] = {found for name in imported if (found := _file(name, modules.keys())) not in (module, None)}
+        if argv and path.stem != "__main__":
+            broken.append(f"{name}: reads sys.argv")
         if name != BOTH:
             broken += [
                 f"{name}: imports {other}" for other in roots & (TORCH | TENSORFLOW) - FRAMEWORKS.get(here, set())
@@ -113,9 +158,12 @@ def broken_rules(root: Path) -> list[str]:
             broken.append(f"{name}: says no role")
         if path.name == "__init__.py" and path.parent.parent != root and "may import it" not in text.replace("\n", " "):
             broken += [f"{name}: does not say who may import it"] * ("no other room imports it" not in text)
+        if path.name == "__init__.py" and module in (*MAY_IMPORT.keys() - {"cnn_mnist", "keras_parity"}, *EXTRAS):
+            broken += [f"{name}: does not say Core or Extra"] * (("Extra: " if extra(module) else "Core") not in text)
         for constant in own_constants.items():
             where[constant].append(name)
         broken += [f"{name}: {line}" for line in tricks]
+    broken += [f"{', '.join(modules[m] for m in group)}: a circle of files" for group in circles(graph)]
     broken += [f"{', '.join(names)}: {n} = {v!r} stands twice" for (n, v), names in where.items() if len(names) > 1]
     return broken
 
@@ -150,7 +198,14 @@ BREAKS = {
     "keras_parity/logs/new.py": ('"""Doc."""\nFILE = "mistakes.csv"\n', "stands twice"),
     "keras_parity/logs/long.py": ('"""Doc."""\n' + "x = 1\n" * LIMIT, f"over {LIMIT} lines"),
     "keras_parity/ladder/silent.py": ("x = 1\n", "says no role"),
-    "keras_parity/ladder/__init__.py": ('"""Doc."""\n', "does not say who may import it"),
+    "keras_parity/ladder/rungs/__init__.py": ('"""Doc."""\n', "does not say who may import it"),
+    "keras_parity/study/__init__.py": ('"""Core: the command may import it."""\n', "does not say Core or Extra"),
+    "cnn_mnist/console/photos.py": (
+        '"""Doc."""\ndef f():\n    from cnn_mnist.data.digits.read import read_digits\n',
+        "imports the extra cnn_mnist.data.digits",
+    ),
+    "cnn_mnist/runs/tags.py": ('"""Doc."""\ndef f():\n    from cnn_mnist.runs import timing\n', "a circle of files"),
+    "cnn_mnist/data/flags.py": ('"""Doc."""\nimport sys\nNUMBER = sys.argv[1]\n', "reads sys.argv"),
     "keras_parity/ladder/trick.py": (
         '"""Doc."""\ndef f():\n    """Quick."""\n    ctypes.CDLL(None)\n',
         "without a figure",
@@ -195,12 +250,22 @@ def test_a_whole_fit_imports_neither_tensorflow_nor_keras(run_python, tiny_file)
 import sys
 from cnn_mnist.pytorch import cli
 assert not {"tensorflow", "keras"} & sys.modules.keys()
-cli.main()
+cli.main(sys.argv[1:])
 print("imported:", {"tensorflow", "keras"} & sys.modules.keys())
 """
     flags = (f"--data.file={tiny_file}", "--trainer.max_epochs=1", "--trainer.enable_progress_bar=false")
     answer = run_python("-c", code, "fit", *flags)
     assert answer.stdout.endswith("imported: set()\n"), answer.stderr
+
+
+def test_a_reader_of_logs_imports_no_parser(run_python):
+    code = """
+import sys
+from keras_parity.logs import csv_files, event_files, event_writer, folders, run
+print("imported:", [name for name in sys.modules if "jsonargparse" in name or name.startswith("cnn_mnist.console")])
+"""
+    answer = run_python("-c", code)
+    assert answer.stdout.endswith("imported: []\n"), answer.stderr
 
 
 @pytest.mark.parametrize("arguments", [("cnn_mnist", "summary"), ("cnn_mnist",), ("keras_parity", "--help")])

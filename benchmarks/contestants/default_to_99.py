@@ -18,7 +18,7 @@ from lightning.pytorch import Callback, Trainer
 from cnn_mnist.pytorch.data_module import MNISTDataModule
 from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.pytorch.notices import quieten_lightning
-from cnn_mnist.pytorch.timing import Timing
+from cnn_mnist.pytorch.training_log import TrainingLog
 
 
 class StopAt99(Callback):
@@ -43,8 +43,8 @@ def main(data_dir: str, seed: int) -> None:
             max_epochs=20, accelerator="cpu", callbacks=[stop], default_root_dir=folder, num_sanity_val_steps=0
         )
         trainer.fit(Classifier(seed=seed), data)
-    (timing,) = (callback for callback in trainer.callbacks if isinstance(callback, Timing))  # type: ignore[attr-defined]
-    print(f"\n{json.dumps({'seconds': timing.stopwatch.fit_seconds, 'test/acc': stop.accuracy})}")
+    (log,) = (callback for callback in trainer.callbacks if isinstance(callback, TrainingLog))  # type: ignore[attr-defined]
+    print(f"\n{json.dumps({'seconds': log.stopwatch.fit_seconds, 'test/acc': stop.accuracy})}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
 """What a command line takes and prints, the same in both packages.
 
-Imports no framework; the command lines may import it.
+Core: imports no framework and no extra; the command lines may import it.
 """

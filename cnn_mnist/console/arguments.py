@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,10 +16,18 @@ from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.console.known_classes import ALLOW, known_classes_only
 from cnn_mnist.errors import UserError, nearest
 from cnn_mnist.runs.folder import STUDY
+from cnn_mnist.settings import SEED
 from cnn_mnist.yaml_files import check_aliases
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 """Where the settings lie that ``--config NAME`` finds, as NAME.yaml."""
+
+SEED_FLAG: Mapping[str, Any] = {
+    "type": int,
+    "default": SEED,
+    "help": "Seed of everything random, at least 0: initial weights, order of the images, what is held out.",
+}
+"""What ``--seed_everything`` is."""
 
 _NO_YAML = (yaml.YAMLError, AttributeError, KeyError, RecursionError, ValueError)
 """What reading a text as YAML raises: for a date that is none, or a tag that does not fit, PyYAML raises the others."""
@@ -49,9 +58,13 @@ class OneLineErrors(ArgumentParser):
         self._switches.add(name)
         self.add_argument(name, type=bool, default=None, help=help)
 
-    def parse_args(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:  # type: ignore[override]
-        """Parses the arguments, by default those of the process."""
-        given = _with_packaged(with_home(sys.argv[1:] if args is None else args))
+    def add_some(self, kind: type, group: str, *names: str) -> None:
+        """Adds the flags of some settings of a class alone."""
+        self.add_class_arguments(kind, group, skip={entry.name for entry in fields(kind)}.difference(names))
+
+    def parse_args(self, args: Sequence[str], *more: Any, **settings: Any) -> Any:  # type: ignore[override]
+        """Parses the arguments."""
+        given = _with_packaged(with_home(args))
         typed = [arg for arg in given if arg != ALLOW]
         for place, (arg, value) in enumerate(zip(typed, [*typed, ""][1:], strict=True)):
             if arg in self._switches and value.lower() not in ("true", "false"):

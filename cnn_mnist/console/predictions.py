@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +14,8 @@ from cnn_mnist.architecture.record import Shape, times
 from cnn_mnist.architecture.trace import Network
 from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.console.tables import print_table
-from cnn_mnist.data.digits.read import MOST_VIEWS, Digits, read_digits
 from cnn_mnist.data.known_sets import KNOWN_SETS
-from cnn_mnist.data.splits import load_whole
+from cnn_mnist.data.splits import MOST_VIEWS, Digits, load_whole
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import pictures
 from cnn_mnist.runs.files import whole, write_whole
@@ -26,6 +25,10 @@ from cnn_mnist.settings import DataSettings, KnownName
 _MOST_LISTED = 20  # images of the test set
 _NEAR = 0.2  # between the two best probabilities, under which the second is told
 _PHOTO = 224  # pixels: the longer side of a photo in the figure
+
+
+Reader = Callable[[Sequence[str], bool | None, Shape], Digits]
+"""What reads pictures, given their paths, whether ink is darker than paper, and the shape of the network's images."""
 
 
 class Prediction(NamedTuple):
@@ -61,7 +64,7 @@ def build_parser(program: str, description: str) -> OneLineErrors:
         help="A run folder, last for the newest, or a checkpoint file.",
     )
     parser.add_switch("--invert", "Ink is darker than paper; told from each picture where it is not given.")
-    parser.add_argument("--data.data_dir", type=str, default=DataSettings().data_dir, help="Folder of the data sets.")
+    parser.add_some(DataSettings, "data", "data_dir")
     known = f"Whose test set, and names of classes: {', '.join(KNOWN_SETS)}; by default that of the run."
     parser.add_argument("--data.dataset", type=KnownName | None, default=None, help=known)
     parser.add_argument("--data.file", type=str | None, default=None, help="An .npz file in place of those.")
@@ -86,19 +89,22 @@ def data_of(checkpoint: Path, config: Namespace) -> DataSettings:
     return DataSettings(data_dir=config.data.data_dir, **chosen)
 
 
-def load_digits(shape: Shape, config: Namespace, data: DataSettings) -> tuple[Digits, Sequence[str]]:
+def load_digits(
+    shape: Shape, config: Namespace, data: DataSettings, read_pictures: Reader
+) -> tuple[Digits, Sequence[str]]:
     """The images that the arguments name, or the test set where they name none, and the names of the classes.
 
     Args:
         shape: (height, width, channels) that the network takes.
         config: The arguments.
         data: The data set.
+        read_pictures: Reads the images that the arguments name.
 
     Raises:
         UserError: No image could be read, or the data are missing.
     """
     if config.images:
-        digits = read_digits(config.images, config.invert, shape)
+        digits = read_pictures(config.images, config.invert, shape)
         return digits, KNOWN_SETS[data.dataset].classes if data.file is None else ()
     _, test = load_whole(data)
     return Digits([str(number) for number in range(len(test.labels))], test.images, test.labels), test.classes

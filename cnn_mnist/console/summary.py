@@ -19,8 +19,7 @@ def build_parser() -> OneLineErrors:
     parser = OneLineErrors(
         description="Prints each layer's output shape, parameters and multiply-adds of one image, without training."
     )
-    kept = ModelSettings.__dataclass_fields__.keys() - {"architecture"}
-    parser.add_class_arguments(ModelSettings, "model", skip=set(kept))
+    parser.add_some(ModelSettings, "model", "architecture")
     parser.add_argument(
         "--order", type=Order, default="keras", help="Shapes as height, width, channels or the channels first."
     )

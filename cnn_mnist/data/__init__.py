@@ -1,4 +1,4 @@
-"""Which images, in which order: MNIST and other data sets, splits, augmentation, and the user's own digits, in numpy.
+"""Which images, in which order: MNIST and other data sets, splits and augmentation, in numpy.
 
-Imports numpy and no framework; every room but ``architecture`` may import it.
+Core, but for ``digits``: imports no framework and no extra; every room but ``architecture`` may import it.
 """

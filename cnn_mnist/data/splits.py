@@ -1,5 +1,6 @@
-"""The splits of the data set that a run uses: training, validation and test."""
+"""The splits of the data set that a run uses, training, validation and test, and the images that are predicted."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,12 @@ from cnn_mnist.data import mnist, npz, order
 from cnn_mnist.data.known_sets import KNOWN_SETS
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import DataSettings
+
+MOST_VIEWS = 50
+"""Digits whose photos are kept for a figure."""
+
+View = tuple[NDArray[np.uint8], tuple[slice, slice]]
+"""A picture's grey values [height, width], and a box in it, rows and columns."""
 
 
 def evaluation_batch_size(shape: Shape) -> int:
@@ -38,6 +45,22 @@ class Split(NamedTuple):
     def image_shape(self) -> Shape:
         """(height, width, channels) of one image."""
         return self.images.shape[1:]
+
+
+class Digits(NamedTuple):
+    """What is predicted, in the order of the command line or of the test set.
+
+    Attributes:
+        files: Path of each image, with [0], [1] where a picture has several; or its number in the test set.
+        images: uint8 [n, height, width, channels]; of digits, 0 is background.
+        labels: uint8 [n], where they are known.
+        views: Of the first digits, the picture and the digit's box in it, for a figure.
+    """
+
+    files: list[str]
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8] | None = None
+    views: Sequence[View] = ()
 
 
 def load_whole(settings: DataSettings) -> tuple[Split, Split]:

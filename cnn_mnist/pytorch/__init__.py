@@ -1,6 +1,7 @@
 """The network, its data and its training in PyTorch Lightning, and its commands: fit, validate, test, predict.
 
-Imports every other room of ``cnn_mnist``; ``keras_parity.ladder``, ``convert`` and ``predict`` may import it.
+Core: imports every other room of ``cnn_mnist`` and no extra; ``keras_parity.ladder``, ``convert`` and ``predict`` may
+import it.
 """
 
 from cnn_mnist.frameworks import choose_wait_policy, keep_large_buffers, keep_tensorflow_out

@@ -1,29 +1,25 @@
-"""What a Lightning run writes beside its metrics, and when it stops early."""
+"""What a Lightning run writes into its folder beside scalars and checkpoints."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
-from torch import Tensor
 
 from cnn_mnist.architecture.trace import layer_table
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.data_module import MNISTDataModule
-from cnn_mnist.pytorch.keeper import run_logger
-from cnn_mnist.pytorch.logger import RunLogger
+from cnn_mnist.pytorch.logger import RunLogger, run_logger
+from cnn_mnist.pytorch.metrics import MeasuredModule
 from cnn_mnist.runs import hparams, pictures, tags
 from cnn_mnist.runs.files import write_whole
 from cnn_mnist.runs.folder import CONFIG, ENVIRONMENT, PYTORCH, write_environment
 from cnn_mnist.runs.mistakes import write_mistakes
-
-if TYPE_CHECKING:
-    from cnn_mnist.pytorch.module import Classifier
 
 _TRAINER = (
     "max_epochs",
@@ -40,10 +36,11 @@ _TRAINER = (
 class RunRecord(Callback):
     """Writes what a run folder holds beside scalars: environment, layer table and pictures."""
 
-    _begun = False  # whether this fit has begun a run, and made no step yet
+    _begun = False  # whether this fit has begun a run
+    _first_step = 0  # updates done before it
 
     @rank_zero_only
-    def on_fit_start(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
+    def on_fit_start(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
         """Writes the settings, the environment, the layer table and the examples."""
         logger = run_logger(trainer)
         if logger is None or Path(logger.log_dir, ENVIRONMENT).exists():  # a run that goes on has begun before
@@ -70,18 +67,18 @@ class RunRecord(Callback):
         train = data.splits["train"]
         writer.add_image(tags.EXAMPLES, pictures.examples(*train), 0, dataformats="HWC")
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: "Classifier", *args: Any) -> None:  # type: ignore[override]
-        """Logs the running means where they are due."""
-        self._begun = False
-        pl_module.log_step(args[-1])
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Counts from the updates of a checkpoint."""
+        self._first_step = trainer.global_step
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """A fit that is refused before its first step leaves no folder."""
-        for logger in trainer.loggers if isinstance(exception, UserError) and self._begun else ():
+        refused = isinstance(exception, UserError) and self._begun and trainer.global_step == self._first_step
+        for logger in trainer.loggers if refused else ():
             if isinstance(logger, RunLogger):
                 logger.discard()
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
         """Writes the confusion matrix and the misclassified images, and after a whole test ``mistakes.csv``."""
         indices, probabilities = pl_module.predictions.compute()  # in every process: it gathers
         pl_module.predictions.reset()
@@ -102,43 +99,7 @@ class RunRecord(Callback):
             write_mistakes(logger.log_dir, labels, predictions)
 
 
-class StopOnNonFiniteLoss(Callback):
-    """Ends the training with the step at which the loss first was no finite number.
-
-    Losses are collected and looked at together, since each look waits for a GPU.
-
-    Args:
-        every: Steps between two looks.
-    """
-
-    def __init__(self, every: int = 100) -> None:
-        self.every = every
-        self._losses: list[tuple[int, Tensor]] = []  # with its step
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
-        """Keeps the step's loss."""
-        self._losses.append((trainer.global_step, outputs["loss"]))
-        if len(self._losses) == self.every:
-            self._look(trainer)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Looks at the rest."""
-        if self._losses:
-            self._look(trainer)
-
-    def _look(self, trainer: Trainer) -> None:
-        steps, losses = zip(*self._losses, strict=True)
-        finite = np.isfinite(torch.stack(losses).float().cpu().numpy())
-        self._losses.clear()
-        if not finite.all():
-            logger = run_logger(trainer)
-            raise UserError(
-                f"expected a finite loss, got NaN or infinity at step {steps[finite.argmin()]} of "
-                f"{logger.log_dir if logger else 'a run without a log'}; lower --model.learning_rate"
-            )
-
-
-def _write_config(path: Path, trainer: Trainer, model: "Classifier", data: MNISTDataModule) -> None:
+def _write_config(path: Path, trainer: Trainer, model: MeasuredModule, data: MNISTDataModule) -> None:
     settings: dict[str, Any] = {n: getattr(value := getattr(trainer, n), "value", value) for n in _TRAINER}
     if settings["limit_train_batches"] == 1.0:  # Lightning's word for all
         settings["limit_train_batches"] = None

@@ -1,30 +1,25 @@
 """``fit``, ``validate`` and ``test`` on the command line, with LightningCLI."""
 
-import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from cnn_mnist import settings
-from cnn_mnist.architecture.descriptions import plain, read_network
-from cnn_mnist.console import resume
-from cnn_mnist.console.arguments import refuse_others
 from cnn_mnist.console.results import finish
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
-from cnn_mnist.pytorch.cli_defaults import DEFAULTS, Parser
+from cnn_mnist.pytorch.cli_arguments import Arguments, Parser
 from cnn_mnist.pytorch.data_module import MNISTDataModule
 from cnn_mnist.pytorch.keeper import Keeper
 from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.pytorch.notices import quieten_lightning
 from cnn_mnist.runs.files import write_whole
-from cnn_mnist.runs.folder import CONFIG, PYTORCH, check_writable, find_checkpoint, newest_checkpoint
+from cnn_mnist.runs.folder import CONFIG, PYTORCH, check_writable, newest_checkpoint
 from cnn_mnist.runs.resume import rewind
 
 
@@ -40,78 +35,8 @@ class SaveConfig(SaveConfigCallback):
             write_whole(folder / CONFIG, self.parser.dump(self.config, skip_none=False))
 
 
-class CLI(LightningCLI):
-    """The command line: the published experiment by default, and no flag that is silently ignored."""
-
-    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds the seed."""
-        parser.add_argument(
-            "--seed_everything",
-            type=int,
-            default=settings.SEED,
-            help="Seed of everything random, at least 0: initial weights, order of the images, what is held out.",
-        )
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Links the seed, and sets the defaults."""
-        parser.link_arguments("seed_everything", "model.seed")
-        parser.link_arguments("seed_everything", "data.seed")
-        parser.set_defaults(DEFAULTS)
-
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Lightning's, but for ``predict``, a command of its own; of these the typed one, as each costs time."""
-        known = {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
-        return {name: skipped for name, skipped in known.items() if name in sys.argv[1:2]} or known
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Only ``fit`` makes a run folder, unless a logger is typed."""
-        for name, one in self._subcommand_parsers.items():
-            if name == "fit":
-                one.add_argument("--resume", type=str | None, help=resume.HELP)
-                one.add_argument("--checkpoint_every", type=int, default=0, help=resume.EVERY)
-            else:
-                one.set_defaults({"trainer.logger": False})
-        given, self.run_folder = sys.argv[1:], None
-        if given[:1] == ["fit"]:
-            given, folder = resume.resumed(given[1:], PYTORCH)
-            if folder is not None:
-                place = {"save_dir": folder.parent.parent, "name": folder.parent.name, "version": folder.name}
-                args = ["fit", *given, *(f"--trainer.logger.{name}={value}" for name, value in place.items())]
-                self.run_folder = folder
-        self._args = args
-        self._parse(parser, args)
-        seed = self.config[self.config["subcommand"]].seed_everything
-        if not 0 <= seed < settings.SEEDS:
-            raise UserError(f"--seed_everything: expected 0 to {settings.SEEDS - 1}, got {seed}")
-
-    def _parse(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Reads the arguments; a file that describes the network is read once, here."""
-        super().parse_arguments(parser, args)
-        model = self.config[self.config["subcommand"]].model
-        model.architecture = plain(read_network(model.architecture))
-
-    def _parse_ckpt_path(self) -> None:
-        """Has the checkpoint's settings as defaults; what the user typed otherwise is refused, not ignored."""
-        subcommand: str = self.config["subcommand"]
-        path = self.config[subcommand].get("ckpt_path")
-        if not path:
-            return
-        path = str(find_checkpoint(path, PYTORCH))
-        checkpoint = read_checkpoint(path)
-        model, data = checkpoint["hyper_parameters"], checkpoint.get("datamodule_hyper_parameters", {})
-        kept = {"seed_everything": model.get("seed", settings.SEED)}
-        kept |= {f"model.{name}": value for name, value in model.items() if name != "seed"}
-        if subcommand in ("fit", "validate"):
-            free = ("seed", *settings.CHANGE_NO_NUMBER)
-            kept |= {f"data.{name}": value for name, value in data.items() if name not in free}
-        self._parser(subcommand).set_defaults(kept)
-        self._parse(self.parser, self._args)
-        self.config[subcommand].ckpt_path = path
-        epochs, asked = checkpoint.get("epoch", -1) + 1, self.config[subcommand].trainer.max_epochs
-        if subcommand == "fit" and checkpoint.get("loops") and asked is not None and 0 <= asked <= epochs:
-            raise UserError(f"--ckpt_path: {path} has {epochs} epochs already; give a --trainer.max_epochs over that")
-        refuse_others(kept, self.config[subcommand], path)
+class CLI(Arguments):
+    """What the commands do with what was typed."""
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the trainer; what it refuses is said in one line."""
@@ -120,12 +45,12 @@ class CLI(LightningCLI):
         try:
             return super().instantiate_trainer(**kwargs)
         except (ImportError, RuntimeError, TypeError, ValueError, MisconfigurationException) as error:
-            if "gpu backend" not in str(error):
-                raise UserError(f"--trainer: {' '.join(str(error).split())}") from None
-            raise UserError(
-                "--trainer.accelerator=gpu: expected a GPU that PyTorch "
-                f"{torch.__version__} can use, found none; use --trainer.accelerator=cpu"
-            ) from None
+            if self._get(self.config_init, "trainer")["accelerator"] == "gpu" and not torch.accelerator.is_available():
+                raise UserError(
+                    "--trainer.accelerator=gpu: expected a GPU that PyTorch "
+                    f"{torch.__version__} can use, found none; use --trainer.accelerator=cpu"
+                ) from None
+            raise UserError(f"--trainer: {' '.join(str(error).split())}") from None
 
     def before_fit(self) -> None:
         """Refuses a log folder that cannot be written or that holds a run already, before data is touched."""
@@ -191,8 +116,11 @@ class CLI(LightningCLI):
             finish({name: float(value) for name, value in metrics.items()}, run)
 
 
-def main() -> CLI:
+def main(args: Sequence[str]) -> CLI:
     """Runs the command line.
+
+    Args:
+        args: What was typed after the program's name, the command first.
 
     Raises:
         UserError: A mistake that the user can mend.
@@ -201,8 +129,9 @@ def main() -> CLI:
     quieten_lightning()
     try:
         return CLI(
-            Classifier,
-            MNISTDataModule,
+            args,
+            model_class=Classifier,
+            datamodule_class=MNISTDataModule,
             parser_class=Parser,
             save_config_callback=SaveConfig,
             save_config_kwargs={"save_to_log_dir": False},

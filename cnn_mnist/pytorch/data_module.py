@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
 from cnn_mnist.data.augmentation import Augmentation, augmentation
 from cnn_mnist.data.splits import Split, check_network, evaluation_batch_size, load_splits
-from cnn_mnist.pytorch.loader import Batch, Loader, to_tensor
+from cnn_mnist.pytorch.loader import Loader, to_tensor
 from cnn_mnist.settings import DataSettings, ModelSettings, check_names
 
 
@@ -48,7 +48,7 @@ class MNISTDataModule(LightningDataModule):
         """Finds or makes the data, and checks settings and the trainer's network against them."""
         self.check(getattr(self.trainer, "lightning_module", None))
 
-    def check(self, module: Any) -> None:
+    def check(self, module: LightningModule | None) -> None:
         """Loads the data and checks settings and network against them; ``fit`` does it before it makes a folder."""
         self._load()
         settings = getattr(module, "settings", None)
@@ -65,7 +65,7 @@ class MNISTDataModule(LightningDataModule):
         moved = augmentation(self.splits["train"], self.settings)
         return self._loader("train", self.settings.batch_size, self.settings.seed, moved)
 
-    def val_dataloader(self) -> Loader | list[Any]:
+    def val_dataloader(self) -> Loader | list[Loader]:
         """The validation split; an empty list where there is none, which Lightning skips."""
         if self.settings.val_size == 0:
             return []
@@ -81,10 +81,6 @@ class MNISTDataModule(LightningDataModule):
         if self.settings.train_eval and trainer is not None and trainer.testing and trainer.global_step:
             return [loader, self.train_eval_dataloader()]
         return loader
-
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """The batch as it is: it was cut on the device that trains."""
-        return batch
 
     def _load(self) -> None:
         self.splits = self.splits or load_splits(self.settings)

@@ -1,5 +1,6 @@
 """Keeps what a training goes on from, and has it go on there."""
 
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 
+from cnn_mnist.errors import UserError
+from cnn_mnist.pytorch.logger import run_logger
 from cnn_mnist.runs.files import hold, whole
 from cnn_mnist.runs.folder import CHECKPOINTS
 from cnn_mnist.runs.stops import Stops, how_to_go_on
@@ -139,6 +141,29 @@ def keep(trainer: Any) -> list[Checkpoint]:
     return [Keeper(epochs=not trainer.checkpoint_callbacks)]
 
 
-def run_logger(trainer: Trainer) -> TensorBoardLogger | None:
-    """The first TensorBoard logger; None for a run without one."""
-    return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
+def count_updates(trainer: Trainer) -> None:
+    """Counts the updates, and the epochs that they come to, of an optimizer whose checkpoint knew no epochs.
+
+    Called in ``on_train_start``, where the batches of an epoch are known; the twin counts likewise.
+
+    Raises:
+        UserError: The updates end within an epoch, or the training has no epoch left.
+    """
+    updates, batches = trainer.optimizers[0].param_groups[0].get("step", 0), trainer.num_training_batches
+    if trainer.global_step or not updates or math.isinf(batches):  # of loaders without a length, epochs are not known
+        return
+    steps = math.ceil(batches / trainer.accumulate_grad_batches)
+    epochs, rest = divmod(updates, steps)
+    if rest:
+        raise UserError(
+            f"--ckpt_path: expected the end of an epoch of {steps} updates, got {trainer.ckpt_path} at update {rest} "
+            "of one; give the batch size and the validation split that it was trained with"
+        )
+    if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= epochs:
+        raise UserError(
+            f"--ckpt_path: {trainer.ckpt_path} has {epochs} epochs already; give a --trainer.max_epochs over that"
+        )
+    loop: Any = trainer.fit_loop
+    loop.epoch_progress.current.processed = epochs
+    loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.completed = updates
+    loop.epoch_loop._batches_that_stepped = updates

@@ -47,6 +47,10 @@ class Batch:
     def __iter__(self) -> Iterator[Tensor]:
         return iter((self.images, self.labels))
 
+    def to(self, device: torch.device) -> "Batch":
+        """The batch as it is: it was cut on the device that trains."""
+        return self
+
 
 @dataclass(eq=False, repr=False)
 class Loader:
@@ -90,7 +94,7 @@ class Loader:
         else:
             order = torch.from_numpy(epoch_order(size, self.seed, self.epoch)).to(self.images.device)
         self.position, self._first = self._first, 0
-        for place in batch_slices(size, self.batch_size, first=self.position):
+        for place in list(batch_slices(size, self.batch_size, first=self.position)):
             self.position += 1
             indices = order[place][self.rank :: self.world_size]
             images = self.images[indices] if self.augmentation is None else self._augmented(indices)

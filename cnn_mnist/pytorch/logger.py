@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -51,3 +52,8 @@ class RunLogger(TensorBoardLogger):
         """Writes values by tag; Lightning's own takes a full disk for a value that is no number."""
         for tag, value in metrics.items():
             self.experiment.add_scalar(tag, float(value), step or 0)
+
+
+def run_logger(trainer: Trainer) -> TensorBoardLogger | None:
+    """The first TensorBoard logger; None for a run without one."""
+    return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)

@@ -4,44 +4,37 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import RichModelSummary, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics import Metric
 
 from cnn_mnist.architecture.initial_weights import initial_weights
-from cnn_mnist.pytorch.callbacks import RunRecord, StopOnNonFiniteLoss
-from cnn_mnist.pytorch.converted import count_updates
-from cnn_mnist.pytorch.keeper import keep
+from cnn_mnist.pytorch.callbacks import RunRecord
+from cnn_mnist.pytorch.keeper import count_updates, keep
 from cnn_mnist.pytorch.loader import Batch
 from cnn_mnist.pytorch.logger import RunLogger
-from cnn_mnist.pytorch.metrics import Predictions, make_metric
+from cnn_mnist.pytorch.metrics import TEST_SPLITS, MeasuredModule
 from cnn_mnist.pytorch.monitors import fit_monitors
 from cnn_mnist.pytorch.network import build_network, load_weights
 from cnn_mnist.pytorch.notices import quieten_lightning
-from cnn_mnist.pytorch.optimizers import clip_by_global_norm, make_optimizer
+from cnn_mnist.pytorch.optimizers import clip_by_global_norm, lay_schedule, make_optimizer, not_laid
 from cnn_mnist.pytorch.progress import LayerTable, LineProgressBar
-from cnn_mnist.pytorch.schedule import lay_schedule, not_laid
-from cnn_mnist.pytorch.timing import Timing
+from cnn_mnist.pytorch.training_log import StopOnNonFiniteLoss, TrainingLog
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH
-from cnn_mnist.runs.tags import METRICS
 from cnn_mnist.schedules import check_length
 from cnn_mnist.settings import ModelSettings, check_names
 
-TEST_SPLITS: tuple[tags.SplitName, ...] = ("test", "train_eval")
-"""What the loaders given to ``Trainer.test`` are, in their order; the second is optional."""
 
-
-class Classifier(LightningModule):
+class Classifier(MeasuredModule):
     """A CNN that emits logits, trained by cross-entropy from logits.
 
     A ``Trainer`` that trains it writes the run folder of the project, ``lightning_logs/pytorch/version_N``.
@@ -54,9 +47,6 @@ class Classifier(LightningModule):
     Args:
         **settings: The fields of ``ModelSettings``, see there.
 
-    Attributes:
-        figures: Loss and accuracy of the epoch that runs, by tag.
-
     Raises:
         UserError: A setting is unknown or out of its range.
     """
@@ -64,21 +54,14 @@ class Classifier(LightningModule):
     __signature__ = inspect.signature(ModelSettings)
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__()
         quieten_lightning()
         check_names(ModelSettings, settings)
-        self.settings = ModelSettings(**settings)
+        super().__init__(ModelSettings(**settings))
         self.save_hyperparameters(asdict(self.settings))
         described, align, seed = self.settings.network, self.settings.align, self.settings.seed
         self.network = build_network(described, align, seed)
         weights = initial_weights(described, "keras" if align == "keras" else "pytorch", seed)
         load_weights(self.network, weights, described)
-        splits: tuple[tags.SplitName, ...] = ("train", "val", *TEST_SPLITS)
-        self.metrics = nn.ModuleDict(
-            {tags.tag(split, name): make_metric(name, described.classes) for split in splits for name in METRICS}
-        )
-        self.predictions = Predictions()
-        self.figures: dict[str, float] = {}
 
     def configure_callbacks(self) -> Sequence[Callback]:
         """What makes a run folder whole, and the project's own bar and layer table where Lightning's would be.
@@ -94,7 +77,7 @@ class Classifier(LightningModule):
         if fitting:
             fit_monitors(trainer, self)
             check_length(self.settings, trainer.max_steps if trainer.max_epochs == -1 else 1)
-        contract: tuple[type[Callback], ...] = (Timing, RunRecord, StopOnNonFiniteLoss)
+        contract: tuple[type[Callback], ...] = (TrainingLog, RunRecord, StopOnNonFiniteLoss)
         ours = [kind() for kind in contract if fitting or kind not in there]
         for theirs, replacement in (RichProgressBar, LineProgressBar), (RichModelSummary, LayerTable):
             kept = [callback for callback in trainer.callbacks if type(callback) is not theirs]
@@ -135,33 +118,6 @@ class Classifier(LightningModule):
         if split == "test":
             self.predictions.update(Batch.of(batch).indices, logits)
 
-    def on_train_epoch_start(self) -> None:
-        """An epoch has its own figures."""
-        self.figures.clear()
-
-    def log_step(self, batch_idx: int) -> None:
-        """Logs ``train/*``, the running means over the epoch: at its end, and every so many steps before.
-
-        ``RunRecord`` calls it, since a checkpoint of the step is written before the module's own hook.
-        """
-        trainer: Any = self.trainer
-        every, last = trainer.log_every_n_steps, trainer.is_last_batch
-        if last or (every and (batch_idx + 1) % every == 0):
-            self._log("train", reset=last)
-
-    def on_train_epoch_end(self) -> None:
-        """Logs ``train/*`` of an epoch that ended before its last batch."""
-        self._log("train")
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs ``val/*``."""
-        self._log("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Logs ``test/*`` and, where its loader was given, ``train_eval/*``."""
-        for split in TEST_SPLITS:
-            self._log(split)
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of the settings, with Keras's formula or PyTorch's as ``align`` says, and its schedule."""
         optimizer = make_optimizer(self.network.parameters(), self.settings)
@@ -194,27 +150,5 @@ class Classifier(LightningModule):
         scores = logits.softmax(dim=1) if self.settings.softmax_before_loss else logits
         smoothing = self.settings.label_smoothing
         losses = F.cross_entropy(scores, labels, reduction="none", label_smoothing=smoothing)
-        self._metric(split, "loss").update(losses.detach())
-        self._metric(split, "acc").update(logits.detach(), labels)
+        self.measure(split, losses, logits, labels)
         return losses.sum(), logits
-
-    def _metric(self, split: tags.SplitName, name: str) -> Metric:
-        return cast(Metric, self.metrics[tags.tag(split, name)])
-
-    def _log(self, split: tags.SplitName, *, reset: bool = True) -> None:
-        """Logs a split's means, where it has any, at the number of updates done so far."""
-        metrics = {tags.tag(split, name): self._metric(split, name) for name in METRICS}
-        if all(metric.update_called for metric in metrics.values()) and not self.trainer.sanity_checking:
-            values = {tag: metric.compute() for tag, metric in metrics.items()}
-            numbers = {tag: value.item() for tag, value in values.items()}  # here alone: each look waits for a GPU
-            self.figures |= numbers
-            if split == "train":
-                # By hand: Lightning would count an epoch's end as one update less, and add a tag of its own.
-                self.log_dict(values, logger=False, prog_bar=True, rank_zero_only=True)
-                for logger in self.loggers:
-                    logger.log_metrics(tags.with_curves(numbers), self.global_step)
-            else:
-                self.log_dict(values | {"step": torch.tensor(float(self.global_step))}, rank_zero_only=True)
-        if reset:
-            for metric in metrics.values():
-                metric.reset()

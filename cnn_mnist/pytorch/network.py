@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, NDArray], network: Net
     module.load_state_dict(module.state_dict() | state)
 
 
-def _make(call: Call) -> Any:
+def _make(call: Call) -> nn.Module:
     if call.parts:
         return nn.Sequential(OrderedDict((part.name, _make(part)) for part in call.parts))
     if call.kind == "LayerNorm2d":

@@ -1,35 +1,40 @@
-"""The PyTorch optimizer that the settings name, and Keras's clipping of gradients."""
+"""The PyTorch optimizer that the settings name, its schedule, and Keras's clipping of gradients."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from cnn_mnist.pytorch.keras_optimizers import KerasAdam, KerasRMSprop, KerasSGD
-from cnn_mnist.settings import ModelSettings
+from cnn_mnist.schedules import check_length, check_resumed_rate, rate_factor
+from cnn_mnist.settings import OPTIMIZERS, ModelSettings
+
+if TYPE_CHECKING:  # a conversion, which has no trainer, does without Lightning
+    from lightning.pytorch import Trainer
+
+
+_WITH_KERAS_FORMULA: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "rmsprop": KerasRMSprop,
+    "adam": KerasAdam,
+    "adamw": KerasAdam,
+    "sgd": KerasSGD,
+}
 
 
 def make_optimizer(params: Iterable[Tensor], settings: ModelSettings) -> torch.optim.Optimizer:
     """The optimizer that the settings name: with Keras's formula under ``align: keras``, else PyTorch's own."""
-    params, s = list(params), settings
-    decay = s.weight_decay
-    if s.align == "keras":
-        if s.optimizer == "rmsprop":
-            return KerasRMSprop(params, s.learning_rate, s.rho, s.epsilon, s.momentum, s.centered, decay)
-        if s.optimizer == "sgd":
-            return KerasSGD(params, s.learning_rate, s.momentum, s.nesterov, decay)
-        return KerasAdam(params, s.learning_rate, s.beta_1, s.beta_2, s.epsilon, decay)
-    common: dict[str, Any] = {"lr": s.learning_rate, "weight_decay": decay, "foreach": True}
-    betas = (s.beta_1, s.beta_2)
-    if s.optimizer == "rmsprop":
-        return torch.optim.RMSprop(
-            params, alpha=s.rho, eps=s.epsilon, momentum=s.momentum, centered=s.centered, **common
-        )
-    if s.optimizer == "sgd":
-        return torch.optim.SGD(params, momentum=s.momentum, nesterov=s.nesterov, **common)
-    kind = torch.optim.Adam if s.optimizer == "adam" else torch.optim.AdamW
-    return kind(params, betas=betas, eps=s.epsilon, **common)
+    params, rate, decay = list(params), settings.learning_rate, settings.weight_decay
+    if settings.align == "keras":
+        return _WITH_KERAS_FORMULA[settings.optimizer](params, rate, weight_decay=decay, **settings.optimizer_settings)
+    name, takes = OPTIMIZERS[settings.optimizer]
+    given = {theirs: [getattr(settings, ours) for ours in takes if takes[ours] == theirs] for theirs in takes.values()}
+    arguments: dict[str, Any] = {  # Adam's betas are a pair
+        theirs: values[0] if len(values) == 1 else tuple(values) for theirs, values in given.items()
+    }
+    return getattr(torch.optim, name)(params, lr=rate, weight_decay=decay, foreach=True, **arguments)
 
 
 def clip_by_global_norm(params: Iterable[Tensor], limit: float) -> None:
@@ -45,3 +50,35 @@ def clip_by_global_norm(params: Iterable[Tensor], limit: float) -> None:
     norm = torch.nn.utils.get_total_norm(grads)
     scale = limit * torch.clamp(1 / norm, max=1 / limit) + (norm - norm)  # NaN where the norm is infinite
     torch._foreach_mul_(grads, scale)
+
+
+def not_laid(step: int) -> float:
+    """Stands for the schedule's factor in ``configure_optimizers``, where the updates are not counted yet.
+
+    To count them there, Lightning would have to set up the data, and a run that is resumed in the middle of an epoch
+    would not find its place in it again.
+    """
+    return 1.0
+
+
+def lay_schedule(trainer: "Trainer", settings: ModelSettings) -> None:
+    """Lays the schedule over the updates of the training, in the place of ``not_laid``, in ``on_train_start``.
+
+    Args:
+        trainer: With its data set up and what it resumes restored.
+        settings: The schedule's.
+
+    Raises:
+        UserError: The training has no end, or the learning rate of a resumed one would jump.
+    """
+    for config in trainer.lr_scheduler_configs:
+        old = config.scheduler
+        if isinstance(old, LambdaLR) and not_laid in old.lr_lambdas:
+            steps = trainer.estimated_stepping_batches
+            check_length(settings, steps)
+            config.scheduler = new = LambdaLR(
+                old.optimizer, partial(rate_factor, settings, steps=steps), old.last_epoch - 1
+            )
+            new._step_count = old._step_count  # a part of the checkpoint's state, which no argument sets
+            if new.last_epoch:
+                check_resumed_rate(settings, float(old.get_last_lr()[0]), float(new.get_last_lr()[0]))

@@ -24,8 +24,12 @@ def build_parser() -> OneLineErrors:
     )
 
 
-def main(args: list[str]) -> None:
+def main(args: list[str], read_pictures: predictions.Reader) -> None:
     """Predicts the images that the arguments after ``predict`` name, and prints or writes the predictions.
+
+    Args:
+        args: The arguments.
+        read_pictures: Reads the images.
 
     Raises:
         UserError: A mistake that the user can mend.
@@ -38,7 +42,8 @@ def main(args: list[str]) -> None:
         )
     checkpoint = find_checkpoint(config.ckpt_path[0], PYTORCH)
     takes = read_network(read_checkpoint(checkpoint)["hyper_parameters"]["architecture"])
-    digits, classes = predictions.load_digits(takes.input_shape, config, predictions.data_of(checkpoint, config))
+    data = predictions.data_of(checkpoint, config)
+    digits, classes = predictions.load_digits(takes.input_shape, config, data, read_pictures)
     found = predictions.from_logits(compute_logits(checkpoint, digits.images), classes)
     predictions.put_out(digits, {PYTORCH: found}, config)
 

@@ -1,15 +1,13 @@
 """The project's progress bar and layer table in place of Lightning's."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from cnn_mnist.console.progress import EVERY, Bar
 from cnn_mnist.console.summary import summarize
-
-if TYPE_CHECKING:
-    from cnn_mnist.pytorch.module import Classifier
+from cnn_mnist.pytorch.metrics import MeasuredModule
 
 
 class LineProgressBar(ProgressBar):
@@ -28,22 +26,21 @@ class LineProgressBar(ProgressBar):
         """Draws again."""
         self._bar.enabled = True
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Adds the epoch's line; not at the epoch's start, which a run that is resumed in its middle has not."""
-        if self._epoch != trainer.current_epoch:
-            self._epoch = trainer.current_epoch
-            epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"
-            self._bar.start(f"epoch {self._epoch + 1}/{epochs}", int(self.total_train_batches))
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Adds the epoch's line."""
+        self._begin(trainer)
 
     def on_train_batch_end(  # type: ignore[override]
-        self, trainer: Trainer, pl_module: "Classifier", outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: MeasuredModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Moves it."""
         if batch_idx % EVERY == 0:
+            self._begin(trainer)
             self._bar.move(batch_idx + 1, pl_module.figures)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
         """Shows the figures of the whole epoch."""
+        self._begin(trainer)
         self._bar.move(int(self.total_train_batches), pl_module.figures)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -72,6 +69,13 @@ class LineProgressBar(ProgressBar):
 
     on_exception = teardown
 
+    def _begin(self, trainer: Trainer) -> None:
+        """Adds an epoch's line once; a run that is resumed in the middle of an epoch has no start of one."""
+        if self._epoch != trainer.current_epoch:
+            self._epoch = trainer.current_epoch
+            epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"
+            self._bar.start(f"epoch {self._epoch + 1}/{epochs}", int(self.total_train_batches))
+
     def _evaluate(self, batches: list[int | float]) -> None:
         self._bar.start("evaluation", int(sum(batches)))
 
@@ -79,7 +83,7 @@ class LineProgressBar(ProgressBar):
 class LayerTable(Callback):
     """Prints the layers with their shapes and parameters when a training starts."""
 
-    def on_fit_start(self, trainer: Trainer, pl_module: "Classifier") -> None:  # type: ignore[override]
+    def on_fit_start(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
         """Prints them, in one process."""
         if trainer.is_global_zero:
             summarize(pl_module.settings.network, "keras")

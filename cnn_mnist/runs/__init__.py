@@ -1,4 +1,4 @@
 """What a run folder holds, written by both trainers: tags, files, times, pictures.
 
-Imports no framework; both trainers and whatever reads runs may import it.
+Core: imports no framework and no extra; both trainers and whatever reads runs may import it.
 """

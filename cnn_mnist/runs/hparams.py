@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnn_mnist.runs import tags
-from cnn_mnist.settings import CHANGE_NO_NUMBER, DataSettings, ModelSettings
+from cnn_mnist.settings import DataSettings, ModelSettings, names
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary
 
 _METRICS = (
     *(tags.tag("test", name) for name in tags.METRICS),
@@ -20,7 +23,7 @@ _FIRST = ("architecture", "framework", "learning_rate", "optimizer", "seed")
 
 def summaries(
     framework: str, model: ModelSettings, data: DataSettings, max_epochs: int | None, precision: str, name: str
-) -> list[Any]:
+) -> "list[Summary]":
     """The records of a run, as ``tensorboard.compat.proto.summary_pb2.Summary``.
 
     Args:
@@ -35,10 +38,10 @@ def summaries(
     from tensorboard.plugins.hparams import api_pb2, metadata, summary_v2
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-    chosen = asdict(data) | asdict(model)
+    chosen, left_out = asdict(data) | asdict(model), names(DataSettings, "surroundings")
     settings: Mapping[str, Any] = {
         "framework": framework,
-        **{name: _told(value) for name, value in chosen.items() if name not in CHANGE_NO_NUMBER},
+        **{name: _told(value) for name, value in chosen.items() if name not in left_out},
         "max_epochs": max_epochs or 0,
         "precision": precision,
     }

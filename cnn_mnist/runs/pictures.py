@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from textwrap import fill
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnn_mnist.runs.files import whole
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
 
 Picture = NDArray[np.uint8]
 
@@ -167,7 +170,7 @@ def save(picture: Picture, file: str | Path | IO[bytes]) -> None:
         Image.fromarray(picture).save(place, format="png")
 
 
-def _font(size: int) -> Any:
+def _font(size: int) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
     """Pillow's own font, in pixels."""
     from PIL import ImageFont
 

@@ -11,12 +11,16 @@ import struct
 import time
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 
 from cnn_mnist.runs import pictures
 from cnn_mnist.runs.tags import TEXT_SUFFIX
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
 
 _numbers = count()
 
@@ -55,7 +59,7 @@ class Recorder:
         """Where a ``SummaryWriter`` has ``add_summary``."""
         return self
 
-    def add_summary(self, summary: Any, step: int) -> None:
+    def add_summary(self, summary: "Summary", step: int) -> None:
         """Writes a record of TensorBoard's own."""
         self._write(step, summary=summary)
 
@@ -76,7 +80,7 @@ class Recorder:
                 rest = rest[file.write(rest) :]
 
 
-def picture(tag: str, pixels: pictures.Picture) -> Any:
+def picture(tag: str, pixels: pictures.Picture) -> "Summary":
     """A picture, uint8 [height, width, 3], as TensorBoard's ``Summary``."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -87,7 +91,7 @@ def picture(tag: str, pixels: pictures.Picture) -> Any:
     return Summary(value=[Summary.Value(tag=tag, image=drawn)])
 
 
-def record(event: Any) -> bytes:
+def record(event: "Event") -> bytes:
     """An event as it lies in a file: length and content, each with its checksum."""
     content = event.SerializeToString()
     length = struct.pack("<Q", len(content))

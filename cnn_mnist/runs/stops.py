@@ -4,6 +4,7 @@ import shlex
 import signal
 import threading
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from cnn_mnist.errors import Terminated
@@ -40,6 +41,6 @@ class Stops:
         if self.came is not None:
             raise (Terminated if self.came == signal.SIGTERM else KeyboardInterrupt)
 
-    def _note(self, number: int, frame: Any) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
         self.came = number
         self.end()

@@ -1,4 +1,4 @@
 """``python -m keras_parity compare``: runs in, tables out.
 
-Imports no framework; ``study`` may import it.
+Core: imports no framework and no extra; ``study`` may import it.
 """

@@ -17,9 +17,10 @@ from cnn_mnist.runs import mistakes, pictures
 from cnn_mnist.runs.files import whole, write_whole
 from cnn_mnist.runs.folder import LOG_DIR
 from cnn_mnist.settings import DataSettings
-from keras_parity.compare import curves, demands, page, report, spreadsheet
+from keras_parity.compare import curves, data_formats, demands, page, report
 from keras_parity.compare.disagreements import draw
-from keras_parity.compare.table import Table, make_tables
+from keras_parity.compare.report import Table
+from keras_parity.compare.table import make_tables
 from keras_parity.logs.event_writer import picture
 from keras_parity.logs.folders import COMPARE, find_folders, search
 from keras_parity.logs.run import ALIASES, Run, newest_pair, read_run
@@ -28,10 +29,10 @@ _HOW = "python -m cnn_mnist fit and python -m keras_parity make them"
 _ENDINGS = {"markdown": ".md", "csv": ".csv", "json": ".json", "html": ".html"}
 _WRITERS: dict[str, Callable[[Sequence[Table]], str]] = {
     "markdown": report.to_markdown,
-    "csv": spreadsheet.to_csv,
-    "runs": spreadsheet.to_csv,
-    "verdicts": spreadsheet.verdicts_to_csv,
-    "json": report.to_json,
+    "csv": data_formats.to_csv,
+    "runs": data_formats.to_csv,
+    "verdicts": data_formats.verdicts_to_csv,
+    "json": data_formats.to_json,
 }
 _FILES = {
     "output": (OutputFile(*_ENDINGS.values()), "File for the results, not the terminal; its ending is the format."),
@@ -70,7 +71,7 @@ def build_parser() -> OneLineErrors:
         parser.add_argument(f"--{name}", action="append", default=[], help=text)
     parser.add_switch("--published", help="Shows the published columns beside runs of any experiment.")
     parser.add_argument("--log_dir", default=LOG_DIR, help="Where the logs are; its compare gets the tables.")
-    parser.add_argument("--data.data_dir", default=DataSettings().data_dir, help="Folder of the data sets.")
+    parser.add_some(DataSettings, "data", "data_dir")
     return parser
 
 

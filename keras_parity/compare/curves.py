@@ -4,20 +4,24 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from cnn_mnist.runs import tags
 from keras_parity.compare.columns import Column
-from keras_parity.compare.report import difference
+from keras_parity.compare.report import Table, difference
 from keras_parity.compare.rows import PRIMARY, ROWS
-from keras_parity.compare.table import Table
 from keras_parity.compare.verdict import ALPHA, student
 from keras_parity.logs.event_writer import band_of, margin_charts, scalars, write_events
 from keras_parity.logs.run import Run
+
+if TYPE_CHECKING:  # a table alone does not wait for matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _MOST = 1000
 """Points of a band in TensorBoard, which itself shows no more of a curve."""
@@ -45,7 +49,7 @@ def band(tag: str, runs: Iterable[Run]) -> NDArray[np.float64]:
     return np.stack([steps, times, mean, low, high], axis=1)
 
 
-def write_bands(folder: Path, tables: Sequence[Table], summaries: Iterable[Any]) -> None:
+def write_bands(folder: Path, tables: Sequence[Table], summaries: Iterable[Summary]) -> None:
     """Writes the band of every tag as a run of TensorBoard for each column, and a page for each table.
 
     Args:
@@ -68,7 +72,7 @@ def write_bands(folder: Path, tables: Sequence[Table], summaries: Iterable[Any])
         write_events(folder / title.replace("/", "_"), [], events)
 
 
-def draw(tables: Sequence[Table]) -> Any:
+def draw(tables: Sequence[Table]) -> "Figure":
     """A slide: a panel for each experiment, with losses and accuracies of each column and what the table says.
 
     Returns:
@@ -108,7 +112,7 @@ def _tags(column: Column) -> list[str]:
     return sorted({tag for run in column.runs for tag in run.points} - {tags.PARAMETERS})
 
 
-def _draw(columns: Sequence[Column], metric: str, axes: Any) -> None:
+def _draw(columns: Sequence[Column], metric: str, axes: "Axes") -> None:
     for number, column in enumerate(columns):
         for split, style in _STYLES.items():
             points = band(f"{split}/{metric}", column.runs)

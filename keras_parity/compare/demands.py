@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from cnn_mnist.errors import UserError
+from keras_parity.compare.report import Table
 from keras_parity.compare.rows import ROWS
-from keras_parity.compare.table import Table
 from keras_parity.compare.verdict import APART
 
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}

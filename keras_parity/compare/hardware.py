@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from cnn_mnist.runs.folder import KERAS, PYTORCH
 from keras_parity.compare.sides import TITLES
-from keras_parity.compare.verdict import Apart
+from keras_parity.compare.verdict import Word
 from keras_parity.logs.run import Run
 
 _MACHINE = ("device", "cpu", "cores")
@@ -22,11 +22,11 @@ def machine(run: Run) -> Hashable:
     return tuple(run.environment.get(name) for name in _MACHINE)
 
 
-def apart_in_time(first: Run, second: Run) -> Apart | None:
+def apart_in_time(first: Run, second: Run) -> Word | None:
     """Why times of the two are not compared: measured ones with those of points of a log, or another machine's."""
     if bool(first.clock) != bool(second.clock):
-        return "other clock"
-    return "other hardware" if machine(first) != machine(second) else None
+        return Word.OTHER_CLOCK
+    return Word.OTHER_HARDWARE if machine(first) != machine(second) else None
 
 
 def on_equal_hardware(runs: Sequence[Run], others: Sequence[Sequence[Run]] = ()) -> tuple[Run, ...]:

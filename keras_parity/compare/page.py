@@ -10,9 +10,8 @@ from cnn_mnist.console.tables import unbroken
 from cnn_mnist.data.known_sets import KNOWN_SETS
 from cnn_mnist.runs import pictures
 from keras_parity.compare import curves
-from keras_parity.compare.report import headlines, notes, rows, what_differs
+from keras_parity.compare.report import Table, headlines, notes, rows, what_differs
 from keras_parity.compare.sides import told
-from keras_parity.compare.table import Table
 
 
 def to_html(tables: Sequence[Table], disagreements: pictures.Picture | None = None) -> str:

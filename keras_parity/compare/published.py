@@ -52,6 +52,11 @@ def columns() -> list[Column]:
     ]
 
 
+def is_no_mean(column: Column, tag: str) -> bool:
+    """Whether a figure of a column is a published PyTorch loss, which ``footnote`` explains."""
+    return not column.runs and column.framework == PYTORCH and tag in _IMAGES_AND_BATCHES
+
+
 def footnote() -> str:
     """What the marked figures are."""
     train, test = (f"{loss_per_batch(tag):.4f}" for tag in _IMAGES_AND_BATCHES)

@@ -1,25 +1,59 @@
-"""The results tables as text and data."""
+"""A results table, and how it is printed."""
 
 import io
-import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import IO, Any
+from dataclasses import dataclass, replace
+from typing import IO
 
 from cnn_mnist.console.tables import markdown_table, natural_width, print_table, print_text, terminal_width
-from keras_parity.compare.columns import Column
+from keras_parity.compare.columns import Column, Comparison
 from keras_parity.compare.hardware import lacking_gpu
+from keras_parity.compare.published import is_no_mean
 from keras_parity.compare.rows import ROWS, Row
-from keras_parity.compare.table import Table
 from keras_parity.compare.verdict import APART, Estimate, Verdict
 from keras_parity.logs.run import hashable
 
 _SET_BY_COMMANDS = {"openmp.GOMP_SPINCOUNT"}
 """Each command sets these for its own framework; they are no choice of the user's."""
 
-_MARKED = {("published PyTorch", tag) for tag in ("train/loss", "test/loss")}
+
+@dataclass(frozen=True, repr=False)
+class Table:
+    """One experiment, or all runs where each side has finished but one; ``print`` shows it as text.
+
+    Attributes:
+        title: Its number, and the settings that make it another experiment than the other tables; empty for a single
+            table.
+        columns: Today's, then published Keras and published PyTorch where they are of this experiment.
+        comparisons: Each further column of finished runs against the first: PyTorch against Keras.
+        notes: What a reader must know, one line each.
+    """
+
+    title: str
+    columns: list[Column]
+    comparisons: list[Comparison]
+    notes: list[str]
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """The second column against the first by row; empty where there are no two of finished runs."""
+        return self.comparisons[0].verdicts if self.comparisons else {}
+
+    @property
+    def where(self) -> str:
+        """What a line about one of several tables begins with."""
+        return self.title.partition(":")[0] + ": " if self.title else ""
+
+    def __repr__(self) -> str:
+        runs = [run for column in self.columns for run in column.runs]
+        name = self.title or (runs[0].settings.get("model.architecture", "unknown settings") if runs else "published")
+        counts = ", ".join(f"{len(column.runs)} {column.title}" for column in self.columns if column.runs)
+        return f"Table({name}: {counts} runs)"
+
+    def __str__(self) -> str:
+        return to_text([self])
 
 
 def rows(table: Table) -> list[list[str]]:
@@ -81,41 +115,6 @@ def to_markdown(tables: Sequence[Table]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def to_json(tables: Sequence[Table]) -> str:
-    """The figures in full precision, with verdicts, runs, settings and notes."""
-    content = {"tables": [_content(table) for table in tables], "notes": headlines(tables) + notes(tables)}
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
-
-
-def _content(table: Table) -> dict[str, Any]:
-    columns = [
-        {
-            "title": column.title,
-            "framework": column.framework,
-            "runs": [str(run.folder) for run in column.runs],
-            "settings": column.runs[0].settings if column.runs else None,
-            "environments": [run.environment for run in column.runs],
-            "cells": {key: _jsonable(cell) for key, cell in column.cells.items()},
-        }
-        for column in table.columns
-    ]
-    verdicts = [{key: _jsonable(verdict) for key, verdict in part.verdicts.items()} for part in table.comparisons]
-    others = {part.second.title: said for part, said in zip(table.comparisons[1:], verdicts[1:], strict=True)}
-    return {
-        "title": table.title,
-        "columns": columns,
-        "verdicts": verdicts[0] if verdicts else {},
-        **({"verdicts of others": others} if others else {}),
-    }
-
-
-def _jsonable(value: Any) -> Any:
-    """Named fields as a mapping, and null for what JSON has no number for."""
-    if isinstance(value, Estimate | Verdict):
-        return {name: _jsonable(field) for name, field in value._asdict().items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _apart(table: Table) -> list[Table]:
     """Today's columns, and the published ones if there are any."""
     published = [column for column in table.columns if not column.runs]
@@ -153,7 +152,7 @@ def _figure(column: Column, key: str) -> str:
     cell, row = column.cells.get(key), ROWS[key]
     if cell is None:
         return ""
-    if (column.title, key) in _MARKED:
+    if is_no_mean(column, key):
         return f"{cell.mean} *"
     n = f" (n = {cell.n})" * (bool(column.runs) and cell.n != len(column.runs))
     low, high = cell.mean - (cell.half_width or 0), cell.mean + (cell.half_width or 0)
@@ -184,6 +183,6 @@ def _with_interval(figure: Estimate, form: str) -> str:
     return text if figure.half_width is None else f"{text} ± {figure.half_width:{form.lstrip('+z')}}"
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     """A value as text, a commit by its first ten characters."""
     return re.sub(r"\b([0-9a-f]{10})[0-9a-f]{30}\b", r"\1", str(value))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from statistics import fmean, harmonic_mean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cnn_mnist.data.order import batch_count
 from cnn_mnist.runs import tags
@@ -64,7 +64,7 @@ TIMED = frozenset({tags.FIT_SECONDS, "ms_per_step", tags.IMAGES_PER_SECOND, tags
 """Rows that are averaged and compared on equal hardware alone."""
 
 
-def resolution(key: str, settings: Mapping[str, Any]) -> float:
+def resolution(key: str, settings: Mapping[str, object]) -> float:
     """Standard deviation of what an accuracy is rounded by, a step of one image; 0 of all other rows."""
     split, _, metric = key.partition("/")
     if metric != "acc":

@@ -1,7 +1,7 @@
 """What makes the columns of a table: the framework, or with ``--by`` a setting, the environment or the folder."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ TITLES = {KERAS: "Keras", PYTORCH: "PyTorch"}
 _FOLDER, _ENVIRONMENT = "folder", "environment."
 
 
-def sides(found: Sequence[Run], by: str) -> dict[Path, tuple[Any, str]]:
+def sides(found: Sequence[Run], by: str) -> dict[Path, tuple[Hashable, str]]:
     """What each run has of what makes the columns, and the title of its column, by folder.
 
     Args:
@@ -60,7 +60,7 @@ def short(names: Sequence[str]) -> list[str]:
     return bare if len(set(bare)) == len(bare) else list(names)
 
 
-def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+def differing(settings: Sequence[Mapping[str, object]]) -> list[str]:
     """The names of the settings that are not the same in all."""
     names = sorted({name for values in settings for name in values})
     return [name for name in names if any(values.get(name, "-") != settings[0].get(name, "-") for values in settings)]

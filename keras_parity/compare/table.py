@@ -1,58 +1,17 @@
-"""The results tables: today's figures beside the published, with intervals and a verdict for each experiment."""
+"""Makes the results tables: today's figures beside the published, with intervals and a verdict for each experiment."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
 
 from cnn_mnist.runs.folder import PYTORCH
 from keras_parity.compare import caveats, hardware, published
-from keras_parity.compare.columns import Column, Comparison, compare_columns, make_column
+from keras_parity.compare.columns import compare_columns, make_column
 from keras_parity.compare.disagreements import count_note
+from keras_parity.compare.report import Table
 from keras_parity.compare.rows import ACC_MARGIN, RATIO_MARGIN
 from keras_parity.compare.sides import TITLES, differing, rest, short, sides
-from keras_parity.compare.verdict import FEWEST, MEANINGS, Verdict
+from keras_parity.compare.verdict import FEWEST, MEANINGS
 from keras_parity.logs.run import Run, hashable, newest_by_seed
-
-
-@dataclass(frozen=True, repr=False)
-class Table:
-    """One experiment, or all runs where each side has finished but one; ``print`` shows it as text.
-
-    Attributes:
-        title: Its number, and the settings that make it another experiment than the other tables; empty for a single
-            table.
-        columns: Today's, then published Keras and published PyTorch where they are of this experiment.
-        comparisons: Each further column of finished runs against the first: PyTorch against Keras.
-        notes: What a reader must know, one line each.
-    """
-
-    title: str
-    columns: list[Column]
-    comparisons: list[Comparison]
-    notes: list[str]
-
-    @property
-    def verdicts(self) -> dict[str, Verdict]:
-        """The second column against the first by row; empty where there are no two of finished runs."""
-        return self.comparisons[0].verdicts if self.comparisons else {}
-
-    @property
-    def where(self) -> str:
-        """What a line about one of several tables begins with."""
-        return self.title.partition(":")[0] + ": " if self.title else ""
-
-    def __repr__(self) -> str:
-        runs = [run for column in self.columns for run in column.runs]
-        name = self.title or (runs[0].settings.get("model.architecture", "unknown settings") if runs else "published")
-        counts = ", ".join(f"{len(column.runs)} {column.title}" for column in self.columns if column.runs)
-        return f"Table({name}: {counts} runs)"
-
-    def __str__(self) -> str:
-        from keras_parity.compare.report import to_text  # which imports this file
-
-        return to_text([self])
-
 
 _Group = tuple[str, str, list[Run]]
 """A column to be: its title, its side, its runs."""
@@ -81,7 +40,7 @@ def make_tables(
     tables = []
     for title, group in zip(titles, groups, strict=True):
         known = any(published.SETTINGS.items() <= run.settings.items() for *_, runs in group for run in runs)
-        tables.append(_table(title, group, margins or {}, show_published or (known and not by)))
+        tables.append(_table(title, group, margins or {}, by, show_published or (known and not by)))
     tables[-1].notes.extend(_meanings(tables))
     if left_out:
         tables[-1].notes.append(f"left out, since a newer run of its seed has finished: {', '.join(left_out)}")
@@ -110,14 +69,14 @@ def _groups(found: Sequence[Run], by: str) -> tuple[list[list[_Group]], list[str
     Where a side has several kinds of a column, each title bears the number of its experiment.
     """
     split = sides(found, by)
-    order = list(TITLES) if not by else list(dict.fromkeys(value for value, _ in split.values()))
-    kinds: dict[Any, list[Run]] = {}
+    order: list[Hashable] = list(TITLES) if not by else list(dict.fromkeys(value for value, _ in split.values()))
+    kinds: dict[tuple[Hashable, bool, Hashable], list[Run]] = {}
     for run in sorted(found, key=lambda run: (order.index(split[run.folder][0]), not run.finished)):
         kinds.setdefault((split[run.folder][0], run.finished, hashable(rest(run, by))), []).append(run)
     numbered = max(Counter(key[:2] for key in kinds).values(), default=0) > 1
     several = max(Counter(key[0] for key in kinds if key[1]).values(), default=0) > 1
     numbers = {experiment: n for n, experiment in enumerate(dict.fromkeys(key[2] for key in kinds), start=1)}
-    groups: dict[Any, list[_Group]] = {}
+    groups: dict[Hashable, list[_Group]] = {}
     left_out = []
     for (_, finished, experiment), members in kinds.items():
         side = split[members[0].folder][1]
@@ -128,7 +87,7 @@ def _groups(found: Sequence[Run], by: str) -> tuple[list[list[_Group]], list[str
     return list(groups.values()), left_out
 
 
-def _table(title: str, group: Sequence[_Group], margins: Mapping[str, float], show_published: bool) -> Table:
+def _table(title: str, group: Sequence[_Group], margins: Mapping[str, float], by: str, show_published: bool) -> Table:
     finished = [runs for *_, runs in group if runs[0].finished]
     columns = []
     for name, side, runs in group:
@@ -148,13 +107,13 @@ def _table(title: str, group: Sequence[_Group], margins: Mapping[str, float], sh
         comparison, said = compare_columns(whole[0], other, margins, len(whole) - 1)
         table.comparisons.append(comparison)
         alike = whole[0].runs[0].settings == other.runs[0].settings
-        if comparison.pairs and (alike or other.side not in TITLES.values()):
+        if comparison.pairs and (alike or by):
             said.append(table.where + count_note(comparison.pairs, (whole[0].side, other.side)))
         notes += said
     return table
 
 
-def _titles(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+def _titles(settings: Sequence[Mapping[str, object]]) -> list[str]:
     """What makes each experiment another than the others, behind its number."""
     names = differing([values for values in settings if values.keys() - {"framework"}])
     labels = dict(zip(names, short(names), strict=True))

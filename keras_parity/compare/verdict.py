@@ -3,8 +3,9 @@
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from enum import StrEnum
 from statistics import fmean
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,19 +23,28 @@ _MOST = 10**6
 Reach = Callable[[float, float], float]
 """Half width of an interval in standard errors, by degrees of freedom and by how often it may miss."""
 
-Apart = Literal["other hardware", "other clock"]
-"""The word of a row of times whose sides cannot be compared; it has no difference."""
 
-APART: tuple[Apart, ...] = get_args(Apart)
+class Word(StrEnum):
+    """What a verdict says, as printed; the last two of a row of times whose sides cannot be compared."""
 
-Word = Literal["same", "same, but not equal", "different", "different, perhaps slightly", "undetermined"] | Apart
+    SAME = "same"
+    SAME_NOT_EQUAL = "same, but not equal"
+    DIFFERENT = "different"
+    DIFFERENT_SLIGHTLY = "different, perhaps slightly"
+    UNDETERMINED = "undetermined"
+    OTHER_HARDWARE = "other hardware"
+    OTHER_CLOCK = "other clock"
+
+
+APART = (Word.OTHER_HARDWARE, Word.OTHER_CLOCK)
+"""Verdicts without a difference."""
 
 MEANINGS: dict[Word, str] = {
-    "same": "the whole interval is inside the margin",
-    "same, but not equal": "the interval is inside the margin and excludes zero",
-    "different": "the interval is beyond the margin",
-    "different, perhaps slightly": "the interval excludes zero and crosses the margin",
-    "undetermined": "none of these; more pairs of runs would decide",
+    Word.SAME: "the whole interval is inside the margin",
+    Word.SAME_NOT_EQUAL: "the interval is inside the margin and excludes zero",
+    Word.DIFFERENT: "the interval is beyond the margin",
+    Word.DIFFERENT_SLIGHTLY: "the interval excludes zero and crosses the margin",
+    Word.UNDETERMINED: "none of these; more pairs of runs would decide",
 }
 """What each word says of a difference's interval; of too few pairs there is none."""
 
@@ -163,10 +173,10 @@ def judge(
     distance, half_width = abs(difference.mean), difference.half_width
     if half_width is not None and math.isfinite(distance + half_width) and difference.n >= fewest:
         if distance + half_width <= margin:
-            return "same" if distance <= half_width else "same, but not equal", None
+            return Word.SAME if distance <= half_width else Word.SAME_NOT_EQUAL, None
         if distance > half_width:
-            return "different" if distance - half_width >= margin else "different, perhaps slightly", None
-    return "undetermined", pairs_needed(difference, margin, alpha, reach)
+            return Word.DIFFERENT if distance - half_width >= margin else Word.DIFFERENT_SLIGHTLY, None
+    return Word.UNDETERMINED, pairs_needed(difference, margin, alpha, reach)
 
 
 def pairs_needed(difference: Estimate, margin: float, alpha: float = ALPHA, reach: Reach = student) -> int | None:

@@ -1,4 +1,4 @@
 """``python -m keras_parity convert``: weights from one file format to another.
 
-Imports both frameworks; no other room imports it.
+Extra: imports both frameworks; only ``__main__`` and ``__init__`` may import it.
 """

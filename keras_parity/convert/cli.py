@@ -134,7 +134,7 @@ def main(args: list[str]) -> None:
     parser.add_argument(
         "--model.architecture", type=Description | None, default=None, help="The network, where SOURCE describes none."
     )
-    parser.add_argument("--data.data_dir", type=str, default=DataSettings().data_dir, help="Folder of the MNIST files.")
+    parser.add_some(DataSettings, "data", "data_dir")
     config = parser.parse_args(args)
     images = mnist.scale(mnist.load_mnist(config.data.data_dir).test_images)[..., None]
     agreement = convert_weights(

@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from cnn_mnist.architecture.descriptions import title
-from cnn_mnist.console.arguments import OneLineErrors, OutputFile
+from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, OutputFile
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.keras_layers import MaskedDropout
-from cnn_mnist.settings import SEED, DataSettings, ModelSettings
+from cnn_mnist.settings import DataSettings, ModelSettings, names
 from keras_parity.ladder.check import check, quiet, tf32, versions
 from keras_parity.ladder.report import Report
 from keras_parity.ladder.rungs.comparison import Comparison
@@ -67,11 +67,10 @@ def build_parser() -> OneLineErrors:
         description="Proves, rung by rung, that this project's network is the same computation in both frameworks; "
         "with --port, judges any two models of yours.",
     )
-    parser.add_argument("--seed_everything", type=int, default=SEED, help="Seed of the weights and of the batches.")
-    schedule = {"schedule", "warmup", "decay_steps", "decay_rate", "anneal_strategy"}
-    skipped = {"seed", "align", "label_smoothing", "softmax_before_loss"} | schedule
+    parser.add_argument("--seed_everything", **SEED_FLAG)
+    skipped = names(ModelSettings, "seed", "framework", "schedule", "loss")
     parser.add_class_arguments(ModelSettings, "model", skip=skipped)
-    parser.add_class_arguments(DataSettings, "data", skip={"seed"})
+    parser.add_class_arguments(DataSettings, "data", skip=names(DataSettings, "seed"))
     port_help = "Your own two models: a Python file with functions torch_model(), keras_model(), data()."
     parser.add_argument("--port", type=str | None, default=None, help=port_help)
     parser.add_argument("--rungs", type=str, default="1-11", help="The rungs to climb: 1-7, or 1,4,11.")

@@ -1,4 +1,4 @@
 """Event files in, runs out, whoever wrote them; and event files written without a framework.
 
-Imports no framework; ``compare`` and ``study`` may import it.
+Core: imports no framework, no parser, and no extra; ``compare`` and ``study`` may import it.
 """

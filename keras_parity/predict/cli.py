@@ -17,8 +17,12 @@ DESCRIPTION = """Predicts your own digits, or the test set, with a trained netwo
 Two --ckpt_path, one of each framework, set their predictions side by side."""
 
 
-def main(args: list[str]) -> None:
+def main(args: list[str], read_pictures: predictions.Reader) -> None:
     """Predicts the images that the arguments after ``predict`` name, and prints or writes the predictions.
+
+    Args:
+        args: The arguments.
+        read_pictures: Reads the images.
 
     Raises:
         UserError: A mistake that the user can mend.
@@ -30,7 +34,8 @@ def main(args: list[str]) -> None:
         import keras_parity.both_frameworks  # noqa: F401 - before either, see there
     shapes = {framework: read_network(str(path)).input_shape for framework, path in checkpoints.items()}
     # Photos are read once for each size of image that a network takes, as a rule once.
-    read = {shape: predictions.load_digits(shape, config, data) for shape in dict.fromkeys(shapes.values())}
+    sizes = dict.fromkeys(shapes.values())
+    read = {shape: predictions.load_digits(shape, config, data, read_pictures) for shape in sizes}
     found = {}
     for framework, path in checkpoints.items():
         digits, classes = read[shapes[framework]]

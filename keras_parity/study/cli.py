@@ -16,19 +16,20 @@ from cnn_mnist.errors import UserError
 from cnn_mnist.runs import mistakes
 from cnn_mnist.runs.files import hold
 from cnn_mnist.runs.folder import CONFIG, STUDY, UNTIL_DECIDED, check_writable
+from cnn_mnist.settings import names
 from keras_parity.compare import cli as compare
 from keras_parity.compare.rows import PRIMARY
 from keras_parity.compare.sides import TITLES
 from keras_parity.compare.table import make_tables
-from keras_parity.compare.verdict import POWER, Verdict, pairs_needed
+from keras_parity.compare.verdict import POWER, Verdict, Word, pairs_needed
 from keras_parity.logs.folders import all_folders
 from keras_parity.logs.run import Run, read_run
-from keras_parity.study.jobs import SETTINGS, Job
+from keras_parity.settings import GROUPS
+from keras_parity.study.jobs import Job
 from keras_parity.study.runner import Runner
 
 _ALIGNS = ("keras", "native", "keras,native")
 _SEEDS = {"seeds": 10, "max_seeds": 50}
-_SKIPPED = {"trainer": {"enable_progress_bar", "enable_model_summary"}, "model": {"seed", "align"}, "data": {"seed"}}
 
 
 def main(args: list[str]) -> None:
@@ -49,7 +50,7 @@ def main(args: list[str]) -> None:
     seeds = _SEEDS[flag] if config[flag] is None else config[flag]
     if seeds < 1:
         raise UserError(f"--{flag}: expected 1 or more, got {seeds}")
-    model, data, trainer = (kind(**config[name].as_dict()) for name, kind in SETTINGS.items())
+    model, data, trainer = (kind(**config[name].as_dict()) for name, kind in GROUPS.items())
     check_writable(trainer.log_dir)
     Path(trainer.log_dir).mkdir(parents=True, exist_ok=True)
     jobs = [
@@ -112,7 +113,7 @@ def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], d
             console.print(f"[{number}/{len(jobs)}] {job}: {said}", soft_wrap=True)
             if looks and (number == len(jobs) or jobs[number].model.seed != job.model.seed):
                 seen = {job: _marked(done[job]) for job in jobs[:number] if job in done}
-                decided = [where for where, verdict in _primary(seen, by) if verdict.word != "undetermined"]
+                decided = [where for where, verdict in _primary(seen, by) if verdict.word != Word.UNDETERMINED]
                 if number == len(jobs) or len(decided) == (len(TITLES) if by else 1):  # a table for each framework
                     return seen, failed
     return done, failed
@@ -148,7 +149,7 @@ def _how_long(done: Mapping[Job, Run], by: str) -> str:
     said = []
     for where, verdict in _primary(done, by):
         fixed = pairs_needed(verdict.difference, verdict.margin)
-        how = "not decided" if verdict.word == "undetermined" else "decided"
+        how = "not decided" if verdict.word == Word.UNDETERMINED else "decided"
         often = "by no number" if fixed is None else f"by about {fixed:,} pairs"
         said.append(f"{where}{how} after {verdict.basis}; fixed beforehand, in {POWER:.0%} of studies {often}")
     return f"{len(done)} runs: {'; '.join(said) or 'nothing compared'}"
@@ -184,8 +185,9 @@ def _build_parser() -> OneLineErrors:
     most = f"With --until: how many seeds at most; by default {_SEEDS['max_seeds']}."
     parser.add_argument("--max_seeds", type=int | None, help=most)
     parser.add_argument("--align", default="keras", choices=_ALIGNS, help="As --model.align, or both.")
-    for name, kind in SETTINGS.items():
-        parser.add_class_arguments(kind, name, skip=_SKIPPED[name])
+    for group, kind in GROUPS.items():
+        skipped = names(kind, "seed", "framework") | {"enable_progress_bar", "enable_model_summary"}
+        parser.add_class_arguments(kind, group, skip=skipped)
     return parser
 
 

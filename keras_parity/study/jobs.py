@@ -10,10 +10,7 @@ from cnn_mnist.runs.folder import KERAS
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.compare.sides import TITLES
 from keras_parity.logs.run import Run
-from keras_parity.settings import TrainerSettings, settings_that_matter
-
-SETTINGS = {"model": ModelSettings, "data": DataSettings, "trainer": TrainerSettings}
-"""The groups of a study's flags."""
+from keras_parity.settings import GROUPS, TrainerSettings, settings_that_matter
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Job:
         """The command that trains it."""
         flags = {
             f"{group}.{name}": value
-            for group in SETTINGS
+            for group in GROUPS
             for name, value in asdict(getattr(self, group)).items()
             if name not in ("seed", "log_dir")
         }
@@ -56,7 +53,7 @@ class Job:
 
     def is_of(self, run: Run) -> bool:
         """Whether a run is one of this job."""
-        mine = settings_that_matter({group: asdict(getattr(self, group)) for group in SETTINGS})
+        mine = settings_that_matter({group: asdict(getattr(self, group)) for group in GROUPS})
         return (run.framework, run.seed, run.settings) == (self.framework, self.model.seed, mine)
 
     def is_trained_by(self, run: Run) -> bool:

@@ -53,7 +53,7 @@ class Runner:
             return None
         if package not in self._servers:
             server = subprocess.Popen(
-                [sys.executable, "-m", "keras_parity.study.server", package],
+                [sys.executable, "-m", "keras_parity.study.server"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -61,7 +61,9 @@ class Runner:
                 preexec_fn=die_with_the_parent,
                 env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # numpy's own thread would make two
             )
+            assert server.stdin
             assert server.stdout
+            print(package, file=server.stdin, flush=True)
             self._servers[package] = server if server.stdout.readline() == "1\n" else None
             if self._servers[package] is None:
                 with server:

@@ -1,8 +1,8 @@
 """A process that has imported one framework and forks itself for every training of a study: the import is paid once.
 
-``python -m keras_parity.study.server cnn_mnist`` takes commands, a JSON list ``[output, module, *arguments]`` a line,
-runs each in a child as ``python -m module`` would, with what it prints in the file ``output``, and answers with its
-exit code. A fork is safe while a process has one thread: it says how many it has before it takes the first.
+``python -m keras_parity.study.server`` reads the package, then commands, a JSON list ``[output, module, *arguments]`` a
+line. It runs each in a child as ``python -m module`` would, with what it prints in the file ``output``, and answers
+with its exit code. A fork is safe while a process has one thread: it says how many it has before it takes the first.
 """
 
 import json
@@ -24,9 +24,9 @@ PRELOADED = {
 """What is imported for each package's commands, and within what."""
 
 
-def main(package: str) -> None:
+def main() -> None:
     """Serves until its input ends; a child returns from here once it is the training that was asked for."""
-    start = time.perf_counter()
+    package, start = sys.stdin.readline().strip(), time.perf_counter()
     (module, _, name), preloaded = PRELOADED[package][0].partition(":"), PRELOADED[package][1]
     with getattr(import_module(module), name)():
         import_module(preloaded)
@@ -36,23 +36,24 @@ def main(package: str) -> None:
     for line in sys.stdin:
         child = os.fork()
         if not child:
-            output, *sys.argv = json.loads(line)
-            _become(output, time.perf_counter() - spent)
+            output, *command = json.loads(line)
+            _become(output, command, time.perf_counter() - spent)
             return
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def _become(output: str, started: float) -> None:
-    """Turns this child into the command of ``sys.argv``, begun at ``started``: its set-up time includes the import."""
+def _become(output: str, command: list[str], started: float) -> None:
+    """Turns this child into a command, begun at ``started``: its set-up time includes the import."""
     die_with_the_parent()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(file, stream)
     timing.imported = started
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    sys.argv = command
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

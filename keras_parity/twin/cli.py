@@ -8,18 +8,30 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
 
-from cnn_mnist import settings
 from cnn_mnist.console import resume
-from cnn_mnist.console.arguments import refuse_others, with_home
+from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, refuse_others, with_home
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CHECKPOINTS, KERAS, find_checkpoint, read_config
-from cnn_mnist.settings import DataSettings, ModelSettings
+from cnn_mnist.settings import DataSettings, ModelSettings, names
 from keras_parity.frameworks import importing_tensorflow
-from keras_parity.settings import Parser, TrainerSettings, flags, twin_settings
+from keras_parity.settings import GROUPS, TrainerSettings, flags, taken_over, twin_settings
 
 
 class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     """Leaves the list of commands as it is."""
+
+
+class Parser(OneLineErrors):
+    """A parser with ``--trainer.*`` flags; its settings file may be one of ``python -m cnn_mnist fit``."""
+
+    def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Takes Lightning's log folder; refuses what Keras cannot honour."""
+        if isinstance(trainer := config.get("trainer"), dict):
+            logger = trainer.get("logger")
+            given = logger.get("init_args") if isinstance(logger, dict) else None
+            log_dir = given.get("save_dir") if isinstance(given, dict) else None
+            config = config | {"trainer": taken_over({"log_dir": log_dir} | trainer, "--config")}
+        return {name: value for name, value in config.items() if value is not None}
 
 
 def build_parser(commands: Mapping[str, str] | None = None) -> Parser:
@@ -37,11 +49,9 @@ def build_parser(commands: Mapping[str, str] | None = None) -> Parser:
         formatter_class=_HelpFormatter,
     )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
-    seed = "Seed of everything random, at least 0: initial weights, order of the images, what is held out."
-    parser.add_argument("--seed_everything", type=int, default=settings.SEED, help=seed)
-    parser.add_class_arguments(TrainerSettings, "trainer")
-    parser.add_class_arguments(ModelSettings, "model", skip={"seed"})
-    parser.add_class_arguments(DataSettings, "data", skip={"seed"})
+    parser.add_argument("--seed_everything", **SEED_FLAG)
+    for group, kind in GROUPS.items():
+        parser.add_class_arguments(kind, group, skip=names(kind, "seed"))
     parser.add_argument(
         "--ckpt_path", type=str | None, help="A run folder, last for the newest, or a .keras file to go on from."
     )
@@ -89,7 +99,7 @@ def _with_settings_of_checkpoint(parser: Parser, config: Namespace, args: list[s
     taken: dict[str, Any] = {}  # of a file alone: what it tells itself is checked when it is restored
     if kept is not None:
         taken = flags(kept, "model", "data") | {"trainer.precision": kept["trainer"]["precision"]}
-        for name in settings.CHANGE_NO_NUMBER:
+        for name in names(DataSettings, "surroundings"):
             taken.pop(f"data.{name}", None)
     parser.set_defaults(taken)
     config = parser.parse_args(args)

@@ -2,14 +2,14 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import keras
 import numpy as np
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.schedules import rate_factor, warmup_steps
-from cnn_mnist.settings import ModelSettings
+from cnn_mnist.settings import OPTIMIZERS, ModelSettings
 
 
 def make_optimizer(
@@ -22,16 +22,10 @@ def make_optimizer(
         steps: Updates in the whole training, which the schedule is laid over; None for a constant rate.
         clip_norm: Greatest norm of all gradients as one vector; None for any.
     """
-    s, rate = settings, settings.learning_rate if steps is None else _rate(settings, steps)
-    more: dict[str, Any] = {"weight_decay": s.weight_decay or None, "global_clipnorm": clip_norm}
-    if s.optimizer == "rmsprop":
-        return keras.optimizers.RMSprop(rate, s.rho, s.momentum, s.epsilon, s.centered, **more)
-    if s.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, s.momentum, s.nesterov, **more)
-    more |= {"beta_1": s.beta_1, "beta_2": s.beta_2, "epsilon": s.epsilon}
-    if s.optimizer == "adamw":
-        return keras.optimizers.AdamW(rate, **more | {"weight_decay": s.weight_decay})  # None is refused
-    return keras.optimizers.Adam(rate, **more)
+    rate = settings.learning_rate if steps is None else _rate(settings, steps)
+    decay = settings.weight_decay if settings.optimizer == "adamw" else settings.weight_decay or None
+    make = getattr(keras.optimizers, OPTIMIZERS[settings.optimizer].name)
+    return make(rate, weight_decay=decay, global_clipnorm=clip_norm, **settings.optimizer_settings)
 
 
 def copy_trained(trained: keras.Model, optimizer: keras.Optimizer, settings: ModelSettings) -> None:
@@ -60,9 +54,8 @@ def settings_of(model: keras.Model, path: str | Path) -> dict[str, Any]:
         UserError: It has no optimizer, or one that ``ModelSettings`` cannot describe.
     """
     optimizer: Any = getattr(model, "optimizer", None)  # which a model that was never compiled has not
-    kinds = get_args(ModelSettings.__annotations__["optimizer"])
-    expected = f"expected an optimizer of {', '.join(kinds)} at a constant, step or cosine rate in {path}"
-    if type(optimizer).__name__.lower() not in kinds:
+    expected = f"expected an optimizer of {', '.join(OPTIMIZERS)} at a constant, step or cosine rate in {path}"
+    if type(optimizer).__name__.lower() not in OPTIMIZERS:
         raise UserError(f"{expected}, got {type(optimizer).__name__ if optimizer else 'none'}")
     config = optimizer.get_config() | {"schedule": "constant"}
     match config["learning_rate"]:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn_mnist.console import predictions
 from cnn_mnist.data import mnist
+from cnn_mnist.data.digits import read as photos
 from cnn_mnist.runs.mistakes import read_mistakes
 
 LIGHTNING = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.accelerator=cpu")
@@ -81,11 +81,11 @@ def test_last_is_the_newest_run_of_the_framework_and_best_is_refused(command, di
 
 
 def test_two_runs_stand_side_by_side_in_either_order(command, digits, tmp_path, runs, monkeypatch):
-    alone, read, own = {}, [], predictions.read_digits
+    alone, read, own = {}, [], photos.read_digits
     for package, run in runs.items():
         command(package, "predict", f"--ckpt_path={run}", "--output=alone.json", digits)
         alone[run.parent.name] = json.loads((tmp_path / "alone.json").read_text())
-    monkeypatch.setattr(predictions, "read_digits", lambda *words: read.append(words) or own(*words))
+    monkeypatch.setattr(photos, "read_digits", lambda *words: read.append(words) or own(*words))
     monkeypatch.delattr(subprocess, "Popen")  # a process for one of them would read the pictures again
     for order in (1, -1):
         paths = [f"--ckpt_path={run}" for run in runs.values()][::order]
@@ -104,7 +104,7 @@ def test_a_disagreement_is_marked(capsys):
     from jsonargparse import Namespace
 
     from cnn_mnist.console.predictions import Prediction, put_out
-    from cnn_mnist.data.digits.read import Digits
+    from cnn_mnist.data.splits import Digits
 
     predictions = {
         "keras": [Prediction(3, 0.5), Prediction(8, 0.9)],

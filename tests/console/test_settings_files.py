@@ -291,11 +291,10 @@ def test_a_search_over_ways_to_write_one(tmp_path, monkeypatch, capsys, ways):
         arguments, variables = spell(draw, name, tmp_path)
         spelled = (arguments, variables, [path.read_text() for path in tmp_path.glob("*.yaml")])
         with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["__main__.py"])
             for variable, value in variables.items():
                 patch.setenv(variable, value)
             if bool(variables) not in parsers:
-                parsers[bool(variables)] = capture_parser(cli.main)
+                parsers[bool(variables)] = capture_parser(cli.main, [])
             parse = parsers[bool(variables)].parse_args
             with pytest.raises(SystemExit) as left:
                 parse(arguments)
@@ -344,8 +343,8 @@ def test_names_with_dots_that_are_no_classes_are_let_by(command, tmp_path):
 
 
 def test_our_own_callbacks_may_be_listed_though_they_are_built_in(command, use_tiny_mnist, tmp_path):
-    own = ["callbacks.RunRecord", "callbacks.StopOnNonFiniteLoss", "timing.Timing", "progress.LineProgressBar"]
-    listed = [f"cnn_mnist.pytorch.{name}" for name in own]
+    logs = ["training_log.StopOnNonFiniteLoss", "training_log.TrainingLog"]
+    listed = [f"cnn_mnist.pytorch.{name}" for name in ("callbacks.RunRecord", *logs, "progress.LineProgressBar")]
     (tmp_path / "own.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": listed, "max_epochs": 1}}))
     code, out, err = command("cnn_mnist", "fit", "--config=own.yaml")
     assert (code, err) == (0, "")
@@ -362,9 +361,8 @@ def test_a_logger_without_arguments_is_no_traceback_of_the_twins(command, tmp_pa
 
 
 @pytest.mark.parametrize("framework", ["keras", "pytorch"])
-def test_the_reference_runs_settings_load(capsys, monkeypatch, framework):
-    monkeypatch.setattr(sys, "argv", ["__main__.py", "fit"])
-    parser = capture_parser(cli.main) if framework == "pytorch" else build_parser()
+def test_the_reference_runs_settings_load(capsys, framework):
+    parser = capture_parser(cli.main, ["fit"]) if framework == "pytorch" else build_parser()
     paths = sorted(PROJECT.glob(f"benchmarks/reference/{framework}/*/config.yaml"))
     assert len(paths) == 20
     for path in paths:

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ from cnn_mnist.architecture.examples import EXAMPLES
 from cnn_mnist.architecture.initial_weights import initial_weights
 from cnn_mnist.pytorch.keras_optimizers import KerasRMSprop
 from cnn_mnist.pytorch.network import load_weights
-from cnn_mnist.settings import DataSettings, ModelSettings
+from cnn_mnist.settings import DataSettings, ModelSettings, setting
 from keras_parity.ladder import cli as ladder
 from keras_parity.ladder.cli import Port, climb, climb_all, project_port
 from keras_parity.ladder.rungs import trajectories
@@ -272,3 +272,15 @@ def test_a_mistake_is_one_line(command, flag, message):
     assert (code > 0, out) == (True, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_a_new_setting_is_a_flag_of_the_ladder_but_for_what_it_cannot_honour(monkeypatch):
+    @dataclass(frozen=True, kw_only=True)
+    class More(ModelSettings):
+        of_a_step: float = setting("optimizer", 0.25)
+        of_a_loss: float = setting("loss", 0.25)
+
+    monkeypatch.setattr(ladder, "ModelSettings", More)
+    flags = ladder.build_parser().format_help()
+    assert "--model.of_a_step" in flags
+    assert "--model.of_a_loss" not in flags

@@ -12,6 +12,7 @@ from scipy import ndimage
 from cnn_mnist.data.digits.files import FORMATS, PHONE, read_grey, read_scaled
 from cnn_mnist.data.digits.page import Page
 from cnn_mnist.data.digits.pieces import Piece, find_pieces, stroke_width
+from cnn_mnist.data.splits import MOST_VIEWS, Digits, View
 from cnn_mnist.errors import UserError, UserNotice
 
 SIDE, BOX, MIDDLE = 28, 20, 14
@@ -26,16 +27,10 @@ FLOOR = 0.2
 LEAST_CONTRAST = 16
 """Grey levels of 255 under which a small picture is blank."""
 
-MOST_VIEWS = 50
-"""Digits whose photos are kept for a figure."""
-
 _SMALL = 100  # pixels; a picture whose longer side is at most this is a drawing of one digit, no page
 _READ = 800  # a photo's longer side is averaged down to between this and its double, which takes its noise away
 _TINY = 24  # pixels of those
 _SMOOTH, _SOFT = 1.0, 0.3  # standard deviations: of a stroke's edge in pixels, and of MNIST's ink in its own pixels
-
-View = tuple[NDArray[np.uint8], tuple[slice, slice]]
-"""A picture's grey values [height, width], and a box in it, rows and columns."""
 
 
 class Found(NamedTuple):
@@ -50,22 +45,6 @@ class Found(NamedTuple):
     image: NDArray[np.uint8]
     box: tuple[slice, slice]
     warnings: Sequence[str] = ()
-
-
-class Digits(NamedTuple):
-    """What is predicted, in the order of the command line or of the test set.
-
-    Attributes:
-        files: Path of each image, with [0], [1] where a picture has several; or its number in the test set.
-        images: uint8 [n, height, width, channels]; of digits, 0 is background.
-        labels: uint8 [n], where they are known.
-        views: Of the first digits, the picture and the digit's box in it, for a figure.
-    """
-
-    files: list[str]
-    images: NDArray[np.uint8]
-    labels: NDArray[np.uint8] | None = None
-    views: Sequence[View] = ()
 
 
 def read_digits(

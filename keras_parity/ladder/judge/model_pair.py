@@ -107,7 +107,15 @@ class ModelPair:
         self.shapes = [array.shape for array in ours], [array.shape for array in theirs]
         self.layouts = find_layouts(ours, theirs)
         if self.labels is not None and not self.undecided:
-            guess_losses(self, ours, theirs)
+            compiled = self.keras_model.compiled and self.keras_model.loss is not None
+            needs = self.torch_loss is None and not self.brings_training, self.keras_loss is None and not compiled
+            found = guess_losses(ours, theirs, self.labels, self.layouts, needs, self._weighted)
+            for name, value in found.items():
+                setattr(self, name, value)
+
+    @property
+    def _weighted(self) -> bool:
+        return self.class_weight is not None or self.sample_weight is not None
 
     @property
     def brings_training(self) -> bool:
@@ -154,11 +162,11 @@ class ModelPair:
 
     def torch_outputs(self, count: int) -> Any:
         """What the module gives for the first samples in inference mode, in its own structure."""
-        return run_torch(self, count)
+        return run_torch(self.torch_model, self.torch_images, count)
 
     def probe(self) -> tuple[list[NDArray], list[NDArray], Any]:
         """Both models' outputs of the first samples in inference mode, and Keras's as it gives them."""
-        return probe(self)
+        return probe(self.torch_model, self.keras_model, self.torch_images, self.images, self.count)
 
     def torch_runner(self) -> TorchRunner:
         """PyTorch's side, in place."""
@@ -193,8 +201,7 @@ class ModelPair:
         if compiled:
             loss = self.keras_model.loss
             words = {"loss_weights": self.keras_model.get_compile_config().get("loss_weights")}
-        weighted = self.class_weight is not None or self.sample_weight is not None
-        direct = callable(loss) and not isinstance(loss, keras.losses.Loss) and not compiled and not weighted
+        direct = callable(loss) and not isinstance(loss, keras.losses.Loss) and not compiled and not self._weighted
         return KerasTraining(optimizer, loss, direct, words, compiled and optimizer is self.keras_model.optimizer)
 
 

@@ -1,22 +1,23 @@
-"""The times of a Lightning run, and what it goes on with beside weights, optimizer, schedule and place in the data."""
+"""What a Lightning run logs while it trains, and what its checkpoints hold beside weights, optimizer and place."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
-from torchmetrics import Metric
 
-from cnn_mnist.pytorch.keeper import run_logger
+from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.loader import Batch
-from cnn_mnist.runs import tags
+from cnn_mnist.pytorch.logger import run_logger
+from cnn_mnist.pytorch.metrics import MeasuredModule
 from cnn_mnist.runs.resume import log_sizes
 from cnn_mnist.runs.timing import Stopwatch
 
 
-class Timing(Callback):
-    """Logs ``time/*`` and ``throughput/*``; has a checkpoint hold all that Lightning's own leaves out."""
+class TrainingLog(Callback):
+    """Logs ``train/*``, ``time/*`` and ``throughput/*``; has a checkpoint hold all that Lightning's own leaves out."""
 
     def __init__(self) -> None:
         self.stopwatch = Stopwatch()
@@ -25,9 +26,11 @@ class Timing(Callback):
         self._figures: dict[str, float] = {}
         self._random: dict[str, Any] | None = None
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(  # type: ignore[override]
+        self, trainer: Trainer, pl_module: MeasuredModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Adds the sums of the epoch that runs, the random state, what the log holds by now, and the time so far."""
-        checkpoint["sums"] = {name: dict(metric.metric_state) for name, metric in _sums(pl_module).items()}
+        checkpoint["sums"] = {name: dict(metric.metric_state) for name, metric in pl_module.means["train"].items()}
         checkpoint["random"] = {"cpu": torch.get_rng_state(), "cuda": _cuda_states()}
         if logger := run_logger(trainer):
             logger.experiment.flush()
@@ -35,10 +38,12 @@ class Timing(Callback):
             state = {"images": self._images, "seconds": self.stopwatch.state(), "figures": figures}
             checkpoint["run"] = state | {"log": log_sizes(logger.log_dir)}
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(  # type: ignore[override]
+        self, trainer: Trainer, pl_module: MeasuredModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Goes on from there; with log and time only in the run's own folder, elsewhere it is another run."""
         self._random = checkpoint.get("random")
-        metrics = _sums(pl_module)
+        metrics = pl_module.means["train"]
         for name, sums in checkpoint.get("sums", {}).items():
             for state, value in sums.items():
                 setattr(metrics[name], state, value)
@@ -55,21 +60,22 @@ class Timing(Callback):
                 torch.cuda.set_rng_state_all(self._random["cuda"])
             self._random = None
 
+        self.stopwatch.resume()  # a run that is resumed in the middle of an epoch has no start of one
+
     def on_train_epoch_start(self, *args: Any, **kwargs: Any) -> None:
         """Training begins."""
         self.stopwatch.resume()
 
-    on_train_batch_start = on_train_epoch_start  # which a run that is resumed in the middle of an epoch has alone
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: Trainer, pl_module: MeasuredModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Counts the images; the first step ends the set-up."""
+        """Counts the images, and logs the running means where they are due; the first step ends the set-up."""
         self._images += Batch.of(batch).size
         if not self._setup_logged:
             self._setup_logged = True
             self._synchronize(trainer)
             self._log(trainer, self.stopwatch.setup_done())
+        pl_module.log_step(batch_idx)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Validation does not count."""
@@ -111,9 +117,40 @@ class Timing(Callback):
             logger.log_metrics(values, step=trainer.global_step)
 
 
-def _sums(module: Any) -> dict[str, Metric]:
-    """The metrics of the training split."""
-    return {name: module.metrics[tags.tag("train", name)] for name in tags.METRICS}
+class StopOnNonFiniteLoss(Callback):
+    """Ends the training with the step at which the loss first was no finite number.
+
+    Losses are collected and looked at together, since each look waits for a GPU.
+
+    Args:
+        every: Steps between two looks.
+    """
+
+    def __init__(self, every: int = 100) -> None:
+        self.every = every
+        self._losses: list[tuple[int, Tensor]] = []  # with its step
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
+        """Keeps the step's loss."""
+        self._losses.append((trainer.global_step, outputs["loss"]))
+        if len(self._losses) == self.every:
+            self._look(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks at the rest."""
+        if self._losses:
+            self._look(trainer)
+
+    def _look(self, trainer: Trainer) -> None:
+        steps, losses = zip(*self._losses, strict=True)
+        finite = np.isfinite(torch.stack(losses).float().cpu().numpy())
+        self._losses.clear()
+        if not finite.all():
+            logger = run_logger(trainer)
+            raise UserError(
+                f"expected a finite loss, got NaN or infinity at step {steps[finite.argmin()]} of "
+                f"{logger.log_dir if logger else 'a run without a log'}; lower --model.learning_rate"
+            )
 
 
 def _cuda_states() -> list[Tensor]:

@@ -1,0 +1,54 @@
+import shutil
+from typing import get_args, get_type_hints
+
+from cnn_mnist.settings import OPTIMIZERS, ModelSettings, names
+from tests.conftest import PROJECT
+
+NEW = {
+    "    softmax_before_loss: bool = ": '    novelty: float = setting("optimizer", 0.25)\n',
+    "        softmax_before_loss: ": "        novelty: Said of it once.\n",
+    '    "rmsprop": Optimizer("RMSprop", {': '"novelty": "news", ',
+}
+"""A setting of RMSprop, entered before or behind these in ``cnn_mnist/settings.py``, and nowhere else."""
+
+LOOK = """
+import contextlib, io
+from cnn_mnist.pytorch import cli
+from cnn_mnist.runs import hparams
+from cnn_mnist.settings import DataSettings, ModelSettings
+from keras_parity.settings import TrainerSettings, settings_that_matter
+from keras_parity.study import cli as study
+from keras_parity.study.jobs import Job
+from keras_parity.twin.cli import build_parser
+
+model, data, trainer, printed = ModelSettings(), DataSettings(), TrainerSettings(), io.StringIO()
+with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+    cli.main(["fit", "--print_config"])
+assert "novelty: 0.25" in printed.getvalue()
+for parser in build_parser(), study._build_parser():
+    assert "Said of it once. (type: float, default: 0.25)" in " ".join(parser.format_help().split())
+assert "--model.novelty=0.25" in Job("pytorch", model, data, trainer).command
+assert settings_that_matter({"model": {"seed": 1}})["model.novelty"] == 0.25
+assert "novelty" in str(hparams.summaries("keras", model, data, 1, "32-true", "version_0"))
+assert model.optimizer_settings["novelty"] == 0.25
+print("everywhere")
+"""
+
+
+def test_a_new_setting_is_entered_once(tmp_path, run_python):
+    for package in "cnn_mnist", "keras_parity":
+        shutil.copytree(PROJECT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    path = tmp_path / "cnn_mnist/settings.py"
+    text = path.read_text()
+    for line, entry in NEW.items():
+        assert text.count(line) == 1
+        text = text.replace(line, line + entry if line.endswith("{") else entry + line)
+    path.write_text(text)
+    answer = run_python("-c", LOOK)
+    assert answer.stdout == "everywhere\n", answer.stderr
+
+
+def test_each_optimizer_has_its_settings():
+    assert set(get_args(get_type_hints(ModelSettings)["optimizer"])) == OPTIMIZERS.keys()
+    taken = {name for optimizer in OPTIMIZERS.values() for name in optimizer.takes}
+    assert taken | {"optimizer", "learning_rate", "weight_decay"} == names(ModelSettings, "optimizer")
