@@ -1,7 +1,7 @@
 """The settings of the twin's training, and how a Lightning run's ``config.yaml`` is taken over."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -166,9 +166,10 @@ def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
     trainer: Mapping[str, Any] = config.get("trainer") or {}
     precision = str(trainer.get("precision"))
     matter = dict[str, Any]()
-    for group, defaults in ("model", ModelSettings()), ("data", DataSettings()):
-        values = asdict(defaults) | config[group] if config.get(group) else {}
-        free = names(type(defaults), "seed", "surroundings")
+    for group in ("model", "data"):
+        free = names(GROUPS[group], "seed", "surroundings")
+        defaults = {entry.name: entry.default for entry in fields(GROUPS[group])}
+        values = defaults | config[group] if config.get(group) else {}
         matter |= {f"{group}.{name}": value for name, value in values.items() if name not in free}
     if config.get("ckpt_path"):
         matter["ckpt_path"] = config["ckpt_path"]  # a resumed run has trained a part of it only
