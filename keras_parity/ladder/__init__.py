@@ -1,8 +1,8 @@
-"""``python -m keras_parity ladder`` and ``check``: any two models, judged as functions, then explained.
+"""``python -m keras_parity ladder`` and ``check``: judges any two models as functions, then explains the differences.
 
-Extra: imports both frameworks, in the order that works; only ``__main__`` and ``__init__`` may import it. ``judge``
-gives the verdict and imports none of the other rooms here; ``capture`` and ``matching`` find out which layer is which;
-``diagnosis`` explains a difference; ``rungs`` proves this project's own networks the same.
+Extra: imports both frameworks, in the order that does not crash; only ``__main__`` and ``__init__`` may import it.
+``judge`` gives the verdict and imports none of the other rooms here; ``capture`` and ``matching`` pair up layers and
+weights; ``diagnosis`` explains a difference and tries fixes; ``rungs`` proves this project's own networks the same.
 """
 
 import keras_parity.both_frameworks  # noqa: F401

@@ -1,6 +1,5 @@
-"""``check``: anybody's two models, judged as functions, then explained."""
+"""``check``: judges any two models as functions, then explains the differences."""
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -12,12 +11,12 @@ import tensorflow as tf
 import torch
 from torch import nn
 
-from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.errors import UserError
 from keras_parity.ladder.diagnosis.explain import explain, find_match
 from keras_parity.ladder.diagnosis.trials import applied
-from keras_parity.ladder.judge.given import build_model_pair
+from keras_parity.ladder.judge.build_pair import build_model_pair
 from keras_parity.ladder.judge.judge import Judge
-from keras_parity.ladder.judge.model_pair import GivenKerasOptimizer, GivenSchedule, GivenTorchOptimizer, ModelPair
+from keras_parity.ladder.judge.model_pair import KerasOptimizerLike, ScheduleLike, TorchOptimizerLike
 from keras_parity.ladder.report import Report
 
 
@@ -27,9 +26,9 @@ def check(
     images: Any,
     labels: Any = None,
     *,
-    torch_optimizer: GivenTorchOptimizer = None,
-    keras_optimizer: GivenKerasOptimizer = None,
-    torch_schedule: GivenSchedule = None,
+    torch_optimizer: TorchOptimizerLike = None,
+    keras_optimizer: KerasOptimizerLike = None,
+    torch_schedule: ScheduleLike = None,
     torch_loss: Callable[[Any, Any], Any] | None = None,
     keras_loss: Any = None,
     torch_step: Callable[[Any, Any], Any] | None = None,
@@ -42,51 +41,51 @@ def check(
     batch_size: int = 32,
     steps: int | None = None,
     judged: Callable[[Report], None] | None = None,
-    numbers: Any = None,
 ) -> Report:
-    """Finds out whether two models are the same function, whether they train the same, and what mends what differs.
+    """Checks whether two models compute the same function and train the same, and looks for fixes if they do not.
 
-    Both models run in place, as their own frameworks run them: Keras's through ``train_on_batch``, PyTorch's through
-    its own optimizer and schedule. Weights, statistics, optimizer state and modes are put back afterwards, to the bit.
+    Both models run in place, in their own frameworks: Keras's through ``train_on_batch``, PyTorch's through its own
+    optimizer and schedule. Weights, statistics, optimizer state and modes are restored bit for bit afterwards.
 
-    1. *The same function?* The outputs in inference mode, of whatever structure, up to the order of their axes.
-    2. *The same training?* The outputs again after 1, 5, 20 and ``steps`` steps of each side's own training.
-    3. *Where not, and what to paste?* ``report.findings``, whose lines were run and made the verdict better.
+    1. *Same function?* Compares all outputs in inference mode, up to the order of their axes.
+    2. *Same training?* Trains both on the same batches and compares the outputs after 1, 5, 20 and ``steps`` steps.
+    3. *If not, why?* Lists the causes in ``report.findings`` and the lines that fix them in ``report.to_paste``. Every
+       line was run and improved the verdict.
 
-    Limits come from each framework's own rounding: each side is run again with its numbers one ulp away. Float64 is a
-    second witness where both sides can be copied faithfully.
+    Limits are measured: each side runs again with its weights, inputs and optimizer constants moved by one ulp. If both
+    sides have a faithful float64 copy, float64 decides.
 
     Args:
-        torch_model: Any module; of a LightningModule, ``training_step`` and ``configure_optimizers`` are the training.
-        keras_model: Any Keras model that is built, or that can be called with ``images``. A compiled one brings its
+        torch_model: Any module. A LightningModule trains with its ``training_step`` and ``configure_optimizers``.
+        keras_model: Any Keras model that is built, or that can be called with ``images``. A compiled model brings its
             loss, loss weights and optimizer.
-        images: Inputs [count, ...] as Keras takes them: an array, or a list or dict of several. Images of floats
-            [count, height, width, channels] are turned for PyTorch; all else passes as it is.
-        labels: [count, ...], or a list or dict of several; None to compare the functions alone.
-        torch_optimizer: One over ``torch_model``'s parameters, or what makes one of a list of them.
-        keras_optimizer: One, what makes one, or its name. Where neither side has one, both train by SGD(0.01).
-        torch_schedule: PyTorch's schedule, or what makes it of the optimizer; stepped behind each step. Keras's is in
-            its optimizer.
-        torch_loss: Mean loss of output and labels. A loss that is not given is guessed, and the report says so.
-        keras_loss: What ``compile`` takes, or a function of labels and output that gives their mean loss.
-        torch_step: One whole step of (inputs, labels) for loops that clip or step otherwise; gives the loss before it.
-            Give its optimizer as ``torch_optimizer``, too.
-        class_weight: As Keras's ``fit`` takes it.
-        sample_weight: [count], as Keras's ``fit`` takes it.
-        weights: ``"given"`` compares them as they are; ``"keras"`` or ``"torch"`` copies one side's first.
-        torch_images: As PyTorch takes them, where that is not ``images`` turned.
-        torch_labels: As PyTorch's loss takes them, where that is not ``labels``.
-        match: Keras's name of a layer by PyTorch's, where the two do not find together by themselves.
-        batch_size: Samples of a step.
-        steps: Steps of the trainings; None for 50, or as many as fit into some seconds.
-        numbers: Has no use any more, as no rungs are climbed here.
-        judged: Called with the report as soon as it has the verdict, before that is explained.
+        images: Inputs [count, ...] as Keras takes them: an array or tensor, or a list or dict of several. Float images
+            [count, height, width, channels] are transposed for PyTorch; other inputs are passed on unchanged.
+        labels: [count, ...], or a list or dict of several; None compares the functions only.
+        torch_optimizer: An optimizer of ``torch_model``'s parameters, or a function that makes one from their list.
+        keras_optimizer: An optimizer, a function that makes one, or a name. If neither side has an optimizer, both
+            train with SGD(0.01).
+        torch_schedule: A PyTorch schedule, or a function of the optimizer that makes one; stepped after every step.
+            Keras's schedule is part of its optimizer.
+        torch_loss: Mean loss (output, labels) -> []. A missing loss is guessed, with a note in the report.
+        keras_loss: A loss for ``compile``, or a function (labels, output) -> mean loss [].
+        torch_step: One whole step (inputs, labels) -> loss before it, for training loops that clip gradients or step in
+            another way. Pass its optimizer as ``torch_optimizer`` too.
+        class_weight: Weight by class, as in Keras's ``fit``.
+        sample_weight: Weights [count], as in Keras's ``fit``.
+        weights: ``"given"`` compares the weights as they are; ``"keras"`` or ``"torch"`` first copies that side's.
+        torch_images: Inputs as PyTorch takes them, if they are not the transposed ``images``.
+        torch_labels: Labels as PyTorch's loss takes them, if they are not ``labels``.
+        match: Keras's layer name by PyTorch's, for layers that are not matched automatically.
+        batch_size: Samples per step, at least 1.
+        steps: Training steps, at least 1; None for 50, or as many as fit into about 45 seconds.
+        judged: Called with the report as soon as the verdict is known, before the explanation.
 
     Returns:
-        The report: ``verdict``, ``same_function``, ``same_training``, ``findings``, ``to_paste``, ``match``.
+        The report: ``verdict``, ``same_function``, ``same_training``, ``findings``, ``to_paste``, ``match``, ``notes``.
 
     Raises:
-        UserError: An argument is off, or a model cannot take the inputs.
+        UserError: An argument is wrong, or a model rejects the inputs.
 
     Example:
         >>> report = check(torch_model, keras_model, images, labels)  # doctest: +SKIP
@@ -94,8 +93,6 @@ def check(
     """
     if weights not in ("given", "keras", "torch"):
         raise UserError(f'expected weights="given", "keras" or "torch", got {weights!r}')
-    if numbers is not None:
-        warnings.warn(UserNotice("check judges whole functions: numbers= has no use; leave it out"), stacklevel=2)
     with quiet():
         pair = build_model_pair(
             torch_model, keras_model, images, labels, torch_images=torch_images, torch_labels=torch_labels,
@@ -103,11 +100,15 @@ def check(
             keras_loss=keras_loss, torch_schedule=torch_schedule, torch_step=torch_step, class_weight=class_weight,
             sample_weight=sample_weight, batch_size=batch_size,
         )  # fmt: skip
-        report = Report(notes=[versions()], find_match=partial(find_match, pair, match))
-        with copied_weights(pair, report, weights):
+        report = Report(notes=[versions()], find_match=partial(find_match, pair, match or {}))
+        copy = {
+            "keras": "report.match.copy_to_torch(keras_model, torch_model)",
+            "torch": "report.match.copy_to_keras(torch_model, keras_model)",
+        }.get(weights)
+        with applied(pair, [copy], report) if copy else nullcontext():
             judge = Judge(pair, steps)
             report.judged = judge.verdict()
-            if weights != "given":
+            if copy:
                 _ask_for_matches(report)
             report.notes += report.judged.notes
             if judged is not None:
@@ -118,19 +119,18 @@ def check(
 
 
 def versions() -> str:
-    """What computes."""
+    """Names the versions of the libraries that compute."""
     return f"PyTorch {torch.__version__}, Keras {keras.__version__} on TensorFlow {tf.__version__}"
 
 
 def _ask_for_matches(report: Report) -> None:
-    """Says which weights were not copied; where the outputs differ, that decides nothing."""
+    """Notes the weights that were not copied; different outputs then decide nothing."""
     match = report.match
     if match is None or report.judged is None or not (match.only_torch or match.only_keras):
         return
     sides = ("PyTorch", match.only_torch), ("Keras", match.only_keras)
-    left = " and ".join(f"{', '.join(names[:4])} of {side}" for side, names in sides if names)
-    ask = "which is which? give match={'torch name': 'keras name'}"
-    text = f"not copied, as no layer was matched to it: {left}; {ask}"
+    unmatched = " and ".join(f"{', '.join(names[:4])} ({side})" for side, names in sides if names)
+    text = f"not copied, because no layer matches: {unmatched}; pass match={{'torch name': 'keras name'}}"
     report.judged.notes.append(text)
     if report.judged.same_function is False:
         report.judged.comparisons[0] = replace(report.judged.comparisons[0], same=None)
@@ -138,19 +138,8 @@ def _ask_for_matches(report: Report) -> None:
 
 
 @contextmanager
-def copied_weights(pair: ModelPair, report: Report, weights: str) -> Iterator[None]:
-    """Gives one side the weights of the other meanwhile, as far as they are matched."""
-    lines = {
-        "keras": ["report.match.copy_to_torch(keras_model, torch_model)"],
-        "torch": ["report.match.copy_to_keras(torch_model, keras_model)"],
-    }.get(weights, [])
-    with applied(pair, lines, report) if lines else nullcontext():
-        yield
-
-
-@contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps TensorFlow from advising against tracing a function for each model."""
+    """Silences TensorFlow's warnings about retracing."""
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel("ERROR")
@@ -162,7 +151,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Lets both frameworks round matrix products to TF32 meanwhile, or keeps them from it; for GPUs."""
+    """Allows or forbids both frameworks to round matrix products to TF32 on a GPU."""
     matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     tensorflow = tf.config.experimental.tensor_float_32_execution_enabled()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed

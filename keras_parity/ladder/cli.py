@@ -1,4 +1,4 @@
-"""``python -m keras_parity ladder``: is it the same computation, and if not, from which rung on?"""
+"""``python -m keras_parity ladder``: are two models the same computation, and if not, which rung breaks first?"""
 
 import runpy
 import sys
@@ -38,13 +38,16 @@ def climb_all(
     numbers: Sequence[int] = tuple(RUNGS),
     climbed: Callable[[Rung], None] = lambda rung: None,
 ) -> Report:
-    """Climbs every rung that is asked for, whether those below it hold or not.
+    """Climbs every requested rung, even above one that breaks.
 
     Args:
         port: The model in both frameworks.
-        length: How far the trainings go.
-        numbers: Of the rungs.
+        length: Length of the trainings.
+        numbers: The rungs to climb, 1 to 11.
         climbed: Called with each rung as soon as it is climbed.
+
+    Returns:
+        The report with its rungs.
     """
     report = Report(notes=[versions()])
     with quiet(), tf.device("/GPU:0" if port.device == "cuda" else "/CPU:0"):
@@ -52,7 +55,7 @@ def climb_all(
         match = comparison.match
         matched = sum(bool(match.torch_calls[pair.torch].arrays) for pair in match.pairs)
         masked = any(isinstance(module, MaskedDropout) for module in port.network.modules())
-        dropout = "dropout has the same masks on both sides" if masked else "no dropout"
+        dropout = "dropout uses the same masks on both sides" if masked else "no dropout"
         report.notes.append(f"{matched} layers and {len(match.arrays)} arrays matched; {dropout}")
         for rung in rungs(comparison, length, numbers):
             report.rungs.append(rung)
@@ -61,26 +64,26 @@ def climb_all(
 
 
 def build_parser() -> OneLineErrors:
-    """The flags of ``ladder``."""
+    """Builds the parser of ``ladder``."""
     parser = OneLineErrors(
         prog="python -m keras_parity ladder",
-        description="Proves, rung by rung, that this project's network is the same computation in both frameworks; "
-        "with --port, judges any two models of yours.",
+        description="Proves rung by rung that this project's network is the same computation in both frameworks. "
+        "With --port, checks two models of your own.",
     )
     parser.add_argument("--seed_everything", **SEED_FLAG)
     skipped = names(ModelSettings, "seed", "framework", "schedule", "loss")
     parser.add_class_arguments(ModelSettings, "model", skip=skipped)
     parser.add_class_arguments(DataSettings, "data", skip=names(DataSettings, "seed"))
-    port_help = "Your own two models: a Python file with functions torch_model(), keras_model(), data()."
+    port_help = "Check your own models: a Python file with the functions torch_model(), keras_model() and data()."
     parser.add_argument("--port", type=str | None, default=None, help=port_help)
-    parser.add_argument("--rungs", type=str, default="1-11", help="The rungs to climb: 1-7, or 1,4,11.")
-    steps = "Free steps of rungs 9 and 10 (default: 200); with --port, steps of the trainings (default: 50)."
+    parser.add_argument("--rungs", type=str, default="1-11", help="Rungs to climb, as 1-7 or 1,4,11.")
+    steps = "Training steps of rungs 9 and 10 (default: 200); with --port, of both trainings (default: 50)."
     parser.add_argument("--steps", type=PositiveInt | None, default=None, help=steps)
-    parser.add_argument("--trainer.accelerator", choices=["cpu", "gpu"], default="cpu", help="Where both compute.")
-    parser.add_argument("--tf32", type=bool, default=False, help="Whether a GPU may round matrix products to TF32.")
-    output = "File for the report: .json, .md, .html."
+    parser.add_argument("--trainer.accelerator", choices=["cpu", "gpu"], default="cpu", help="Device of both sides.")
+    parser.add_argument("--tf32", type=bool, default=False, help="Let a GPU round matrix products to TF32.")
+    output = "Write the report to a .json, .md or .html file."
     parser.add_argument("--output", type=OutputFile(".json", ".md", ".html"), default=None, help=output)
-    log_dir = "Folder for a figure of rungs 8 to 10, for TensorBoard."
+    log_dir = "Write a figure of rungs 8 to 10 to this folder, for TensorBoard."
     parser.add_argument("--log_dir", type=str | None, default=None, help=log_dir)
     return parser
 
@@ -89,18 +92,18 @@ _WITH_PORT = ("--port", "--steps", "--output")
 
 
 def main(args: list[str]) -> None:
-    """Reads the arguments after ``ladder``, judges or climbs, and prints.
+    """Parses the arguments after ``ladder``, judges or climbs, and prints the report.
 
-    Exits with 1 where something differs, with 2 where it is not decided.
+    Exits with 2 if nothing is decided.
 
     Raises:
-        UserError: An argument is off, or a rung breaks.
+        UserError: An argument is wrong, or the models differ.
     """
     config = build_parser().parse_args(args)
     if config.port is not None:
         for flag in args:
             if flag.startswith("--") and flag.partition("=")[0] not in _WITH_PORT:
-                raise UserError(f"--port: expected none but {', '.join(_WITH_PORT)} with it, got {flag}; leave it out")
+                raise UserError(f"--port: expected no flags but {', '.join(_WITH_PORT)}, got {flag}; remove it")
         report = check_file(Path(config.port), steps=config.steps, judged=lambda r: print(r.verdict, flush=True))
     else:
         report = _climb(config)
@@ -109,7 +112,7 @@ def main(args: list[str]) -> None:
         report.write(config.output)
         print(f"wrote {config.output}")
     if config.log_dir is not None:
-        _into_tensorboard(report.rungs, Path(config.log_dir))
+        _write_figure(report.rungs, Path(config.log_dir))
     if report.exit_code == 2:
         print(f"python -m keras_parity ladder: {report.verdict}", file=sys.stderr)
         raise SystemExit(2)
@@ -124,7 +127,7 @@ def _climb(config: Any) -> Report:
     data = DataSettings(**config.data.as_dict(), seed=seed)
     numbers, device = _numbers(config.rungs), "cuda" if config.trainer.accelerator == "gpu" else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("expected a GPU, found none; --trainer.accelerator=cpu computes without one")
+        raise UserError("expected a GPU, found none; use --trainer.accelerator=cpu")
     steps = config.steps or Steps.free
     shown = SpinnerColumn(), TextColumn("{task.description}"), BarColumn()
     console = Console(stderr=True)
@@ -143,20 +146,23 @@ def check_file(path: Path, **words: Any) -> Report:
     """Checks the two models of a file.
 
     Args:
-        path: Of a Python file; its functions have the names of ``check``'s arguments. ``torch_optimizer`` takes the
-            parameters, ``torch_step`` (model, optimizer, inputs, labels).
+        path: A Python file whose functions are named after ``check``'s arguments. ``torch_optimizer`` takes the
+            parameters, ``torch_step`` takes (model, optimizer, inputs, labels).
         **words: Further arguments of ``check``.
 
+    Returns:
+        The report of ``check``.
+
     Raises:
-        UserError: The file is not there, lacks a function or ends in an error.
+        UserError: The file does not exist, lacks a function or raises an error.
     """
     if not path.is_file():
-        raise UserError(f"expected a Python file, got {path}")
+        raise UserError(f"expected a Python file, got {path}; no such file exists")
     try:
         functions = runpy.run_path(str(path))
         missing = [name for name in ("torch_model", "keras_model", "data") if not callable(functions.get(name))]
         if missing:
-            raise UserError(f"{path}: expected torch_model(), keras_model() and data(), {missing[0]}() is missing")
+            raise UserError(f"{path}: expected functions torch_model, keras_model and data, {missing[0]} is missing")
         models, (images, labels) = [functions[name]() for name in ("torch_model", "keras_model")], functions["data"]()
         made = {"torch_optimizer": lambda make: make(models[0].parameters())} | dict.fromkeys(
             ("keras_optimizer", "torch_images", "torch_labels", "match", "weights", "batch_size", "class_weight",
@@ -167,8 +173,8 @@ def check_file(path: Path, **words: Any) -> Report:
             words["torch_step"] = partial(functions["torch_step"], models[0], words.get("torch_optimizer"))
     except UserError:
         raise
-    except Exception as error:  # of the user's own code
-        raise UserError(f"{path} ends in {type(error).__name__}: {error}".splitlines()[0]) from None
+    except Exception as error:  # raised by the user's own code
+        raise UserError(f"{path} raises {type(error).__name__}: {error}".splitlines()[0]) from None
     return check(models[0], models[1], images, labels, **words)
 
 
@@ -183,7 +189,7 @@ def _numbers(text: str) -> list[int]:
     return numbers
 
 
-def _into_tensorboard(rungs: Sequence[Rung], folder: Path) -> None:
+def _write_figure(rungs: Sequence[Rung], folder: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -193,10 +199,8 @@ def _into_tensorboard(rungs: Sequence[Rung], folder: Path) -> None:
     for place, rung in enumerate(drawn, start=1):
         axes = figure.add_subplot(1, len(drawn), place)
         for name, curve in rung.curves.items():
-            between = name in ("difference", "PyTorch against Keras")
-            axes.plot(
-                np.maximum(curve, 1e-17), label=name, linewidth=2 if between else 0.8, alpha=1 if between else 0.6
-            )
+            width, alpha = (2, 1) if name in ("difference", "PyTorch against Keras") else (0.8, 0.6)
+            axes.plot(np.maximum(curve, 1e-17), label=name, linewidth=width, alpha=alpha)
         axes.set(title=f"rung {rung.number}", xlabel="step", ylabel="difference of the losses (nats)", yscale="log")
         axes.legend(fontsize=7)
     canvas.draw()

@@ -1,4 +1,4 @@
-"""What was found out about two models, for people and for machines."""
+"""The report of ``check`` and of the ladder, as text, JSON, Markdown and HTML."""
 
 import json
 import math
@@ -21,19 +21,19 @@ wrap = partial(textwrap.wrap, break_on_hyphens=False)
 
 
 class BrokenError(AssertionError):
-    """Two models are not the same, or it is not decided; the text is the report's."""
+    """Two models differ, or nothing was decided; the text is the report."""
 
 
 @dataclass
 class Report:
-    """The outcome of ``check``, or of the ladder.
+    """The result of ``check``, or of the ladder.
 
     Attributes:
-        judged: The verdict about the two functions, with each comparison; None for a ladder of rungs alone.
-        findings: What is wrong by itself, with the lines that make the verdict better.
-        find_match: Finds ``match``.
-        notes: The versions, what was assumed and evened out, what was not exercised.
-        rungs: Every rung that was climbed, in order.
+        judged: The verdict with its comparisons; None for a ladder of rungs.
+        findings: The causes of a difference, each with the fixes that improve the verdict.
+        find_match: Computes ``match``.
+        notes: Versions, assumptions, adjustments and gaps, one line each.
+        rungs: The rungs in the order in which they ran; empty for ``check``.
     """
 
     judged: Verdict | None = None
@@ -44,93 +44,86 @@ class Report:
 
     @property
     def same_function(self) -> bool | None:
-        """Whether both give the same outputs before training; None where that could not be told."""
+        """Whether the outputs before training agree; None if undecided."""
         return self.judged.same_function if self.judged else None
 
     @property
     def same_training(self) -> bool | None:
-        """Whether they still do after training steps of their own; None where that was not compared or told."""
+        """Whether the outputs still agree after training steps; None if not compared or undecided."""
         return self.judged.same_training if self.judged else None
 
     @property
     def differs_from(self) -> int | None:
-        """The step behind which the trainings first differ; None where they do not."""
+        """The first compared step after which the outputs differ; None if they never do."""
         return self.judged.differs_from if self.judged else None
 
     @property
     def comparisons(self) -> list[StepComparison]:
-        """The outputs before training and after some steps."""
+        """The outputs compared before training, then after some steps."""
         return self.judged.comparisons if self.judged else []
 
     @cached_property
     def match(self) -> Match | None:
-        """Which layer and weight of the one is which of the other; None where a model could not be taken apart."""
+        """The matched layers and weights; None for a ladder of rungs. Computed on first access."""
         return self.find_match() if self.find_match is not None else None
 
     @property
-    def culprits(self) -> list[Finding]:
-        """The findings."""
-        return self.findings
-
-    @property
     def holds(self) -> bool:
-        """Whether function and training are the same; of a ladder, whether every rung holds."""
+        """Whether function and training are the same; for a ladder, whether every rung holds."""
         if self.judged is not None:
             return bool(self.same_function and self.same_training)
         return bool(self.rungs) and all(rung.holds for rung in self.rungs)
 
     @property
     def exit_code(self) -> int:
-        """0 where everything is the same, 1 where something differs, 2 where it is not decided."""
+        """0 if everything is the same, 1 if something differs, 2 if undecided."""
         if self.holds:
             return 0
         return 2 if self.judged and self.same_function is not False and self.same_training is not False else 1
 
     def raise_if_broken(self, training: bool = True) -> None:
-        """For tests.
+        """Raises unless the models are the same; for tests.
 
         Args:
-            training: Whether the trainings have to be the same too, or the functions alone.
+            training: Whether the trainings must be the same too, or the functions only.
 
         Raises:
-            BrokenError: Something differs, or is not decided.
+            BrokenError: Something differs, or is undecided.
         """
         if not (self.holds if training or self.judged is None else self.same_function):
             raise BrokenError(str(self))
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """The result in one sentence."""
         if self.judged is not None:
             return self.judged.text
         if self.holds:
             return f"the same computation: rungs {self.rungs[0].number} to {self.rungs[-1].number} hold"
-        first = next(rung for rung in self.rungs if not rung.holds)
-        return (
-            f"not the same: rung {first.number} breaks ({first.compared}) at {first.where}; usual causes: {first.cause}"
-        )
+        rung = next(rung for rung in self.rungs if not rung.holds)
+        return f"not the same: rung {rung.number} breaks ({rung.compared}) at {rung.where}; common causes: {rung.cause}"
 
     @property
     def to_paste(self) -> list[str]:
-        """The lines that make the verdict better, in the order in which they were tried together."""
+        """The fixes in Python, in an order in which they improve the verdict together."""
         return [finding.fixes[0].line for finding in self.findings if finding.fixes]
 
     def __str__(self) -> str:
         return "\n".join([*(line(rung) for rung in self.rungs), *self.explained()]).strip()
 
     def explained(self) -> Iterator[str]:
-        """The report without its rungs, line by line: the verdict, its figures, what explains it, notes."""
+        """Yields the report without its rungs, line by line: verdict, comparisons, findings, notes."""
         yield ""
         yield from wrap(self.verdict, 80)
-        yield from (f"  {_compared(each)}" for each in self.comparisons)
-        yield from _all_told(self.findings)
+        yield from (f"  {_comparison_line(each)}" for each in self.comparisons)
+        yield from _findings_lines(self.findings)
         yield from (text for note in self.notes for text in wrap(note, 80, initial_indent="- ", subsequent_indent="  "))
 
     def write(self, path: str | Path) -> None:
-        """Writes the report.
+        """Writes the report to a file.
 
         Args:
-            path: A file that ends in .json, .md or .html.
+            path: Ends in .json, .md or .html.
         """
         path = Path(path)
         if path.suffix == ".json":
@@ -164,7 +157,7 @@ class Report:
 
 
 def _finite(data: Any) -> Any:
-    """What JSON has: no infinities, no NaN, no tuples or types of arrays."""
+    """Converts infinities, NaN, tuples and array types to values that JSON has."""
     if isinstance(data, dict):
         return {str(name): _finite(value) for name, value in data.items()}
     if isinstance(data, (list, tuple)):
@@ -174,30 +167,30 @@ def _finite(data: Any) -> Any:
     return data if data is None or isinstance(data, (bool, int, str)) else str(data)
 
 
-def _compared(each: StepComparison) -> str:
+def _comparison_line(each: StepComparison) -> str:
     when = "before training" if each.step == 0 else f"after {each.step} step{'s' * (each.step > 1)}"
     word = {True: "same", False: "DIFFERENT", None: "not decided"}[each.same]
-    return f"{when:16} {each.difference:.1e} apart, limit {each.limit:.1e}, {each.precision}: {word}"
+    return f"{when:16} difference {each.difference:.1e}, limit {each.limit:.1e}, {each.precision}: {word}"
 
 
-def _all_told(findings: Sequence[Finding]) -> Iterator[str]:
-    """Those that differ in the same way once, with the number of the others."""
+def _findings_lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """Formats findings with equal settings once, with the names of the others."""
     kinds: dict[Any, list[Finding]] = {}
     for finding in findings:
-        alike = (finding.what, tuple((s.name, str(s.ours), str(s.theirs)) for s in finding.settings))
-        kinds.setdefault(alike if finding.settings else id(finding), []).append(finding)
+        kind = (finding.what, tuple((s.name, str(s.ours), str(s.theirs)) for s in finding.settings))
+        kinds.setdefault(kind if finding.settings else id(finding), []).append(finding)
     for first, *others in kinds.values():
         yield ""
-        yield from _told(first)
+        yield from _finding_lines(first)
         if others:
             names = ", ".join(finding.where for finding in others[:3]) + (", ..." if len(others) > 3 else "")
-            text = f"the same   of {len(others)} more: {names}; their lines are in report.to_paste"
+            text = f"also       {len(others)} more with this cause: {names}; their fixes are in report.to_paste"
             yield from wrap(text, 80, subsequent_indent=" " * 11)
     if findings:
         yield ""
 
 
-def _told(finding: Finding) -> Iterator[str]:
+def _finding_lines(finding: Finding) -> Iterator[str]:
     what = f": {finding.what}" if finding.what else ""
     size = f" (by {finding.difference:.1e})" if 0 < finding.difference < math.inf else ""
     yield from wrap(f"cause      {finding.where}{what}{size}", 80, subsequent_indent=" " * 11)
@@ -205,7 +198,7 @@ def _told(finding: Finding) -> Iterator[str]:
         yield f"           {'setting':14} {'PyTorch':20} Keras"
         yield from (f"           {s.name:14} {s.ours!s:20} {s.theirs}" for s in finding.settings)
     for fix in finding.fixes[:1]:
-        yield f"tried      {fix.left:.1e} is left with"
         yield f"paste      {fix.line}"
+        yield f"verified   with it the outputs differ by {fix.left:.1e}"
     if not finding.fixes:
-        yield "tried      no known line makes the verdict better"
+        yield "paste      nothing: no known fix improves the verdict"

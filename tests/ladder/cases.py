@@ -1,4 +1,4 @@
-"""What people ask about in public: two models, what is true of them, and two ways to find that out."""
+"""Pairs of models that people ask about in public, with the expected verdict, and two ways to check it."""
 
 import itertools
 import re
@@ -16,7 +16,7 @@ from torch import nn
 import keras_parity as kp
 
 QUICK = {"batch_size": 16, "steps": 12}
-ROUNDING = {"float32": 1e-5, "float64": 1e-7}  # more than what it makes in a dozen steps, in parts of the outputs
+ROUNDING = {"float32": 1e-5, "float64": 1e-7}  # relative, more than a dozen steps accumulate
 flat = keras.tree.flatten
 
 
@@ -32,17 +32,17 @@ def squared(labels: Any, output: Any) -> Any:
 
 @dataclass
 class Case:
-    """Two models as somebody has them in hand.
+    """Two models as a user has them.
 
     Attributes:
-        torch_model: PyTorch's.
-        keras_model: Keras's.
-        images: As Keras takes them.
-        labels: As both losses take them.
+        torch_model: PyTorch's model.
+        keras_model: Keras's model.
+        images: Inputs as Keras takes them.
+        labels: Labels as both losses take them.
         words: Further arguments of ``check``.
-        torch_loss: What PyTorch's loss has to be taken for where none is given, of output and labels.
-        keras_loss: The same of Keras's, of labels and output.
-        limit: How far plain trainings may be apart; where a framework has no setting that would make them the same.
+        torch_loss: PyTorch's loss (output, labels) that ``check`` should guess.
+        keras_loss: Keras's loss (labels, output) that ``check`` should guess.
+        limit: Relative difference that plain trainings may reach, if no setting makes the frameworks equal.
     """
 
     torch_model: nn.Module
@@ -55,12 +55,12 @@ class Case:
     limit: float = 0.0
 
     def check(self, **changed: Any) -> Any:
-        """The report."""
+        """Returns the report."""
         words = QUICK | dict(self.words) | changed
         return kp.check(self.torch_model, self.keras_model, self.images, self.labels, **words)
 
     def after_pasting(self, report: Any) -> Any:
-        """The report on what a user has after pasting what another one offers."""
+        """Returns the report after pasting the fixes of another report."""
         names = ("torch_optimizer", "keras_optimizer", "torch_loss", "keras_loss", "torch_schedule", "torch_images")
         space = {name: self.words.get(name) for name in names}
         space |= {"torch_model": self.torch_model, "keras_model": self.keras_model, "report": report}
@@ -82,15 +82,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is true of a case.
+    """The expected verdict on a case.
 
     Attributes:
         function: Whether both models are the same function.
-        training: Whether they train the same; None where the functions differ.
-        since: The steps of which one is the first where the trainings differ.
-        named: Pattern of what a report has to name, in any finding.
-        mended: Whether the lines that a report offers make it (the same function, the same training); None where no
-            line of one framework mends it.
+        training: Whether they train the same; None if the functions differ.
+        since: The steps from which the trainings may differ, one of which must be reported.
+        named: A pattern that some finding must match.
+        mended: The expected (same function, same training) after pasting the fixes; None if no fix exists.
     """
 
     function: bool
@@ -105,17 +104,17 @@ MENDED = (True, True)
 
 
 def apart(named: str, since: Sequence[int] = (1,), mended: tuple[bool, bool] | None = MENDED) -> Truth:
-    """The same function, which trains apart."""
+    """Expects the same function and different trainings."""
     return Truth(True, False, since, named, mended)
 
 
 def other(named: str, mended: tuple[bool, bool] | None = MENDED) -> Truth:
-    """Another function."""
+    """Expects different functions."""
     return Truth(False, None, (), named, mended)
 
 
 def by_check(case: Case, truth: Truth) -> None:
-    """Holds the truth against what ``check`` says."""
+    """Checks the expectation with ``check``."""
     report = case.check()
     assert report.same_function is truth.function, report
     if truth.function:
@@ -135,7 +134,7 @@ def by_check(case: Case, truth: Truth) -> None:
 
 
 def plainly(case: Case, truth: Truth) -> None:
-    """Holds the truth against what the two frameworks do by themselves, without the ladder."""
+    """Checks the expectation with the two frameworks alone, without the ladder."""
     distances = plain_distances(case)
     limit = max(case.limit, ROUNDING[keras.config.floatx()])
     assert (distances[0] <= limit) is truth.function, distances
@@ -146,7 +145,7 @@ def plainly(case: Case, truth: Truth) -> None:
 
 
 def plain_distances(case: Case) -> list[float]:
-    """How far apart the outputs are before training and behind each step, in parts of their size."""
+    """Returns the relative distances of the outputs before training and after each step."""
     words = QUICK | dict(case.words)
     network, model, dtype = case.torch_model, case.keras_model, keras.config.floatx()
     network.to(getattr(torch, dtype))
@@ -237,14 +236,14 @@ def _distance(network: nn.Module, model: keras.Model, ours: Any, theirs: Any) ->
 
 
 def fill(model: keras.Model, *parts: nn.Module | Sequence[NDArray]) -> None:
-    """Gives each layer of a model that has weights those of a module, or arrays, in order."""
+    """Copies modules' weights, or arrays, into the layers of a Keras model that have weights, in order."""
     owners = [layer for layer in model.layers if layer.weights]
     for layer, part in zip(owners, parts, strict=True):
         layer.set_weights(as_keras(part) if isinstance(part, nn.Module) else part)
 
 
 def as_keras(module: nn.Module) -> list[NDArray]:
-    """The weights of a module as Keras's layer of that kind has them."""
+    """Returns a module's weights in the layout of Keras's layer."""
     if isinstance(module, (nn.LSTM, nn.GRU)):
         return recurrent(module)
     if isinstance(module, nn.MultiheadAttention):
@@ -258,12 +257,12 @@ def as_keras(module: nn.Module) -> list[NDArray]:
 
 
 def numpy(tensor: torch.Tensor) -> NDArray:
-    """A weight as an array."""
+    """Returns a weight as an array."""
     return tensor.detach().numpy()
 
 
 def recurrent(module: nn.Module, suffix: str = "l0") -> list[NDArray]:
-    """One layer and direction of an LSTM or a GRU as Keras has it: kernel, recurrent kernel, bias."""
+    """Returns kernel, recurrent kernel and bias of one layer and direction of an LSTM or GRU, in Keras's layout."""
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     kernel, inner, bias, inner_bias = (numpy(getattr(module, f"{name}_{suffix}")) for name in names)
     if isinstance(module, nn.LSTM):
@@ -272,13 +271,13 @@ def recurrent(module: nn.Module, suffix: str = "l0") -> list[NDArray]:
 
 
 def gates(array: NDArray) -> NDArray:
-    """A GRU's gates in Keras's order: z, r, h."""
+    """Returns a GRU's gates in Keras's order: z, r, h."""
     reset, update, new = np.split(array, 3)
     return np.concatenate([update, reset, new])
 
 
 def attention(module: nn.MultiheadAttention) -> list[NDArray]:
-    """An attention's weights as Keras has them: of query, key, value and output, by heads."""
+    """Returns an attention's weights in Keras's layout: query, key, value and output, by heads."""
     heads, size = module.num_heads, module.embed_dim
     weights = np.split(numpy(module.in_proj_weight), 3)
     biases = np.split(numpy(module.in_proj_bias), 3)
@@ -288,6 +287,6 @@ def attention(module: nn.MultiheadAttention) -> list[NDArray]:
 
 
 def columns(module: nn.Linear, height: int, width: int) -> list[NDArray]:
-    """A dense layer behind a flattened image, whose inputs PyTorch orders by channel, and Keras by place."""
+    """Returns the weights of a dense layer after a flattened image, with inputs ordered by position, not by channel."""
     weight = numpy(module.weight).reshape(module.out_features, -1, height, width)
     return [weight.transpose(2, 3, 1, 0).reshape(-1, module.out_features), numpy(module.bias)]

@@ -1,4 +1,4 @@
-"""The two ways to hold a case: by ``check``, and by the plain frameworks, without the ladder."""
+"""The two ways to check a case: with ``check``, and with the plain frameworks."""
 
 import keras
 import pytest
@@ -9,7 +9,7 @@ from tests.ladder import cases
 
 @pytest.fixture(params=["check", *(pytest.param(name, marks=pytest.mark.slow) for name in cases.ROUNDING)])
 def hold(request):
-    """Holds a truth against a case, which is to be made behind this."""
+    """Returns a function that checks a case against its expectation; the test builds the case after this fixture."""
     torch.manual_seed(0)
     keras.utils.set_random_seed(0)
     if request.param == "check":

@@ -1,4 +1,4 @@
-"""Layers of networks in numpy and float64, written from their formulas: the third opinion on every port.
+"""Layers in NumPy and float64, written from their formulas: an independent reference for every port.
 
 Arrays have Keras's layout: channels last, kernels [*size, in, out], recurrent kernels [in, gates * units].
 """
@@ -30,7 +30,7 @@ def softmax(x: Array) -> Array:
 
 
 def same_pads(sizes: tuple[int, ...], kernel: tuple[int, ...], stride: int, dilation: int) -> Pads:
-    """Keras's padding="same": an odd one goes to the end."""
+    """Keras's padding="same": an odd pixel goes to the end."""
     totals = [
         max((-(-s // stride) - 1) * stride + (k - 1) * dilation + 1 - s, 0) for s, k in zip(sizes, kernel, strict=True)
     ]
@@ -38,7 +38,7 @@ def same_pads(sizes: tuple[int, ...], kernel: tuple[int, ...], stride: int, dila
 
 
 def _offsets(x: Array, size: tuple[int, ...], stride: int, dilation: int):
-    """For each place in a window, the place and its element of every window."""
+    """Yields each position in a window with that element of every window."""
     counts = [(s - (k - 1) * dilation - 1) // stride + 1 for s, k in zip(x.shape[1:-1], size, strict=True)]
     for place in np.ndindex(*size):
         cuts = [
@@ -61,7 +61,7 @@ def conv(
 
 
 def conv_transpose(x: Array, kernel: Array, stride: int) -> Array:
-    """A transposed convolution of any rank, uncut: each input adds its kernel; kernel [*size, out, in]."""
+    """A transposed convolution of any rank, uncropped: each input adds its kernel; kernel [*size, out, in]."""
     size = kernel.shape[:-2]
     out = np.zeros(
         (len(x), *((s - 1) * stride + k for s, k in zip(x.shape[1:-1], size, strict=True)), kernel.shape[-2])
@@ -100,7 +100,7 @@ _CELLS = {"lstm": (_lstm, 2), "gru": (_gru, 1), "rnn": (_rnn, 1)}
 
 
 def recurrent(x: Array, kind: str, weights: list[Array], mask: Array | None = None, backwards: bool = False) -> Array:
-    """One recurrent layer: its output after every step [n, steps, units]; where the mask is False, the state stays."""
+    """One recurrent layer: outputs [n, steps, units]; where the mask is False, the state stays."""
     cell, states = _CELLS[kind]
     state = tuple(np.zeros((len(x), weights[1].shape[0])) for _ in range(states))
     outputs = np.zeros((*x.shape[:2], weights[1].shape[0]))

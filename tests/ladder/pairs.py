@@ -1,4 +1,4 @@
-"""Three small networks in both frameworks, equal as they are made, whose parts a fault may exchange."""
+"""Three small networks in both frameworks, equal until a fault changes them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ SIDE, CHANNELS, CLASSES = 12, 3, 10
 
 
 class Plain(nn.Module):
-    """Two convolutions, pooling, flatten, three dense layers, of which one is square."""
+    """Two convolutions, pooling, flatten, three dense layers, one of them square."""
 
     def __init__(self):
         super().__init__()
@@ -29,7 +29,7 @@ class Plain(nn.Module):
 
 
 def plain_twin() -> keras.Model:
-    """``Plain`` in Keras's commonest idiom."""
+    """``Plain`` in Keras's usual style."""
     layers = [
         L.Conv2D(8, 3, activation="relu", name="one"), L.MaxPooling2D(2, name="pooled"),
         L.Conv2D(8, 3, padding="same", name="two"), L.LeakyReLU(0.3), L.Flatten(),
@@ -40,7 +40,7 @@ def plain_twin() -> keras.Model:
 
 
 class Residual(nn.Module):
-    """A stem, a block with a shortcut by a convolution of stride 2, global pooling."""
+    """A stem, a block with a strided convolution as shortcut, global pooling."""
 
     def __init__(self):
         super().__init__()
@@ -69,7 +69,7 @@ def residual_twin() -> keras.Model:
 
 
 class Mobile(nn.Module):
-    """A depthwise and a pointwise convolution, ReLU6, an average of what is there, layer norm."""
+    """A depthwise and a pointwise convolution, ReLU6, an average that ignores padding, layer norm."""
 
     def __init__(self):
         super().__init__()
@@ -106,14 +106,14 @@ NETWORKS: dict[str, tuple[type[nn.Module], Callable[[], keras.Model]]] = {
 
 @dataclass
 class Given:
-    """What ``check`` is given; a fault changes some of it.
+    """The arguments of ``check``; a fault changes some of them.
 
     Attributes:
-        torch_model: One of ``NETWORKS``, with the weights of Keras's.
-        keras_model: Its twin; biases and norms are drawn, too, so that two of them are never equal.
+        torch_model: One of ``NETWORKS``, with Keras's weights.
+        keras_model: Its twin; biases and norms are random, so that no two are equal.
         images: float32 [count, 12, 12, 3], as Keras takes them.
         labels: Integers [count].
-        words: What ``check`` takes by name.
+        words: Further arguments of ``check``.
     """
 
     torch_model: Any
@@ -124,7 +124,7 @@ class Given:
 
 
 def make(network: str, copy: Callable[[keras.Model, nn.Module], None]) -> Given:
-    """Both sides of a network; ``copy`` gives PyTorch's Keras's weights."""
+    """Builds both sides of a network; ``copy`` copies Keras's weights to PyTorch."""
     keras.utils.set_random_seed(0)
     random = np.random.default_rng(0)
     torch_model, keras_model = (build() for build in NETWORKS[network])

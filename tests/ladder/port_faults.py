@@ -1,6 +1,6 @@
 """Faults of ports, one at a time: each changes one side of a right port before it is built.
 
-Whether a fault shows is found out by plain running, without the ladder; where it does not, another port is drawn.
+Plain training decides whether a fault shows, without the ladder; if it does not, another port is drawn.
 """
 
 import copy
@@ -27,15 +27,15 @@ class Fault:
     """One kind of fault.
 
     Attributes:
-        name: What is wrong.
-        bases: Kinds of networks that it is drawn in.
-        trainings: Kinds of training that it is drawn in.
-        edit: Changes a side; names of the parts that are concerned, or None where it cannot be.
+        name: The fault in words.
+        bases: Kinds of networks to draw it in.
+        trainings: Kinds of training to draw it in.
+        edit: Changes a side and returns the names of the changed parts, or None if it does not apply.
         training: Whether the function stays the same.
-        mendable: Whether one line of one framework mends it.
-        sides: Which side it may change.
-        place: What a finding may name, beside the parts.
-        around: Whether the neighbours of a part without a name in PyTorch will do.
+        mendable: Whether one line in one framework fixes it.
+        sides: The sides it may change.
+        place: What a finding may name, besides the parts.
+        around: Whether a finding may name the neighbours of a part that has no name in PyTorch.
     """
 
     name: str
@@ -57,7 +57,7 @@ PENALTY, CLIP = "the loss|the optimizer|regulari|penalt|decay", "the optimizer|c
 
 
 def fault(name: str, bases: tuple[str, ...] = ALL, trainings: tuple[str, ...] = ("sgd",), **words: Any) -> Any:
-    """Registers what makes a fault."""
+    """Registers the function that makes a fault."""
 
     def register(edit: Edit) -> Edit:
         FAULTS[name] = Fault(name, bases, trainings, edit, **words)
@@ -69,13 +69,13 @@ def fault(name: str, bases: tuple[str, ...] = ALL, trainings: tuple[str, ...] = 
 def one(
     side: Side, random: np.random.Generator, kind: type[p.Part], fits: Callable[[Any], Any] = lambda q: True
 ) -> Any:
-    """A part of that kind which fits, or None."""
+    """Returns a random part of that kind that passes the test, or None."""
     found = [part for part in side.parts.values() if isinstance(part, kind) and fits(part)]
     return found[random.integers(len(found))] if found else None
 
 
 def setting(kind: type[p.Part], fits: Callable[[Any], Any], change: Callable[[Any, np.random.Generator], Any]) -> Edit:
-    """Changes attributes or arrays of one part that fits."""
+    """Changes attributes or arrays of one part that passes the test."""
 
     def edit(side: Side, random: np.random.Generator) -> list[str] | None:
         part = one(side, random, kind, fits)
@@ -102,7 +102,7 @@ def put(**words: Any) -> Callable[[Any, Any], None]:
 
 
 def exchange(one_key: str, other_key: str) -> Callable[[Any, Any], Any]:
-    """Exchanges the arrays whose names hold one word or the other."""
+    """Swaps the arrays whose names contain one word or the other."""
 
     def change(part: Any, random: Any) -> Any:
         pairs = [(name, name.replace(one_key, other_key)) for name in part.arrays if one_key in name]
@@ -146,7 +146,7 @@ def _flip(kernel: np.ndarray) -> np.ndarray:
 def _shifted_pads(part: Any, random: Any) -> Any:
     right = part.right_pads()
     wrong = [(end, begin) if begin != end else (begin + 1, end - 1) for begin, end in right]
-    if part.stride == 2 and any(begin != end for begin, end in right):  # as padding=1 does
+    if part.stride == 2 and any(begin != end for begin, end in right):  # like padding=1
         wrong = [(max(pair), max(pair)) for pair in right]
     part.pads, part.by_name, part.chomp = wrong, False, False
     return wrong != right
@@ -188,7 +188,7 @@ def _other_activation(part: Any, random: np.random.Generator) -> None:
 def part_fault(
     name: str, kind: Any, bases: tuple[str, ...], change: Callable[[Any, Any], Any], fits: Any = None, **words: Any
 ) -> None:
-    """Registers a fault of one part that fits."""
+    """Registers a fault of one part that passes the test."""
     fault(name, bases, **words)(setting(kind, fits or (lambda q: True), change))
 
 
@@ -291,7 +291,7 @@ def _mask_missing(side: Side, random: np.random.Generator) -> list[str] | None:
     else:
         part.masked = False
     sources = []
-    for other in side.parts.values() if side.keras_side else []:  # where Keras's implied mask comes from
+    for other in side.parts.values() if side.keras_side else []:  # the source of Keras's implied mask
         if isinstance(other, p.Embedding):
             other.mask_zero = False
             sources.append(other.name)
@@ -328,7 +328,7 @@ def _heads(side: Side, random: np.random.Generator) -> list[str] | None:
 def setting_fault(
     name: str, trainings: tuple[str, ...], change: Any, place: str, bases: tuple[str, ...] = ALL, **words: Any
 ) -> None:
-    """Registers a fault of the training's settings; ``change`` gives the new ones, or nothing."""
+    """Registers a fault of the training's settings; ``change`` returns the new ones, or None."""
 
     def edit(side: Side, random: np.random.Generator) -> list[str] | None:
         new = change(side.training)
@@ -474,10 +474,10 @@ class Faulty:
     """A port with a fault.
 
     Attributes:
-        port: Its two models.
-        place: What a finding must name.
+        port: The two models.
+        place: A pattern that a finding must match.
         side: The framework that was changed.
-        apart: How far it is apart by plain running.
+        apart: Relative difference in plain training.
     """
 
     port: Port
@@ -500,7 +500,7 @@ def _place(kind: Fault, drawn: Drawn, port: Port, names: list[str]) -> str:
 
 
 def faulty_port(kind: Fault, seed: int, attempts: int = 80) -> Faulty:
-    """The first port, of those drawn from a seed, in which the fault can be and shows by plain running."""
+    """Draws ports from a seed; returns the first in which the fault applies and shows in plain training."""
     for attempt in range(attempts):
         random = np.random.default_rng([seed, attempt, *kind.name.encode()])
         base, training = random.choice(list(kind.bases)), random.choice(list(kind.trainings))
@@ -525,7 +525,7 @@ def faulty_port(kind: Fault, seed: int, attempts: int = 80) -> Faulty:
             if not shows or not np.isfinite(apart):
                 continue
             port = build(drawn, **sides)
-        except (RuntimeError, ValueError):  # shapes that do not go together
+        except (RuntimeError, ValueError):  # incompatible shapes
             continue
         return Faulty(port, _place(kind, drawn, port, names), where, apart)
     raise LookupError(f"no port of {attempts} shows {kind.name!r} from seed {seed}")

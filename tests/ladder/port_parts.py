@@ -1,7 +1,7 @@
-"""Parts of networks, each told three times by hand: as PyTorch, as Keras and as float64 arithmetic.
+"""Parts of networks, each written three times by hand: in PyTorch, in Keras and in float64 arithmetic.
 
-A part draws its weights once, in Keras's layout; each side loads them by a mapping written here, not by the project's.
-The settings of a part may be changed on one side before it is built: that is how a fault comes in.
+A part draws its weights once, in Keras's layout; each side loads them with a mapping written here, not the project's.
+A fault changes the settings of a part on one side before it is built.
 """
 
 from collections.abc import Callable
@@ -32,19 +32,19 @@ class Part:
     """One step of a network.
 
     Attributes:
-        name: Of PyTorch's module.
+        name: The name of PyTorch's module.
         takes: Names of the inputs and parts whose values it takes.
-        rank: How many spatial axes its first value has.
-        first: Whether PyTorch's channels stand first here.
-        keras_first: Whether Keras's do, too.
-        timed: Whether Keras applies it to each step by ``TimeDistributed``.
+        rank: Number of spatial axes of its first value.
+        first: Whether PyTorch has channels first here.
+        keras_first: Whether Keras has channels first too.
+        timed: Whether Keras applies it to each step with ``TimeDistributed``.
         reused: Whether another part calls it again.
         arrays: Its weights, float32, in Keras's layout.
         penalties: Kind and rate by role: "kernel", "bias" or "output".
-        constraint: Kind and limit of what holds the kernel.
-        frozen: Whether it does not learn.
-        fused: The activation that lies within Keras's layer.
-        layers: Keras's, once they are made.
+        constraint: Kind and limit of the kernel's constraint.
+        frozen: Whether its weights are frozen.
+        fused: The activation inside Keras's layer.
+        layers: Keras's layers, once they are built.
     """
 
     name: str
@@ -63,32 +63,32 @@ class Part:
     prefix: ClassVar[str]
 
     def draw(self, random: np.random.Generator, *values: Array) -> None:
-        """Draws the weights, now that the shapes of what it takes are known."""
+        """Draws the weights, once the input shapes are known."""
 
     def float64(self, *values: Array) -> Array:
-        """What it computes, in Keras's layout with channels last."""
+        """Computes the part in Keras's layout, channels last."""
         raise NotImplementedError
 
     def modules(self) -> dict[str, nn.Module]:
-        """PyTorch's modules by name, with their weights."""
+        """Builds PyTorch's modules by name, with their weights."""
         return {}
 
     def torch(self, net: nn.Module, *values: Tensor) -> Tensor:
-        """One call in PyTorch; by default that of its module."""
+        """Calls the part in PyTorch; by default its module."""
         return getattr(net, self.name)(values[0])
 
     def parameters(self, net: nn.Module) -> dict[str, list[Tensor]]:
-        """PyTorch's parameters by their role in Keras."""
+        """Returns PyTorch's parameters by their role in Keras."""
         module = getattr(net, self.name, None)
         roles = {"kernel": getattr(module, "weight", None), "bias": getattr(module, "bias", None)}
         return {role: [tensor] for role, tensor in roles.items() if isinstance(tensor, Tensor)}
 
     def keras_layers(self) -> list[Any]:
-        """New layers of Keras, which follow one another."""
+        """Builds Keras's layers, called one after the other."""
         return []
 
     def keras(self, *values: Any) -> Any:
-        """One call in Keras; weights are loaded behind the first."""
+        """Calls the part in Keras; loads the weights after the first call."""
         new = not self.layers
         if new:
             self.layers = [L.TimeDistributed(layer) if self.timed else layer for layer in self.keras_layers()]
@@ -100,7 +100,7 @@ class Part:
         return value
 
     def call(self, layers: list[Any], *values: Any) -> Any:
-        """Calls the layers one behind the other."""
+        """Calls the layers one after the other."""
         value = values[0]
         for layer in layers:
             value = layer(value)
@@ -112,7 +112,7 @@ class Part:
             self.layers[0].set_weights(list(self.arrays.values()))
 
     def format(self) -> dict[str, str]:
-        """Keras's word for where its channels stand."""
+        """Keras's ``data_format``."""
         return {"data_format": "channels_first"} if self.keras_first else {}
 
     def keras_words(self) -> dict[str, Any]:
@@ -142,12 +142,12 @@ def fill(module: nn.Module, **arrays: Array | None) -> nn.Module:
 
 
 def kernel(random: np.random.Generator, *shape: int, inputs: int) -> Array:
-    """Weights that keep the size of what they are applied to."""
+    """Random weights that preserve the scale of their input."""
     return (random.normal(size=shape) * 1.1 / np.sqrt(inputs)).astype(np.float32)
 
 
 def vector(random: np.random.Generator, *shape: int) -> Array:
-    """A bias or a statistic, away from 0."""
+    """A random bias or statistic, away from 0."""
     return (random.uniform(0.05, 0.3, shape) * random.choice([-1, 1], shape)).astype(np.float32)
 
 
@@ -157,13 +157,13 @@ def wide(arrays: dict[str, Array]) -> dict[str, Array]:
 
 
 def mask_of(source: Any) -> Any:
-    """True where a step is real: a word that is not 0, or features of which one is not 0."""
+    """True for real steps: a word that is not 0, or features with one that is not 0."""
     real = source != 0
     return real if real.ndim == 2 else real.any(-1)
 
 
 def channels_first(array: Array) -> Array:
-    """Turned, in a memory layout of its own."""
+    """Moves channels to axis 1, in contiguous memory."""
     return np.ascontiguousarray(np.moveaxis(array, -1, 1))
 
 
@@ -171,7 +171,7 @@ def channels_first(array: Array) -> Array:
 class Dense(Part):
     units: int
     bias: bool = True
-    order: tuple[int, ...] | None = None  # (height, width, channels) whose flattening it takes, in Keras's order
+    order: tuple[int, ...] | None = None  # (height, width, channels) of a flattened input, in Keras's order
     prefix = "fc"
 
     def draw(self, random, *values):
@@ -212,9 +212,9 @@ class Conv(Part):
     groups: int = 1
     depthwise: bool = False
     padding: str = "valid"  # or "same" or "causal"
-    chomp: bool = False  # PyTorch pads both ends and cuts the end off
+    chomp: bool = False  # PyTorch pads both ends and crops the end
     by_name: bool = False  # PyTorch's padding="same"
-    pads: list[tuple[int, int]] | None = None  # PyTorch's, where they are not those of padding
+    pads: list[tuple[int, int]] | None = None  # PyTorch's pads if not those of `padding`
     bias: bool = True
     sizes: tuple[int, ...] = ()
     prefix = "conv"
@@ -228,7 +228,7 @@ class Conv(Part):
             self.arrays["bias"] = vector(random, self.filters)
 
     def right_pads(self) -> list[tuple[int, int]]:
-        """Before and behind each axis, as Keras pads."""
+        """Keras's padding before and after each axis."""
         if self.padding == "same":
             return by_hand.same_pads(tuple(self.sizes), (self.size,) * self.rank, self.stride, self.dilation)
         return [((self.size - 1) * self.dilation if self.padding == "causal" else 0, 0)] * self.rank
@@ -285,8 +285,8 @@ class ConvTranspose(Part):
     stride: int = 2
     padding: str = "valid"
     bias: bool = True
-    cut: bool = False  # PyTorch cuts even where its padding would do
-    shift: int = 0  # of PyTorch's cut
+    cut: bool = False  # PyTorch crops even if its padding would do
+    shift: int = 0  # of PyTorch's crop
     sizes: tuple[int, ...] = ()
     prefix = "up"
 
@@ -299,7 +299,7 @@ class ConvTranspose(Part):
             self.arrays["bias"] = vector(random, self.filters)
 
     def ends(self) -> tuple[int, int]:
-        """What Keras cuts off at the beginning and at the end."""
+        """Keras's cropping at the beginning and the end."""
         total = self.size - self.stride if self.padding == "same" else 0
         return total // 2, total - total // 2
 
@@ -339,8 +339,8 @@ class ConvTranspose(Part):
 class Activation(Part):
     function: str
     slope: float = 0.0
-    owner: Part | None = None  # whose Keras layer computes it
-    functional: bool = False  # PyTorch has no module of it
+    owner: Part | None = None  # the part whose Keras layer computes it
+    functional: bool = False  # a function in PyTorch, not a module
     prefix = "act"
 
     def float64(self, *values):
@@ -357,7 +357,7 @@ class Activation(Part):
         return super().torch(net, *values)
 
     def keras_function(self) -> Any:
-        """What a layer takes as its activation."""
+        """The activation in the form a layer takes."""
         return {"none": None, "gelu_tanh": lambda x: keras.activations.gelu(x, approximate=True)}.get(
             self.function, self.function
         )
@@ -378,7 +378,7 @@ class Norm(Part):
     eps: float = 1e-3
     momentum: float = 0.9
     groups: int = 1
-    biased: bool = True  # PyTorch's moving variance is Keras's
+    biased: bool = True  # PyTorch's moving variance is biased like Keras's
     prefix = "norm"
 
     def draw(self, random, *values):
@@ -423,7 +423,7 @@ class Norm(Part):
 
 
 class BatchNorm3d(nn.BatchNorm3d):
-    """Keras's moving variance, that of the batch itself; PyTorch's is n / (n - 1) of it."""
+    """Keras's moving variance, the biased variance of the batch; PyTorch's is n / (n - 1) times as large."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Any [batch, channels, depth, height, width]."""
@@ -445,7 +445,7 @@ def biased_variance(norm: nn.Module) -> nn.Module:
 
 
 class GaussianNoise(nn.Module):
-    """Keras's layer of that name."""
+    """Keras's layer of this name."""
 
     def __init__(self, std: float) -> None:
         super().__init__()
@@ -579,7 +579,7 @@ class Masking(Part):
 
 @dataclass(kw_only=True, eq=False)
 class Recurrent(Part):
-    """Takes a sequence and, where it is masked, what the mask is read from."""
+    """Takes a sequence and, if masked, the value that the mask is read from."""
 
     kind: str  # "lstm", "gru" or "rnn"
     units: int
@@ -587,9 +587,9 @@ class Recurrent(Part):
     both: bool = False  # bidirectional
     sequence: bool = False
     bias: bool = True
-    second: bool = False  # PyTorch's second bias of an LSTM or RNN learns, too
-    dropout: float = 0.0  # of the inputs, within Keras's layer
-    final: bool = False  # PyTorch takes the last state that is returned, not the last output
+    second: bool = False  # PyTorch trains the second bias of an LSTM or RNN too
+    dropout: float = 0.0  # of the inputs, inside Keras's layer
+    final: bool = False  # PyTorch uses the returned last state, not the last output
     last_output: bool = False  # wrong with two directions: the last output of both
     prefix = "rnn"
 
@@ -605,7 +605,7 @@ class Recurrent(Part):
             came = self.units * len(self.ways())
 
     def ways(self) -> tuple[str, ...]:
-        """Suffixes of the directions, PyTorch's."""
+        """PyTorch's suffixes of the directions."""
         return ("", "_reverse") if self.both else ("",)
 
     def stacks(self) -> list[tuple[str, list[Array]]]:
@@ -631,7 +631,7 @@ class Recurrent(Part):
         return np.concatenate([out[:, 0] if "reverse" in suffix else out[:, -1] for out, suffix in made], -1)
 
     def _to_torch(self, array: Array) -> Array:
-        """Gates of Keras's GRU are z, r, h; PyTorch's are r, z, n."""
+        """Reorders the gates: Keras's GRU has z, r, h, PyTorch's r, z, n."""
         if self.kind == "gru":
             z, r, h = np.split(array, 3, -1)
             array = np.concatenate([r, z, h], -1)
@@ -700,7 +700,7 @@ class Recurrent(Part):
 
 
 class Heads(nn.Module):
-    """Multi-head attention of linear layers, as people write it."""
+    """Multi-head attention from linear layers, as people write it."""
 
     def __init__(self, came: int, other: int, heads: int, size: int, out: int, causal: bool, scale: float) -> None:
         super().__init__()
@@ -724,14 +724,14 @@ class Heads(nn.Module):
 
 @dataclass(kw_only=True, eq=False)
 class Attention(Part):
-    """Takes query, value and, where it is masked, what the mask is read from."""
+    """Takes query, value and, if masked, the value that the mask is read from."""
 
     heads: int
     size: int
-    stock: bool = True  # PyTorch's own module, where the sizes allow it
+    stock: bool = True  # PyTorch's own module if the sizes allow it
     causal: bool = False
     scaled: bool = True
-    padding_mask: bool = True  # whether a mask that is taken is applied
+    padding_mask: bool = True  # whether to apply the mask
     prefix = "attn"
 
     def draw(self, random, *values):
@@ -801,10 +801,10 @@ class Attention(Part):
 
 @dataclass(kw_only=True, eq=False)
 class MeanTime(Part):
-    """Mean over the steps; of the real ones where it takes what a mask is read from."""
+    """Mean over the steps; over the real steps if it takes the value that the mask is read from."""
 
     masked: bool = True
-    explicit: bool = False  # Keras is given the mask; attention has lost it
+    explicit: bool = False  # pass the mask to Keras; attention drops it
     prefix = "mean"
 
     def float64(self, *values):
@@ -844,7 +844,7 @@ class LastStep(Part):
 
 @dataclass(kw_only=True, eq=False)
 class Turn(Part):
-    """PyTorch's transposition between a sequence and maps of one axis; nothing in Keras."""
+    """PyTorch's transposition between a sequence and one-dimensional maps; nothing in Keras."""
 
     prefix = "turn"
 
@@ -857,7 +857,7 @@ class Turn(Part):
 
 @dataclass(kw_only=True, eq=False)
 class Fold(Part):
-    """PyTorch folds time into the batch; Keras applies what follows by ``TimeDistributed``."""
+    """PyTorch folds time into the batch; Keras applies the next parts with ``TimeDistributed``."""
 
     prefix = "fold"
 
@@ -913,7 +913,7 @@ class Join(Part):
 
 @dataclass(kw_only=True, eq=False)
 class Crop(Part):
-    ends: list[tuple[int, int]]  # off the beginning and the end of each axis
+    ends: list[tuple[int, int]]  # cropped from each end of each axis
     prefix = "crop"
 
     def _cuts(self, sizes: Any) -> list[slice]:
@@ -964,7 +964,7 @@ class Scale(Part):
 
 
 class AddLoss(L.Layer):
-    """Adds the mean square of what passes to the loss."""
+    """Adds the mean square of its input to the loss."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -993,7 +993,7 @@ class OwnLoss(Part):
 
 @dataclass(kw_only=True, eq=False)
 class Again(Part):
-    """Another part's weights, once more."""
+    """Reuses another part's weights."""
 
     of: Part
     prefix = "again"
@@ -1009,14 +1009,14 @@ class Again(Part):
 
 
 class TiedHead(L.Layer):
-    """A product with another layer's matrix, turned."""
+    """A product with another layer's transposed matrix."""
 
     def __init__(self, read: Callable[[], Any], units: int, bias: bool) -> None:
         super().__init__()
         self.read, self.units, self.use_bias = read, units, bias
 
     def build(self, shape):
-        """A bias, where there is one."""
+        """Builds a bias if there is one."""
         self.bias = self.add_weight(shape=(self.units,), name="bias") if self.use_bias else None
 
     def call(self, x):
@@ -1025,22 +1025,22 @@ class TiedHead(L.Layer):
         return x if self.bias is None else x + self.bias
 
     def compute_output_shape(self, shape):
-        """The other matrix's rows."""
+        """The other matrix's number of rows."""
         return (*shape[:-1], self.units)
 
 
 @dataclass(kw_only=True, eq=False)
 class Tied(Part):
-    """The matrix of an embedding or of a dense layer, turned, as the last layer."""
+    """The transposed matrix of an embedding or dense layer as the last layer."""
 
     of: Part
     bias: bool = False
-    linear: bool = True  # PyTorch's is a module whose weight is the other's
-    copied: bool = False  # wrong: equal at first, tied no longer
+    linear: bool = True  # in PyTorch, a module that shares the other's weight
+    copied: bool = False  # wrong: starts equal but is not tied
     prefix = "tied"
 
     def matrix(self) -> Array:
-        """[what comes out, what comes in]."""
+        """[outputs, inputs]."""
         return self.of.arrays.get("embeddings", self.of.arrays.get("kernel"))
 
     def draw(self, random, *values):

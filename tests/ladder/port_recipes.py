@@ -1,4 +1,4 @@
-"""What is drawn: a recipe for each kind of network, and one for each kind of training."""
+"""A recipe for each kind of network, and one for each kind of training."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ ANY = [*SMOOTH, "relu", "relu", "leaky_relu"]
 
 
 class Draft:
-    """A port while it is being drawn; every part's value is computed at once, so that shapes are known."""
+    """A port while it is drawn; computes every part's value at once to know the shapes."""
 
     def __init__(self, seed: int, base: str, trained: str) -> None:
         self.random = np.random.default_rng([seed, 7])
@@ -34,20 +34,20 @@ class Draft:
         self.structure = "tuple"
 
     def trains_alike(self) -> bool:
-        """Whether both frameworks train it the same: not where PyTorch learns a second bias that Keras has not."""
+        """Whether both frameworks train it the same; not if PyTorch trains a second bias that Keras lacks."""
         layers = [part for part in self.parts.values() if isinstance(part, p.Recurrent) and part.kind != "gru"]
         return not any(part.second and not part.frozen for part in layers)
 
     def pick(self, *options: Any) -> Any:
-        """One of them."""
+        """Returns one at random."""
         return options[self.random.integers(len(options))]
 
     def chance(self, probability: float) -> bool:
-        """True that often."""
+        """Returns True with this probability."""
         return bool(self.random.random() < probability)
 
     def between(self, low: int, high: int) -> int:
-        """A whole number, both ends included."""
+        """Returns a random integer, both ends included."""
         return int(self.random.integers(low, high + 1))
 
     def input_structure(self) -> Any:
@@ -58,7 +58,7 @@ class Draft:
         return {name: name for name in names} if self.structure == "dict" else names
 
     def given(self, name: str, array: Array, axis: int | None = None) -> str:
-        """An input; ``axis`` is where PyTorch has its channels, if not last."""
+        """Adds an input; ``axis`` is PyTorch's channel axis if it is not the last."""
         self.values[name], self.first[name], self.order[name] = array, axis == 1, None
         if self.keras_first:
             array = p.channels_first(array)
@@ -68,7 +68,7 @@ class Draft:
         return name
 
     def add(self, part_class: type[p.Part], /, *takes: str, **words: Any) -> str:
-        """A part behind others; gives its name."""
+        """Adds a part after others; returns its name."""
         number = sum(isinstance(part, part_class) for part in self.parts.values()) + 1
         values, before = [self.values[name] for name in takes], takes[0]
         first = words.pop("first", self.first[before])
@@ -93,7 +93,7 @@ class Draft:
         return part.name
 
     def activation(self, x: str, options: list[str] = ANY) -> str:
-        """One of them; it may lie within Keras's layer."""
+        """Adds a random activation; it may be fused into Keras's layer."""
         function, before = self.pick(*options), self.parts.get(x)
         slope = self.pick(0.1, 0.2, 0.3) if function == "leaky_relu" else 0.0
         kernel = isinstance(before, p.Dense | p.Conv | p.ConvTranspose)
@@ -104,23 +104,23 @@ class Draft:
         return name
 
     def dense(self, x: str, units: int | None = None, options: list[str] = ANY) -> str:
-        """A dense layer and its activation."""
+        """Adds a dense layer and its activation."""
         return self.activation(self.add(p.Dense, x, units=units or self.between(5, 10)), options)
 
     def sequence(self, name: str = "series") -> str:
-        """An input of steps and features."""
+        """Adds an input of steps and features."""
         steps, features = self.between(5, 9), self.between(3, 6)
         return self.given(name, self.random.normal(size=(COUNT, steps, features)).astype(np.float32))
 
     def maps(self, rank: int, name: str = "images", side: int | None = None, channels: int | None = None) -> str:
-        """An input of images, of one to three axes that are unlike in size."""
+        """Adds an input of images with one to three axes of different lengths."""
         side = side or {1: self.between(9, 12), 2: self.between(7, 10), 3: 6}[rank]
         sizes = [side + k % 2 for k in range(rank)]
         array = self.random.normal(size=(COUNT, *sizes, channels or self.between(1, 3))).astype(np.float32)
         return self.given(name, array, axis=1)
 
     def words(self, name: str = "words", padded: bool = True, steps: int | None = None) -> str:
-        """An input of words, of which 0 pads the end."""
+        """Adds an input of words, padded with 0 at the end."""
         steps, count = steps or self.between(5, 9), self.between(9, 14)
         ids = self.random.integers(1, count, (COUNT, steps))
         if padded:
@@ -129,12 +129,12 @@ class Draft:
         return self.given(name, ids)
 
     def embedding(self, words: str, units: int | None = None, **settings: Any) -> str:
-        """Of words."""
+        """Adds an embedding of words."""
         count = int(self.values[words].max()) + 1
         return self.add(p.Embedding, words, words=count, units=units or self.between(4, 7), **settings)
 
     def conv(self, x: str, filters: int | None = None, norm: bool | None = None, **settings: Any) -> str:
-        """A convolution, at times a norm, an activation, at times dropout."""
+        """Adds a convolution, an activation and at random a norm and dropout."""
         filters = filters or 2 * self.between(2, 4)
         norm = self.chance(0.35) if norm is None else norm
         x = self.add(p.Conv, x, filters=filters, bias=not norm or None is norm, **settings)
@@ -155,13 +155,13 @@ class Draft:
         return self.add(p.Noise, x, kind=self.pick("dropout", "gaussian", *["spatial"] * bool(part_of_maps)))
 
     def pool_out(self, x: str) -> str:
-        """From maps to features: flatten or a global pool."""
+        """Reduces maps to features: flatten or a global pool."""
         if self.chance(0.5):
             return self.add(p.Flatten, x, how=self.pick("flatten", "view", "module"))
         return self.add(p.GlobalPool, x, kind=self.pick("avg", "avg", "max"))
 
     def head(self, x: str, hidden: bool | None = None) -> str:
-        """Ends in features of one output, with a loss and labels."""
+        """Ends in the features of one output, with a loss and labels."""
         if self.values[x].shape[-1] > 40 or (self.chance(0.4) if hidden is None else hidden):
             x = self.dense(x)
         if self.trained == "own loss":
@@ -172,7 +172,7 @@ class Draft:
         return self.output(x, self.pick(*kinds))
 
     def output(self, x: str, kind: str, units: int | None = None) -> str:
-        """A dense layer as output, its loss and its labels."""
+        """Adds a dense layer as output, its loss and its labels."""
         units = units or self.between(3, 5)
         x = self.add(p.Dense, x, units=units)
         if kind == "probabilities":
@@ -181,12 +181,12 @@ class Draft:
         return x
 
     def end(self, x: str, kind: str) -> None:
-        """Takes a part as the output."""
+        """Makes a part the output."""
         self.outputs, self.losses[x] = x, kind
         self.labels = self.labels_for(x, kind)
 
     def labels_for(self, x: str, kind: str) -> Array:
-        """Labels of an output, at random."""
+        """Draws labels of an output."""
         shape, random = self.values[x].shape, self.random
         if kind in ("sparse", "probabilities"):
             self.classes = shape[-1]
@@ -201,12 +201,12 @@ class Draft:
 
 
 def _after_sequence(d: Draft, x: str) -> str:
-    """From a sequence to features."""
+    """Reduces a sequence to features."""
     return d.add(p.MeanTime, x) if d.chance(0.5) else d.add(p.LastStep, x)
 
 
 def _recurrent(kind: str, second: bool = False, both: bool = False) -> Callable[[Draft], None]:
-    """One or two layers, in one module or in two, whose last step or sequence is taken."""
+    """One or two recurrent layers, in one module or two; the last step or the sequence is used."""
 
     def recipe(d: Draft) -> None:
         x, chosen = d.sequence(), kind if kind != "any" else d.pick("lstm", "rnn", *["gru"] * (not second))
@@ -246,7 +246,7 @@ def _block(d: Draft, x: str, heads: int, size: int, causal: bool, masked: str | 
 
 
 def _cross_attention(d: Draft) -> None:
-    """A query of one input, values of another."""
+    """Attention between a query of one input and values of another."""
     heads, size = d.pick(2, 3), d.pick(2, 3)
     query = d.add(p.Dense, d.sequence("query"), units=heads * size)
     steps, features = d.between(4, 8), d.between(3, 6)
@@ -267,7 +267,7 @@ def _masked_recurrent(d: Draft) -> None:
 
 
 def _masking(d: Draft) -> None:
-    """Padded features, which Keras's Masking finds."""
+    """Padded features, found by Keras's Masking."""
     x = d.sequence()
     steps = d.arrays[x].shape[1]
     lengths = d.random.integers(1, steps + 1, COUNT)
@@ -278,14 +278,14 @@ def _masking(d: Draft) -> None:
 
 
 def _masked_attention(d: Draft) -> None:
-    """Padded words behind attention with a padding mask."""
+    """Padded words, then attention with a padding mask."""
     words, (heads, size) = d.words(), (d.pick(2, 3), d.pick(2, 3))
     x = d.embedding(words, heads * size, padding=d.chance(0.5))
     _block(d, x, heads, size, causal=d.chance(0.3), masked=words)
 
 
 def _masked_mean(d: Draft) -> None:
-    """The mean of the real words alone."""
+    """The mean of the real words."""
     words = d.words()
     x = d.embedding(words, mask_zero=True, padding=d.chance(0.5))
     x = d.dense(x) if d.chance(0.5) else x
@@ -293,7 +293,7 @@ def _masked_mean(d: Draft) -> None:
 
 
 def _tagger(d: Draft) -> None:
-    """A class for each word; Keras leaves padded ones out of its loss."""
+    """A class for each word; Keras excludes padded words from its loss."""
     words = d.words()
     x = d.embedding(words, mask_zero=True)
     if d.chance(0.6):
@@ -316,7 +316,7 @@ def _tied_words(d: Draft) -> None:
 
 
 def _tied_autoencoder(d: Draft) -> None:
-    """A decoder whose matrix is the encoder's, turned."""
+    """A decoder with the encoder's transposed matrix."""
     features = d.between(6, 10)
     x = d.given("features", d.random.normal(size=(COUNT, features)).astype(np.float32))
     x = d.add(p.Dense, x, units=d.between(3, 5))
@@ -327,7 +327,7 @@ def _tied_autoencoder(d: Draft) -> None:
 
 
 def _two_inputs(d: Draft) -> None:
-    """Features beside images, words or a sequence, one by one or by name."""
+    """Features together with images, words or a sequence, by position or by name."""
     d.structure = d.pick("tuple", "dict")
     other = d.pick("images", "words", "series", "more")
     x = d.dense(d.given("features", d.random.normal(size=(COUNT, d.between(3, 6))).astype(np.float32)), 6)
@@ -403,7 +403,7 @@ def _one_conv(d: Draft, x: str, how: str, side: int) -> str:
 
 
 def _time_distributed(d: Draft) -> None:
-    """Each step by itself: a dense layer of features, or a small network of images."""
+    """Each step separately: a dense layer of features, or a small network of images."""
     if d.chance(0.35):
         x = d.sequence()
         d.timed = True
@@ -443,7 +443,7 @@ def _crops(d: Draft) -> None:
 
 
 def _transposed(d: Draft) -> None:
-    """A transposed convolution before a classifier's head; PyTorch pads or cuts."""
+    """A transposed convolution before a classifier's head; PyTorch pads or crops."""
     rank = d.pick(1, 2, 2, 3)
     x = d.conv(d.maps(rank, side=4), padding="same")
     size, padding = d.pick(2, 3, 4) if rank < 3 else 3, d.pick("same", "same", "valid")
@@ -455,7 +455,7 @@ def _transposed(d: Draft) -> None:
 
 
 def _autoencoder(d: Draft) -> None:
-    """Images out of images."""
+    """Images as output."""
     d.keras_first = d.chance(0.2)
     rank = 2 if d.keras_first else d.pick(1, 2, 2, 2)
     images = d.maps(rank, side=8, channels=d.pick(1, 3))
@@ -470,7 +470,7 @@ def _autoencoder(d: Draft) -> None:
 
 
 def _segmentation(d: Draft) -> None:
-    """A class for each pixel, by a shortcut around a pool."""
+    """A class for each pixel, with a shortcut around a pool."""
     images = d.maps(2, side=8)
     d.arrays[images] = d.values[images] = d.values[images][:, :8, :8]
     wide = d.conv(images, padding="same")
@@ -496,7 +496,7 @@ def _embeddings(d: Draft) -> None:
 
 
 def _siamese(d: Draft) -> None:
-    """One tower for two inputs, whose features are compared."""
+    """One tower for two inputs, and a comparison of its features."""
     d.structure = d.pick("tuple", "dict")
     if d.chance(0.5):
         array = d.random.normal(size=(2, COUNT, d.between(4, 8))).astype(np.float32)
@@ -535,7 +535,7 @@ def _dense(d: Draft) -> None:
 
 
 def _shared_depth(d: Draft) -> None:
-    """One dense layer several times in depth."""
+    """One dense layer used several times in a row."""
     x = d.given("features", d.random.normal(size=(COUNT, d.between(4, 8))).astype(np.float32))
     x = d.dense(x, 6, SMOOTH)
     x = d.add(p.Dense, x, units=6)
@@ -582,7 +582,7 @@ TRAININGS = [
 
 
 def draw_training(d: Draft, kind: str) -> tuple[Training, str]:
-    """The training of that kind, or of plain SGD where the network cannot have it; with its name."""
+    """Returns the training of that kind with its name; plain SGD if the network cannot have it."""
     t = Training(dict(d.losses), classes=d.classes)
     if kind in ("class weights", "label smoothing", "own loss") and len(d.losses) > 1:
         kind = "sgd"
@@ -615,7 +615,7 @@ def draw_training(d: Draft, kind: str) -> tuple[Training, str]:
 
 
 def _draw_optimizer(d: Draft, t: Training, kind: str) -> None:
-    """Optimizer and schedule."""
+    """Draws optimizer and schedule."""
     settled = {
         "sgd": ("sgd", 0.1, 0.0), "momentum": ("sgd", 0.05, 0.9), "nesterov": ("nesterov", 0.05, 0.8),
         "adagrad": ("adagrad", 0.05, 0.0), "adam": ("adam", 0.01, 0.0), "rmsprop": ("rmsprop", 0.003, 0.0),
@@ -641,7 +641,7 @@ def _draw_optimizer(d: Draft, t: Training, kind: str) -> None:
 
 
 def _draw_holds(d: Draft, t: Training, kind: str) -> str | None:
-    """Penalties, constraints, clipping and what is frozen."""
+    """Draws penalties, constraints, clipping and frozen weights."""
     parts = list(d.parts.values())
     kernels = [q for q in parts if isinstance(q, p.Dense | p.Conv) and not getattr(q, "depthwise", False)]
     free = [q for q in kernels if not q.timed and not q.reused]

@@ -1,4 +1,4 @@
-"""How a port is trained, told once and made for each framework: losses, optimizers, schedules, clipping, penalties."""
+"""The training of a port, described once and built for each framework."""
 
 import math
 from collections.abc import Callable
@@ -25,27 +25,27 @@ class Training:
     Attributes:
         losses: Kind of loss of each output, by the output's name.
         loss_weights: Their weights.
-        classes: Of the labels that are whole numbers.
+        classes: Number of classes of integer labels.
         optimizer: "sgd", "nesterov", "keras_sgd", "adagrad", "adam" or "rmsprop".
         rate: The learning rate.
-        momentum: Of SGD.
-        eps: Of Adam and RMSprop.
-        accumulator: With which Adagrad begins.
+        momentum: Momentum of SGD.
+        eps: Epsilon of Adam and RMSprop.
+        accumulator: Adagrad's initial accumulator.
         decay: Decoupled weight decay.
-        excluded: Whether biases and norms are left out of it.
-        schedule: Name and settings of what changes the rate.
+        excluded: Whether the decay excludes biases and norms.
+        schedule: Name and settings of the schedule.
         clip: "each", "all" or "value", and the limit.
-        class_weight: Of each class.
-        smoothing: Of one-hot labels.
-        penalties: "decay" where PyTorch's optimizer adds the gradient of L2, "loss" where its loss has the term.
-        decay_all: Wrong: PyTorch's weight_decay reaches all parameters.
-        factor: Of PyTorch's penalties; 2 r for L2 of rate r, as a decay.
+        class_weight: Weight of each class.
+        smoothing: Label smoothing of one-hot labels.
+        penalties: "decay" if PyTorch's optimizer adds the gradient of L2, "loss" if its loss has the term.
+        decay_all: Wrong: PyTorch's weight_decay applies to all parameters.
+        factor: Factor of PyTorch's penalties; as a decay, L2 of rate r is 2 r.
         normalised: Wrong: PyTorch divides by the sum of the class weights.
         summed: Wrong: PyTorch sums the losses of a batch.
         step: Whether PyTorch's step is the user's own function.
         project: Whether that step applies the constraints.
         lightning: Whether PyTorch's side is a LightningModule.
-        instance: Whether PyTorch's optimizer is given, not what makes one.
+        instance: Whether PyTorch's optimizer is passed, instead of a function that makes one.
         compiled: Whether Keras's model brings loss and optimizer.
     """
 
@@ -76,7 +76,7 @@ class Training:
 
 
 def schedule_factor(name: str, step: int, w: dict[str, Any]) -> float:
-    """What Keras's schedule multiplies the first rate by at a step, from 0."""
+    """Returns the factor of Keras's schedule on the first rate at a step, from 0."""
     if name == "exponential":
         return w["rate"] ** (step // w["steps"] if w["staircase"] else step / w["steps"])
     if name == "cosine":
@@ -88,7 +88,7 @@ def schedule_factor(name: str, step: int, w: dict[str, Any]) -> float:
 
 
 def keras_rate(training: Training) -> Any:
-    """Keras's learning rate or schedule."""
+    """Returns Keras's learning rate or schedule."""
     if training.schedule is None:
         return training.rate
     schedules, (name, w), rate = keras.optimizers.schedules, training.schedule, training.rate
@@ -102,7 +102,7 @@ def keras_rate(training: Training) -> Any:
 
 
 def torch_schedule(training: Training) -> Callable[[Any], Any] | None:
-    """Makes PyTorch's schedule: its own class where it has one of that formula."""
+    """Builds PyTorch's schedule, with its own class if one has the formula."""
     if training.schedule is None:
         return None
     schedulers, (name, w) = torch.optim.lr_scheduler, training.schedule
@@ -111,15 +111,15 @@ def torch_schedule(training: Training) -> Callable[[Any], Any] | None:
         return lambda o: schedulers.StepLR(o, w["steps"], w["rate"])
     if kind == "stock" and name == "cosine":
         return lambda o: schedulers.CosineAnnealingLR(o, w["steps"], w["alpha"] * training.rate)
-    if kind == "epoch":  # wrong: as if it were stepped once in three steps
+    if kind == "epoch":  # wrong: steps once in three steps
         return lambda o: schedulers.LambdaLR(o, lambda step: schedule_factor(name, step // 3, w))
-    if kind == "compound":  # wrong: multiplies the rate of the step before
+    if kind == "compound":  # wrong: multiplies the previous rate
         return lambda o: schedulers.MultiplicativeLR(o, lambda step: schedule_factor(name, step, w))
     return lambda o: schedulers.LambdaLR(o, lambda step: schedule_factor(name, step, w))
 
 
 def keras_optimizer(training: Training) -> keras.optimizers.Optimizer:
-    """Keras's."""
+    """Builds Keras's optimizer."""
     kinds, rate = keras.optimizers, keras_rate(training)
     words: dict[str, Any] = {"learning_rate": rate}
     if training.clip:
@@ -141,7 +141,7 @@ def keras_optimizer(training: Training) -> keras.optimizers.Optimizer:
 
 
 def torch_optimizer(training: Training, parameters: Any) -> torch.optim.Optimizer:
-    """PyTorch's, of parameters or groups."""
+    """Builds PyTorch's optimizer from parameters or groups."""
     rate = training.rate
     if training.optimizer == "adagrad":
         return torch.optim.Adagrad(parameters, rate, initial_accumulator_value=training.accumulator, eps=0)
@@ -157,7 +157,7 @@ def torch_optimizer(training: Training, parameters: Any) -> torch.optim.Optimize
 
 
 def parameter_groups(training: Training, parts: Parts, net: nn.Module) -> list[dict[str, Any]] | None:
-    """Groups with decays of their own, where there are any."""
+    """Groups parameters by weight decay."""
     decays: dict[int, float] = {}
     if training.penalties == "decay":
         for part in parts.values():
@@ -193,7 +193,7 @@ def _last(output: Tensor, turned: bool) -> Tensor:
 
 
 def torch_loss_of(kind: str, training: Training, turned: bool) -> Callable[[Tensor, Tensor], Tensor]:
-    """Mean loss of one output and its labels; an output with channels first is turned."""
+    """Builds the mean loss of one output and its labels; moves channels that come first to the end."""
     words: dict[str, Any] = {"reduction": "sum"} if training.summed else {}
     if kind in _LOSSES:
         return lambda output, labels: _LOSSES[kind](_last(output, turned), labels, **words)
@@ -214,7 +214,7 @@ def torch_loss_of(kind: str, training: Training, turned: bool) -> Callable[[Tens
 
 
 def keras_loss_of(kind: str, training: Training) -> keras.losses.Loss:
-    """Keras's of the same kind."""
+    """Builds Keras's loss of the same kind."""
     losses = keras.losses
     return {
         "mse": losses.MeanSquaredError, "huber": losses.Huber,
@@ -225,7 +225,7 @@ def keras_loss_of(kind: str, training: Training) -> keras.losses.Loss:
 
 
 def penalty(training: Training, parts: Parts, net: nn.Module, kept: dict[str, Tensor]) -> Tensor | float:
-    """What Keras adds to its loss, as PyTorch's code adds it."""
+    """Computes Keras's penalties the way PyTorch code adds them."""
     total: Any = 0.0
     for part in parts.values():
         for role, (kind, rate) in part.penalties.items():
@@ -256,7 +256,7 @@ def clip(training: Training, parameters: list[Tensor]) -> None:
 
 
 def project(parts: Parts, net: nn.Module) -> None:
-    """Holds kernels within their constraints, as Keras does behind each step."""
+    """Applies the kernels' constraints as Keras does after each step."""
     with torch.no_grad():
         for part in parts.values():
             if part.constraint:
@@ -272,13 +272,13 @@ def project(parts: Parts, net: nn.Module) -> None:
 
 
 class Lit(lightning.LightningModule):
-    """A port as Lightning's users have it.
+    """A port as Lightning's users write it.
 
     Args:
         net: The network.
-        loss: Of output and labels.
-        optimizer: Makes it.
-        schedule: Makes it, if any.
+        loss: Loss (output, labels).
+        optimizer: Makes the optimizer.
+        schedule: Makes the schedule, if any.
     """
 
     def __init__(self, net: nn.Module, loss: Any, optimizer: Any, schedule: Any) -> None:
@@ -286,16 +286,16 @@ class Lit(lightning.LightningModule):
         self.net, self.loss, self.make_optimizer, self.make_schedule = net, loss, optimizer, schedule
 
     def forward(self, *inputs: Tensor) -> Any:
-        """As the network."""
+        """Calls the network."""
         return self.net(*inputs)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """One loss."""
+        """Returns the loss."""
         inputs, labels = batch
         return self.loss(self(inputs), labels)
 
     def configure_optimizers(self) -> Any:
-        """The optimizer, and a schedule by step."""
+        """Returns the optimizer, and a schedule by step."""
         optimizer = self.make_optimizer(list(self.net.parameters()))
         if self.make_schedule is None:
             return optimizer
@@ -306,7 +306,7 @@ class Lit(lightning.LightningModule):
 
 
 def torch_side(training: Training, parts: Parts, net: Any, turned: dict[str, bool]) -> tuple[nn.Module, dict[str, Any]]:
-    """The module to train and ``check``'s words for it."""
+    """Returns the module to train and ``check``'s arguments for it."""
     losses = {name: torch_loss_of(kind, training, turned[name]) for name, kind in training.losses.items()}
     weights = training.loss_weights or dict.fromkeys(losses, 1.0)
     structure = net.outputs
@@ -347,7 +347,7 @@ def torch_side(training: Training, parts: Parts, net: Any, turned: dict[str, boo
 
 
 def keras_side(training: Training, model: keras.Model, structure: Any) -> dict[str, Any]:
-    """Compiles the model, or gives ``check``'s words for it."""
+    """Compiles the model, or returns ``check``'s arguments for it."""
     losses = {name: keras_loss_of(kind, training) for name, kind in training.losses.items()}
     words: dict[str, Any] = {"class_weight": training.class_weight} if training.class_weight else {}
     if isinstance(structure, str):
@@ -362,13 +362,13 @@ def keras_side(training: Training, model: keras.Model, structure: Any) -> dict[s
 
 
 def as_tensors(value: Any) -> Any:
-    """Arrays of any structure as tensors of their own, with PyTorch's strides also where a size is 1."""
+    """Converts arrays in any structure to tensors with PyTorch's strides, also where a length is 1."""
     tensor = lambda a: torch.empty(a.shape, dtype=torch.from_numpy(a[:0]).dtype).copy_(torch.from_numpy(a))  # noqa: E731
     return keras.tree.map_structure(tensor, value)
 
 
 def batches(inputs: Any, labels: Any, size: int, steps: int) -> Any:
-    """The batch of each step, again from the beginning where the data end."""
+    """Yields the batch of each step; starts again at the end of the data."""
     count = len(keras.tree.flatten(labels)[0]) // size
     for step in range(steps):
         rows = slice(step % count * size, (step % count + 1) * size)
@@ -376,12 +376,12 @@ def batches(inputs: Any, labels: Any, size: int, steps: int) -> Any:
 
 
 def call(net: nn.Module, inputs: Any) -> Any:
-    """A network's output of tensors in any structure."""
+    """Calls a network with tensors in any structure."""
     return net(*inputs) if isinstance(inputs, (list, tuple)) else net(inputs)
 
 
 def train_torch(net: nn.Module, words: dict[str, Any], inputs: Any, labels: Any, size: int, steps: int) -> None:
-    """Trains in a plain loop, without the ladder."""
+    """Trains in a plain loop."""
     step, loss = words.get("torch_step"), words.get("torch_loss")
     if isinstance(net, Lit):
         loss, made = net.loss, net.configure_optimizers()
@@ -405,7 +405,7 @@ def train_torch(net: nn.Module, words: dict[str, Any], inputs: Any, labels: Any,
 
 
 def train_keras(model: keras.Model, words: dict[str, Any], inputs: Any, labels: Any, size: int, steps: int) -> None:
-    """Trains by stock ``train_on_batch``."""
+    """Trains with the stock ``train_on_batch``."""
     if "keras_optimizer" in words:
         model.compile(words["keras_optimizer"], words["keras_loss"])
     for part, wanted in batches(inputs, labels, size, steps):

@@ -17,7 +17,7 @@ ACTIVATIONS: list[tuple[Callable[[], nn.Module], str]] = [
 
 
 class Program(nn.Module):
-    """Steps of (name of a layer or of a join, places of what it takes); each result has the next place."""
+    """Steps of (name of a layer or join, indices of its inputs); each result gets the next index."""
 
     def __init__(self, steps: list[tuple[str, tuple[int, ...]]], layers: dict[str, nn.Module]) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Program(nn.Module):
 
 
 class Builder:
-    """Draws a program and makes both sides of each layer as it goes."""
+    """Draws a program and builds both sides of each layer."""
 
     def __init__(self, seed: int) -> None:
         self.random = np.random.default_rng(seed)
@@ -46,7 +46,7 @@ class Builder:
         self.layers: dict[str, nn.Module] = {}
 
     def layer(self, ours: nn.Module, theirs: Any, place: int) -> int:
-        """A layer of both sides behind a place; gives its own place. Its name says nothing and stands nowhere twice."""
+        """Adds a layer to both sides; returns its index. Its name is unique and says nothing."""
         name = f"m{self.random.integers(1 << 40)}"
         self.layers[name] = ours
         self.steps.append((name, (place,)))
@@ -54,25 +54,25 @@ class Builder:
         return len(self.made) - 1
 
     def join(self, name: str, theirs: Any, *places: int) -> int:
-        """Several places in one."""
+        """Joins several results into one."""
         self.steps.append((name, places))
         self.made.append(theirs([self.made[place] for place in places] if len(places) > 1 else self.made[places[0]]))
         return len(self.made) - 1
 
     def activation(self, place: int) -> int:
-        """One of its own."""
+        """Adds an activation as a layer."""
         ours, theirs = ACTIVATIONS[self.random.integers(len(ACTIVATIONS))]
         return self.layer(ours(), L.Activation(theirs), place)
 
     def norm(self, place: int, features: bool = False) -> int:
-        """A batch norm, with settings that are drawn."""
+        """Adds a batch norm with random settings."""
         momentum, eps = self.random.choice([0.9, 0.99]), float(self.random.choice([1e-3, 1e-5]))
         kind = nn.BatchNorm1d if features else nn.BatchNorm2d
         theirs = L.BatchNormalization(momentum=momentum, epsilon=eps)
         return self.layer(kind(self.made[place].shape[-1], eps, round(1 - momentum, 12)), theirs, place)
 
     def conv(self, place: int, out: int | None = None) -> int:
-        """A convolution that keeps the size; its activation may lie within Keras's layer."""
+        """Adds a convolution that keeps the size; its activation may be fused into Keras's layer."""
         came = self.made[place].shape[-1]
         out, kernel = out or int(self.random.integers(4, 13)), int(self.random.choice([1, 3]))
         words = {"padding": "same", "use_bias": bool(self.random.random() < 0.7)}
@@ -86,7 +86,7 @@ class Builder:
         return self._then(function(), self.layer(ours, L.Conv2D(out, kernel, activation=name, **words), place))
 
     def _then(self, ours: nn.Module, place: int) -> int:
-        """A step of PyTorch's alone."""
+        """Adds a step to PyTorch only."""
         return self.layer(ours, lambda tensor: tensor, place)
 
     def block(self, place: int) -> int:
@@ -106,7 +106,7 @@ class Builder:
         return {"norm": self.norm, "activation": self.activation}.get(kind, self.conv)(place)
 
     def build(self) -> tuple[nn.Module, keras.Model]:
-        """Blocks, flatten or the mean, dense layers."""
+        """Builds blocks, flatten or the mean, and dense layers."""
         place = self.conv(0)
         for _ in range(int(self.random.integers(1, 14))):
             if len(self.steps) < 44:
@@ -125,7 +125,7 @@ class Builder:
 
 
 def random_port(seed: int) -> tuple[nn.Module, keras.Model, np.ndarray, np.ndarray]:
-    """Both sides, images as Keras takes them, and labels."""
+    """Returns both models, images as Keras takes them, and labels."""
     keras.utils.set_random_seed(seed)
     builder = Builder(seed)
     network, model = builder.build()

@@ -1,4 +1,4 @@
-"""Random right ports of every kind: one drawing, built in PyTorch and in Keras, with its forward pass in float64."""
+"""Random right ports of every kind: drawn once, built in PyTorch and in Keras, with their forward pass in float64."""
 
 import copy
 from collections.abc import Callable
@@ -28,11 +28,11 @@ BATCH = 16
 
 
 class Network(nn.Module):
-    """Runs parts in their order.
+    """Runs parts in order.
 
     Attributes:
-        outputs: Names of the parts that come out: one, a list, or a dict.
-        kept: By part, the values of the last call that a penalty is of.
+        outputs: Names of the output parts: one, a list, or a dict.
+        kept: By part, the values of the last call that a penalty applies to.
     """
 
     def __init__(self, parts: Parts, inputs: Any, outputs: Any) -> None:
@@ -52,7 +52,7 @@ class Network(nn.Module):
                     tensor.requires_grad_(False)
 
     def forward(self, *inputs: Any, kept: dict[str, Tensor] | None = None, **named: Tensor) -> Any:
-        """Inputs one by one, as one tuple, or by name."""
+        """Takes inputs by position, as one tuple, or by name."""
         if len(inputs) == 1 and isinstance(inputs[0], (dict, list, tuple)):
             given = inputs[0]
             inputs, named = ((), given) if isinstance(given, dict) else (tuple(given), {})
@@ -68,19 +68,19 @@ class Network(nn.Module):
 
 
 class Wrapped(keras.Model):
-    """A model that somebody wrote as a class."""
+    """A model written as a class."""
 
     def __init__(self, body: keras.Model) -> None:
         super().__init__()
         self.body = body
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """As its body."""
+        """Calls its body."""
         return self.body(inputs, training=training)
 
 
 def keras_model(parts: Parts, drawn: "Drawn") -> keras.Model:
-    """The functional model of parts, a ``Sequential`` of it where it is a chain and so drawn, or a class around it."""
+    """Builds the functional model of parts, a ``Sequential`` if it is a chain drawn so, or a class around it."""
     tensors: dict[str, Any] = {}
     for name, array in drawn.arrays.items():
         tensors[name] = keras.Input(
@@ -102,22 +102,22 @@ def keras_model(parts: Parts, drawn: "Drawn") -> keras.Model:
 
 @dataclass
 class Drawn:
-    """What was drawn for a port; each side is built from a copy, which a fault may change.
+    """The drawing of a port; each side is built from a copy, which a fault may change.
 
     Attributes:
-        seed: Of all that is random.
+        seed: The seed of everything random.
         base: The kind of network.
         trained: The kind of training.
-        parts: By name, in their order.
+        parts: Parts by name, in order.
         arrays: Inputs by name, as Keras takes them.
-        axes: Where each input's channels stand for PyTorch, where that differs.
+        axes: PyTorch's channel axis of each input, if it differs.
         inputs: Structure of the names of inputs.
-        outputs: Structure of the names of the parts that come out.
-        labels: In the same structure.
-        training: How it is trained.
+        outputs: Structure of the names of output parts.
+        labels: Labels in the same structure.
+        training: The training.
         style: "functional", "sequential" or "class".
-        auto: Whether ``check`` is left to turn images.
-        shared: Whether two parts have weights in common.
+        auto: Whether ``check`` should transpose the images itself.
+        shared: Whether two parts share weights.
         expected: Whether function and training are the same.
     """
 
@@ -137,7 +137,7 @@ class Drawn:
     expected: tuple[bool, bool]
 
     def turned(self, name: str) -> bool:
-        """Whether an output has channels first in PyTorch alone."""
+        """Whether an output has channels first in PyTorch only."""
         return self.parts[name].first and not self.parts[name].keras_first
 
     def given(self) -> Any:
@@ -150,7 +150,7 @@ class Drawn:
         return keras.tree.map_structure(lambda n: turn(n) if n in self.axes else self.arrays[n], self.inputs)
 
     def float64(self, inputs: Any) -> list[Array]:
-        """The whole forward pass, each output in Keras's layout."""
+        """Computes the whole forward pass, each output in Keras's layout."""
         values: dict[str, Array] = {}
         for name, array in zip(keras.tree.flatten(self.inputs), keras.tree.flatten(inputs), strict=True):
             array = array.astype(np.float64) if array.dtype == np.float32 else array
@@ -178,14 +178,14 @@ class Side:
 
 @dataclass
 class Port:
-    """Two models, and what ``check`` is given beside them.
+    """Two models with the arguments of ``check``.
 
     Attributes:
-        kinds: Of network and of training.
-        same_function: What is right to say of it.
-        same_training: Likewise.
-        reference: The forward pass by hand, in float64, of inputs as Keras takes them.
-        names: Names in PyTorch and in Keras of each part.
+        kinds: The kinds of network and training.
+        same_function: The expected answer.
+        same_training: The expected answer.
+        reference: The forward pass by hand in float64, from inputs as Keras takes them.
+        names: PyTorch's and Keras's name of each part.
     """
 
     kinds: tuple[str, ...]
@@ -214,11 +214,11 @@ class Port:
         return [keras.ops.convert_to_numpy(t) for t in keras.tree.flatten(outputs)]
 
     def apart(self) -> float:
-        """How far the two are apart now, without the ladder."""
+        """Returns the present distance of the two models, without the ladder."""
         return distance(self.torch_outputs(), self.keras_outputs())
 
     def train_plainly(self, steps: int) -> float:
-        """Trains both by plain loops; how far they are apart behind it."""
+        """Trains both in plain loops; returns their distance afterwards."""
         silence(self.torch_model, self.keras_model)
         train_torch(self.torch_model, self.words, self.torch_inputs, self.labels, BATCH, steps)
         train_keras(self.keras_model, self.words, self.inputs, self.labels, BATCH, steps)
@@ -226,7 +226,7 @@ class Port:
 
 
 def distance(ours: list[Array], others: list[Array]) -> float:
-    """The greatest difference, relative to each output's size."""
+    """Returns the largest difference, relative to each output's size."""
     worst = 0.0
     for a, b in zip(ours, others, strict=True):
         if a.shape != b.shape or not np.isfinite(a).all():
@@ -249,7 +249,7 @@ def silence(net: nn.Module, model: keras.Model) -> None:
 
 
 def draw(seed: int, base: str | None = None, trained: str | None = None) -> Drawn:
-    """Draws a port; without names, the seed picks the kinds so that each comes as often as any other."""
+    """Draws a port; without names, the seed cycles through the kinds so that all are equally frequent."""
     bases, trainings = list(BASES), list(TRAININGS)
     base = base or bases[seed % len(bases)]
     trained = trained or trainings[(seed + seed // len(bases) * 5) % len(trainings)]
@@ -292,7 +292,7 @@ def build(drawn: Drawn, torch_changed: Side | None = None, keras_changed: Side |
 
 
 def copied(drawn: Drawn) -> Side:
-    """A side of one's own."""
+    """Returns a side's own copy."""
     return Side(*copy.deepcopy((drawn.parts, drawn.training)))
 
 

@@ -1,4 +1,4 @@
-"""Attention, whose query, key and value are one matrix in PyTorch and three layers in Keras."""
+"""Attention: PyTorch's one matrix for query, key and value is three layers in Keras."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import keras_parity as kp
-from keras_parity.ladder.capture.attention import Parts, in_parts
+from keras_parity.ladder.capture.attention import SplitAttention, split_attention
 
 L = keras.layers
 generator = np.random.default_rng(0)
@@ -16,7 +16,7 @@ QUICK = {"batch_size": 16, "steps": 6}
 
 
 class Reader(nn.Module):
-    """Attention of a sequence to itself, the mean over its steps, out."""
+    """Self-attention, the mean over the steps, a dense layer."""
 
     def __init__(self):
         super().__init__()
@@ -38,7 +38,7 @@ def twin() -> keras.Model:
 @pytest.mark.parametrize("weights", ["keras", "torch"])
 def test_a_port_with_attention_holds_to_the_top(weights):
     network = Reader()
-    optimizer = torch.optim.SGD(network.parameters(), 0.01)  # of the one matrix, which is three on the copy
+    optimizer = torch.optim.SGD(network.parameters(), 0.01)  # trains the one matrix that the copy splits
     words = {"torch_optimizer": optimizer, "keras_optimizer": keras.optimizers.SGD(0.01), "weights": weights}
     report = kp.check(network, twin(), STEPS, LABELS, **words, **QUICK)
     assert report.holds, report
@@ -70,10 +70,12 @@ def test_heads_in_another_order_are_named():
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_parts_compute_what_the_whole_does(batch_first, bias):
     whole = nn.MultiheadAttention(8, 2, bias=bias, batch_first=batch_first)
-    parts, given = Parts(whole), torch.randn(3, 3, 8)
+    parts, given = SplitAttention(whole), torch.randn(3, 3, 8)
     shut = torch.triu(torch.ones(3, 3, dtype=torch.bool), 1)
     padded = torch.tensor([[False, False, True]] * 3)
-    assert not isinstance(in_parts(nn.MultiheadAttention(8, 2, add_zero_attn=True)), Parts)  # which has none of Keras's
+    assert not isinstance(
+        split_attention(nn.MultiheadAttention(8, 2, add_zero_attn=True)), SplitAttention
+    )  # Keras has no such option
     for masks in ({}, {"attn_mask": shut}, {"key_padding_mask": padded}, {"attn_mask": torch.randn(6, 3, 3)}):
         for ours, theirs in zip(parts(given, given, given, **masks), whole(given, given, given, **masks), strict=True):
             torch.testing.assert_close(ours, theirs)

@@ -1,4 +1,4 @@
-"""Ports that people ask about in public: ``check`` tells right from wrong, names what is wrong, and mends it."""
+"""Ports that people ask about in public: ``check`` separates right from wrong, names the fault and fixes it."""
 
 import keras
 import numpy as np
@@ -19,13 +19,13 @@ IMAGES = generator.random((64, 8, 8, 2), dtype=np.float32)
 
 
 def cases(**truths):
-    """Runs a test on each variant, with what is true of it."""
+    """Runs a test on each variant with its expected verdict."""
     named = {name.replace("_", " "): (name, truth) for name, truth in truths.items()}
     return pytest.mark.parametrize(("which", "truth"), named.values(), ids=named)
 
 
 def mlp(**words) -> tuple[nn.Module, keras.Model]:
-    """Two dense layers with a tanh between them, with equal weights."""
+    """Two dense layers with a tanh between them and equal weights."""
     network = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4))
     model = keras.Sequential([keras.Input((6,)), L.Dense(8, activation="tanh", **words), L.Dense(4, **words)])
     fill(model, network[0], network[2])
@@ -33,7 +33,7 @@ def mlp(**words) -> tuple[nn.Module, keras.Model]:
 
 
 class Recurrent(nn.Module):
-    """A recurrent layer, the last step or the mean of all, out."""
+    """A recurrent layer, its last step or the mean of all, a dense layer."""
 
     def __init__(self, kind, mean=False, layers=1):
         super().__init__()
@@ -50,7 +50,7 @@ IMPORTS = ["import torch, keras\nimport keras_parity as kp", "import keras_parit
 
 @pytest.mark.parametrize("imports", IMPORTS, ids=["imported last", "imported first"])
 def test_pytorch_works_behind_the_package_whatever_of_it_was_used(run_python, imports):
-    """Finding A26: `torch.optim.SGD` ended in a segmentation fault until `kp.check` had been touched."""
+    """Finding A26: `torch.optim.SGD` crashed with a segmentation fault until `kp.check` was used."""
     answer = run_python("-c", f"{imports}\n{USE}")
     assert (answer.returncode, answer.stdout[-5:]) == (0, "fine\n"), answer.stderr[-500:]
 
@@ -62,7 +62,7 @@ def test_two_gru_layers_in_one_module(hold, which, truth):
     layers = [L.GRU(6, return_sequences=True), L.GRU(6), L.Dense(3)]
     model = keras.Sequential([keras.Input((7, 5)), *layers])
     both = [recurrent(network.rnn, suffix) for suffix in ("l0", "l1")]
-    if which == "gates_only_transposed":  # by the same exchange once more
+    if which == "gates_only_transposed":  # swaps the gates again
         both = [[gates(kernel.T).T, gates(inner.T).T, gates(bias.T).T] for kernel, inner, bias in both]
     fill(model, *both, network.head)
     hold(Case(network, model, SEQUENCES, CLASSES), truth)
@@ -74,7 +74,7 @@ TWO_BIASES = apart("bias")
 @cases(LSTM=TWO_BIASES, LSTM_without_its_second_bias=TWO_BIASES, LSTM_of_one_trained_bias=SAME, GRU=SAME)
 @pytest.mark.parametrize("mean", [False, True], ids=["last step", "all steps"])
 def test_a_second_bias_that_learns_too_is_the_same_function_and_trains_apart(hold, which, truth, mean):
-    """keras-team/keras#15915, at its smallest: PyTorch's LSTM has two biases that both learn, Keras's has one."""
+    """keras-team/keras#15915 at its smallest: PyTorch's LSTM trains two biases, Keras's one."""
     network = Recurrent(which[:4].strip("_"), mean)
     if "without" in which:
         nn.init.zeros_(network.rnn.bias_hh_l0)
@@ -97,9 +97,9 @@ REGRESSION = {
 
 
 def regression(labels, rate, scaled=False, **words):
-    """A regression of one output, with SGD of a given rate."""
+    """A regression of one output with SGD."""
     network = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 1))
-    if scaled:  # so that the outputs lie between 0 and 1 as probabilities do
+    if scaled:  # puts the outputs between 0 and 1, like probabilities
         with torch.no_grad():
             network[2].weight *= 0.3
             network[2].bias.fill_(0.5)
@@ -110,7 +110,7 @@ def regression(labels, rate, scaled=False, **words):
 
 
 @cases(flattened=SAME, broadcast=apart("loss"), guessed=SAME, guessed_of_a_column=SAME)
-@pytest.mark.filterwarnings("ignore:Using a target size")  # which is the fault
+@pytest.mark.filterwarnings("ignore:Using a target size")  # the fault under test
 def test_a_regression_of_one_output_and_flat_labels(hold, which, truth):
     """discuss.pytorch.org 160720, "400% higher error": PyTorch's [n, 1] - [n] is [n, n], Keras squeezes."""
     given = {"torch_loss": REGRESSION["torch_loss"] if which == "flattened" else nn.MSELoss()}
@@ -122,7 +122,7 @@ def test_a_regression_of_one_output_and_flat_labels(hold, which, truth):
 @pytest.mark.parametrize("labels", [SUMS, SUMS[:, None], np.round(SUMS * 40 + 20)], ids=["flat", "column", "years"])
 @pytest.mark.parametrize("rate", [0.01, 0.1])
 def test_outputs_between_0_and_1_are_no_probabilities_where_labels_are_floats(hold, labels, rate):
-    """As before, with targets that were scaled, or whole numbers as floats; no loss is given."""
+    """As before, with scaled targets, or integers as floats, and no loss given."""
     hold(regression(labels, rate if labels.max() <= 1 else rate / 100, scaled=True), SAME)
 
 
@@ -135,14 +135,14 @@ def cross_entropies(labels, logits):
 
 
 def weighted(labels, logits):
-    """What Keras's fit minimises with class weights: their sum over the samples, by the number of these."""
+    """The loss of Keras's fit with class weights: their sum divided by the number of samples."""
     losses, labels = cross_entropies(labels, logits), keras.ops.cast(labels, "int64")
     weights = keras.ops.take(keras.ops.cast(keras.ops.convert_to_tensor(WEIGHTS), losses.dtype), labels)
     return keras.ops.sum(losses * weights) / keras.ops.cast(keras.ops.shape(losses)[0], losses.dtype)
 
 
 def over_samples(logits, labels):
-    """PyTorch's sum of weighted losses, by the number of samples."""
+    """PyTorch's sum of weighted losses divided by the number of samples."""
     weight = torch.tensor(WEIGHTS, dtype=logits.dtype)
     return F.cross_entropy(logits, labels, weight=weight, reduction="sum") / len(labels)
 
@@ -156,7 +156,7 @@ def over_samples(logits, labels):
     of_samples=SAME,
 )
 def test_class_weights(hold, which, truth):
-    """discuss.pytorch.org 73623: the mean of `CrossEntropyLoss(weight=...)` is over the weights, not the samples."""
+    """discuss.pytorch.org 73623: `CrossEntropyLoss(weight=...)` averages over the weights, not over the samples."""
     network = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2))
     model = keras.Sequential([keras.Input((6,)), L.Dense(8, activation="tanh"), L.Dense(2)])
     fill(model, network[0], network[2])
@@ -176,7 +176,7 @@ def test_class_weights(hold, which, truth):
 
 
 class Clipped(O.SGD):
-    """SGD that clips by itself."""
+    """SGD that clips its gradients."""
 
     def __init__(self, params, lr, how, limit):
         super().__init__(params, lr=lr)
@@ -198,7 +198,7 @@ class Clipped(O.SGD):
         return super().step(closure)
 
 
-CLIPPED = {  # in PyTorch; in Keras
+CLIPPED = {  # PyTorch's clipping; Keras's
     "all_together": ("all", {"global_clipnorm": 0.05}),
     "all_by_pytorch": ("all, by PyTorch", {"global_clipnorm": 0.05}),
     "each_by_itself": ("each", {"clipnorm": 0.05}),
@@ -219,7 +219,7 @@ CLIPPED = {  # in PyTorch; in Keras
     in_the_loop=SAME,
 )
 def test_clipped_gradients(hold, which, truth):
-    """keras-team/keras#13575: `clipnorm` clips each variable by itself, `clip_grad_norm_` all together."""
+    """keras-team/keras#13575: `clipnorm` clips each variable separately, `clip_grad_norm_` all together."""
     how, words = CLIPPED[which]
     (network, model), limit = mlp(), 0.01 if how == "value" else 0.05
     given = {"torch_optimizer": lambda params: Clipped(params, 0.1, how, limit)}
@@ -236,7 +236,7 @@ def test_clipped_gradients(hold, which, truth):
 
         given = {"torch_step": torch_step}
     given |= {"keras_optimizer": keras.optimizers.SGD(0.1, **words)}
-    # by PyTorch: it adds 1e-6 to the norm, which is under the rounding of float32
+    # PyTorch adds 1e-6 to the norm, less than float32 rounding
     hold(Case(network, model, ROWS * 3, KINDS, given, limit=1e-6), truth)
 
 
@@ -247,7 +247,7 @@ class Cut(nn.Module):
         return images[..., :-1, :-1]
 
 
-UPS = {  # size of the kernel, of the result, PyTorch's settings
+UPS = {  # kernel size, output size, PyTorch's settings
     "cut_at_the_end": (3, 16, {}),
     "padded_on_both_sides": (3, 16, {"padding": 1, "output_padding": 1}),
     "cropped_in_keras": (3, 15, {"padding": 1}),
@@ -257,7 +257,7 @@ UPS = {  # size of the kernel, of the result, PyTorch's settings
 
 @cases(cut_at_the_end=SAME, padded_on_both_sides=other("^2|transpose", None), cropped_in_keras=SAME, kernel_of_4=SAME)
 def test_a_transposed_convolution(hold, which, truth):
-    """gmalivenko/pytorch2keras#7, keras-team/keras#22876: Keras's "same" cuts at the end alone."""
+    """gmalivenko/pytorch2keras#7, keras-team/keras#22876: Keras's "same" crops at the end only."""
     kernel, size, words = UPS[which]
     up = [nn.ConvTranspose2d(3, 4, kernel, stride=2, **words), *([Cut()] if which == "cut_at_the_end" else [])]
     dense = nn.Linear(4 * size**2, 5)
@@ -287,7 +287,7 @@ class Causal(nn.Module):
 
 
 class Temporal(nn.Module):
-    """Three causal blocks, the last step, out."""
+    """Three causal blocks, the last step, a dense layer."""
 
     def __init__(self, how):
         super().__init__()
@@ -301,7 +301,7 @@ class Temporal(nn.Module):
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @cases(padded_before=SAME, cut_at_the_end=SAME, padded_on_both_sides=other("conv|blocks"))
 def test_a_temporal_convolution_network(hold, which, truth):
-    """paul-krug/pytorch-tcn#26: causal padding, by zeros before, by a cut, and not at all."""
+    """paul-krug/pytorch-tcn#26: causal padding by zeros before, by cropping, and missing."""
     network = Temporal(which)
     steps = given = keras.Input((7, 5))
     for dilation in (1, 2, 4):
@@ -313,7 +313,7 @@ def test_a_temporal_convolution_network(hold, which, truth):
 
 
 class Words(nn.Module):
-    """A mean of embeddings, mixed, and the embedding once more as the last layer."""
+    """A mean of mixed embeddings, with the embedding again as the last layer."""
 
     def __init__(self, tied):
         super().__init__()
@@ -326,7 +326,7 @@ class Words(nn.Module):
 
 
 class Tied(keras.Model):
-    """``Words`` with tied weights, by a product with the embedding's matrix."""
+    """``Words`` with tied weights, as a product with the embedding's matrix."""
 
     def __init__(self):
         super().__init__()
@@ -339,7 +339,7 @@ class Tied(keras.Model):
 
 @cases(in_both=SAME, by_a_layer_of_keras=SAME, copied_in_pytorch=apart("lm_head|embedding|tied"))
 def test_tied_weights(hold, which, truth):
-    """keras-team/keras-hub#883: a language model whose last layer is its embedding, turned."""
+    """keras-team/keras-hub#883: a language model whose last layer is its transposed embedding."""
     network, model = Words(tied=which != "copied_in_pytorch"), Tied()
     if which == "by_a_layer_of_keras":
         embedding, given = L.ReversibleEmbedding(11, 6, tie_weights=True), keras.Input((5,), dtype="int32")
@@ -348,7 +348,7 @@ def test_tied_weights(hold, which, truth):
     words = np.random.default_rng(0).integers(0, 11, (96, 6))
     model(words[:, :5])
     fill(model, network.embedding, network.mix)
-    # a rate at which 12 steps show more than float32's rounding
+    # at this rate 12 steps show more than float32 rounding
     made = {"torch_optimizer": lambda p: O.SGD(p, 0.1), "keras_optimizer": lambda: keras.optimizers.SGD(0.1)}
     hold(Case(network, model, words[:, :5], words[:, 5], made), truth)
 
@@ -371,7 +371,7 @@ def test_a_penalty_on_kernels(hold, which, truth):
 
 
 class Adds(keras.Layer):
-    """A layer that adds a loss of its own."""
+    """A layer with its own loss."""
 
     def call(self, inputs):
         self.add_loss(0.1 * keras.ops.mean(inputs**2))
@@ -379,7 +379,7 @@ class Adds(keras.Layer):
 
 
 class Remembers(nn.Module):
-    """``mlp`` that keeps what its hidden layer gave, for a loss."""
+    """``mlp`` that stores the output of its hidden layer for a loss."""
 
     def __init__(self):
         super().__init__()
@@ -398,7 +398,7 @@ class Remembers(nn.Module):
     gamma=apart("regulari[sz]"),
 )
 def test_other_losses_that_a_keras_model_holds(hold, which, truth, ported):
-    """As before (pytorch/examples#1075): an activity regularizer, `add_loss`, an L1 of biases, an L2 of a norm."""
+    """As before (pytorch/examples#1075): an activity regularizer, `add_loss`, L1 of biases, L2 of a norm."""
     network = Remembers()
     norms = [nn.LayerNorm(4, eps=1e-3)] if which == "gamma" else []
     whole = nn.Sequential(network, *norms)
@@ -435,7 +435,7 @@ def test_the_accumulator_that_adagrad_begins_with(hold, which, truth):
 
 
 def decaying() -> keras.Optimizer:
-    """Keras's AdamW that decays kernels alone; without epsilon, in which PyTorch's formula differs."""
+    """Keras's AdamW that decays kernels only; without epsilon, where PyTorch's formula differs."""
     optimizer = keras.optimizers.AdamW(0.01, weight_decay=0.5, epsilon=0.0)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
@@ -455,12 +455,12 @@ def test_a_decay_that_leaves_biases_and_norms_out(hold, which, truth):
     all_of_it[1]["weight_decay"] = 0.5 if which == "decayed_in_pytorch" else 0.0
     words = {"torch_optimizer": O.AdamW(all_of_it, lr=0.01, eps=0)}
     words["keras_optimizer"] = decaying if which == "left_out_by_a_function" else decaying()
-    # Keras takes 1 - beta**step in float32
+    # Keras computes 1 - beta**step in float32
     hold(Case(network, model, ROWS, KINDS, words, limit=3e-5), truth)
 
 
 class Frames(nn.Module):
-    """A network for each frame of a video, by frames folded into the batch, the mean over time, out."""
+    """A network for each frame of a video, with frames folded into the batch; the mean over time, a dense layer."""
 
     def __init__(self, mixed_up):
         super().__init__()
@@ -476,7 +476,7 @@ class Frames(nn.Module):
 
 @cases(folded=SAME, unfolded_wrongly=other("cnn|head|mean|pool|reshape", None))
 def test_one_network_for_each_frame(hold, which, truth):
-    """keras-team/keras#7779: TimeDistributed, and time folded into the batch."""
+    """keras-team/keras#7779: TimeDistributed, or time folded into the batch."""
     network = Frames(which == "unfolded_wrongly")
     frames = [L.Conv2D(3, 3, activation="relu"), L.MaxPooling2D(2), L.Flatten()]
     layers = [*map(L.TimeDistributed, frames), L.GlobalAveragePooling1D(), L.Dense(3)]
@@ -487,7 +487,7 @@ def test_one_network_for_each_frame(hold, which, truth):
 
 
 class Steps(nn.Module):
-    """A dense layer of each step, the mean over time, out."""
+    """A dense layer for each step, the mean over time, a dense layer."""
 
     def __init__(self):
         super().__init__()
@@ -498,7 +498,7 @@ class Steps(nn.Module):
 
 
 def test_one_dense_layer_for_each_step(hold):
-    """keras-team/keras#7779, without a fold."""
+    """keras-team/keras#7779, without folding."""
     network, each = Steps(), L.TimeDistributed(L.Dense(6, activation="relu"))
     model = keras.Sequential([keras.Input((7, 5)), each, L.GlobalAveragePooling1D(), L.Dense(3)])
     fill(model, network.each, network.out)
@@ -522,7 +522,7 @@ RATES = {
     constant=apart("rate|schedule", since=(2, 3, 4, 5)),
 )
 def test_a_rate_that_falls(hold, which, truth, made):
-    """errorhandle.ai, "Keras learning rate decay in PyTorch", one of whose two ways compounds."""
+    """errorhandle.ai, "Keras learning rate decay in PyTorch"; one of its two ways compounds."""
     network, model = mlp()
     falling = lambda: keras.optimizers.SGD(keras.optimizers.schedules.InverseTimeDecay(0.1, 1, D))  # noqa: E731
     sgd = lambda params: O.SGD(params, 0.1)  # noqa: E731
@@ -532,7 +532,7 @@ def test_a_rate_that_falls(hold, which, truth, made):
 
 
 def maps(channels, act=None):
-    """Two convolutions that give an image."""
+    """Two convolutions with an image as output."""
     ends = [nn.Sigmoid()] if act else []
     network = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, channels, 1), *ends)
     layers = [L.Conv2D(4, 3, padding="same", activation="relu"), L.Conv2D(channels, 1, activation=act)]
@@ -547,14 +547,14 @@ SQUARED = {"torch_loss": lambda output, labels: F.mse_loss(output.permute(0, 2, 
 @pytest.mark.parametrize(("channels", "act"), [(1, "sigmoid"), (3, None)], ids=["one channel, sigmoid", "three"])
 @pytest.mark.parametrize("given", [SQUARED, {}], ids=["losses given", "no loss given"])
 def test_images_as_output(hold, channels, act, given):
-    """By-catch of gmalivenko/pytorch2keras#7: an autoencoder."""
+    """From gmalivenko/pytorch2keras#7: an autoencoder."""
     network, model = maps(channels, act)
     target = np.random.default_rng(1).random((64, 8, 8, channels), dtype=np.float32)
     hold(Case(network, model, IMAGES, target, given, **SQUARED), SAME)
 
 
 def test_masks_of_integers_as_output(hold):
-    """By-catch of gmalivenko/pytorch2keras#7: a segmentation."""
+    """From gmalivenko/pytorch2keras#7: a segmentation."""
     words = {"torch_loss": nn.CrossEntropyLoss()}
     words["keras_loss"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     masks = np.random.default_rng(1).integers(0, 4, (64, 8, 8))
@@ -574,7 +574,7 @@ def test_a_loss_of_masks_is_guessed_right_or_asked_for(channels):
 
 
 class Normed(nn.Module):
-    """A convolution, a norm, ReLU and flatten as functions, out."""
+    """A convolution, a norm, ReLU and flatten as functions, a dense layer."""
 
     def __init__(self):
         super().__init__()
@@ -586,7 +586,7 @@ class Normed(nn.Module):
 
 
 def normed(fused=False) -> tuple[nn.Module, keras.Model]:
-    """``Normed`` and its twin; a norm's moving variance is over n in Keras and over n - 1 in PyTorch."""
+    """``Normed`` and its twin; a norm's moving variance divides by n in Keras and by n - 1 in PyTorch."""
     network = Normed()
     layers = [L.Conv2D(4, 3), L.BatchNormalization(), *([L.Activation("relu")] if fused else [L.ReLU()]), L.Flatten()]
     model = keras.Sequential([keras.Input((8, 8, 2)), *layers, L.Dense(3)])
@@ -595,7 +595,7 @@ def normed(fused=False) -> tuple[nn.Module, keras.Model]:
 
 
 def convolved(fused):
-    """A convolution with its activation in the layer or behind it, and layers that bear the same name."""
+    """A convolution with its activation in the layer or after it, and layers of the same name."""
     network = nn.Sequential()
     parts = {"conv1": nn.Conv2d(2, 4, 3), "act": nn.ReLU(), "flatten": nn.Flatten(), "out": nn.Linear(4 * 36, 3)}
     for name, part in parts.items():
@@ -630,7 +630,7 @@ class Subclass(keras.Model):
 
 
 def odd(which):
-    """Two dense layers behind a Lambda, or in a class."""
+    """Two dense layers after a Lambda, or in a class."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(128, 16), nn.Linear(16, 3))
     layers = [L.Lambda(lambda images: images * 1.0), L.Flatten(), L.Dense(16), L.Dense(3)]
     model = Subclass() if which == "subclass" else keras.Sequential([keras.Input((8, 8, 2)), *layers])
@@ -640,7 +640,7 @@ def odd(which):
 
 
 def unnamed(norm):
-    """Dense layers whose names differ, with or without a norm of features."""
+    """Dense layers with different names, with or without a norm of features."""
     norms = [nn.BatchNorm1d(8)] if norm else []
     network = nn.Sequential(nn.Flatten(), nn.Linear(128, 8), *norms, nn.ReLU(), nn.Linear(8, 3))
     behind = [L.BatchNormalization(name="n", epsilon=1e-5, momentum=0.9)] if norm else []
@@ -667,7 +667,7 @@ RIGHT = {
 
 @pytest.mark.parametrize("make", RIGHT.values(), ids=RIGHT)
 def test_right_ports_with_parts_that_need_not_be_matched(hold, make):
-    """Own ports of earlier reports, as weights were given; a norm's variance differs by n / (n - 1), see ``normed``."""
+    """Ports of earlier reports with weights as given; a norm's variance differs by n / (n - 1), see ``normed``."""
     limit = 2e-2 if "norm" in make.__name__ or make is RIGHT["batch norm of features"] else 0.0
     hold(Case(*make(), IMAGES, CLASSES[:64], limit=limit), SAME)
 
@@ -696,7 +696,7 @@ def keras_optimizer():
 {more}
 """
 RAISES = "def torch_loss(output, labels):\n    raise ValueError('no loss today')"
-ENDS = {  # of a file: what differs from the right one, exit code, verdict
+ENDS = {  # changes to a right file, exit code, verdict
     "the same": ({}, 0, "same function, same training"),
     "another rate": ({"rate": 0.05}, 1, "same function, training differs from step 1"),
     "another activation": ({"act": "tanh"}, 1, "not the same function"),

@@ -1,4 +1,4 @@
-"""``check`` holds for what others ported right, and names what is wrong in what they did not."""
+"""``check`` accepts right ports and names the faults of wrong ones."""
 
 import json
 from pathlib import Path
@@ -38,14 +38,14 @@ class Functional(nn.Module):
 
 
 def functional_twin() -> keras.Model:
-    """What ``Functional`` is in Keras, with other names."""
+    """``Functional`` in Keras, with other names."""
     return keras.Sequential(
         [keras.Input((SIZE, SIZE, 1)), L.Conv2D(8, 3), L.BatchNormalization(), L.ReLU(), L.Flatten(), L.Dense(CLASSES)]
     )
 
 
 def plain(*extra: nn.Module, keras_extra: tuple[keras.Layer, ...] = ()) -> tuple[nn.Module, keras.Model]:
-    """Flatten, hidden, what else there is, out."""
+    """Flatten, a hidden layer, extra layers, a dense layer."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(SIZE * SIZE, 32), *extra, nn.Linear(32, CLASSES))
     layers = [L.Flatten(), L.Dense(32, name="hidden"), *keras_extra, L.Dense(CLASSES, name="out")]
     return network, keras.Sequential([keras.Input((SIZE, SIZE, 1)), *layers])
@@ -64,14 +64,14 @@ class Subclassed(keras.Model):
 
 
 def fused_names() -> tuple[nn.Module, keras.Model]:
-    """An activation inside the layer on one side and a function on the other."""
+    """An activation inside the layer on one side and as a function on the other."""
     network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(800, CLASSES))
     layers = [L.Conv2D(8, 3, activation="relu"), L.Flatten(), L.Dense(CLASSES, activation="softmax")]
     return network, keras.Sequential([keras.Input((SIZE, SIZE, 1)), *layers])
 
 
 class Strided(nn.Module):
-    """A residual block of torchvision's form, whose shortcut takes what its first convolution pads."""
+    """A residual block like torchvision's; its first convolution pads, its shortcut does not."""
 
     def __init__(self):
         super().__init__()
@@ -85,7 +85,7 @@ class Strided(nn.Module):
 
 
 def strided_twin() -> keras.Model:
-    """``Strided`` in Keras, with layers that pad."""
+    """``Strided`` in Keras, with padding layers."""
     given = keras.Input((SIZE, SIZE, 1))
     block = L.ReLU()(L.Conv2D(4, 3, 2, use_bias=False)(L.ZeroPadding2D(1)(given)))
     block = L.Conv2D(4, 3, use_bias=False)(L.ZeroPadding2D(1)(block))
@@ -122,20 +122,20 @@ def test_a_softmax_that_one_side_leaves_to_its_loss_is_another_function_and_name
     network, model = fused_names()
     kp.check(network, model, IMAGES).match.copy_to_torch(model, network)
     report = kp.check(network, model, IMAGES, LABELS, **QUICK)
-    assert report.verdict.startswith("not the same function: the outputs differ before training")
+    assert report.verdict.startswith("not the same function: the outputs differ by ")
     (finding,) = report.findings
     assert (finding.where, finding.what) == (
         "the output",
-        "PyTorch gives logits, Keras probabilities: a softmax that PyTorch leaves to its loss",
+        "PyTorch returns logits, Keras probabilities: PyTorch leaves the softmax to its loss",
     )
     assert report.to_paste == ["torch_model = nn.Sequential(torch_model, nn.Softmax(1))"]
-    assert "with what is pasted: same function, same training" in str(report)
+    assert "after pasting: same function, same training" in str(report)
 
 
 def test_without_labels_the_functions_alone_are_judged():
     report = kp.check(*plain(), IMAGES, weights="torch")
     report.raise_if_broken(training=False)
-    with pytest.raises(BrokenError, match="not decided: the same function, but the trainings were not compared"):
+    with pytest.raises(BrokenError, match="not decided: same function, but the trainings were not compared"):
         report.raise_if_broken()
     assert (report.same_function, report.same_training, report.exit_code) == (True, None, 2)
 
@@ -145,7 +145,7 @@ def test_an_optimizer_that_one_side_lacks_is_asked_for():
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     report = kp.check(network, model, IMAGES, LABELS, weights="keras", **QUICK)
     assert report.verdict == (
-        "not decided: the same function, but the trainings were not compared: torch_optimizer is missing; give "
+        "not decided: same function, but the trainings were not compared: torch_optimizer is missing; pass "
         "torch_optimizer="
     )
 
@@ -192,7 +192,15 @@ def test_a_lightning_module_brings_its_training(momentum, same):
     assert (report.same_function, report.same_training) == (True, same), report
 
 
-def test_a_step_of_ones_own_is_put_back_with_its_optimizer_and_may_not_keep_state():
+def test_a_lightning_module_with_two_optimizers_is_one_line():
+    module = Lit(0.0)
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    module.configure_optimizers = lambda: [optimizer, optimizer]
+    with pytest.raises(UserError, match=r"with one optimizer and automatic .* got 2 optimizers .*; pass torch_step="):
+        kp.check(module, plain()[1], IMAGES, LABELS, keras_optimizer="sgd", **QUICK)
+
+
+def test_a_users_own_step_is_restored_with_its_optimizer_and_may_not_keep_state():
     network, model = plain()
     optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9)
     calls = []
@@ -213,7 +221,7 @@ def test_a_step_of_ones_own_is_put_back_with_its_optimizer_and_may_not_keep_stat
     kp.check(network, model, IMAGES, LABELS, torch_step=step, torch_optimizer=optimizer, **words).raise_if_broken()
     kp.check(network, model, IMAGES, LABELS, torch_step=step, **words).raise_if_broken()  # found in the closure
     report = kp.check(network, model, IMAGES, LABELS, torch_step=forgetful, **words)
-    assert report.verdict.startswith("not decided: the same function, but PyTorch's first step, run again")
+    assert report.verdict.startswith("not decided: same function, but PyTorch's first step is not repeatable")
 
 
 def test_a_loss_with_a_constant_in_float32_is_judged_in_float32():
@@ -223,7 +231,7 @@ def test_a_loss_with_a_constant_in_float32_is_judged_in_float32():
     words["class_weight"] = {place: 1.0 + place % 2 for place in range(CLASSES)}
     report = kp.check(*plain(), IMAGES, LABELS, weights="keras", **words, **QUICK)
     report.raise_if_broken()
-    assert "float32 alone in training: in float64 PyTorch's training step fails with RuntimeError" in " ".join(
+    assert "training compared in float32 only: in float64, PyTorch's training step fails with RuntimeError" in " ".join(
         report.notes
     )
 
@@ -258,7 +266,7 @@ def test_both_layers_frozen_are_the_same_and_one_is_named():
 
 
 def test_a_number_of_labels_that_is_not_that_of_the_images_is_one_line():
-    with pytest.raises(UserError, match=r"expected as many labels as images, and at least one, got \[47, 48\]"):
+    with pytest.raises(UserError, match=r"expected as many labels as images, at least 1, got \[47, 48\] samples"):
         kp.check(*plain(), IMAGES, LABELS[:-1])
 
 
@@ -266,7 +274,7 @@ def test_a_model_that_cannot_take_the_images_is_one_line():
     with pytest.raises(UserError, match=r"PyTorch's model cannot take inputs of \[\(1, 12, 12\)\]: "):
         kp.check(nn.Conv2d(3, 8, 3), plain()[1], IMAGES, LABELS)
     with pytest.raises(
-        UserError, match=r"Keras's model cannot take .*; give images as Keras takes them, usually \[n, h"
+        UserError, match=r"Keras's model cannot take .*; pass images as Keras takes them, usually \[count"
     ):
         kp.check(
             plain()[0], strided_twin(), np.moveaxis(IMAGES, -1, 1), LABELS, torch_images=np.moveaxis(IMAGES, -1, 1)
@@ -275,7 +283,7 @@ def test_a_model_that_cannot_take_the_images_is_one_line():
 
 def test_models_that_are_exchanged_are_one_line():
     network, model = plain()
-    with pytest.raises(UserError, match="got them the other way round; exchange the two"):
+    with pytest.raises(UserError, match="got the two models swapped; exchange them"):
         kp.check(model, network, IMAGES, LABELS)
 
 
@@ -298,7 +306,7 @@ def test_an_activation_is_named_on_both_sides():
 
 def test_channels_first_images_are_asked_for_as_keras_takes_them():
     with pytest.raises(
-        UserError, match=r"images as \[count, height, width, channels\], which are turned; got \[48, 1,"
+        UserError, match=r"images as \[count, height, width, channels\], which are transposed for it; got \[48, 1,"
     ):
         kp.check(Functional(), functional_twin(), np.moveaxis(IMAGES, -1, 1), LABELS)
 
@@ -352,7 +360,7 @@ def test_the_command_checks_the_models_of_a_file(command, tmp_path):
     (tmp_path / "port.py").write_text(PORT_FILE + 'def weights():\n    return "torch"\n')
     code, out, err = command("keras_parity", "ladder", "--port=port.py", "--steps=4", "--output=report.html")
     assert (code, err) == (0, "")
-    assert out.startswith("same function, same training: after 4 steps")
+    assert out.startswith("same function, same training: the outputs differ by ")
     assert "<pre>" in (tmp_path / "report.html").read_text()
     (tmp_path / "port.py").write_text(PORT_FILE)
     code, out, err = command("keras_parity", "ladder", "--port=port.py", "--steps=4", "--output=report.json")
@@ -361,21 +369,21 @@ def test_the_command_checks_the_models_of_a_file(command, tmp_path):
     assert json.loads(Path(tmp_path / "report.json").read_text())["same_function"] is False
     (tmp_path / "port.py").write_text(PORT_FILE.replace("def torch_optimizer", "def unused"))
     code, out, err = command("keras_parity", "ladder", "--port=port.py", "--steps=4")
-    assert code == 1  # not the same function comes before what is not decided
+    assert code == 1  # "not the same function" takes precedence over "not decided"
 
 
 def test_a_flag_that_has_no_use_with_a_port_is_refused(command, tmp_path):
     (tmp_path / "port.py").write_text(PORT_FILE)
     code, out, err = command("keras_parity", "ladder", "--port=port.py", "--model.architecture=conv5x5")
     assert (code, out, err.count("\n")) == (1, "", 1)
-    assert "--port: expected none but --port, --steps, --output with it, got --model.architecture=conv5x5" in err
+    assert "--port: expected no flags but --port, --steps, --output, got --model.architecture=conv5x5; remove it" in err
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("def data():\n    return 1\n", "expected torch_model(), keras_model() and data(), torch_model() is missing"),
-        ("import no_such_package\n", "port.py ends in ModuleNotFoundError: No module named 'no_such_package'"),
+        ("def data():\n    return 1\n", "expected functions torch_model, keras_model and data, torch_model is missing"),
+        ("import no_such_package\n", "port.py raises ModuleNotFoundError: No module named 'no_such_package'"),
     ],
 )
 def test_a_mistake_in_the_file_is_one_line(command, tmp_path, text, message):
@@ -400,7 +408,7 @@ def test_schedules_are_compared_by_what_they_do_and_named():
     (finding,) = report.findings
     assert (finding.where, finding.what) == (
         "the schedule",
-        "learning rate of step 2: 0.0933013 in PyTorch, 0.0982963 in Keras",
+        "learning rate at step 2: 0.0933013 in PyTorch, 0.0982963 in Keras",
     )
     space = {"torch": torch, "keras": keras}
     exec(finding.fixes[0].line, space)

@@ -1,4 +1,4 @@
-"""Faults that porters make, injected one and two at a time: ``check`` names each and tries its fix.
+"""Faults of ports, one and two at a time: ``check`` names each and tries its fix.
 
 ``pytest -m slow -s tests/ladder/test_faults.py`` prints the table.
 """
@@ -23,13 +23,13 @@ Change = Callable[[Given], None]
 
 
 class Fault(NamedTuple):
-    """What is changed, and what ``check`` has to say of it.
+    """A change, and the finding that ``check`` must report.
 
     Attributes:
         network: One of ``NETWORKS``.
         change: Makes the fault.
-        where: Matches the place that is named, from its beginning.
-        fix: Matches a line that was tried and mends it; "" where none is known.
+        where: Pattern of the place, matched from its start.
+        fix: Pattern of a fix that works; "" if none is known.
     """
 
     network: str
@@ -39,12 +39,12 @@ class Fault(NamedTuple):
 
 
 def replace(**parts: nn.Module) -> Change:
-    """Other modules in PyTorch's model."""
+    """Replaces modules in PyTorch's model."""
     return lambda given: [setattr(given.torch_model, name, part) for name, part in parts.items()] and None
 
 
 def set_to(module: str, **settings: object) -> Change:
-    """Other settings of one of PyTorch's modules."""
+    """Changes settings of one of PyTorch's modules."""
 
     def change(given: Given) -> None:
         for name, value in settings.items():
@@ -54,7 +54,7 @@ def set_to(module: str, **settings: object) -> Change:
 
 
 def resized(features: int, fault: Change) -> Change:
-    """A fault that changes the shape of what is flattened, which a porter's next layer then takes."""
+    """A fault that changes the flattened shape, with the next layer resized to it."""
 
     def change(given: Given) -> None:
         fault(given)
@@ -65,7 +65,7 @@ def resized(features: int, fault: Change) -> Change:
 
 
 def weight(name: str, function: Callable[[torch.Tensor], torch.Tensor]) -> Change:
-    """Another order of one of PyTorch's weights."""
+    """Rearranges one of PyTorch's weights."""
 
     def change(given: Given) -> None:
         tensor = given.torch_model.get_parameter(name)
@@ -75,7 +75,7 @@ def weight(name: str, function: Callable[[torch.Tensor], torch.Tensor]) -> Chang
 
 
 def swap(one: str, other: str) -> Change:
-    """Two of PyTorch's weights exchanged."""
+    """Swaps two of PyTorch's weights."""
 
     def change(given: Given) -> None:
         first, second = given.torch_model.get_parameter(one), given.torch_model.get_parameter(other)
@@ -85,12 +85,12 @@ def swap(one: str, other: str) -> Change:
 
 
 def words(**words: object) -> Change:
-    """What ``check`` is given by name."""
+    """Adds arguments of ``check``."""
     return lambda given: given.words.update(words)
 
 
 def fed(function: Callable[[np.ndarray], np.ndarray]) -> Change:
-    """PyTorch's images, made of what are Keras's turned."""
+    """Passes PyTorch images computed from Keras's transposed ones."""
 
     def change(given: Given) -> None:
         given.words["torch_images"] = np.ascontiguousarray(function(given.images.transpose(0, 3, 1, 2)))
@@ -99,7 +99,7 @@ def fed(function: Callable[[np.ndarray], np.ndarray]) -> Change:
 
 
 def optimizers(of_torch: Callable, of_keras: Callable) -> Change:
-    """Both optimizers."""
+    """Sets both optimizers."""
     return words(torch_optimizer=of_torch, keras_optimizer=of_keras)
 
 
@@ -112,7 +112,7 @@ def keras_frozen(given: Given) -> None:
 
 
 def naive_flatten(given: Given) -> None:
-    """The kernel behind a flatten as Keras has it, transposed alone."""
+    """The kernel after a flatten, transposed but in Keras's order."""
     given.torch_model.fc1.weight.data = torch.from_numpy(given.keras_model.get_layer("three").get_weights()[0].T.copy())
 
 
@@ -213,7 +213,7 @@ PAIRS = [
 
 
 def run(*names: str) -> Report:
-    """The report on a network with the faults of these names."""
+    """Returns the report on a network with these faults."""
     given = made(FAULTS[names[0]].network)
     for name in names:
         FAULTS[name].change(given)
@@ -229,7 +229,7 @@ def made(network: str) -> Given:
 
 
 def judged(report: Report, names: tuple[str, ...]) -> list[tuple[bool, bool]]:
-    """Of each fault, whether it is named, and whether a fix was found for it."""
+    """Returns, for each fault, whether it is named and whether a fix was found."""
     found = []
     for name in names:
         fault = FAULTS[name]
@@ -240,7 +240,7 @@ def judged(report: Report, names: tuple[str, ...]) -> list[tuple[bool, bool]]:
 
 
 def strangers(report: Report, names: tuple[str, ...]) -> list[str]:
-    """What is named and has no fault."""
+    """Returns the places that are named without a fault."""
     places = [FAULTS[name].where for name in names]
     return [c.where for c in report.findings if not any(re.match(place, c.where) for place in places)]
 

@@ -1,4 +1,4 @@
-"""The ladder holds for what is the same, and breaks at the right rung with the right name for what is not."""
+"""The ladder holds for equal models, and breaks at the right rung with the right name for others."""
 
 import copy
 import json
@@ -21,7 +21,7 @@ from keras_parity.ladder.cli import Port, climb, climb_all, project_port
 from keras_parity.ladder.rungs import trajectories
 from keras_parity.ladder.rungs.comparison import Comparison
 from keras_parity.ladder.rungs.keras_side import KerasSide
-from keras_parity.ladder.rungs.rung import with_the_same_ties, worst
+from keras_parity.ladder.rungs.rung import align_ties, compare_tensors
 from keras_parity.ladder.rungs.rungs import rungs
 from keras_parity.ladder.rungs.trajectories import Steps, free_float64
 from tests.pytorch.test_optimizers import VARIANTS
@@ -29,7 +29,7 @@ from tests.pytorch.test_optimizers import VARIANTS
 pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
 
 CONV5X5 = EXAMPLES["conv5x5"]
-FEW = Steps(given=6, free=12, draws=2)
+FEW = Steps(synced=6, free=12, draws=2)
 
 
 @pytest.fixture
@@ -52,15 +52,15 @@ def test_every_optimizer_passes_rungs_7_to_9(use_tiny_mnist, settings):
 
 
 def test_rung_8_prints_the_limit_that_was_applied(port, monkeypatch):
-    monkeypatch.setattr(trajectories, "LIMIT", 0.0)  # so that rounding alone needs an excuse
+    monkeypatch.setattr(trajectories, "LIMIT", 0.0)  # so that rounding alone exceeds it
     (rung,) = rungs(Comparison(port), FEW, (8,))
     assert rung.holds
     assert rung.difference < rung.limit
 
 
 def test_two_trainings_that_never_diverge_are_not_said_to(port):
-    (rung,) = rungs(Comparison(port), Steps(given=1, free=2, draws=1), (10,))
-    assert rung.where.startswith("did not diverge; one framework from itself did not diverge, by ")
+    (rung,) = rungs(Comparison(port), Steps(synced=1, free=2, draws=1), (10,))
+    assert rung.where.startswith("did not diverge; one framework against itself did not diverge, largest")
 
 
 def _first_break(port: Port):
@@ -76,7 +76,7 @@ def test_a_dropped_bias_breaks_rung_1(port):
     rung = _first_break(replace(port, network=network))
     assert (rung.number, rung.where.split(":")[0]) == (1, "conv1")
     assert "800 parameters in PyTorch" in rung.where
-    assert "a bias that one side has not" in rung.cause
+    assert "a layer or bias on one side only" in rung.cause
 
 
 def test_a_batch_order_shifted_by_one_breaks_rung_2(port):
@@ -98,7 +98,7 @@ def test_pytorchs_initial_weights_on_one_side_break_rung_3(port):
     load_weights(network, initial_weights(CONV5X5, "pytorch", 0), CONV5X5)
     rung = _first_break(replace(port, network=network))
     assert (rung.number, rung.where) == (3, "conv1.weight")
-    assert "Glorot against Kaiming" in rung.cause
+    assert "Glorot instead of Kaiming" in rung.cause
 
 
 def test_a_transposed_kernel_breaks_rung_3(port):
@@ -106,7 +106,7 @@ def test_a_transposed_kernel_breaks_rung_3(port):
     network.conv2.weight.data = network.conv2.weight.data.transpose(2, 3).contiguous()
     rung = _first_break(replace(port, network=network))
     assert (rung.number, rung.where) == (3, "conv2.weight")
-    assert "a kernel that was not transposed" in rung.cause
+    assert "a kernel that is not transposed" in rung.cause
 
 
 def test_a_wrong_flatten_order_breaks_rung_3(port):
@@ -115,7 +115,7 @@ def test_a_wrong_flatten_order_breaks_rung_3(port):
     network.dense1.weight.data = torch.from_numpy(np.ascontiguousarray(kernel.T))
     rung = _first_break(replace(port, network=network))
     assert (rung.number, rung.where) == (3, "dense1.weight")
-    assert "flatten's order" in rung.cause
+    assert "order of flatten" in rung.cause
 
 
 def test_softmax_before_the_loss_breaks_rung_5(port):
@@ -130,7 +130,7 @@ def test_a_frozen_layer_breaks_rung_6(port):
     network.conv2.requires_grad_(False)
     rung = _first_break(replace(port, network=network))
     assert (rung.number, rung.where) == (6, "conv2.weight")
-    assert "a layer that is frozen" in rung.cause
+    assert "a frozen or detached layer" in rung.cause
 
 
 def test_a_batch_that_one_side_drops_breaks_rung_2(port):
@@ -141,16 +141,16 @@ def test_a_batch_that_one_side_drops_breaks_rung_2(port):
 def test_what_is_no_number_or_missing_on_a_side_never_holds():
     zeros, nan = {"a": np.zeros(2)}, {"a": np.full(2, np.nan)}
     for ours, theirs in ((zeros, nan), (nan, zeros), (nan, nan), (zeros, {}), ({}, zeros), ({}, {})):
-        assert not worst(4, "", 1e-5, ours, theirs).holds
-    assert worst(4, "", 1e-5, zeros, zeros).holds
+        assert not compare_tensors(4, "", 1e-5, ours, theirs).holds
+    assert compare_tensors(4, "", 1e-5, zeros, zeros).holds
 
 
 def test_a_max_pool_may_choose_either_of_two_equal_values_and_no_other():
     values = np.array([[1.0, 1.0 - 1e-16, 2.0], [1.0, 0.0, 2.0]])
     ours, theirs = np.array([[0.5, 0.0, 0.1], [0.0, 0.3, 0.1]]), np.array([[0.0, 0.5, 0.1], [0.3, 0.0, 0.1]])
-    settled = with_the_same_ties(ours, theirs, values, 1e-12)
+    settled = align_ties(ours, theirs, values, 1e-12)
     np.testing.assert_array_equal(settled, [theirs[0], ours[1]])
-    np.testing.assert_array_equal(with_the_same_ties(ours, theirs * 2, values, 1e-12), ours)  # not handed on whole
+    np.testing.assert_array_equal(align_ties(ours, theirs * 2, values, 1e-12), ours)  # the sums differ
 
 
 def test_arrays_of_nested_layers_are_told_apart(port):
@@ -165,7 +165,7 @@ def test_epsilon_outside_the_root_breaks_rung_7(port):
     rung = _first_break(replace(port, torch_optimizer=lambda p: torch.optim.RMSprop(p, 1e-3, alpha=0.9, eps=1e-7)))
     assert rung.number == 7
     assert rung.where.split(".")[0] in ("conv1", "conv2", "dense1")
-    assert "epsilon inside or outside the root" in rung.cause
+    assert "epsilon inside or outside the square root" in rung.cause
 
 
 def test_coupled_weight_decay_breaks_rung_7(port):
@@ -177,7 +177,7 @@ def test_coupled_weight_decay_breaks_rung_7(port):
     coupled = lambda params: Coupled(params, 1e-3, 0.9, 1e-7)  # noqa: E731
     rung = _first_break(replace(port, torch_optimizer=coupled, keras_optimizer=decoupled))
     assert rung.number == 7
-    assert "weight decay coupled or decoupled" in rung.cause
+    assert "coupled or decoupled weight decay" in rung.cause
 
 
 def test_a_state_that_only_later_steps_show_breaks_rung_9(port):
@@ -219,13 +219,13 @@ def test_dropout_and_batch_norms_climb_to_the_top(architecture):
     report = climb_all(project_port(ModelSettings(architecture=architecture), DataSettings(batch_size=25)), FEW)
     assert report.holds, report
     assert report.rungs[-1].number == 11
-    assert "dropout has the same masks on both sides" in str(report) or architecture != "mnist_convnet"
+    assert "dropout uses the same masks on both sides" in str(report) or architecture != "mnist_convnet"
 
 
 def test_the_statistics_of_batch_norms_are_compared():
     port = project_port(ModelSettings(architecture="depthwise"), DataSettings(batch_size=25))
     port.network.batch_norm1.momentum = 0.1
-    broken = [rung for rung in free_float64(Comparison(port), FEW.free) if not rung.holds]
+    broken = [rung for rung in free_float64(Comparison(port), FEW) if not rung.holds]
     assert [rung.where for rung in broken] == ["batch_norm1.running_mean"]
     assert "moving statistics" in broken[0].compared
 

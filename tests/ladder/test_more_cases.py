@@ -1,4 +1,4 @@
-"""More of what people ask about in public, one test for each question; as in ``test_cases``."""
+"""More ports that people ask about in public, one test for each question; see ``test_cases``."""
 
 import keras
 import lightning
@@ -25,7 +25,7 @@ FAST = {
 
 
 class Directions(nn.Module):
-    """A GRU of both directions; of what it gives one form, out."""
+    """A bidirectional GRU, one form of its output, a dense layer."""
 
     def __init__(self, how):
         super().__init__()
@@ -45,7 +45,7 @@ class Directions(nn.Module):
 
 @cases(last_states=SAME, last_step=other("rnn|head|directional", None), all_steps=SAME, added=SAME)
 def test_both_directions_of_a_gru(hold, which, truth):
-    """pytorch/pytorch#3587: of the direction that runs back, the last step has seen one input alone."""
+    """pytorch/pytorch#3587: at the last step, the backward direction has seen one input only."""
     network, sequences = Directions(which), which in ("all_steps", "added")
     both = L.Bidirectional(L.GRU(6, return_sequences=sequences), merge_mode="sum" if which == "added" else "concat")
     layers = [both, *([L.GlobalAveragePooling1D()] if sequences else []), L.Dense(3)]
@@ -55,7 +55,7 @@ def test_both_directions_of_a_gru(hold, which, truth):
 
 
 class Packed(nn.Module):
-    """A GRU of padded sequences, packed or not; its last state, out."""
+    """A GRU of padded sequences, packed or not; its last state, a dense layer."""
 
     def __init__(self, packed, both):
         super().__init__()
@@ -87,7 +87,7 @@ def test_masks_and_packed_sequences(hold, which, truth):
 
 
 class Bag(nn.Module):
-    """A mean of embeddings, of all words or of those that are no padding, out."""
+    """A mean of embeddings, of all words or without padding, a dense layer."""
 
     def __init__(self, masked, padding=None):
         super().__init__()
@@ -105,7 +105,7 @@ class Bag(nn.Module):
     padding_learns_in_keras_alone=apart("embedding|padding"),
 )
 def test_a_mean_of_words_without_the_padding(hold, which, truth):
-    """keras-team/keras#10895; minibatchai.com "Embedding": `padding_idx` stops what is learnt, not what is averaged."""
+    """keras-team/keras#10895; minibatchai.com "Embedding": `padding_idx` stops learning, not averaging."""
     padding = 0 if which in ("padding_learns_in_keras_alone", "masked_in_keras_alone") else None
     network = Bag(which == "masked_in_both", padding)
     embedding = L.Embedding(11, 6, mask_zero="masked_in" in which and "neither" not in which)
@@ -127,7 +127,7 @@ class Tagger(nn.Module):
 
 @cases(padding_ignored=SAME, padding_counted=apart("loss|mask", mended=None))
 def test_a_loss_of_each_word_without_the_padding(hold, which, truth):
-    """tensorflow/tensorflow#39146: a mask of Keras reaches the loss; PyTorch's is told by `ignore_index`."""
+    """tensorflow/tensorflow#39146: Keras's mask reaches the loss; PyTorch needs `ignore_index`."""
     network = Tagger()
     given = keras.Input((7,), dtype="int32")
     model = keras.Model(given, L.Dense(3)(L.Activation("tanh")(L.Embedding(11, 6, mask_zero=True)(given))))
@@ -139,7 +139,7 @@ def test_a_loss_of_each_word_without_the_padding(hold, which, truth):
 
 
 class Attends(nn.Module):
-    """Attention of a sequence to itself, the mean over its steps, out."""
+    """Self-attention, the mean over the steps, a dense layer."""
 
     def __init__(self, mask):
         super().__init__()
@@ -165,7 +165,7 @@ class Attends(nn.Module):
     heads_last_in_the_weights=other("attention"),
 )
 def test_attention_and_its_masks(hold, which, truth):
-    """tensorflow/tensorflow#45854, AlexanderLutsenko/nobuco#46: True is seen in Keras, and hidden in PyTorch."""
+    """tensorflow/tensorflow#45854, AlexanderLutsenko/nobuco#46: True means visible in Keras, hidden in PyTorch."""
     network = Attends({"padding_inverted": "inverted"}.get(which, which))
     nn.init.normal_(network.attention.in_proj_bias)
     given = keras.Input((7, 8))
@@ -175,20 +175,20 @@ def test_attention_and_its_masks(hold, which, truth):
     attended = L.MultiHeadAttention(2, 4)(given, given, **words)
     model = keras.Model(given, L.Dense(3)(L.GlobalAveragePooling1D()(attended)))
     weights = attention(network.attention)
-    if which == "heads_last_in_the_weights":  # [size, size of a head, heads], turned
+    if which == "heads_last_in_the_weights":  # [size, head size, heads], transposed
         weights[0] = weights[0].reshape(8, 4, 2).swapaxes(1, 2)
     layer = next(layer for layer in model.layers if isinstance(layer, L.MultiHeadAttention))
     layer.set_weights(weights)
     model.layers[-1].set_weights([numpy(network.out.weight).T, numpy(network.out.bias)])
     wide = np.random.default_rng(0).normal(size=(96, 7, 8)).astype(np.float32)
-    # at least one step is padding: of hidden steps alone PyTorch makes NaN
+    # at least one step is padding; PyTorch returns NaN if all steps are hidden
     seen = (np.arange(7) < np.minimum(LENGTHS, 6)[:, None])[..., None] if "padding" in which else 1
     hold(Case(network, model, (wide * seen).astype(np.float32), CLASSES, FAST), truth)
 
 
 @cases(the_same_epsilon=SAME, epsilon_of_the_tutorial=other("^1:|norm|eps"))
 def test_an_encoder_layer(hold, which, truth):
-    """tensorflow/tensorflow#45854: `nn.TransformerEncoderLayer`, and what the tutorial builds; dropout in both."""
+    """tensorflow/tensorflow#45854: `nn.TransformerEncoderLayer` and the tutorial's; dropout in both."""
     layer = nn.TransformerEncoderLayer(8, 2, 16, 0.1, batch_first=True)
     network = nn.Sequential(layer, nn.Flatten(), nn.Linear(56, 3))
     given, epsilon = keras.Input((7, 8)), 1e-5 if which == "the_same_epsilon" else 1e-2
@@ -202,7 +202,7 @@ def test_an_encoder_layer(hold, which, truth):
 
 
 def images_and(*parts, layers, last=4, **words):
-    """A convolution, what is asked about, a mean over the image, out; in both."""
+    """A convolution, the layer under test, a mean over the image, a dense layer, in both frameworks."""
     network = nn.Sequential(nn.Conv2d(2, 4, 3), *parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, 3))
     ends = [L.GlobalAveragePooling2D(), L.Dense(3)]
     model = keras.Sequential([keras.Input((8, 8, 2)), L.Conv2D(4, 3), *layers, *ends])
@@ -218,7 +218,7 @@ def images_and(*parts, layers, last=4, **words):
     eps=other("^1:|norm|eps"),
 )
 def test_momentum_and_epsilon_of_a_batch_norm(hold, which, truth):
-    """keras-team/keras#6839: what stays in Keras is what comes in PyTorch; the epsilons differ by default."""
+    """keras-team/keras#6839: Keras's momentum keeps, PyTorch's replaces; the epsilons differ by default."""
     words = {"pytorchs_momentum": {"momentum": 0.1}, "momentum_of_keras": {"momentum": 0.99}}.get(which, {})
     words = {"momentum": 0.01, "eps": 1e-5 if which == "eps" else 1e-3} | words
     network, model = images_and(nn.BatchNorm2d(4, **words), layers=[L.BatchNormalization()])
@@ -226,7 +226,7 @@ def test_momentum_and_epsilon_of_a_batch_norm(hold, which, truth):
 
 
 def test_the_variance_over_n_and_over_n_minus_1_is_told_where_it_is_taken_for_the_same():
-    """pytorch/pytorch#19902: no setting of PyTorch's makes its moving variance that of Keras."""
+    """pytorch/pytorch#19902: no PyTorch setting makes its moving variance equal to Keras's."""
     norm = nn.BatchNorm1d(6, eps=1e-3, momentum=0.01)
     network, model = nn.Sequential(norm, nn.Linear(6, 4)), keras.Sequential([L.BatchNormalization(), L.Dense(4)])
     model.build((None, 6))
@@ -244,7 +244,7 @@ def test_the_variance_over_n_and_over_n_minus_1_is_told_where_it_is_taken_for_th
     other_groups=other("^1:|norm|groups"),
 )
 def test_norms_of_instances_and_groups(hold, which, truth):
-    """keras-team/keras#19050: `GroupNormalization(groups=-1)` is an instance norm, with another epsilon."""
+    """keras-team/keras#19050: `GroupNormalization(groups=-1)` is an instance norm with another epsilon."""
     norm = {
         "instances": lambda: nn.InstanceNorm2d(4, 1e-3, affine=True),
         "instances_with_pytorchs_epsilon": lambda: nn.InstanceNorm2d(4, affine=True),
@@ -258,7 +258,7 @@ def test_norms_of_instances_and_groups(hold, which, truth):
 
 @cases(by_channel=SAME, one_for_all=SAME, by_place_in_keras=apart("^1[:.]|p_?re_?lu|shared_axes", mended=None))
 def test_slopes_of_a_prelu(hold, which, truth):
-    """keras-team/keras#13543, zhijiesun/Mobilefacenet#2: one for each place by default in Keras."""
+    """keras-team/keras#13543, zhijiesun/Mobilefacenet#2: Keras has one for each position by default."""
     axes = {"by_channel": [1, 2], "one_for_all": [1, 2, 3], "by_place_in_keras": None}[which]
     slopes = L.PReLU(keras.initializers.Constant(0.25), shared_axes=axes)
     network, model = images_and(nn.PReLU(1 if which == "one_for_all" else 4), layers=[slopes])
@@ -267,7 +267,7 @@ def test_slopes_of_a_prelu(hold, which, truth):
 
 @cases(not_counted=SAME, counted=other("^1:|pool|count_include_pad"))
 def test_an_average_at_the_border(hold, which, truth):
-    """pytorch/pytorch#8644: Keras averages what is there, PyTorch counts its zeros."""
+    """pytorch/pytorch#8644: Keras averages without the padding, PyTorch includes its zeros."""
     pool = nn.AvgPool2d(3, 1, 1, count_include_pad=which == "counted")
     ends = L.AveragePooling2D(3, 1, "same")
     network, model = images_and(pool, nn.ReLU(), layers=[ends, L.ReLU()])
@@ -276,12 +276,12 @@ def test_an_average_at_the_border(hold, which, truth):
 
 @cases(centers=SAME, corners=other("^1:|up_?sampl|align_corners"), nearest=other("^1:|up_?sampl|mode|interpolation"))
 def test_a_bilinear_resize(hold, which, truth):
-    """bonlime/keras-deeplab-v3-plus#49, pytorch/pytorch#10604: corners are aligned, or centers."""
+    """bonlime/keras-deeplab-v3-plus#49, pytorch/pytorch#10604: aligned corners or centers."""
     words = {"mode": "nearest"} if which == "nearest" else {"mode": "bilinear", "align_corners": which == "corners"}
     up = nn.Upsample(scale_factor=2, **words)
     resized = L.UpSampling2D(2, interpolation="bilinear")
     network, model = images_and(up, nn.ReLU(), layers=[resized, L.ReLU()])
-    # TensorFlow resizes in float32 whatever the policy
+    # TensorFlow resizes in float32 under every policy
     hold(Case(network, model, IMAGES, LABELS, FAST, limit=2e-6), truth)
 
 
@@ -291,7 +291,7 @@ def test_a_separable_convolution(hold, which, truth):
     deep, point = nn.Conv2d(4, 8, 3, padding=1, groups=4, bias=False), nn.Conv2d(8, 4, 1)
     layers = [L.SeparableConv2D(4, 3, padding="same", depth_multiplier=2), L.ReLU()]
     network, model = images_and(deep, point, nn.ReLU(), layers=layers)
-    kernel = numpy(deep.weight)[:, 0].reshape(4, 2, 3, 3)  # channel, multiple
+    kernel = numpy(deep.weight)[:, 0].reshape(4, 2, 3, 3)  # channel, multiplier
     if which == "weights_by_multiple":
         kernel = numpy(deep.weight)[:, 0].reshape(2, 4, 3, 3).swapaxes(0, 1)
     weights = [kernel.transpose(2, 3, 0, 1), numpy(point.weight).transpose(2, 3, 1, 0), numpy(point.bias)]
@@ -301,7 +301,7 @@ def test_a_separable_convolution(hold, which, truth):
 
 @cases(padded_at_the_end=SAME, padded_on_both_sides=other("^0|conv", None))
 def test_a_convolution_of_stride_2(hold, which, truth):
-    """keras-team/keras#19291, keras-team/keras#16363: "same" pads at the end alone where the size is even."""
+    """keras-team/keras#19291, keras-team/keras#16363: "same" pads at the end only if the size is even."""
     network, model = images_and(layers=[L.ReLU()])
     ends = which == "padded_at_the_end"
     first = [nn.ZeroPad2d((0, 1, 0, 1))] if ends else []
@@ -315,7 +315,7 @@ def test_a_convolution_of_stride_2(hold, which, truth):
 
 @cases(by_place=SAME, only_transposed=other("[23]|dense|linear|weight"))
 def test_weights_behind_a_flattened_image(hold, which, truth):
-    """gzuidhof/nn-transfer#16: PyTorch flattens by channel, Keras by place."""
+    """gzuidhof/nn-transfer#16: PyTorch flattens by channel, Keras by position."""
     network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
     layers = [L.Conv2D(4, 3, activation="relu"), L.Flatten(), L.Dense(3)]
     model = keras.Sequential([keras.Input((8, 8, 2)), *layers])
@@ -325,7 +325,7 @@ def test_weights_behind_a_flattened_image(hold, which, truth):
 
 @cases(flattened_by_channel=SAME, flattened_by_place=other("[23]|flatten|dense|weight", None))
 def test_channels_first_in_keras(hold, which, truth):
-    """gmalivenko/pytorch2keras#34: Keras's own NCHW, with a Flatten that goes by place where it is told so."""
+    """gmalivenko/pytorch2keras#34: Keras's own NCHW, with a Flatten that reads by position if set so."""
     network = nn.Sequential(nn.Conv3d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3))
     words, by_channel = {"data_format": "channels_first"}, which == "flattened_by_channel"
     flatten = L.Flatten(data_format="channels_last" if by_channel else "channels_first")
@@ -338,7 +338,7 @@ def test_channels_first_in_keras(hold, which, truth):
 
 
 class Pooled(nn.Module):
-    """A weighted mean over time, out."""
+    """A weighted mean over time, a dense layer."""
 
     def __init__(self, dim):
         super().__init__()
@@ -381,14 +381,14 @@ def test_gates_of_old_models(hold, which, truth):
 
 
 class Last(nn.Module):
-    """The last step of what a recurrent layer gives."""
+    """The last step of a recurrent layer's output."""
 
     def forward(self, given):
         return given[0][:, -1]
 
 
 def smoothed_by_others(output, labels):
-    """A smoothing that leaves the label's own class out, as is often written by hand."""
+    """A smoothing that excludes the label's own class, as often written by hand."""
     return -((labels * 0.9 + (1 - labels) * 0.1 / 3) * output.log_softmax(-1)).sum(-1).mean()
 
 
@@ -412,7 +412,7 @@ def test_a_loss_that_is_summed(hold, which, truth):
 
 
 class Heads(nn.Module):
-    """Two dense layers of one hidden layer; what they give as a list or a dict."""
+    """Two dense layers on one hidden layer; returns a list or a dict."""
 
     def __init__(self, named=False):
         super().__init__()
@@ -426,7 +426,7 @@ class Heads(nn.Module):
 
 @cases(weighted=SAME, weighted_of_a_dict=SAME, not_weighted_in_pytorch=apart("loss", mended=None))
 def test_two_heads_and_the_weights_of_their_losses(hold, which, truth):
-    """keras-team/keras#10306: `compile(loss=..., loss_weights=...)`; the model is compiled, and brings its losses."""
+    """keras-team/keras#10306: `compile(loss=..., loss_weights=...)`; the compiled model brings its losses."""
     named = which == "weighted_of_a_dict"
     network, given = Heads(named), keras.Input((6,))
     hidden = L.Dense(8, activation="tanh")(given)
@@ -449,7 +449,7 @@ def test_two_heads_and_the_weights_of_their_losses(hold, which, truth):
 
 
 class Trained(lightning.LightningModule):
-    """A module of Lightning that brings its loss and optimizer."""
+    """A LightningModule with its loss and optimizer."""
 
     def __init__(self, network, rate):
         super().__init__()
@@ -471,7 +471,7 @@ class Trained(lightning.LightningModule):
 @cases(the_same=SAME, another_rate=apart("rate|lr|0.5 times", mended=None))
 @pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 def test_a_lightning_module_and_a_compiled_model_as_they_come(hold, which, truth):
-    """eagomez2/upf-smc-speech-enhancement-thesis#1: "a PyTorch translation" of a Keras training, nothing else given."""
+    """eagomez2/upf-smc-speech-enhancement-thesis#1: "a PyTorch translation" of a Keras training, without arguments."""
     network, model = mlp()
     model.compile(keras.optimizers.SGD(0.1, 0.9), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     hold(Case(Trained(network, 0.1 if which == "the_same" else 0.05), model, ROWS, KINDS), truth)
@@ -488,7 +488,7 @@ def test_epsilon_and_decay_of_adam(hold, which, truth):
     if which == "decay_in_the_gradient":
         words["torch_optimizer"] = torch.optim.Adam(network.parameters(), 0.01, eps=0, weight_decay=0.5)
         words["keras_optimizer"] = keras.optimizers.AdamW(0.01, weight_decay=0.5, epsilon=0.0)
-    # small inputs, so that the gradients are small enough for epsilon
+    # small inputs give gradients small enough for epsilon to matter
     hold(Case(network, model, ROWS * 0.01, KINDS, words, limit=3e-5), truth)
 
 
@@ -504,7 +504,7 @@ LATER = (2, 3, 4, 5)
     momentum_with_a_falling_rate=apart("momentum|rate|schedule|optimizer", LATER, None),
 )
 def test_momentum_where_the_rate_or_the_decay_meets_it(hold, which, truth):
-    """pytorch/pytorch#1099, keras-team/keras#19051: Keras's velocity holds the rate, and never the decay."""
+    """pytorch/pytorch#1099, keras-team/keras#19051: Keras's velocity includes the rate, and never the decay."""
     network, model = mlp()
     words = {"momentum": 0.9 if "momentum" in which or which == "nesterov" else 0.0, "nesterov": which == "nesterov"}
     decay = {"weight_decay": 0.5} if "decayed" in which else {}
@@ -519,7 +519,7 @@ def test_momentum_where_the_rate_or_the_decay_meets_it(hold, which, truth):
 
 @cases(behind_each_step=SAME, before_training_alone=apart("constraint|max_?norm|[02].weight", mended=None))
 def test_a_constraint_on_kernels(hold, which, truth):
-    """amrzhd/EEGNet#3: Keras's `max_norm` acts behind each step."""
+    """amrzhd/EEGNet#3: Keras's `max_norm` acts after each step."""
     network, model = mlp(kernel_constraint=keras.constraints.MaxNorm(0.6))
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
 
@@ -546,7 +546,7 @@ def test_a_constraint_on_kernels(hold, which, truth):
 
 
 class Noise(nn.Module):
-    """Normal noise in training."""
+    """Gaussian noise in training."""
 
     rate = 0.2
 
@@ -555,7 +555,7 @@ class Noise(nn.Module):
 
 
 def test_noise_of_every_kind_is_off_on_both_sides(hold):
-    """keras-team/keras#15915 asks for recurrent layers; SpatialDropout2D and GaussianNoise are of finding A20."""
+    """keras-team/keras#15915 asks for recurrent layers; SpatialDropout2D and GaussianNoise are from finding A20."""
     network, model = images_and(
         nn.Dropout2d(0.3), Noise(), nn.ReLU(), layers=[L.SpatialDropout2D(0.3), L.GaussianNoise(0.2), L.ReLU()]
     )
@@ -563,14 +563,14 @@ def test_noise_of_every_kind_is_off_on_both_sides(hold):
 
 
 def test_probabilities_against_logits_are_told():
-    """Finding A23: a softmax at the end of one model alone."""
+    """Finding A23: a softmax at the end of one model only."""
     network, model = mlp()
     ends = keras.Sequential([keras.Input((6,)), model, L.Softmax()])
     assert "softmax" in str(Case(network, ends, ROWS, KINDS, FAST).check()).lower()
 
 
 class Carries(nn.Module):
-    """A GRU that begins each batch with the state that the batch before ended in."""
+    """A GRU that starts each batch with the last state of the batch before."""
 
     def __init__(self):
         super().__init__()
@@ -584,7 +584,7 @@ class Carries(nn.Module):
 
 
 def test_a_state_that_is_carried_on_is_not_accused():
-    """errorhandle.ai "Keras LSTM state": `stateful=True` takes batches of one size, and is put back as it was."""
+    """errorhandle.ai "Keras LSTM state": `stateful=True` needs batches of one size; its state is restored."""
     network = Carries()
     model = keras.Sequential([keras.Input(batch_shape=(16, 7, 5)), L.GRU(6, stateful=True), L.Dense(3)])
     fill(model, recurrent(network.rnn), network.head)

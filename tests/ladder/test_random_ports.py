@@ -1,4 +1,4 @@
-"""Random networks that are ported right hold, and a change of 3e-5 in one kernel does not."""
+"""Right ports of random networks hold; a change of 3e-5 in one kernel is caught."""
 
 import copy
 import time
@@ -17,7 +17,7 @@ WORDS = {"batch_size": 16, "steps": 4}
 
 
 def _hold_and_change(seed: int) -> tuple[Report, bool]:
-    """The report of a right port, and whether a small change of one of its kernels is caught."""
+    """Returns the report of a right port, and whether a small change of one kernel is caught."""
     keras.utils.clear_session()
     network, model, images, labels = random_port(seed)
     report = kp.check(network, model, images, labels, weights="keras", **WORDS)

@@ -1,7 +1,7 @@
-"""Right ports of every kind are called right, and each with one fault is called wrong, at the right place.
+"""``check`` accepts right ports of every kind, and names the fault in ports with one.
 
-The slow tests run in slices: ``PORTS=0:25`` are the seeds of right ports, ``FAULTS=gate`` the faults whose name it
-finds, ``FAULT_SEEDS=0:3`` the ports of each. What fails is collected, and printed with the table at the end.
+The slow tests run in slices: ``PORTS=0:25`` selects seeds of right ports, ``FAULTS=gate`` faults by a pattern of their
+names, ``FAULT_SEEDS=0:3`` the ports of each fault. Failures are collected and printed with the table at the end.
 """
 
 import os
@@ -30,7 +30,7 @@ PORTS, FAULT_SEEDS = _slice("PORTS", "0:300"), _slice("FAULT_SEEDS", "0:3")
 
 
 def _off_by_hand(port: Port) -> float:
-    """How far either framework is off the forward pass in float64."""
+    """Returns the largest difference of either framework from the forward pass in float64."""
     by_hand = port.reference(port.inputs)
     return max(distance(port.torch_outputs(), by_hand), distance(port.keras_outputs(), by_hand))
 
@@ -40,12 +40,12 @@ def _check(port: Port) -> Any:
 
 
 def _collect(cases: Iterator[tuple[Any, Callable[[], Any]]]) -> Iterator[tuple[Any, Any, float]]:
-    """Runs each case; one that raises gives its error, and the rest go on."""
+    """Runs each case; a case that raises yields its error, and the others still run."""
     for case, run in cases:
         began = time.perf_counter()
         try:
             outcome = run()
-        except Exception as error:  # of one port
+        except Exception as error:  # raised by one port
             outcome = f"{type(error).__name__}: {error}".splitlines()[0][:200]
             traceback.print_exc()
         yield case, outcome, time.perf_counter() - began

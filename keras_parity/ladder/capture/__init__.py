@@ -1,4 +1,4 @@
-"""What each layer of a model takes and gives in one run.
+"""Records the inputs and outputs of every layer in one run of a model.
 
 Matching, diagnosis and rungs may import it.
 """

@@ -1,13 +1,13 @@
-"""The calls of the layers in one run of a model: what went in, what came out, and which fed which."""
+"""The recorded calls of layers in one run of a model: inputs, outputs, and which call feeds which."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 from numpy.typing import NDArray
 
-JOINS = {  # PyTorch's and TensorFlow's names of what makes a path another one
+JOINS = {  # PyTorch's and TensorFlow's names of operations that tell two paths apart
     **dict.fromkeys(("AddBackward0", "AddV2", "AddN"), "add"),
     **dict.fromkeys(("CatBackward0", "ConcatV2"), "concatenate"),
     **dict.fromkeys(("MaxPool2DWithIndicesBackward0", "MaxPool"), "max"),
@@ -20,28 +20,28 @@ OUTPUT = "output"
 
 @dataclass
 class Call:
-    """One call of a layer that owns state.
+    """One call of a layer that has state.
 
     Attributes:
-        name: Of the module, or of the layer.
-        layer: The module or the layer; None for the model's output, which stands last.
+        name: Name of the module or layer.
+        layer: The module or layer; None for the model's output, which is the last call.
         kind: See ``kind_of``.
-        arrays: What it owns: shape by role in PyTorch, arrays in Keras.
-        given: What went in, its axes as Keras has them; None where that is not seen.
-        out: What came out, before the activation inside the layer.
-        parents: The calls that fed it, by place, and through what.
-        between: The layers without state that ran since the last call with state: (name, layer, its input's shape).
-        gradient: Of the loss, with respect to ``out``.
-        own_roles: PyTorch's names of ``arrays``, where those of a recurrent layer's first direction stand for them.
-        pads: Zeros that PyTorch adds before and after each axis of space between ``given`` and the layer.
+        arrays: The layer's state: shape by role in PyTorch, a list of ``Array`` in Keras.
+        input: The input in Keras's axis order; None if it is not visible.
+        output: The output before the layer's own activation; None if it is not visible.
+        parents: The calls that feed this one, by index, each with the joins in between.
+        between: Stateless layers since the previous call: (name, layer, shape of its input).
+        gradient: Gradient of the loss with respect to ``output``.
+        own_roles: PyTorch's tensor names by the roles in ``arrays``, for further layers and directions of an RNN.
+        pads: Zeros that PyTorch adds before and after each spatial axis of ``input``.
     """
 
     name: str
     layer: Any
     kind: str
     arrays: Any = ()
-    given: NDArray | None = None
-    out: NDArray | None = None
+    input: NDArray | None = None
+    output: NDArray | None = None
     parents: tuple[tuple[int, tuple[str, ...]], ...] = ()
     between: tuple[tuple[str, Any, tuple[int, ...]], ...] = ()
     gradient: NDArray | None = field(default=None, repr=False)
@@ -49,7 +49,7 @@ class Call:
     own_roles: Mapping[str, str] = field(default_factory=dict)
 
     def torch_name(self, role: str) -> str:
-        """The full name of one of PyTorch's tensors."""
+        """Returns the full name of one of PyTorch's tensors."""
         return f"{self.name}.{self.own_roles.get(role, role)}".lstrip(".")
 
 
@@ -58,24 +58,29 @@ Loss = Callable[[Any], Any]
 
 
 def first_tensor(value: Any) -> Any:
-    """The tensor itself, or the first of a nest of tensors."""
+    """Returns the first tensor of a nest."""
     return keras.tree.flatten(value)[0]
 
 
-def shifted(parents: Any, by: int) -> Any:
-    """The parents, where ``by`` calls are put before all others."""
-    return tuple((place + by, joins) for place, joins in parents)
-
-
-def moved(calls: Iterable[Call], by: int) -> Iterator[Call]:
-    """The calls, where ``by`` calls are put before all others."""
+def with_containers(containers: list[Call], calls: list[Call]) -> list[Call]:
+    """Puts calls of layers that own state and hold other layers before all others; such calls are not seen."""
     for call in calls:
-        call.parents = shifted(call.parents, by)
-        yield call
+        call.parents = tuple((place + len(containers), joins) for place, joins in call.parents)
+    return [*containers, *calls]
 
 
 def find_parents(starts: Iterable[Any], known: dict[Any, int], step: Any, name: Any) -> Any:
-    """The known nodes that the starts lead back to, each with the joins on the way there."""
+    """Finds the calls that a computation graph leads back to.
+
+    Args:
+        starts: The nodes to start from.
+        known: Index of the call by the node of its output.
+        step: Returns the nodes before a node.
+        name: Returns the operation of a node.
+
+    Returns:
+        The index of each call, with the joins on the way to it.
+    """
     found: dict[int, set[str]] = {}
     seen: dict[Any, frozenset[str]] = {}
     waiting = [(node, frozenset[str]()) for node in starts]

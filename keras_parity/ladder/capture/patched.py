@@ -1,6 +1,6 @@
-"""A run of the Keras model on PyTorch's tensors: a matched layer gets what PyTorch's got, and passes on what it gave.
+"""Activation patching: runs the Keras model and feeds every matched layer PyTorch's input and output.
 
-What is wrong by itself shows there, and what only passes a fault on does not.
+A layer or segment that is wrong itself then differs; one that only passes an error on does not.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,134 +13,137 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from keras_parity.ladder.capture.calls import first_tensor
-from keras_parity.ladder.capture.keras_calls import state_of, watched
-from keras_parity.ladder.matching.kinds import FEATUREWISE, PADDINGS, as_layer_has, channels_last, hides_its_sum
+from keras_parity.ladder.capture.keras_calls import intercepted, state_of
+from keras_parity.ladder.matching.kinds import FEATUREWISE, PADDINGS, channels_last, hides_preactivation, to_layer_axes
 from keras_parity.ladder.matching.match_weights import Match
 
 Overrides = Mapping[int, Callable[[Any], Any]]
-"""By ``id`` of a Keras layer, what is computed in place of its activation, or of itself where it owns no state."""
+"""By ``id`` of a Keras layer: a function to compute instead of its activation, or of the layer if it has no state."""
 
 
 @dataclass
 class Patched:
-    """What Keras makes of PyTorch's tensors, by place of the matched pair.
+    """The results of a patched run, by index of the matched pair.
 
     Attributes:
-        given: The input that Keras's segment before the layer makes of what PyTorch's layers gave.
-        out: What Keras's layer makes of PyTorch's input, before its activation.
-        unpatched: The Keras calls, by place, that pass on what they made themselves, since PyTorch's has another shape.
-        errors: The layers that could not run on PyTorch's tensors, with the reason.
+        inputs: The input of the layer, computed by Keras's segment before it from PyTorch's tensors.
+        outputs: The output of the layer before its activation, computed from PyTorch's input.
+        unpatched: Indices of the Keras calls that pass on their own output, since PyTorch's has another shape.
+        errors: Why a layer could not run on PyTorch's tensors.
     """
 
-    given: dict[int, NDArray] = field(default_factory=dict)
-    out: dict[int, NDArray] = field(default_factory=dict)
+    inputs: dict[int, NDArray] = field(default_factory=dict)
+    outputs: dict[int, NDArray] = field(default_factory=dict)
     unpatched: set[int] = field(default_factory=set)
     errors: dict[int, str] = field(default_factory=dict)
 
 
 def run_patched(model: keras.Model, match: Match, inputs: Any, overrides: Overrides | None = None) -> Patched:
-    """Runs Keras's model once, eagerly and in inference; fills in the order of what is flattened, where it is open.
+    """Runs the Keras model once with patched activations, eagerly, in inference mode.
+
+    Fills in ``order`` of pairs whose flattened features are ordered otherwise.
 
     Args:
-        model: With PyTorch's weights, where ``out`` is of interest.
-        match: From the records of the same batch.
-        inputs: As the model takes them.
-        overrides: What else to compute.
+        model: The Keras model; with PyTorch's weights if ``outputs`` matter.
+        match: The match of the same batch.
+        inputs: The inputs, as the model takes them.
+        overrides: Functions to compute instead of layers.
     """
     found, overridden = Patched(), overrides or {}
     by_keras = {pair.keras: place for place, pair in enumerate(match.pairs)}
-    place = sum(call.given is None and call.out is None for call in match.keras_calls)  # the loose ones stand first
-    # What PyTorch sets in the next layer, Keras does in one of its own: it waits, with its tensor, for what takes that.
-    waiting: dict[int, tuple[Any, Callable[[Any], Any]]] = {}
+    place = sum(call.input is None and call.output is None for call in match.keras_calls)  # containers come first
+    # Padding is a setting of the next layer in PyTorch and a layer in Keras: it is delayed until that next layer runs.
+    delayed: dict[int, tuple[Any, Callable[[Any], Any]]] = {}
 
-    def padded(given: Any) -> Any:
-        return keras.tree.map_structure(lambda t: waiting[id(t)][1](t) if id(t) in waiting else t, given)
+    def padded(fed: Any) -> Any:
+        return keras.tree.map_structure(lambda t: delayed[id(t)][1](t) if id(t) in delayed else t, fed)
 
-    def handler(layer: keras.Layer, given: Any, run: Any, activation: Callable[[Any], Any]) -> Any:
+    def handler(layer: keras.Layer, fed: Any, run: Any, activation: Callable[[Any], Any]) -> Any:
         nonlocal place
         parts = state_of(layer)
-        _, pad = waiting.get(id(first_tensor(given)), (None, lambda tensors: tensors))
+        _, pad = delayed.get(id(first_tensor(fed)), (None, lambda tensors: tensors))
         if isinstance(layer, PADDINGS):
-            unpadded = tf.identity(given)
-            waiting[id(unpadded)] = unpadded, lambda tensors: run(pad(tensors))[1]
+            unpadded = tf.identity(fed)
+            delayed[id(unpadded)] = unpadded, lambda tensors: run(pad(tensors))[1]
             return unpadded
         if not parts:
-            return overridden.get(id(layer), lambda tensors: run(tensors)[1])(padded(given))
+            return overridden.get(id(layer), lambda tensors: run(tensors)[1])(padded(fed))
         bare, run = run, lambda tensors: bare(pad(tensors))
         first, place = place, place + len(parts)
         pairs = [by_keras.get(part) for part in range(first, place)]
         if pairs[0] is None or pairs[-1] is None:
-            return run(given)[1]
+            return run(fed)[1]
         start, end = match.torch_calls[match.pairs[pairs[0]].torch], match.torch_calls[match.pairs[pairs[-1]].torch]
-        made = channels_last(layer, first_tensor(given))
-        found.given[pairs[0]] = made
-        if hides_its_sum(layer):
+        keras_input = channels_last(layer, first_tensor(fed))
+        found.inputs[pairs[0]] = keras_input
+        if hides_preactivation(layer):
             found.unpatched.add(match.pairs[pairs[-1]].keras)
-            return run(given)[1]
-        if start.given is None or end.out is None:
-            return run(given)[1]
-        if match.pairs[pairs[0]].order is None and made.ndim == 2:
+            return run(fed)[1]
+        if start.input is None or end.output is None:
+            return run(fed)[1]
+        if match.pairs[pairs[0]].order is None and keras_input.ndim == 2:
             shapes = [shape for *_, shape in match.keras_calls[match.pairs[pairs[0]].keras].between if len(shape) > 2]
-            order = _order(start.given, made, {shape[-1] for shape in shapes} or range(2, made.shape[-1]))
+            channels = {shape[-1] for shape in shapes} or range(2, keras_input.shape[-1])
+            order = _order(start.input, keras_input, channels)
             match.pairs[pairs[0]] = replace(match.pairs[pairs[0]], order=order)
         order = match.pairs[pairs[0]].order
-        out = end.out if order is None or end.kind not in FEATUREWISE else end.out[..., order]
-        if start.given.ndim > made.ndim and start.given.size == made.size:  # with axes of one pixel
-            out = out.reshape(*made.shape[:-1], -1)
+        out = end.output if order is None or end.kind not in FEATUREWISE else end.output[..., order]
+        if start.input.ndim > keras_input.ndim and start.input.size == keras_input.size:  # with axes of one pixel
+            out = out.reshape(*keras_input.shape[:-1], -1)
         try:
-            before = run(_like(given, as_layer_has(layer, ordered(start.given, order))))[0]
-            found.out[pairs[-1]] = channels_last(layer, first_tensor(before))
-        except Exception as error:  # of whatever the layer is made of
+            preactivation = run(_like(fed, to_layer_axes(layer, ordered(start.input, order))))[0]
+            found.outputs[pairs[-1]] = channels_last(layer, first_tensor(preactivation))
+        except Exception as error:  # depends on the layer
             found.errors[pairs[-1]] = f"{type(error).__name__}: {error}".splitlines()[0]
-            before = out
-        forced = out if found.out.get(pairs[-1], out).ndim == out.ndim else out[:, -1]
-        forced = as_layer_has(layer, forced)
-        own_before, own = run(given)
-        own_shape = first_tensor(own_before).shape
-        if forced.ndim != len(own_shape) and forced.size == np.prod(own_shape):  # heads and their features, as one axis
-            forced = forced.reshape(own_shape)
-        if isinstance(before, (tuple, list)) or own_shape != forced.shape:
+            preactivation = out
+        patch = out if found.outputs.get(pairs[-1], out).ndim == out.ndim else out[:, -1]
+        patch = to_layer_axes(layer, patch)
+        own_preactivation, own = run(fed)
+        own_shape = first_tensor(own_preactivation).shape
+        if patch.ndim != len(own_shape) and patch.size == np.prod(own_shape):  # attention heads share one axis
+            patch = patch.reshape(own_shape)
+        if isinstance(preactivation, (tuple, list)) or own_shape != patch.shape:
             found.unpatched.add(match.pairs[pairs[-1]].keras)
             return own
-        return overridden.get(id(layer), activation)(tf.constant(forced))
+        return overridden.get(id(layer), activation)(tf.constant(patch))
 
-    with watched(model, handler):
+    with intercepted(model, handler):
         output = first_tensor(model(inputs, training=False))
     last = by_keras.get(len(match.keras_calls) - 1)
     if last is not None:
-        found.given[last] = np.asarray(output)
+        found.inputs[last] = np.asarray(output)
     return found
 
 
 def ordered(array: NDArray, order: NDArray | None) -> NDArray:
-    """Features in Keras's order."""
+    """Puts features into Keras's order."""
     return array if order is None else array[..., order]
 
 
-def _like(given: Any, array: NDArray) -> Any:
-    """PyTorch's input in place of Keras's, in a nest of the same form where it is one."""
-    first = first_tensor(given)
-    same = array.size == np.prod(first.shape) and array.ndim != len(first.shape)  # but for axes of one pixel
-    tensor = tf.constant(array.reshape(first.shape) if same else array, first.dtype)
-    return tensor if given is first else keras.tree.map_structure(lambda t: tensor if t is first else t, given)
+def _like(fed: Any, array: NDArray) -> Any:
+    """Puts PyTorch's input into a nest like Keras's input."""
+    first = first_tensor(fed)
+    reshaped = array.size == np.prod(first.shape) and array.ndim != len(first.shape)  # axes of one pixel
+    tensor = tf.constant(array.reshape(first.shape) if reshaped else array, first.dtype)
+    return tensor if fed is first else keras.tree.map_structure(lambda t: tensor if t is first else t, fed)
 
 
-def _order(ours: NDArray, theirs: NDArray, channels: Iterable[int]) -> NDArray | None:
-    """The order of features under which PyTorch's input is nearest to Keras's; None where it is the same.
+def _order(torch_input: NDArray, keras_input: NDArray, channels: Iterable[int]) -> NDArray | None:
+    """Finds the order of features under which PyTorch's input is nearest to Keras's; None for the same order.
 
     Args:
-        ours: PyTorch's.
-        theirs: Keras's.
-        channels: How many there may be in what was flattened.
+        torch_input: [..., features].
+        keras_input: [..., features].
+        channels: Candidates for the number of channels before the flatten.
     """
-    if ours.shape != theirs.shape:
+    if torch_input.shape != keras_input.shape:
         return None
-    count = ours.shape[-1]
-    best, found = float(np.abs(ours - theirs).max(initial=0.0)), None
+    count = torch_input.shape[-1]
+    best, found = float(np.abs(torch_input - keras_input).max(initial=0.0)), None
     for number in channels:
         if count % number == 0 and number < count:
             order = np.arange(count).reshape(number, -1).T.reshape(-1)
-            difference = float(np.abs(ours[..., order] - theirs).max(initial=0.0))
+            difference = float(np.abs(torch_input[..., order] - keras_input).max(initial=0.0))
             if difference < best:
                 best, found = difference, order
     return found

@@ -1,4 +1,4 @@
-"""Why two models differ, where, and which line mends it; every line is tried by the verdict.
+"""Explains why two models differ, and where, and finds fixes; the verdict tries every fix.
 
 ``check`` and the report may import it.
 """

@@ -1,4 +1,4 @@
-"""What has to be done to initial weights, batches and losses that differ; each is tried."""
+"""Diagnoses initial weights, batches and losses that differ, with candidate fixes."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -14,64 +14,61 @@ from torch import nn
 from keras_parity.ladder.diagnosis.finding import Finding
 from keras_parity.ladder.diagnosis.paths import torch_path as path
 from keras_parity.ladder.judge.model_pair import ModelPair
-from keras_parity.ladder.judge.nests import leaves
+from keras_parity.ladder.judge.nests import Arrays, leaves
+from keras_parity.ladder.matching.arrays import reorder_gates
 from keras_parity.ladder.rungs.comparison import Comparison
-from keras_parity.ladder.rungs.port import Arrays
 from keras_parity.ladder.rungs.rung import relative
 
 CLOSE = 1e-6
-"""Relative difference of two arrays in float32 that counts as none."""
+"""Relative difference of two float32 arrays that counts as none."""
 
 
 Change = tuple[str, Callable[[NDArray], NDArray]]
 
 
-def diagnose_weights(pair: Comparison) -> list[Finding]:
-    """The initial weights that differ, and what has to be done to PyTorch's so that they do not."""
-    ours, theirs = pair.torch[pair.exact].state(), pair.match.to_torch(pair.keras[pair.exact].state())
-    off = {name: d for name, wanted in theirs.items() if (d := relative(ours[name], wanted)) > CLOSE}
+def diagnose_weights(comparison: Comparison) -> list[Finding]:
+    """Finds the initial weights that differ, with lines that rearrange PyTorch's into Keras's."""
+    exact = comparison.exact
+    weights, wanted = comparison.torch[exact].state(), comparison.match.to_torch(comparison.keras[exact].state())
+    off = {name: d for name, array in wanted.items() if (d := relative(weights[name], array)) > CLOSE}
     found = []
     for name, difference in off.items():
-        lines = _reworked(pair, name, ours, theirs, off)
-        fitting = [line for line, left in lines if left <= CLOSE]
-        gated = bool(fitting) and fitting[0].partition(" = ")[2].startswith("torch.cat")
-        what = (
-            f"the gates of the {_kind(pair, name)} stand in another order" if gated else "the weights themselves differ"
-        )
-        found.append(Finding(name, difference, what, [], fitting[:1]))
-    copied = "report.match.copy_to_torch(keras_model, torch_model)"
+        lines = [line for line, left in _rearranged(comparison, name, weights, wanted, off) if left <= CLOSE]
+        gates = bool(lines) and "torch.cat" in lines[0]
+        what = f"the {_kind(comparison, name)}'s gates are in another order" if gates else "the weights differ"
+        found.append(Finding(name, difference, what, [], lines[:1]))
+    copy = "report.match.copy_to_torch(keras_model, torch_model)"
     if len(found) > 1 and not any(finding.lines for finding in found):
-        where = (
-            "the initial weights" if len(off) == len(theirs) else f"{found[0].where} and {len(off) - 1} more weights"
-        )
-        return [Finding(where, max(off.values()), f"{len(off)} of {len(theirs)} weights differ", [], [copied])]
+        all_differ = len(off) == len(wanted)
+        where = "the initial weights" if all_differ else f"{found[0].where} and {len(off) - 1} more weights"
+        return [Finding(where, max(off.values()), f"{len(off)} of {len(wanted)} weights differ", [], [copy])]
     for finding in found:
-        finding.lines.append(copied)
+        finding.lines.append(copy)
     return found
 
 
-def _reworked(
-    pair: Comparison, name: str, ours: Arrays, theirs: Arrays, off: Mapping[str, float]
+def _rearranged(
+    comparison: Comparison, name: str, weights: Arrays, wanted: Arrays, off: Mapping[str, float]
 ) -> Iterator[tuple[str, float]]:
-    target, array = f"{path(name)}.data", ours[name]
-    for line, change in _moves(pair, name, array):
-        made = line if line.startswith("torch.") else f"{target}{line}"
-        yield f"{target} = {made}.contiguous()", relative(change(array), theirs[name])
+    target, array = f"{path(name)}.data", weights[name]
+    for line, change in _moves(comparison, name, array):
+        moved = line if line.startswith("torch.") else f"{target}{line}"
+        yield f"{target} = {moved}.contiguous()", relative(change(array), wanted[name])
     for other in off:
-        if other != name and ours[other].shape == array.shape:
-            left = max(relative(ours[other], theirs[name]), relative(array, theirs[other]))
+        if other != name and weights[other].shape == array.shape:
+            left = max(relative(weights[other], wanted[name]), relative(array, wanted[other]))
             yield f"{target}, {path(other)}.data = {path(other)}.data, {target}", left
 
 
-def _moves(pair: Comparison, name: str, array: NDArray) -> Iterator[Change]:
-    """Changes of the order of a weight's elements, as tensors write them."""
+def _moves(comparison: Comparison, name: str, array: NDArray) -> Iterator[Change]:
+    """Yields rearrangements of a weight's elements, in PyTorch and in NumPy."""
     rank = array.ndim
     role = name.rpartition(".")[2]
-    gates = {"GRU": 3, "LSTM": 4}.get(_kind(pair, name), 0)
+    gates = {"GRU": 3, "LSTM": 4}.get(_kind(comparison, name), 0)
     if gates and role.startswith(("weight_", "bias_")):
         for order in permutations(range(gates)):
             line = f"torch.cat([{path(name)}.data.chunk({gates})[gate] for gate in {order}])"
-            yield line, partial(_gated, order=order)
+            yield line, partial(reorder_gates, order=order)
     if rank == 2:
         yield ".roll(1, 0)", lambda a: np.roll(a, 1, 0)
         yield ".roll(-1, 0)", lambda a: np.roll(a, -1, 0)
@@ -84,25 +81,20 @@ def _moves(pair: Comparison, name: str, array: NDArray) -> Iterator[Change]:
     if rank == 4 and array.shape[1] == 3:
         yield ".flip(1)", lambda a: a[:, ::-1]
     if rank == 2:
-        shapes = {call.out.shape[1:] for call in pair.match.keras_calls if call.out is not None}
-        shapes |= {tuple(shape[1:]) for call in pair.match.keras_calls for *_, shape in call.between}
+        shapes = {call.output.shape[1:] for call in comparison.match.keras_calls if call.output is not None}
+        shapes |= {tuple(shape[1:]) for call in comparison.match.keras_calls for *_, shape in call.between}
         for *space, channels in sorted(shape for shape in shapes if len(shape) > 1):
             if int(np.prod(space)) * channels == array.shape[1]:
-                last, first, count = (len(array), *space, channels), (len(array), channels, *space), len(space) + 2
-                forward, back = (0, count - 1, *range(1, count - 1)), (0, *range(2, count), 1)
-                for axes, form in ((forward, last), (back, first)):
-                    line = f".reshape{form}.permute{axes}.reshape{array.shape}"
-                    yield line, partial(_flattened, shape=form, axes=axes)
+                last, first, rank = (len(array), *space, channels), (len(array), channels, *space), len(space) + 2
+                to_first, to_last = (0, rank - 1, *range(1, rank - 1)), (0, *range(2, rank), 1)
+                for axes, shape in ((to_first, last), (to_last, first)):
+                    line = f".reshape{shape}.permute{axes}.reshape{array.shape}"
+                    yield line, partial(_flattened, shape=shape, axes=axes)
 
 
-def _kind(pair: Comparison, name: str) -> str:
+def _kind(comparison: Comparison, name: str) -> str:
     owner = name.rpartition(".")[0]
-    return next((call.kind for call in pair.match.torch_calls if call.name == owner), "")
-
-
-def _gated(array: NDArray, order: tuple[int, ...]) -> NDArray:
-    blocks = np.split(array, len(order))
-    return np.concatenate([blocks[gate] for gate in order])
+    return next((call.kind for call in comparison.match.torch_calls if call.name == owner), "")
 
 
 def _flattened(array: NDArray, shape: tuple[int, ...], axes: tuple[int, ...]) -> NDArray:
@@ -110,15 +102,15 @@ def _flattened(array: NDArray, shape: tuple[int, ...], axes: tuple[int, ...]) ->
 
 
 def diagnose_batches(pair: ModelPair) -> Iterator[Finding]:
-    """What has to be done to PyTorch's inputs so that they are Keras's, where there is one of each."""
-    arrays = list(leaves(pair.torch_images)), list(leaves(pair.images))
-    if [len(side) for side in arrays] != [1, 1] or arrays[0][0].size != arrays[1][0].size:
+    """Finds how PyTorch's inputs differ from Keras's; for models with one input."""
+    inputs = list(leaves(pair.torch_images)), list(leaves(pair.images))
+    if [len(side) for side in inputs] != [1, 1] or inputs[0][0].size != inputs[1][0].size:
         return
-    ours, theirs = (side[0] for side in arrays)
-    forms = [("", ours), *([("c", np.moveaxis(ours, 1, -1))] if ours.ndim > 2 else [])]
-    forms = [(axes, form.astype(np.float64)) for axes, form in forms if form.shape == theirs.shape]
-    wanted = theirs.astype(np.float64)
-    if not forms or min(relative(form, wanted) for _, form in forms) <= CLOSE:
+    torch_images, keras_images = (side[0] for side in inputs)
+    layouts = [torch_images, np.moveaxis(torch_images, 1, -1)] if torch_images.ndim > 2 else [torch_images]
+    layouts = [array.astype(np.float64) for array in layouts if array.shape == keras_images.shape]
+    wanted = keras_images.astype(np.float64)
+    if not layouts or min(relative(array, wanted) for array in layouts) <= CLOSE:
         return
     changes: list[Change] = [
         ("torch_images / 255", lambda a: a / 255),
@@ -129,23 +121,23 @@ def diagnose_batches(pair: ModelPair) -> Iterator[Finding]:
         ("torch_images[::-1]", lambda a: a[::-1]),
     ]
     lines = [f"torch_images = {line}" for line, change in changes
-             for _, form in forms if relative(change(form), wanted) <= CLOSE]  # fmt: skip
-    if not lines and (places := _order(ours, theirs)):
+             for array in layouts if relative(change(array), wanted) <= CLOSE]  # fmt: skip
+    if not lines and (places := _order(torch_images, keras_images)):
         lines.append(f"torch_images = torch_images[{places}]")
-    yield Finding("the batches", relative(forms[-1][1], wanted), "PyTorch's inputs are not Keras's", [], lines)
+    yield Finding("the batches", relative(layouts[-1], wanted), "PyTorch's inputs differ from Keras's", [], lines)
 
 
-def _order(ours: NDArray, theirs: NDArray) -> list[int]:
-    """The places of Keras's images among PyTorch's; empty where one is not there, or all are in their order.
+def _order(torch_images: NDArray, keras_images: NDArray) -> list[int]:
+    """Returns the indices of Keras's images among PyTorch's; empty if one is missing, or if the order is the same.
 
     Args:
-        ours: PyTorch's, [count, channels, ...] or as Keras's.
-        theirs: Keras's, [count, ...].
+        torch_images: [count, channels, ...], or as Keras's.
+        keras_images: [count, ...].
     """
-    for one in (np.moveaxis(ours, 1, -1), ours) if ours.ndim > 2 else (ours,):
-        places = {image.tobytes(): place for place, image in enumerate(np.ascontiguousarray(one))}
-        found = [places.get(image.tobytes(), -1) for image in theirs]
-        if min(found) >= 0 and one.tobytes() != theirs.tobytes():  # else two equal images would pass for exchanged
+    for images in (np.moveaxis(torch_images, 1, -1), torch_images) if torch_images.ndim > 2 else (torch_images,):
+        places = {image.tobytes(): place for place, image in enumerate(np.ascontiguousarray(images))}
+        found = [places.get(image.tobytes(), -1) for image in keras_images]
+        if min(found) >= 0 and images.tobytes() != keras_images.tobytes():  # else equal images would count as swapped
             return found
     return []
 
@@ -156,23 +148,30 @@ def loss_lines(
     class_weight: Mapping[int, float] | None,
     smoothing: tuple[float, ...],
 ) -> Iterator[tuple[str, float]]:
-    """Losses that may be meant, as Python writes them, each with its value; of ``logits`` and ``labels``."""
+    """Yields losses that may be meant, in Python, of ``logits`` and ``labels``, each with its value.
+
+    Args:
+        output: PyTorch's output.
+        labels: PyTorch's labels.
+        class_weight: Keras's class weights.
+        smoothing: Label smoothings to try, each in [0, 1).
+    """
     out = output.detach().cpu().double()
-    given = torch.tensor(labels)
-    names: dict[str, Any] = {"nn": nn, "torch": torch, "logits": out, "labels": given}
+    targets = torch.tensor(labels)
+    names: dict[str, Any] = {"nn": nn, "torch": torch, "logits": out, "labels": targets}
     lines: list[str] = []
     ones = torch.ones((), dtype=torch.float64)
-    spread = given.shape == out.shape and out.ndim > 1 and bool(torch.allclose(given.double().sum(-1), ones))
-    if given.numel() == out.numel() and not spread:
-        names["labels"] = given.double() if given.is_floating_point() else given
+    soft = targets.shape == out.shape and out.ndim > 1 and bool(torch.allclose(targets.double().sum(-1), ones))
+    if targets.numel() == out.numel() and not soft:
+        names["labels"] = targets.double() if targets.is_floating_point() else targets
         shaped = "labels.reshape(logits.shape).to(logits.dtype)"
         lines += [f"nn.functional.{name}(logits, {shaped})" for name in ("mse_loss", "l1_loss", "huber_loss",
                   "binary_cross_entropy_with_logits", "binary_cross_entropy")]  # fmt: skip
         lines.append(f"nn.functional.mse_loss(logits, {shaped}, reduction='sum')")
-    elif out.ndim >= 2 and not given.is_floating_point():
+    elif out.ndim >= 2 and not targets.is_floating_point():
         inputs = ["logits", "logits.softmax(1)", "logits.log()"]
-        words = ["", ", reduction='sum'", *(f", label_smoothing={part}" for part in smoothing)]
-        lines += [f"nn.functional.cross_entropy({one}, labels{more})" for one in inputs for more in words]
+        options = ["", ", reduction='sum'", *(f", label_smoothing={part}" for part in smoothing)]
+        lines += [f"nn.functional.cross_entropy({x}, labels{option})" for x in inputs for option in options]
         lines += ["nn.functional.nll_loss(logits, labels)", "nn.functional.nll_loss(logits.log(), labels)"]
         if class_weight is not None:
             weight = (
@@ -180,11 +179,11 @@ def loss_lines(
             )
             lines.append(f"nn.functional.cross_entropy(logits, labels, {weight}, reduction='sum') / len(labels)")
             lines.append(f"nn.functional.cross_entropy(logits, labels, {weight})")
-    elif spread:
-        words = ["", *(f", label_smoothing={part}" for part in smoothing)]
-        lines += [f"nn.functional.cross_entropy(logits, labels{more})" for more in words]
+    elif soft:
+        options = ["", *(f", label_smoothing={part}" for part in smoothing)]
+        lines += [f"nn.functional.cross_entropy(logits, labels{option})" for option in options]
         lines.append("nn.functional.mse_loss(logits, labels)")
-        names["labels"] = given.double()
+        names["labels"] = targets.double()
     for line in lines:
-        with suppress(Exception):  # a loss that does not take these outputs
+        with suppress(Exception):  # raised by a loss that rejects these outputs
             yield line, eval(line, names).item()

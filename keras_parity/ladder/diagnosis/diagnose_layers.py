@@ -1,4 +1,4 @@
-"""Which layers are wrong by themselves, and which of the known fixes, tried on the spot, mends each."""
+"""Finds layers that are wrong themselves, and tries known fixes on them."""
 
 from collections.abc import Iterator
 
@@ -20,101 +20,102 @@ from keras_parity.ladder.rungs.comparison import Comparison
 from keras_parity.ladder.rungs.rung import relative
 
 
-def diagnose_layers(pair: Comparison) -> list[Finding]:
-    """The layers and segments that are wrong by themselves, in the order in which PyTorch runs them.
-
-    Both sides have PyTorch's weights meanwhile.
-    """
-    keras_side, match, limit = pair.keras[pair.exact], pair.match, LIMITS[pair.exact]
-    pair.reset()
-    keras_side.load(match.to_keras(pair.torch[pair.exact].state()))
-    inputs = keras_side.feed(pair.port.keras_batches[0][0])
-    forced = run_patched(keras_side.model, match, inputs)
+def diagnose_layers(comparison: Comparison) -> list[Finding]:
+    """Finds the layers and segments that are wrong themselves, in PyTorch's order; both sides get PyTorch's weights."""
+    keras_side, match, limit = comparison.keras[comparison.exact], comparison.match, LIMITS[comparison.exact]
+    comparison.reset()
+    keras_side.load(match.to_keras(comparison.torch[comparison.exact].state()))
+    inputs = keras_side.feed(comparison.port.keras_batches[0][0])
+    patched = run_patched(keras_side.model, match, inputs)
     found: list[Finding] = []
     segments: dict[int, Segment] = {}
     for place, matched in enumerate(match.pairs):
-        ours, theirs = match.torch_calls[matched.torch], match.keras_calls[matched.keras]
-        difference = difference_at(pair, place, forced.given.get(place))
-        made_of_own = any(parent in forced.unpatched for parent, _ in theirs.parents)
-        if not difference <= limit and not made_of_own:
-            segments[place] = segment_before(pair, place, difference)
+        torch_call, keras_call = match.torch_calls[matched.torch], match.keras_calls[matched.keras]
+        difference = difference_at(comparison, place, patched.inputs.get(place))
+        after_unpatched = any(parent in patched.unpatched for parent, _ in keras_call.parents)
+        if not difference <= limit and not after_unpatched:
+            segments[place] = segment_before(comparison, place, difference)
             found.append(segments[place].finding)
-        if place in forced.errors and found and made_of_own:
-            continue  # the shape of its weights follows from that of what it gets
-        if place in forced.errors:
-            what = f"Keras's layer cannot take PyTorch's input: {forced.errors[place]}"
-            found.append(Finding(ours.name, np.inf, what, *_layer_fixes(pair, ours, theirs, None, limit)))
-        elif place in forced.out and ours.out is not None:
-            difference = _own(ours.out, forced.out[place], matched.order)
+        if place in patched.errors and found and after_unpatched:
+            continue  # the shape of its weights follows from the shape of its input
+        if place in patched.errors:
+            what = f"Keras's layer rejects PyTorch's input: {patched.errors[place]}"
+            fixes = _layer_fixes(comparison, torch_call, keras_call, None, limit)
+            found.append(Finding(torch_call.name, np.inf, what, *fixes))
+        elif place in patched.outputs and torch_call.output is not None:
+            difference = _output_difference(torch_call.output, patched.outputs[place], matched.order)
             if not difference <= limit:
-                settings, lines = _layer_fixes(pair, ours, theirs, forced.out[place], limit)
-                what = f"{type(ours.layer).__name__} against Keras's {type(theirs.layer).__name__}"
-                found.append(Finding(ours.name, difference, what, settings, lines))
-    try_fixes(pair, segments, inputs)
-    pair.reset()
-    return [*found, *_lonely(match, bool(found))]
+                fixes = _layer_fixes(comparison, torch_call, keras_call, patched.outputs[place], limit)
+                what = f"{type(torch_call.layer).__name__} differs from Keras's {type(keras_call.layer).__name__}"
+                found.append(Finding(torch_call.name, difference, what, *fixes))
+    try_fixes(comparison, segments, inputs)
+    comparison.reset()
+    return [*found, *_unmatched(match, bool(found))]
 
 
-def first_difference(pair: Comparison) -> Iterator[Finding]:
-    """The first layer whose outputs differ, where each by itself does the same: what differs comes with the call."""
-    ours, theirs = pair.tensors(pair.records[pair.exact], "out")
-    for name, output in ours.items():
-        difference = relative(output, theirs[name])
-        if not difference <= LIMITS[pair.exact]:
-            what = "the first layer whose output differs, though it does the same on equal input: look at its mask, "
-            yield Finding(name, difference, f"{what}its initial state, or the order of its steps")
+def first_difference(comparison: Comparison) -> Iterator[Finding]:
+    """Finds the first layer whose output differs, if every layer is right by itself: the call differs."""
+    from_torch, from_keras = comparison.tensors(comparison.records[comparison.exact], "output")
+    for name, output in from_torch.items():
+        difference = relative(output, from_keras[name])
+        if not difference <= LIMITS[comparison.exact]:
+            what = "the first layer whose output differs, although it computes the same from equal inputs: check its "
+            yield Finding(name, difference, f"{what}mask, its initial state and the order of its steps")
             return
 
 
-def _lonely(match: Match, others: bool) -> Iterator[Finding]:
-    """What one side has alone; the shapes of a layer that both have may follow from other findings."""
+def _unmatched(match: Match, others: bool) -> Iterator[Finding]:
+    """Yields weights of one side only; shapes of a matched layer may follow from other findings."""
     both = (
         {match.torch_calls[p.torch].name for p in match.pairs},
         {match.keras_calls[p.keras].name for p in match.pairs},
     )
     sides = zip(("PyTorch", "Keras"), (match.only_torch, match.only_keras), both, (".", "/"), strict=True)
-    for framework, alone, matched, dot in sides:
-        names = [name for name in alone if not (others and name.rpartition(dot)[0] in matched and _unlike(match, name))]
+    for framework, unmatched, matched, dot in sides:
+        names = [
+            name for name in unmatched if not (others and name.rpartition(dot)[0] in matched and _reshaped(match, name))
+        ]
         if names:
-            some = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
-            yield Finding(some, np.inf, f"in {framework} alone, or of another shape there")
+            where = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
+            yield Finding(where, np.inf, f"only in {framework}, or with another shape there")
     yield from _resized(match)
 
 
 def _resized(match: Match) -> Iterator[Finding]:
-    """Dense layers whose input has another size, as what comes before them has another shape."""
-    again = "kp.check(torch_model, keras_model, images).match.copy_to_torch(keras_model, torch_model)"
+    """Yields dense layers with another number of input features, which follows from the shape before them."""
+    copy = "kp.check(torch_model, keras_model, images).match.copy_to_torch(keras_model, torch_model)"
     for pair in match.pairs:
-        ours, theirs = match.torch_calls[pair.torch], match.keras_calls[pair.keras]
-        if isinstance(ours.layer, nn.Linear) and isinstance(theirs.layer, keras.layers.Dense):
-            size, wanted = ours.layer.in_features, theirs.layer.kernel.shape[0]
-            if size != wanted and ours.layer.out_features == theirs.layer.units:
-                made = f"{torch_path(ours.name)} = nn.Linear({wanted}, {ours.layer.out_features})"
+        torch_call, dense = match.torch_calls[pair.torch], match.keras_calls[pair.keras].layer
+        linear, name = torch_call.layer, torch_call.name
+        if isinstance(linear, nn.Linear) and isinstance(dense, keras.layers.Dense):
+            size, wanted = linear.in_features, dense.kernel.shape[0]
+            if size != wanted and linear.out_features == dense.units:
+                line = f"{torch_path(name)} = nn.Linear({wanted}, {linear.out_features}); {copy}"
                 setting = Setting("in_features", size, wanted)
-                yield Finding(ours.name, np.inf, "takes another number of features", [setting], [f"{made}; {again}"])
+                yield Finding(name, np.inf, "takes another number of features", [setting], [line])
 
 
-def _unlike(match: Match, name: str) -> bool:
-    """Whether both sides have the array, in other shapes."""
+def _reshaped(match: Match, name: str) -> bool:
+    """Whether both sides have the array, in different shapes."""
     last = name.replace("/", ".").rpartition(".")[2]
     return last in ("weight", "kernel") and bool(match.only_torch) == bool(match.only_keras)
 
 
-def _own(mine: NDArray, out: NDArray, order: NDArray | None) -> float:
-    if mine.ndim != out.ndim:  # heads and their features as one axis, or the last step alone
-        mine = mine.reshape(out.shape) if mine.size == out.size else mine[:, -1]
-    both = mine.shape == out.shape and order is not None and len(order) == mine.shape[-1]
-    return relative(_nearest(mine, ordered(mine, order), out) if both else mine, out)
+def _output_difference(torch_output: NDArray, keras_output: NDArray, order: NDArray | None) -> float:
+    if torch_output.ndim != keras_output.ndim:  # attention heads share one axis, or an RNN returns its last step only
+        fits = torch_output.size == keras_output.size
+        torch_output = torch_output.reshape(keras_output.shape) if fits else torch_output[:, -1]
+    difference = relative(torch_output, keras_output)
+    if torch_output.shape == keras_output.shape and order is not None and len(order) == torch_output.shape[-1]:
+        return min(difference, relative(ordered(torch_output, order), keras_output))
+    return difference
 
 
-def _nearest(one: NDArray, other: NDArray, wanted: NDArray) -> NDArray:
-    return min(one, other, key=lambda array: float(np.abs(array - wanted).max(initial=0.0)))
-
-
-def _gate_fixes(pair: Comparison, theirs: Call) -> tuple[list[Setting], list[str]]:
-    """PyTorch's gates are fixed: sigmoid, and tanh for what passes them."""
+def _gate_fixes(comparison: Comparison, keras_call: Call) -> tuple[list[Setting], list[str]]:
+    """PyTorch's gates are fixed: sigmoid, and tanh for the new content."""
     settings, lines = [], []
-    cell, path = theirs.layer.cell, f"{keras_path(pair.keras[pair.exact].model, theirs.layer)}.cell"
+    cell, model = keras_call.layer.cell, comparison.keras[comparison.exact].model
+    path = f"{keras_path(model, keras_call.layer)}.cell"
     for name, fixed in (("recurrent_activation", "sigmoid"), ("activation", "tanh")):
         current = getattr(getattr(cell, name, None), "__name__", fixed)
         if current != fixed:
@@ -124,25 +125,26 @@ def _gate_fixes(pair: Comparison, theirs: Call) -> tuple[list[Setting], list[str
 
 
 def _layer_fixes(
-    pair: Comparison, ours: Call, theirs: Call, wanted: NDArray | None, limit: float
+    comparison: Comparison, torch_call: Call, keras_call: Call, wanted: NDArray | None, limit: float
 ) -> tuple[list[Setting], list[str]]:
-    """PyTorch's module with Keras's settings, one at a time, then all of them."""
-    if kind_of(theirs.layer, 1) in RECURRENT:
-        return _gate_fixes(pair, theirs)
-    if ours.given is None:
+    """Tries Keras's settings in PyTorch's module, one at a time, then all together."""
+    if kind_of(keras_call.layer, 1) in RECURRENT:
+        return _gate_fixes(comparison, keras_call)
+    if torch_call.input is None:
         return [], []
-    last = theirs.between[-1][1] if theirs.between else None
-    settings = differing(ours.layer, theirs.layer, ours.given.shape[1:-1], last, ours.pads)
-    padding = [name for name, module, _ in ours.between[-1:] if "Pad" in type(module).__name__]
-    padded_by = (padding or [""])[0] if ours.pads else None
+    module, pads = torch_call.layer, torch_call.pads
+    before = keras_call.between[-1][1] if keras_call.between else None
+    settings = differing(module, keras_call.layer, torch_call.input.shape[1:-1], before, pads)
+    padding = [name for name, module, _ in torch_call.between[-1:] if "Pad" in type(module).__name__]
+    padded_by = (padding or [""])[0] if pads else None
     lines: list[str] = []
     for tried in (*([setting] for setting in settings), settings):
         if lines and tried is settings:
             break
         try:
-            made = compute(with_settings(ours.layer, tried, ours.pads), ours.given)
-        except (RuntimeError, ValueError):  # settings that do not go together
+            output = compute(with_settings(module, tried, pads), torch_call.input)
+        except (RuntimeError, ValueError):  # settings that exclude each other
             continue
-        if wanted is not None and relative(made, wanted) <= limit:
-            lines.append(to_paste(ours.name, ours.layer, tried, padded_by))
+        if wanted is not None and relative(output, wanted) <= limit:
+            lines.append(to_paste(torch_call.name, module, tried, padded_by))
     return settings, lines

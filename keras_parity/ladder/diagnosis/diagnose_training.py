@@ -1,4 +1,4 @@
-"""Why two models that are the same function train apart: lines that may mend it, for the verdict to try."""
+"""Diagnoses why two models of the same function train differently, with candidate fixes."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from keras_parity.ladder.capture.attention import in_parts
-from keras_parity.ladder.capture.keras_calls import variable_names
+from keras_parity.ladder.capture.attention import split_attention
+from keras_parity.ladder.capture.keras_calls import named_variables, variable_name
 from keras_parity.ladder.diagnosis.diagnose_inputs import loss_lines
 from keras_parity.ladder.diagnosis.diagnose_optimizer import (
     diagnose_clipping,
@@ -18,17 +18,18 @@ from keras_parity.ladder.diagnosis.diagnose_optimizer import (
     diagnose_decay,
     diagnose_optimizer,
     diagnose_schedule,
-    given_optimizer,
+    optimizer_prefix,
 )
 from keras_parity.ladder.diagnosis.evidence import CLOSE, Evidence
 from keras_parity.ladder.diagnosis.finding import Finding, Setting
 from keras_parity.ladder.diagnosis.paths import keras_path, torch_path
 from keras_parity.ladder.judge.model_pair import ModelPair
-from keras_parity.ladder.judge.nests import array_distance, cut, leaves
+from keras_parity.ladder.judge.nests import array_distance, leaves, slice_samples
+from keras_parity.ladder.judge.probe import run_torch
 
 
 def diagnose_training(evidence: Evidence) -> Iterator[Finding]:
-    """What may differ between the trainings, the likeliest first."""
+    """Yields what may differ between the trainings, the likeliest cause first."""
     pair = evidence.pair
     suspects = (
         *(_frozen, _second_biases, _losses, _regularizers, diagnose_schedule, diagnose_optimizer, diagnose_decay),
@@ -39,16 +40,19 @@ def diagnose_training(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _frozen(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
-    parameters = dict(in_parts(pair.torch_model).named_parameters())
-    variables = {variable_names(pair.keras_model)[id(v)]: v for v in pair.keras_model.weights}
+    parameters = dict(split_attention(pair.torch_model).named_parameters())
+    variables = named_variables(pair.keras_model)
     for array, names in evidence.match.arrays:
-        ours, theirs = parameters.get(names[0]), variables[array.name]
-        if ours is None or ours.requires_grad == theirs.trainable:
+        parameter, variable = parameters.get(names[0]), variables[array.name]
+        if parameter is None or parameter.requires_grad == variable.trainable:
             continue
-        here, line = ours.requires_grad, f"{torch_path(names[0])}.requires_grad_({not ours.requires_grad})"
-        owner = next(x for x in pair.keras_model._flatten_layers() if any(theirs is w for w in _own_weights(x)))
-        lines = [f"{keras_path(pair.keras_model, owner)}.trainable = True", line] if here else [line]
-        trained, frozen = ("PyTorch", "Keras") if here else ("Keras", "PyTorch")
+        in_torch = parameter.requires_grad
+        lines = [f"{torch_path(names[0])}.requires_grad_({not in_torch})"]
+        if in_torch:
+            layers = pair.keras_model._flatten_layers()
+            owner = next(x for x in layers if any(variable is weight for weight in _own_weights(x)))
+            lines.insert(0, f"{keras_path(pair.keras_model, owner)}.trainable = True")
+        trained, frozen = ("PyTorch", "Keras") if in_torch else ("Keras", "PyTorch")
         yield Finding(names[0], np.inf, f"frozen in {frozen}, trained in {trained}", [], lines)
 
 
@@ -57,40 +61,38 @@ def _own_weights(layer: keras.Layer) -> list[Any]:
 
 
 def _second_biases(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
-    layers = [call.layer for call in evidence.match.keras_calls if call.layer is not None]
-    one = [
-        layer
-        for layer in layers
-        if isinstance(getattr(layer, "cell", None), (keras.layers.LSTMCell, keras.layers.SimpleRNNCell))
-    ]
+    cells = [getattr(call.layer, "cell", None) for call in evidence.match.keras_calls]
+    one_bias = any(isinstance(cell, (keras.layers.LSTMCell, keras.layers.SimpleRNNCell)) for cell in cells)
     names = [n for n, p in pair.torch_model.named_parameters() if ".bias_hh_l" in f".{n}" and p.requires_grad]
-    if one and names:
+    if one_bias and names:
         line = "; ".join(f"{torch_path(name)}.requires_grad_(False)" for name in names)
         where = ", ".join(dict.fromkeys(name.rpartition(".")[0] or "torch_model" for name in names))
-        yield Finding(
-            where, 0.0, "PyTorch trains two biases that are added, Keras one: the sum moves twice as far", [], [line]
-        )
+        what = "PyTorch adds two trained biases, Keras has one, so PyTorch's sum moves twice as far"
+        yield Finding(where, 0.0, what, [], [line])
 
 
 def _losses(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
-    ours, theirs = evidence.losses
-    if abs(ours - theirs) <= CLOSE * max(1.0, abs(theirs)) or pair.brings_training:
+    in_torch, in_keras = evidence.losses
+    if _close(in_torch, in_keras) or pair.brings_training:
         return
-    size = pair.batch_size
-    outputs = list(leaves(pair.torch_outputs(size)))
-    labels = list(leaves(cut(pair.torch_labels, 0, size)))
-    what, lines = f"{ours:.7g} in PyTorch, {theirs:.7g} in Keras, of the same outputs and labels", []
+    outputs = list(leaves(run_torch(pair, pair.batch_size)))
+    labels = list(leaves(slice_samples(pair.torch_labels, 0, pair.batch_size)))
+    what, lines = f"{in_torch:.7g} in PyTorch, {in_keras:.7g} in Keras for the same outputs and labels", []
     if len(outputs) == len(labels) == 1:
         for line, value in loss_lines(outputs[0], labels[0], pair.class_weight, _smoothing(pair)):
-            if abs(value - theirs) <= CLOSE * max(1.0, abs(theirs)):
+            if _close(value, in_keras):
                 lines.append(f"torch_loss = lambda logits, labels: {line}")
-            if abs(value - ours) <= CLOSE * max(1.0, abs(ours)):
-                what = f"PyTorch's is {line}: {ours:.7g}, where Keras's is {theirs:.7g}"
-    yield Finding("the loss", abs(ours - theirs), what, [], lines)
+            if _close(value, in_torch):
+                what = f"PyTorch's is {line} = {in_torch:.7g}, Keras's is {in_keras:.7g}"
+    yield Finding("the loss", abs(in_torch - in_keras), what, [], lines)
+
+
+def _close(value: float, expected: float) -> bool:
+    return abs(value - expected) <= CLOSE * max(1.0, abs(expected))
 
 
 def _smoothing(pair: ModelPair) -> tuple[float, ...]:
-    """Label smoothing that may be meant: Keras's own, and the usual parts."""
+    """Returns candidate label smoothings: Keras's own, and common ones."""
     loss = pair.keras_loss if pair.keras_loss is not None else getattr(pair.keras_model, "loss", None)
     config = loss.get_config() if isinstance(loss, keras.losses.Loss) else {}
     return (*([config["label_smoothing"]] if config.get("label_smoothing") else []), 0.05, 0.1, 0.2)
@@ -98,12 +100,12 @@ def _smoothing(pair: ModelPair) -> tuple[float, ...]:
 
 def _regularizers(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
     names = {array.name: torch_names[0] for array, torch_names in evidence.match.arrays}
-    terms, weights, unknown = [], [], []
+    terms, weights, unknown, added = [], [], [], evidence.added_loss
     for variable in pair.keras_model.trainable_variables:
         regularizer = variable.regularizer
         if regularizer is None:
             continue
-        name = names.get(variable_names(pair.keras_model)[id(variable)])
+        name = names.get(variable_name(pair.keras_model, variable))
         config = regularizer.get_config()
         if name is None or not {"l1", "l2"} & config.keys():
             unknown.append(variable.path)
@@ -116,19 +118,16 @@ def _regularizers(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
         layer.name for layer in pair.keras_model._flatten_layers() if getattr(layer, "activity_regularizer", None)
     ]
     if terms:
-        own = "output, labels", pair.loss_text
-        if "torch_loss" not in pair.guessed:
-            own = "output, labels, loss=torch_loss", "loss(output, labels)"
-        line = f"torch_loss = lambda {own[0]}: {own[1]} + {' + '.join(terms)}"
-        off = "[group.update(weight_decay=0.0) for group in torch_optimizer.param_groups]"
-        what = f"Keras adds a penalty of {evidence.own:.6g} to its loss (kernel_regularizer or bias_regularizer)"
-        lines = [line, f"{line}; {given_optimizer(pair)}{off}"]
-        yield Finding(", ".join(weights), evidence.own, what, [], lines)
-    if others or (not terms and evidence.own):
+        arguments, loss = "output, labels, loss=torch_loss", "loss(output, labels)"
+        if "torch_loss" in pair.guessed:
+            arguments, loss = "output, labels", str(pair.loss_text)
+        line = f"torch_loss = lambda {arguments}: {loss} + {' + '.join(terms)}"
+        no_decay = "[group.update(weight_decay=0.0) for group in torch_optimizer.param_groups]"
+        what = f"Keras adds a penalty of {added:.6g} to its loss (kernel_regularizer or bias_regularizer)"
+        yield Finding(", ".join(weights), added, what, [], [line, f"{line}; {optimizer_prefix(pair)}{no_decay}"])
+    if others or (not terms and added):
         where = ", ".join(others or unknown) or "the Keras model"
-        yield Finding(
-            where, evidence.own, f"Keras adds {evidence.own:.6g} to its loss (activity_regularizer or add_loss)"
-        )
+        yield Finding(where, added, f"Keras adds {added:.6g} to its loss (activity_regularizer or add_loss)")
 
 
 def _statistics(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
@@ -140,16 +139,16 @@ def _statistics(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
             wanted = float(np.round(1 - layer.momentum, 12))
             if module.momentum is None or abs(module.momentum - wanted) > 1e-9:
                 setting = Setting("momentum", module.momentum, wanted)
-                what = "the moving averages move at another rate"
-                yield Finding(name, 0.0, what, [setting], [f"{torch_path(name)}.momentum = {wanted}"])
+                line = f"{torch_path(name)}.momentum = {wanted}"
+                yield Finding(name, 0.0, "the moving averages have another momentum", [setting], [line])
 
 
 def _ties(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
     named = [(n, p) for n, p in pair.torch_model.named_parameters() if p.ndim > 1]
-    for (one, first), (other, second) in combinations(named, 2):
+    for (name, first), (other, second) in combinations(named, 2):
         if first.shape == second.shape and torch.equal(first, second):
-            line = f"{torch_path(other)} = {torch_path(one)}"
-            yield Finding(other, 0.0, f"equal to {one} at first, and trained by itself", [], [line])
+            what = f"starts equal to {name} but trains separately; tied in Keras?"
+            yield Finding(other, 0.0, what, [], [f"{torch_path(other)} = {torch_path(name)}"])
 
 
 def _padding_rows(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
@@ -162,15 +161,13 @@ def _padding_rows(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
 def _class_weights(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
     if pair.class_weight is not None and not pair.brings_training:
         values = [float(pair.class_weight[c]) for c in sorted(pair.class_weight)]
-        line = (
-            f"nn.functional.cross_entropy(output, labels, weight=torch.tensor({values}), reduction='sum') / len(labels)"
-        )
-        yield Finding("the loss", 0.0, f"Keras weights the classes by {values}, over the number of samples",
-                      [], [f"torch_loss = lambda output, labels: {line}"])  # fmt: skip
+        summed = f"nn.functional.cross_entropy(output, labels, weight=torch.tensor({values}), reduction='sum')"
+        what = f"Keras weights the classes by {values} and divides by the number of samples"
+        yield Finding("the loss", 0.0, what, [], [f"torch_loss = lambda output, labels: {summed} / len(labels)"])
 
 
-def what_is_left(evidence: Evidence) -> Finding:
-    """Where the steps differ, measured, for what no line mends, with what Keras's training has that may be missing."""
+def unexplained(evidence: Evidence) -> Finding:
+    """Measures where the first steps differ, if no fix explains it, and lists the features of Keras's training."""
     finding = _measured(evidence)
     finders = diagnose_clipping, diagnose_constraints, diagnose_decay
     facts = [fact.what for find in finders for fact in find(evidence, evidence.pair)]
@@ -179,22 +176,21 @@ def what_is_left(evidence: Evidence) -> Finding:
 
 
 def _measured(evidence: Evidence) -> Finding:
-    off = evidence.differing()
-    if abs(evidence.losses[0] - evidence.losses[1]) > CLOSE * max(1.0, abs(evidence.losses[1])):
-        what = f"{evidence.losses[0]:.7g} in PyTorch and {evidence.losses[1]:.7g} in Keras at the same weights"
-        return Finding("the loss", abs(evidence.losses[0] - evidence.losses[1]), what)
-    alone = [*evidence.match.only_torch, *evidence.match.only_keras]
-    if not off and alone:
-        what = "of another shape or number on the other side, and so trained otherwise"
-        return Finding(", ".join(alone[:4]), 0.0, what)
+    (in_torch, in_keras), off = evidence.losses, evidence.differing_updates()
+    if not _close(in_torch, in_keras):
+        what = f"{in_torch:.7g} in PyTorch, {in_keras:.7g} in Keras at the same weights"
+        return Finding("the loss", abs(in_torch - in_keras), what)
+    unmatched = [*evidence.match.only_torch, *evidence.match.only_keras]
+    if not off and unmatched:
+        what = "the other side has another shape or number of these weights, so it trains differently"
+        return Finding(", ".join(unmatched[:4]), 0.0, what)
     if not off:
-        return Finding("the optimizer", 0.0, "the first step is the same; a state that moves with the steps differs")
+        return Finding("the optimizer", 0.0, "the first step agrees; state that changes with the steps differs")
     names = list(off)
     ratios = [float(np.linalg.norm(a) / (np.linalg.norm(b) or np.nan)) for a, b in off.values()]
-    said = (
-        f"its first update is {ratios[0]:.4g} times Keras's" if np.isfinite(ratios).all() else "Keras's does not move"
-    )
     if 2 * len(off) > len(evidence.updates) > 1 and np.ptp(ratios) < 1e-3 * max(ratios):
         return Finding("the optimizer", abs(1 - ratios[0]), f"every update is {ratios[0]:.6g} times Keras's")
+    moves = np.isfinite(ratios).all()
+    what = f"its first update is {ratios[0]:.4g} times Keras's" if moves else "Keras's update is zero"
     where = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return Finding(where, max(array_distance(*both) for both in off.values()), said)
+    return Finding(where, max(array_distance(*both) for both in off.values()), what)

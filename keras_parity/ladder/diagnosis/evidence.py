@@ -1,4 +1,4 @@
-"""What the first step of each side does, measured: the loss, each weight's update, the rates."""
+"""Measures the first training step of each side: its loss, every weight's update, the learning rates."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,74 +7,78 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_parity.ladder.capture.attention import in_parts
-from keras_parity.ladder.capture.keras_calls import variable_names
+from keras_parity.ladder.capture.keras_calls import named_variables
 from keras_parity.ladder.judge.model_pair import ModelPair
-from keras_parity.ladder.judge.nests import array_distance
-from keras_parity.ladder.matching.match_weights import Match
+from keras_parity.ladder.judge.nests import Arrays, array_distance, slice_samples, to_keras_inputs
+from keras_parity.ladder.matching.match_weights import Match, torch_state
 
 CLOSE = 1e-5
-"""Relative difference of a loss, or of a rate, that counts as none in float32."""
+"""Relative difference of a loss or a rate that counts as none in float32."""
 
 _SCHEDULED = 20
-"""How many steps of the schedules are compared."""
+"""Steps of the schedules to compare."""
 
 
 class Evidence:
-    """What the first step of each side does to each weight, and what it costs.
+    """What the first step of each side changes.
 
     Args:
-        pair: The two models, the same function.
-        match: Of their weights.
+        pair: Two models of the same function.
+        match: The match of their weights.
 
     Attributes:
-        updates: By PyTorch's name of a matched array, what the step adds to it on both sides, in Keras's layout.
-        losses: PyTorch's first loss, and Keras's without what the model adds itself.
-        own: What Keras's model adds itself.
-        keras_optimizer: The pair's.
-        rates: PyTorch's learning rates, where its optimizer shows them.
+        updates: The change of each matched array on both sides, in Keras's layout, by PyTorch's name.
+        losses: PyTorch's first loss, and Keras's without ``added_loss``.
+        added_loss: The losses that Keras's model adds itself.
+        keras_optimizer: The pair's optimizer.
+        rates: PyTorch's learning rates by step, if its optimizer shows them.
     """
 
     def __init__(self, pair: ModelPair, match: Match) -> None:
         self.pair, self.match = pair, match
         self.keras_optimizer: Any = pair.keras_optimizer
         self.rates: list[float] = []
-        named = {name: v for v in pair.keras_model.weights if (name := variable_names(pair.keras_model)[id(v)])}
-        ours, theirs = pair.torch_runner(), pair.keras_runner()
+        variables = named_variables(pair.keras_model)
+        torch_runner, keras_runner = pair.torch_runner(), pair.keras_runner()
 
-        def of_torch() -> dict[str, NDArray]:
-            tensors = in_parts(pair.torch_model).state_dict().items()
-            return match.to_keras({name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors})
+        def torch_weights() -> Arrays:
+            return match.to_keras(torch_state(pair.torch_model))
 
-        def of_keras() -> dict[str, NDArray]:
-            return {name: keras.ops.convert_to_numpy(v.value).copy() for name, v in named.items()}
+        def keras_weights() -> Arrays:
+            return {name: keras.ops.convert_to_numpy(v.value).copy() for name, v in variables.items()}
 
         try:
-            moved, first = [], []
-            sides: list[tuple[Any, Callable[[], dict[str, NDArray]]]] = [(ours, of_torch), (theirs, of_keras)]
-            for side, read in sides:
+            updates, losses = [], []
+            sides: list[tuple[Any, Callable[[], Arrays]]] = [
+                (torch_runner, torch_weights),
+                (keras_runner, keras_weights),
+            ]
+            for side, weights in sides:
                 side.reset()
-                before = read()
-                first.append(side.step(*pair.batch(side.framework, 0)))
-                moved.append({name: array - before[name] for name, array in read().items()})
+                before = weights()
+                losses.append(side.step(*pair.batch(side.framework, 0)))
+                updates.append({name: array - before[name] for name, array in weights().items()})
                 side.reset()
             names = {array.name: torch_names[0] for array, torch_names in match.arrays}
-            self.updates = {t: (moved[0][k], moved[1][k]) for k, t in names.items() if k in moved[0] and k in moved[1]}
-            pair.keras_model(pair.keras_inputs(pair.batch_size), training=True)
+            in_torch, in_keras = updates
+            self.updates = {
+                name: (in_torch[k], in_keras[k]) for k, name in names.items() if k in in_torch and k in in_keras
+            }
+            pair.keras_model(to_keras_inputs(slice_samples(pair.images, 0, pair.batch_size)), training=True)
             added = [keras.ops.convert_to_numpy(keras.ops.sum(loss)) for loss in pair.keras_model.losses]
-            theirs.reset()
-            self.own = float(sum(added))
-            self.losses = first[0], first[1] - self.own
+            keras_runner.reset()
+            self.added_loss = float(sum(added))
+            self.losses = losses[0], losses[1] - self.added_loss
             if pair.optimizer is not None and pair.torch_schedule is not None:
                 for step in range(_SCHEDULED):
                     self.rates.append(float(pair.optimizer.param_groups[0]["lr"]))
-                    ours.step(*pair.batch("PyTorch", step))
+                    torch_runner.step(*pair.batch("PyTorch", step))
         finally:
-            ours.restore()
-            theirs.restore()
+            torch_runner.restore()
+            keras_runner.restore()
 
-    def differing(self) -> dict[str, tuple[NDArray, NDArray]]:
-        """The weights that the two steps change otherwise, beyond what rounding of the weights explains."""
+    def differing_updates(self) -> dict[str, tuple[NDArray, NDArray]]:
+        """Returns the updates that differ beyond what rounding of the weights explains."""
         sizes = {n: max(float(np.abs(update).max(initial=0.0)) for update in both) for n, both in self.updates.items()}
-        nothing = 1e-5 * max(sizes.values(), default=0.0)
-        return {n: both for n, both in self.updates.items() if array_distance(*both) > 2e-3 and sizes[n] > nothing}
+        negligible = 1e-5 * max(sizes.values(), default=0.0)
+        return {n: both for n, both in self.updates.items() if array_distance(*both) > 2e-3 and sizes[n] > negligible}

@@ -1,23 +1,23 @@
-"""Explains a verdict: what differs by itself, where, and which lines mend it; the verdict judges every line."""
+"""Explains a verdict: finds the causes of a difference and the fixes; the verdict judges every fix."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import torch
 
-from keras_parity.ladder.capture.attention import in_parts
+from keras_parity.ladder.capture.attention import split_attention
 from keras_parity.ladder.diagnosis.diagnose_inputs import diagnose_batches, diagnose_weights
 from keras_parity.ladder.diagnosis.diagnose_layers import diagnose_layers, first_difference
 from keras_parity.ladder.diagnosis.diagnose_outputs import diagnose_outputs
-from keras_parity.ladder.diagnosis.diagnose_training import diagnose_training, what_is_left
+from keras_parity.ladder.diagnosis.diagnose_training import diagnose_training, unexplained
 from keras_parity.ladder.diagnosis.evidence import Evidence
 from keras_parity.ladder.diagnosis.finding import Finding, Fix
 from keras_parity.ladder.diagnosis.trials import Trials, applied
 from keras_parity.ladder.judge.judge import Judge
 from keras_parity.ladder.judge.model_pair import ModelPair
-from keras_parity.ladder.judge.nests import cut
+from keras_parity.ladder.judge.nests import slice_samples
 from keras_parity.ladder.judge.runs import one_line
 from keras_parity.ladder.judge.snapshots import keras_snapshot
 from keras_parity.ladder.judge.verdict import StepComparison
@@ -26,80 +26,83 @@ from keras_parity.ladder.rungs.comparison import Comparison
 from keras_parity.ladder.rungs.port import Port
 
 ROUNDS = 4
-"""How often the verdict is asked for anew, with what mended the last."""
+"""Rounds of finding fixes and asking for the verdict again."""
 
 MANY = 12
-"""Up to how many lines that were accepted together each is tried without, too."""
+"""Up to how many lines accepted together to also try each one's removal."""
 
 TRIES = 3
-"""How many lines may look better after a few steps and not be so after all."""
+"""Lines that may look better after a few steps and then fail, before the search ends."""
 
 
-def find_match(pair: ModelPair, given: Mapping[str, str] | None) -> Match:
-    """Which layer and which weight of one model is which of the other."""
+def find_match(pair: ModelPair, names: Mapping[str, str]) -> Match:
+    """Matches the layers and weights of two models.
+
+    Args:
+        pair: The two models.
+        names: Keras's layer name by PyTorch's, from the user.
+    """
     restore = keras_snapshot(pair.keras_model)
     try:
-        return taken_apart(pair, given, "float32").match
+        return compare_layers(pair, names, "float32").match
     finally:
         restore()
 
 
-def taken_apart(pair: ModelPair, given: Mapping[str, str] | None, dtype: str) -> Comparison:
-    """Copies of both models in one precision, whose layers can be watched."""
-    count = min(pair.batch_size, pair.count)
-    inputs = cut(pair.torch_images, 0, count), cut(pair.images, 0, count)
+def compare_layers(pair: ModelPair, names: Mapping[str, str], dtype: str) -> Comparison:
+    """Copies both models in one precision, records their layers and matches them."""
+    images = slice_samples(pair.images, 0, pair.batch_size)
     port = Port(
-        network=in_parts(pair.torch_model),
+        network=split_attention(pair.torch_model),
         model=pair.keras_model,
-        torch_batches=[(inputs[0], None)],
-        keras_batches=[(inputs[1], None)],
-        test=(inputs[1], None),
+        torch_batches=[(slice_samples(pair.torch_images, 0, pair.batch_size), None)],
+        keras_batches=[(images, None)],
+        test=(images, None),
         torch_optimizer=lambda parameters: torch.optim.SGD(parameters, 0.01),
         keras_optimizer=lambda: keras.optimizers.SGD(0.01),
-        match=given or {},
-        in_place=dtype == "float32",  # some models cannot be made again from their configuration
+        match=names,
+        in_place=dtype == "float32",  # some models cannot be rebuilt from their configuration
     )
     return Comparison(port, (dtype,))
 
 
-def explain(judge: Judge, report: Any, given: Mapping[str, str]) -> None:
-    """Fills in the findings of a report, whose verdict it never changes.
+def explain(judge: Judge, report: Any, names: Mapping[str, str]) -> None:
+    """Fills in the findings of a report; never changes its verdict.
 
-    What mends the function is applied before the training is looked at, and so on, until nothing differs any more.
+    Fixes of the function are applied before the training is diagnosed, round by round, until nothing differs.
 
     Args:
-        judge: Of the pair.
-        report: With its verdict.
-        given: Names of layers that belong together.
+        judge: The judge of the pair.
+        report: The report, with its verdict.
+        names: Keras's layer name by PyTorch's, from the user.
     """
     pair, verdict, lines = judge.pair, report.judged, list[str]()
     for _ in range(ROUNDS):
         with applied(pair, lines, report):
             if lines:
-                judge = Judge(pair, judge.asked)
+                judge = Judge(pair, judge.requested_steps)
                 verdict = judge.verdict()
             trials = Trials(judge, report, verdict)
             if verdict.comparisons and _differs(verdict.comparisons[0]):
-                report.findings += _of_function(trials, given)
+                report.findings += _explain_function(trials, names)
             elif verdict.same_training is False:
-                report.findings += _of_training(trials)
+                report.findings += _explain_training(trials)
                 if trials.best == 0:
-                    text = f"same function, same training, compared up to step {judge.steps[-1]}"
-                    report.notes.append(f"with what is pasted: {text}")
+                    report.notes.append(f"after pasting: same function, same training up to step {judge.steps[-1]}")
                     return
             if not trials.accepted:
                 break
         lines += trials.accepted
     if lines:
-        report.notes.append(f"with what is pasted: {verdict.text}")
+        report.notes.append(f"after pasting: {verdict.text}")
 
 
 def _differs(first: StepComparison) -> bool:
     return not first.same and not first.difference <= first.limit
 
 
-def _of_function(trials: Trials, given: Mapping[str, str]) -> list[Finding]:
-    """What makes the outputs differ before training: the inputs, else weights, layers and the form of the outputs."""
+def _explain_function(trials: Trials, names: Mapping[str, str]) -> list[Finding]:
+    """Diagnoses outputs that differ before training: the inputs, else weights, layers and the form of the outputs."""
     pair, report = trials.judge.pair, trials.report
     inputs = _try(trials, list(diagnose_batches(pair)))
     if trials.accepted:
@@ -109,21 +112,21 @@ def _of_function(trials: Trials, given: Mapping[str, str]) -> list[Finding]:
     for dtype in ("float64", "float32"):
         restore = keras_snapshot(pair.keras_model)
         try:
-            comparison = taken_apart(pair, given, dtype)
+            comparison = compare_layers(pair, names, dtype)
             layers = [*diagnose_weights(comparison), *diagnose_layers(comparison)]
             found += [layer for layer in layers if not (ending and "to output" in layer.where)]
             break
-        except Exception as error:  # of a model that cannot be copied, or watched, in this precision
+        except Exception as error:  # raised by a model that cannot be copied, or intercepted, in this precision
             if dtype == "float32":
-                report.notes.append(f"the layers could not be compared one by one: {one_line(error)}")
+                report.notes.append(f"layers were not compared one by one: {one_line(error)}")
         finally:
             restore()
     found = _try(trials, found) or (list(first_difference(comparison)) if comparison else [])
     return [*inputs, *found]
 
 
-def _of_training(trials: Trials) -> list[Finding]:
-    """What makes the trainings differ."""
+def _explain_training(trials: Trials) -> list[Finding]:
+    """Diagnoses trainings that differ."""
     pair, report = trials.judge.pair, trials.report
     try:
         suspects = list(diagnose_training(Evidence(pair, report.match)))
@@ -131,20 +134,20 @@ def _of_training(trials: Trials) -> list[Finding]:
         if trials.best > 0:
             measured = [finding for finding in suspects if not finding.lines and finding.difference]
             with applied(pair, trials.accepted, report):
-                found += measured or [what_is_left(Evidence(pair, report.match))]
-    except Exception as error:  # of a model that cannot be watched
-        report.notes.append(f"the weights could not be compared one by one: {one_line(error)}")
+                found += measured or [unexplained(Evidence(pair, report.match))]
+    except Exception as error:  # raised by a model that cannot be intercepted
+        report.notes.append(f"weights were not compared one by one: {one_line(error)}")
         return []
     return found
 
 
 def _try(trials: Trials, findings: list[Finding], keep: bool = True) -> list[Finding]:
-    """Has the verdict judge the lines of findings: all first ones together, else the best, and the best with it, ...
+    """Lets the verdict judge candidate lines: the first of each finding together, else the best one, then the next.
 
     Args:
-        trials: What tries them.
-        findings: With their lines; those that make the verdict better become their fixes.
-        keep: Whether findings without a fix stay, since they were measured.
+        trials: Runs the lines.
+        findings: The findings; lines that improve the verdict become their fixes.
+        keep: Whether to return findings without a fix; they are measured, not guessed.
     """
     first = [finding for finding in findings if finding.lines]
     if keep and len(first) > 1 and (left := trials.accept([f.lines[0] for f in first])) is not None:
@@ -154,10 +157,11 @@ def _try(trials: Trials, findings: list[Finding], keep: bool = True) -> list[Fin
     failed: set[str] = set()
     while trials.best > 0:
         rated: list[tuple[float, int, Finding, str]] = []
-        for finding, line in _open(findings):
+        candidates = [(finding, line) for finding in findings if not finding.fixes for line in finding.lines]
+        for finding, line in candidates:
             if line not in failed:
                 rated.append((trials.rate([line]), len(rated), finding, line))
-                if rated[-1][0] == 0:  # nothing is better
+                if rated[-1][0] == 0:  # the best possible
                     break
         if not rated or min(each[0] for each in rated) == np.inf:
             break
@@ -169,10 +173,3 @@ def _try(trials: Trials, findings: list[Finding], keep: bool = True) -> list[Fin
         if left is None and len(failed) > TRIES:
             break
     return [finding for finding in findings if finding.fixes or keep]
-
-
-def _open(findings: list[Finding]) -> Iterator[tuple[Finding, str]]:
-    for finding in findings:
-        if not finding.fixes:
-            for line in finding.lines:
-                yield finding, line

@@ -1,4 +1,4 @@
-"""What is wrong by itself, and the line that mends it."""
+"""A cause of a difference, and the lines of Python that fix it."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a layer or an optimizer in which the sides differ.
+    """One setting that differs between the two sides of a layer or an optimizer.
 
     Attributes:
         name: PyTorch's name of it.
         ours: PyTorch's value.
-        theirs: Keras's value, as PyTorch would be given it.
+        theirs: Keras's value, in PyTorch's terms.
     """
 
     name: str
@@ -21,11 +21,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Fix:
-    """A change that was tried by running its line and asking for the verdict again.
+    """A line that was run and improved the verdict.
 
     Attributes:
         line: Python, to paste.
-        left: The relative difference of the outputs that is left with it.
+        left: The relative difference of the outputs with the fix applied.
     """
 
     line: str
@@ -34,15 +34,15 @@ class Fix:
 
 @dataclass
 class Finding:
-    """What is wrong by itself.
+    """A cause of a difference.
 
     Attributes:
-        where: A layer, by PyTorch's name, what lies between two of them, the optimizer, the loss, ...
+        where: PyTorch's name of a layer, a segment between two layers, the optimizer, the loss, ...
         difference: Relative, on equal input.
-        what: What was found, in words.
-        settings: In which the sides differ, if they are known.
-        lines: What may mend it, the likeliest first; each still has to be tried by the verdict.
-        fixes: Those that make the verdict better.
+        what: The cause in words.
+        settings: The settings that differ, if known.
+        lines: Candidate fixes, the likeliest first; the verdict has yet to try them.
+        fixes: The candidates that improved the verdict.
     """
 
     where: str

@@ -1,4 +1,4 @@
-"""What a layer is set to on both sides, and PyTorch's layers with Keras's settings."""
+"""The settings of a layer on both sides, and PyTorch's layers with Keras's settings."""
 
 import copy
 from collections.abc import Iterator
@@ -13,65 +13,62 @@ from torch import nn
 
 from keras_parity.ladder.diagnosis.finding import Setting
 from keras_parity.ladder.diagnosis.paths import torch_path as path
-from keras_parity.ladder.judge.nests import with_c_strides
 from keras_parity.ladder.matching.kinds import CHANNELS_FIRST, PADDINGS, kind_of
 
 Pads = tuple[tuple[int, int], ...]
-"""What is added before and after each axis of space."""
+"""Pixels added before and after each spatial axis."""
 
 
 def differing(
     module: nn.Module, layer: keras.Layer, size: tuple[int, ...], before: keras.Layer | None = None, pads: Pads = ()
 ) -> list[Setting]:
-    """The settings in which a module and a layer differ.
+    """Returns the settings in which a module and a layer differ.
 
     Args:
-        module: PyTorch's.
-        layer: Keras's, of the same kind.
-        size: Of the axes of space of the input.
-        before: The layer before Keras's, which may be a padding.
-        pads: What PyTorch adds before the module.
+        module: PyTorch's module.
+        layer: Keras's layer of the same kind.
+        size: Lengths of the input's spatial axes.
+        before: The layer before Keras's; it may be a padding.
+        pads: The zeros that PyTorch adds before the module.
     """
     extra = _tuples(before.padding, len(size)) if isinstance(before, PADDINGS) else ((0, 0),) * len(size)
-    found = list(_settings(module, layer, size, extra, pads or ((0, 0),) * len(size)))
-    return [setting for setting in found if setting.ours is not None and setting.ours != setting.theirs]
+    settings = _settings(module, layer, size, extra, pads or ((0, 0),) * len(size))
+    return [setting for setting in settings if setting.ours is not None and setting.ours != setting.theirs]
 
 
 def _settings(
     module: nn.Module, layer: keras.Layer, size: tuple[int, ...], extra: Pads, pads: Pads
 ) -> Iterator[Setting]:
-    own = lambda name: getattr(module, name, None)  # noqa: E731
     rank = len(size)
-    for name, theirs in (("eps", "epsilon"), ("num_groups", "groups")):
-        if hasattr(layer, theirs) and own(name) is not None:
-            yield Setting(name, own(name), getattr(layer, theirs))
+    for name, keras_name in (("eps", "epsilon"), ("num_groups", "groups")):
+        if hasattr(layer, keras_name):
+            yield Setting(name, getattr(module, name, None), getattr(layer, keras_name))
     if isinstance(module, nn.modules.batchnorm._BatchNorm) and hasattr(layer, "momentum"):
-        yield Setting("momentum", own("momentum"), float(np.round(1 - layer.momentum, 12)))
+        yield Setting("momentum", module.momentum, float(np.round(1 - layer.momentum, 12)))
     if isinstance(module, nn.LeakyReLU) and hasattr(layer, "negative_slope"):
         yield Setting("negative_slope", module.negative_slope, float(layer.negative_slope))
     if isinstance(module, nn.GELU):
         approximate = getattr(getattr(layer, "activation", None), "keywords", {}).get("approximate")
         yield Setting("approximate", module.approximate, "tanh" if approximate else "none")
-    if hasattr(layer, "strides") and own("stride") is not None:
+    if hasattr(layer, "strides") and getattr(module, "stride", None) is not None:
         kernel = _tuple(getattr(layer, "pool_size", None) or layer.kernel_size, rank)
         strides, dilation = _tuple(layer.strides, rank), _tuple(getattr(layer, "dilation_rate", 1), rank)
         yield Setting("kernel_size", _tuple(module.kernel_size, rank), kernel)
-        yield Setting("stride", _tuple(own("stride"), rank), strides)
-        if own("dilation") is not None:
+        yield Setting("stride", _tuple(module.stride, rank), strides)
+        if getattr(module, "dilation", None) is not None:
             yield Setting("dilation", _tuple(module.dilation, rank), dilation)
         if isinstance(module, nn.modules.conv._ConvTransposeNd):
-            cut = zip(_tuple(module.padding, rank), _tuple(module.output_padding, rank), strict=True)
-            yield Setting(
-                "crop", tuple((pad, pad - more) for pad, more in cut), _keras_crop(layer, kernel, strides, dilation)
-            )
+            axes = zip(_tuple(module.padding, rank), _tuple(module.output_padding, rank), strict=True)
+            crop = tuple((pad, pad - extra_pad) for pad, extra_pad in axes)
+            yield Setting("crop", crop, _keras_crop(layer, kernel, strides, dilation))
         else:
             padded = tuple(length + sum(pad) for length, pad in zip(size, extra, strict=True))
-            own_pads = _keras_pads(layer.padding, padded, kernel, strides, dilation)
-            yield Setting("padding", _sum(pads, _pads(module, size)), _sum(extra, own_pads))
+            keras_pads = _keras_pads(layer.padding, padded, kernel, strides, dilation)
+            yield Setting("padding", _sum(pads, _pads(module, size)), _sum(extra, keras_pads))
 
 
-def _sum(ones: Pads, others: Pads) -> Pads:
-    return tuple((a + c, b + d) for (a, b), (c, d) in zip(ones, others, strict=True))
+def _sum(first: Pads, second: Pads) -> Pads:
+    return tuple((a + c, b + d) for (a, b), (c, d) in zip(first, second, strict=True))
 
 
 def _tuple(value: Any, rank: int) -> tuple[int, ...]:
@@ -91,7 +88,7 @@ def _pads(module: nn.Module, size: tuple[int, ...]) -> Pads:
 
 
 def _keras_pads(padding: str, size: tuple[int, ...], kernel: Any, strides: Any, dilation: Any) -> Pads:
-    """What TensorFlow adds before and after: for "same" as little as ceil(size / stride) outputs take, more after."""
+    """Returns TensorFlow's padding; "same" pads what ceil(size / stride) outputs need, the odd pixel at the end."""
     if padding == "causal":
         return (((kernel[0] - 1) * dilation[0], 0),)
     if padding != "same":
@@ -104,7 +101,7 @@ def _keras_pads(padding: str, size: tuple[int, ...], kernel: Any, strides: Any, 
 
 
 def _keras_crop(layer: Any, kernel: Any, strides: Any, dilation: Any) -> Pads:
-    """What TensorFlow cuts off before and after what a transposed convolution spreads out; negative where it adds."""
+    """Returns how much TensorFlow crops a transposed convolution's full output at each end; negative where it adds."""
     crops = []
     for width, stride, step in zip(kernel, strides, dilation, strict=True):
         over = (width - 1) * step + 1 - stride
@@ -114,7 +111,13 @@ def _keras_crop(layer: Any, kernel: Any, strides: Any, dilation: Any) -> Pads:
 
 
 class Padded(nn.Module):
-    """A layer after a padding that its own setting cannot say, as it differs before and after, or before a crop."""
+    """A layer with padding before it, or cropping after it, that its own settings cannot express.
+
+    Args:
+        pads: Pixels before and after each spatial axis; negative to crop.
+        layer: The layer.
+        behind: Whether to pad after the layer.
+    """
 
     def __init__(self, pads: Pads, layer: nn.Module, behind: bool = False) -> None:
         super().__init__()
@@ -123,14 +126,14 @@ class Padded(nn.Module):
         self.value = -torch.inf if "MaxPool" in type(layer).__name__ else 0.0
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images [batch, channels, ...]."""
+        """Takes images [batch, channels, ...]."""
         if self.behind:
             return F.pad(self.layer(images), self.flat)
         return self.layer(F.pad(images, self.flat, value=self.value))
 
 
 def with_settings(module: nn.Module, settings: list[Setting], pads: Pads = ()) -> nn.Module:
-    """A copy of a module that is set as told, behind the zeros that are added before it."""
+    """Returns a copy of a module with other settings, behind the zeros that are added before it."""
     changed = copy.deepcopy(module).cpu()
     for setting in settings:
         if setting.name == "crop":
@@ -149,31 +152,31 @@ def with_settings(module: nn.Module, settings: list[Setting], pads: Pads = ()) -
 
 
 def to_paste(name: str, module: nn.Module, settings: list[Setting], padded_by: str | None = None) -> str:
-    """The lines that set the user's own module so.
+    """Writes the lines that change the user's own module.
 
     Args:
-        name: Of the module.
+        name: Name of the module.
         module: The module.
-        settings: What is set.
-        padded_by: Name of a module that adds zeros before it; "" where a function does.
+        settings: The settings to change.
+        padded_by: Name of the module that pads before it; "" if a function does; None if nothing does.
     """
     lines = []
     for setting in settings:
         if setting.name == "crop":
             flat = tuple(-cut for pair in reversed(setting.theirs) for cut in pair)
-            none = (0,) * len(setting.theirs)
-            lines += [f"{path(name)}.padding = {none}", f"{path(name)}.output_padding = {none}"]
-            lines.append(f"{path(name)} = nn.Sequential({path(name)}, nn.ConstantPad{len(none)}d({flat}, 0.0))")
+            zeros = (0,) * len(setting.theirs)
+            lines += [f"{path(name)}.padding = {zeros}", f"{path(name)}.output_padding = {zeros}"]
+            lines.append(f"{path(name)} = nn.Sequential({path(name)}, nn.ConstantPad{len(zeros)}d({flat}, 0.0))")
         elif setting.name == "padding" and padded_by is not None:
             flat = tuple(pad for pair in reversed(setting.theirs) for pad in pair)
             if padded_by:
                 lines.append(f"{path(padded_by)} = nn.ConstantPad{len(setting.theirs)}d({flat}, 0.0)")
                 if any(map(any, _pads(module, (1,) * len(setting.theirs)))):
                     lines.append(f"{path(name)}.padding = {(0,) * len(setting.theirs)}")
-            else:  # a function pads: what is missing is added to that
-                now = (pad for pair in reversed(setting.ours) for pad in pair)
-                more = tuple(wanted - given for wanted, given in zip(flat, now, strict=True))
-                lines.append(f"{path(name)}.register_forward_pre_hook(lambda module, given: F.pad(given[0], {more}))")
+            else:  # a function pads: a hook adds the rest
+                present = (pad for pair in reversed(setting.ours) for pad in pair)
+                rest = tuple(wanted - pad for wanted, pad in zip(flat, present, strict=True))
+                lines.append(f"{path(name)}.register_forward_pre_hook(lambda module, args: F.pad(args[0], {rest}))")
         elif setting.name == "padding" and any(before != after for before, after in setting.theirs):
             flat = tuple(pad for pair in reversed(setting.theirs) for pad in pair)
             rank, value = len(setting.theirs), ", float('-inf')" if "MaxPool" in type(module).__name__ else ""
@@ -187,11 +190,11 @@ def to_paste(name: str, module: nn.Module, settings: list[Setting], padded_by: s
     return "; ".join(lines)
 
 
-def compute(module: nn.Module, given: NDArray) -> NDArray:
-    """What a module makes of an input, both with their axes as Keras has them."""
+def compute(module: nn.Module, array: NDArray) -> NDArray:
+    """Runs a module on an input; input and output have Keras's axis order."""
     inner = module.layer if isinstance(module, Padded) else module
-    turned = (kind_of(inner, 0) in CHANNELS_FIRST or not list(inner.parameters())) and given.ndim > 2
-    tensor = torch.from_numpy(with_c_strides(np.moveaxis(given, -1, 1) if turned else given))
+    channels_first = (kind_of(inner, 0) in CHANNELS_FIRST or not list(inner.parameters())) and array.ndim > 2
+    tensor = torch.from_numpy(np.array(np.moveaxis(array, -1, 1) if channels_first else array, order="C"))
     with torch.no_grad():
         out = module.eval()(tensor).numpy()
-    return np.moveaxis(out, 1, -1) if turned and out.ndim > 2 else out
+    return np.moveaxis(out, 1, -1) if channels_first and out.ndim > 2 else out

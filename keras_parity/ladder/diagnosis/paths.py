@@ -1,4 +1,4 @@
-"""How parts of the user's models are written in Python."""
+"""Writes parts of the user's models as Python expressions."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ import keras
 
 
 def torch_path(name: str) -> str:
-    """A module or a parameter of ``torch_model``: ``features.0.weight`` as ``torch_model.features[0].weight``."""
+    """Writes a module or parameter of ``torch_model``: ``features.0.weight`` as ``torch_model.features[0].weight``."""
     parts = (f"[{part}]" if part.isdigit() else f".{part}" for part in name.split(".") if part)
     return "torch_model" + "".join(parts)
 
 
 def keras_path(model: keras.Model, layer: keras.Layer) -> str:
-    """A layer of ``keras_model``, also one of a model or a wrapper in it."""
+    """Writes a layer of ``keras_model``, also inside a nested model or a wrapper."""
 
     def below(owner: Any, text: str, depth: int) -> str | None:
         if owner is layer:
@@ -25,10 +25,10 @@ def keras_path(model: keras.Model, layer: keras.Layer) -> str:
                 return found
         return None
 
-    every = f'next(layer for layer in keras_model._flatten_layers() if layer.name == "{layer.name}")'
-    return below(model, "keras_model", 4) or every
+    by_search = f'next(layer for layer in keras_model._flatten_layers() if layer.name == "{layer.name}")'
+    return below(model, "keras_model", 4) or by_search
 
 
-def call_text(function: str, words: dict[str, Any]) -> str:
-    """A call as Python writes it."""
-    return f"{function}({', '.join(f'{name}={value!r}' for name, value in words.items())})"
+def call_text(function: str, arguments: dict[str, Any]) -> str:
+    """Writes a call with keyword arguments."""
+    return f"{function}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"

@@ -1,4 +1,4 @@
-"""What lies between two matched layers, and what else it may have been meant to compute: tried on the spot."""
+"""Segments between two matched layers that are wrong, and other operations they may have been meant to compute."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     **{f"lambda x: keras.activations.leaky_relu(x, {slope})": partial(_A.leaky_relu, negative_slope=slope)
        for slope in (0.01, 0.1, 0.2, 0.3)},
 }  # fmt: skip
-"""What an activation may have been meant to be, by how it is written."""
+"""Candidate activations, by their Python expression."""
 
 
 INPUTS: dict[str, Callable[[Any], Any]] = {
@@ -38,74 +38,87 @@ INPUTS: dict[str, Callable[[Any], Any]] = {
     "images * 255": lambda x: x * 255,
     "images[..., ::-1]": lambda x: x[..., ::-1],
 }
-"""What Keras's images may lack, by how it is written."""
+"""Candidate changes of Keras's images, by their Python expression."""
 
 
 Alternative = tuple[keras.Layer | None, str, Callable[[Any], Any], list[Setting]]
-"""(layer, or None for the input; line; what is computed in its place; settings in which it differs from PyTorch's)."""
+"""(layer, or None for the input; line; function to compute instead; settings that differ from PyTorch's)."""
 
 
 LIMITS = {"float64": 1e-7, "float32": 1e-4}
-"""Relative difference over which a layer that was fed the other's tensors counts as wrong, by precision.
+"""Relative difference from which a layer, fed with the other side's tensors, counts as wrong, by precision.
 
-In float64 constants that Keras rounds through float32 remain.
+Even in float64, Keras rounds constants through float32.
 """
 
 RUNS = 60
-"""How many runs of a model look for what a segment should compute."""
+"""Runs of a model that try alternatives."""
 
 
 @dataclass
 class Segment:
-    """What lies between matched layers and is wrong by itself, with what has not been tried in it yet."""
+    """A wrong segment, with its finding and the alternatives that are not tried yet."""
 
     finding: Finding
     untried: list[Alternative]
 
 
-def segment_before(pair: Comparison, place: int, difference: float) -> Segment:
-    """What lies before a matched layer, which differs."""
-    match = pair.match
+def segment_before(comparison: Comparison, place: int, difference: float) -> Segment:
+    """Describes the segment before a matched layer.
+
+    Args:
+        comparison: Both sides.
+        place: Index of the matched pair.
+        difference: Relative difference of the layer's inputs.
+    """
+    match = comparison.match
     matched = match.pairs[place]
-    ours, theirs = match.torch_calls[matched.torch], match.keras_calls[matched.keras]
-    before = [match.keras_calls[parent] for parent, _ in theirs.parents if match.keras_calls[parent].layer is not None]
-    names = list(dict.fromkeys(call.name for call in before)) or ["the input"]
-    lies = [name for name, *_ in (*ours.between, *theirs.between)]
-    through = f" ({', '.join(dict.fromkeys(lies))})" if lies else ""
-    where = f"{' and '.join(names[:3])}{' ...' if len(names) > 3 else ''} to {ours.name}{through}"
-    untried = list(_alternatives(pair, ours, theirs, before))
-    if not before:
+    torch_call, keras_call = match.torch_calls[matched.torch], match.keras_calls[matched.keras]
+    parents = [match.keras_calls[parent] for parent, _ in keras_call.parents]
+    parents = [call for call in parents if call.layer is not None]
+    names = list(dict.fromkeys(call.name for call in parents)) or ["the input"]
+    inner = dict.fromkeys(name for name, *_ in (*torch_call.between, *keras_call.between))
+    through = f" ({', '.join(inner)})" if inner else ""
+    where = f"{' and '.join(names[:3])}{' ...' if len(names) > 3 else ''} to {torch_call.name}{through}"
+    untried = list(_alternatives(comparison, torch_call, keras_call, parents))
+    if not parents:
         untried += [(None, f"images = {line}", function, []) for line, function in INPUTS.items()]
     return Segment(Finding(where, difference), untried)
 
 
-def try_fixes(pair: Comparison, segments: dict[int, Segment], inputs: Any) -> None:
-    """Tries one alternative of every segment in a run, since each is closed off from the others."""
+def try_fixes(comparison: Comparison, segments: dict[int, Segment], inputs: Any) -> None:
+    """Tries alternatives, one of every segment per run; patching keeps the segments independent.
+
+    Args:
+        comparison: Both sides.
+        segments: By index of the matched pair; findings get the lines that work.
+        inputs: Inputs of the Keras model.
+    """
     waiting = dict(segments)
     for _ in range(RUNS):
         tried: dict[int, Alternative] = {}
         for place, segment in waiting.items():
             taken = {id(layer) for layer, *_ in tried.values()}
-            fitting = [alternative for alternative in segment.untried if id(alternative[0]) not in taken]
-            if fitting:
-                tried[place] = fitting[0]
-                segment.untried.remove(fitting[0])
+            available = [alternative for alternative in segment.untried if id(alternative[0]) not in taken]
+            if available:
+                tried[place] = available[0]
+                segment.untried.remove(available[0])
         if not tried:
             return
-        results = _left(pair, tried, inputs) or [
-            found for place, one in tried.items() for found in _left(pair, {place: one}, inputs)
+        results = _remaining(comparison, tried, inputs) or [
+            found for place, one in tried.items() for found in _remaining(comparison, {place: one}, inputs)
         ]
-        for some in results:
-            for place, left in some.items():
-                if left <= LIMITS[pair.exact]:
+        for result in results:
+            for place, difference in result.items():
+                if difference <= LIMITS[comparison.exact]:
                     _, line, _, settings = tried[place]
                     segments[place].finding.lines.append(line)
                     segments[place].finding.settings.extend(settings)
                     waiting.pop(place, None)
 
 
-def _left(pair: Comparison, tried: dict[int, Alternative], inputs: Any) -> list[dict[int, float]]:
-    """What is left of the difference at each place; nothing where an alternative does not fit."""
+def _remaining(comparison: Comparison, tried: dict[int, Alternative], inputs: Any) -> list[dict[int, float]]:
+    """Returns the difference that remains at each place; an empty list if an alternative fails."""
     overrides, fed = {}, inputs
     for layer, _, function, _ in tried.values():
         if layer is None:
@@ -113,39 +126,42 @@ def _left(pair: Comparison, tried: dict[int, Alternative], inputs: Any) -> list[
         else:
             overrides[id(layer)] = function
     try:
-        made = run_patched(pair.keras[pair.exact].model, pair.match, fed, overrides).given
-    except Exception:  # a shape that the next layer does not take
+        model = comparison.keras[comparison.exact].model
+        patched = run_patched(model, comparison.match, fed, overrides).inputs
+    except Exception:  # raised where the next layer rejects the shape
         return []
-    return [{place: difference_at(pair, place, made.get(place)) for place in tried}]
+    return [{place: difference_at(comparison, place, patched.get(place)) for place in tried}]
 
 
-def difference_at(pair: Comparison, place: int, made: NDArray | None) -> float:
-    """How far what Keras's segment before a matched layer made is from what PyTorch's layer got, relative."""
-    matched = pair.match.pairs[place]
-    given = pair.match.torch_calls[matched.torch].given
-    if made is None or given is None:
+def difference_at(comparison: Comparison, place: int, keras_input: NDArray | None) -> float:
+    """Returns the relative difference between PyTorch's input of a matched layer and the one that Keras computes."""
+    matched = comparison.match.pairs[place]
+    torch_input = comparison.match.torch_calls[matched.torch].input
+    if keras_input is None or torch_input is None:
         return 0.0
-    if given.ndim != made.ndim and given.size == made.size:  # time folded into the batch, or axes of one pixel
-        given = given.reshape(made.shape)
-    return relative(ordered(given, matched.order), made)
+    if torch_input.ndim != keras_input.ndim and torch_input.size == keras_input.size:
+        torch_input = torch_input.reshape(keras_input.shape)  # time folded into the batch, or axes of one pixel
+    return relative(ordered(torch_input, matched.order), keras_input)
 
 
-def _alternatives(pair: Comparison, ours: Call, theirs: Call, before: list[Call]) -> Iterator[Alternative]:
-    """Keras's layers of a segment and what may stand in their place, the likeliest first."""
-    stateless = [layer for _, layer, _ in theirs.between]
-    modules = [(name, module) for name, module, _ in ours.between if not isinstance(module, (nn.Flatten, nn.Dropout))]
-    path = partial(keras_path, pair.keras[pair.exact].model)
-    for _, layer, shape in theirs.between:
+def _alternatives(
+    comparison: Comparison, torch_call: Call, keras_call: Call, parents: list[Call]
+) -> Iterator[Alternative]:
+    """Yields alternatives for the layers of a segment, the likeliest first."""
+    ignored = (nn.Flatten, nn.Dropout)
+    modules = [(name, module) for name, module, _ in torch_call.between if not isinstance(module, ignored)]
+    path = partial(keras_path, comparison.keras[comparison.exact].model)
+    for _, layer, shape in keras_call.between:
         swapped = _swapped(layer)
         if swapped is not None:
-            kept = ("pool_size", "strides", "padding", "data_format", "keepdims")
-            words = {name: value for name, value in swapped.get_config().items() if name in kept}
-            made = call_text(f"keras.layers.{type(swapped).__name__}", words)
+            copied = ("pool_size", "strides", "padding", "data_format", "keepdims")
+            arguments = {name: value for name, value in swapped.get_config().items() if name in copied}
+            made = call_text(f"keras.layers.{type(swapped).__name__}", arguments)
             kinds = [Setting("layer", type(swapped).__name__, type(layer).__name__)]
             yield layer, f"{path(layer)}.call = {made}.call", swapped, kinds
         for name, module in modules:
-            known = {kind for kind in ("Pool", "ReLU", "GELU", "ELU") if kind in type(module).__name__}
-            if any(kind in type(layer).__name__ for kind in known) and (
+            kinds_of_module = [kind for kind in ("Pool", "ReLU", "GELU", "ELU") if kind in type(module).__name__]
+            if any(kind in type(layer).__name__ for kind in kinds_of_module) and (
                 settings := differing(module, layer, shape[1:-1])
             ):
                 yield layer, to_paste(name, module, settings), partial(_through, module), settings
@@ -161,38 +177,28 @@ def _alternatives(pair: Comparison, ours: Call, theirs: Call, before: list[Call]
                 axis = getattr(layer, "axis", -1)
                 line = f"{torch_path(name)}.dim = {axis}"
                 yield layer, line, partial(_through, module), [Setting("dim", module.dim, axis)]
-    for call in before:
+    for call in parents:
         current = getattr(call.layer, "activation", None)
         if callable(current) and kind_of(call.layer, 1) not in RECURRENT:
             target = f"{path(call.layer)}.activation"
             yield from _activations(call.layer, target, getattr(current, "__name__", "custom"))
-            twice = f"{target} = lambda x: {_named(current)}({_named(current)}(x))"
-            yield call.layer, twice, partial(_twice, current), []
-    for layer in stateless:
-        if (
-            callable(getattr(layer, "activation", None))
-            or "ReLU" in type(layer).__name__
-            or isinstance(layer, keras.layers.Softmax)
-        ):
+            name = f"keras.activations.{getattr(current, '__name__', 'linear')}"
+            yield call.layer, f"{target} = lambda x: {name}({name}(x))", partial(_twice, current), []
+    for _, layer, _ in keras_call.between:
+        current, kind = getattr(layer, "activation", None), type(layer).__name__
+        if callable(current) or "ReLU" in kind or isinstance(layer, keras.layers.Softmax):
             attribute = "activation" if isinstance(layer, keras.layers.Activation) else "call"
-            current = getattr(layer, "activation", None)
-            yield from _activations(
-                layer, f"{path(layer)}.{attribute}", getattr(current, "__name__", type(layer).__name__)
-            )
+            yield from _activations(layer, f"{path(layer)}.{attribute}", getattr(current, "__name__", kind))
         if isinstance(layer, keras.layers.Rescaling):
             for scale in (1.0, 1 / 255, 255.0):
                 yield layer, f"{path(layer)}.scale = {scale:.10g}", partial(np.multiply, scale), []
 
 
 def _activations(layer: keras.Layer, target: str, current: str) -> Iterator[Alternative]:
-    """Other activations in the place of a layer's own."""
+    """Yields other activations for a layer."""
     for line, function in ACTIVATIONS.items():
         name = line.removeprefix("lambda x: ").removeprefix("keras.activations.")
         yield layer, f"{target} = {line}", function, [Setting("activation", name, current)]
-
-
-def _named(function: Callable[..., Any]) -> str:
-    return f"keras.activations.{getattr(function, '__name__', 'linear')}"
 
 
 def _twice(function: Callable[[Any], Any], tensor: Any) -> Any:
@@ -204,7 +210,7 @@ def _through(module: nn.Module, tensor: Any) -> Any:
 
 
 def _swapped(layer: keras.Layer) -> keras.Layer | None:
-    """The average of a pooling for its greatest, or the other way round."""
+    """Returns average pooling for maximum pooling, and the other way round."""
     name = type(layer).__name__
     if "Pooling" not in name:
         return None

@@ -1,4 +1,4 @@
-"""Fixes, tried: their very lines are run on the user's own pair, the verdict is asked for again, all is put back."""
+"""Tries fixes: runs their lines on the user's own pair, asks for the verdict again, and restores everything."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ from torch import nn
 import keras_parity
 from keras_parity.ladder.judge.judge import Judge
 from keras_parity.ladder.judge.model_pair import ModelPair
+from keras_parity.ladder.judge.probe import inspect_outputs
 from keras_parity.ladder.judge.snapshots import keras_snapshot, snapshot, torch_snapshot
 from keras_parity.ladder.judge.verdict import Verdict
 
@@ -21,45 +22,38 @@ NAMES = (
     *("torch_model", "torch_optimizer", "torch_loss", "torch_schedule", "torch_images", "torch_labels"),
     *("keras_model", "keras_optimizer", "keras_loss", "images", "labels", "class_weight"),
 )
-"""What a line may change or exchange: the arguments of ``check``."""
+"""The arguments of ``check`` that a line may change or replace."""
 
-CLEARLY = 0.3
-"""By how much ``badness`` has to fall: the differences are halved."""
+MIN_IMPROVEMENT = 0.3
+"""The smallest decrease of ``badness`` that counts as an improvement: the differences are halved."""
 
-QUICK = 5
-"""After how many steps a line is rated."""
+QUICK_STEPS = 5
+"""Steps after which a line is rated."""
 
 _KERAS = re.compile(r"\bkeras_(model|optimizer|loss)\b|(?<!torch_)\bimages\b")
 
 
 @contextmanager
 def applied(pair: ModelPair, lines: Sequence[str], report: Any) -> Iterator[None]:
-    """Runs lines on a pair, and puts everything back afterwards.
+    """Runs lines on a pair, and restores everything on exit.
 
     Args:
-        pair: What they change.
-        lines: Python, in which the arguments of ``check`` have their names.
-        report: What they may call ``report``.
+        pair: The pair to change.
+        lines: Python, in terms of ``check``'s arguments.
+        report: Available to the lines as ``report``.
     """
     restores = [torch_snapshot(pair.torch_model, pair.optimizer), keras_snapshot(pair.keras_model), snapshot(pair)]
     try:
         names = {name: getattr(pair, name) for name in NAMES}
-        space = names | {
-            "kp": keras_parity,
-            "report": report,
-            "torch": torch,
-            "nn": nn,
-            "F": F,
-            "keras": keras,
-            "np": np,
-        }
+        modules = {"kp": keras_parity, "torch": torch, "nn": nn, "F": F, "keras": keras, "np": np}
+        space = names | modules | {"report": report}
         for line in lines:
             exec(line, space)
         for name in NAMES:
             if space[name] is not names[name]:
                 setattr(pair, name, space[name])
                 pair.guessed = tuple(guessed for guessed in pair.guessed if guessed != name)
-        pair.look_again()
+        inspect_outputs(pair)
         yield
     finally:
         for restore in reversed(restores):
@@ -67,63 +61,64 @@ def applied(pair: ModelPair, lines: Sequence[str], report: Any) -> Iterator[None
 
 
 def touches_keras(lines: Sequence[str]) -> bool:
-    """Whether Keras's side has to be run again."""
+    """Whether lines change Keras's side, so that it has to run again."""
     return any(_KERAS.search(line) for line in lines)
 
 
 class Trials:
-    """Tries lines on top of those that were accepted.
+    """Tries lines on top of those already accepted.
 
     Args:
-        judge: Of the pair as it is given.
-        report: What a line may call ``report``.
-        verdict: Of the pair as it is.
+        judge: The judge of the pair.
+        report: Available to the lines as ``report``.
+        verdict: The verdict without any line.
 
     Attributes:
-        accepted: The lines that make the verdict better together.
+        accepted: The lines that improve the verdict together.
+        best: ``badness`` with the accepted lines.
     """
 
     def __init__(self, judge: Judge, report: Any, verdict: Verdict) -> None:
         self.judge, self.report = judge, report
         self.accepted: list[str] = []
         self._precision = "float32" if judge.seen_in_float32 else "float64"
-        self.best = badness(self.run([]) or verdict)  # by the limits that the lines are tried with
+        self.best = badness(self.run([]) or verdict)  # within the limits of the trials
 
-    def run(self, lines: Sequence[str], most: int | None = None) -> Verdict | None:
-        """The verdict with some lines more, after at most so many steps; None where a line fails."""
-        every = [*self.accepted, *lines]
+    def run(self, lines: Sequence[str], last: int | None = None) -> Verdict | None:
+        """Returns the verdict with further lines, up to the step ``last``; None if a line fails."""
+        lines = [*self.accepted, *lines]
         try:
-            with applied(self.judge.pair, every, self.report):
-                return self.judge.again(touches_keras(every), self._precision, most)
-        except Exception:  # of a line that does not fit this pair
+            with applied(self.judge.pair, lines, self.report):
+                return self.judge.rejudge(touches_keras(lines), self._precision, last)
+        except Exception:  # raised by a line that does not suit this pair
             return None
 
     def rate(self, lines: Sequence[str]) -> float:
-        """How bad the verdict is with some lines more, after a few steps; infinite where one of them fails."""
-        verdict = self.run(lines, QUICK)
+        """Returns ``badness`` with further lines after a few steps; infinite if one of them fails."""
+        verdict = self.run(lines, QUICK_STEPS)
         return badness(verdict) if verdict is not None else float("inf")
 
     def accept(self, lines: Sequence[str]) -> float | None:
-        """Keeps lines that make the verdict better together; gives the difference that is left, else None."""
+        """Keeps lines if they improve the verdict; returns the difference that remains, else None."""
         verdict = self.run(lines)
-        if verdict is None or not badness(verdict) <= max(0.0, self.best - CLEARLY):
+        if verdict is None or not badness(verdict) <= max(0.0, self.best - MIN_IMPROVEMENT):
             return None
         self.best = badness(verdict)
         self.accepted += lines
         return max(c.difference for c in verdict.comparisons)
 
     def needs(self, line: str) -> bool:
-        """Whether the verdict is worse without one of the accepted lines; one that it does not need is dropped."""
-        every = list(self.accepted)
+        """Whether the verdict is worse without an accepted line; a line that is not needed is dropped."""
+        accepted = list(self.accepted)
         self.accepted.remove(line)
         verdict = self.run([])
         if verdict is not None and badness(verdict) <= self.best:
             return False
-        self.accepted = every
+        self.accepted = accepted
         return True
 
 
 def badness(verdict: Verdict) -> float:
-    """How far a verdict is from "the same": the mean over the comparisons of the orders of magnitude over the limit."""
+    """Returns the mean over the comparisons of the orders of magnitude above the limit; 0 if all are the same."""
     over = [min(20.0, max(0.0, float(np.log10(max(c.difference, 1e-300) / c.limit)))) for c in verdict.comparisons]
     return float(np.mean(over)) if over else 20.0

@@ -1,6 +1,6 @@
-"""The verdict: two models run as their own frameworks run them, and compared by what they give.
+"""Decides the verdict: runs two models in their own frameworks and compares their outputs.
 
-No layer is matched here, and nothing is imported but PyTorch and Keras, whichever engine Keras has.
+Matches no layers. Imports only PyTorch and Keras, on any Keras backend.
 
 Every room of the ladder may import it.
 """

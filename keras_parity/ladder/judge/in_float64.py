@@ -1,37 +1,37 @@
-"""The Keras model and its training in float64: a copy, which counts only where it gives what the original gives."""
+"""A float64 copy of the Keras model and its training; the judge uses it only if it agrees with the original."""
 
 from functools import partial
 from typing import Any
 
 import keras
 
-from keras_parity.ladder.judge.given import copy_optimizer
-from keras_parity.ladder.judge.keras_runner import KerasRunner, as_given
+from keras_parity.ladder.judge.build_pair import copy_optimizer
+from keras_parity.ladder.judge.keras_runner import KerasRunner
 from keras_parity.ladder.judge.model_pair import ModelPair
-from keras_parity.ladder.judge.nests import cut, map_nest
+from keras_parity.ladder.judge.nests import map_nest, slice_samples, to_keras_inputs
 from keras_parity.twin.dtypes import copy_in, in_dtype
 
 within = partial(in_dtype, "float64")
 
 
 def copied_runner(pair: ModelPair) -> KerasRunner:
-    """A runner of a copy of a pair's Keras model, with its optimizer's state."""
+    """Returns a runner of a float64 copy of a pair's Keras model, with its optimizer's state."""
     original, model = pair.keras_optimizer, pair.keras_model
-    inputs = cut(pair.images, 0, min(pair.batch_size, pair.count))
+    inputs = slice_samples(pair.images, 0, pair.batch_size)
     with within():
-        given = map_nest(lambda a: a.astype("float64") if a.dtype.kind == "f" else a, inputs)
-        copy = copy_in(model, "float64", as_given(given))
+        inputs = map_nest(lambda a: a.astype("float64") if a.dtype.kind == "f" else a, inputs)
+        copy = copy_in(model, "float64", to_keras_inputs(inputs))
         training = pair.keras_training(copy_optimizer(original, model, copy)) if original is not None else None
         if training is not None:
             training.loss = map_nest(_copied_loss, training.loss)
-    runner = KerasRunner(copy, training, given, within)
+    runner = KerasRunner(copy, training, inputs, within)
     if training is not None and original is not None and original.built:
-        for ours, theirs in zip(training.optimizer.variables, original.variables, strict=True):
-            ours.assign(theirs)
+        for variable, source in zip(training.optimizer.variables, original.variables, strict=True):
+            variable.assign(source)
         runner.save()
     return runner
 
 
 def _copied_loss(loss: Any) -> Any:
-    """A loss object computes in the precision that it was made in."""
+    """A loss object computes in the precision of its creation, so it is created again."""
     return type(loss).from_config(loss.get_config()) if isinstance(loss, keras.losses.Loss) else loss

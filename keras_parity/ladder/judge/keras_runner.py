@@ -1,4 +1,4 @@
-"""The user's Keras model, run in place as Keras runs it, with every bit put back afterwards."""
+"""Runs the user's Keras model in place, through Keras's own methods, and restores every bit afterwards."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -10,42 +10,42 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_parity.ladder.judge.nests import to_arrays
+from keras_parity.ladder.judge.nests import to_arrays, to_keras_inputs
 from keras_parity.ladder.judge.snapshots import snapshot
 
 
 @dataclass
 class KerasTraining:
-    """How the model is trained.
+    """How the model trains.
 
     Attributes:
-        optimizer: Keras's.
-        loss: What ``compile`` takes, or a function of (labels, outputs) that gives their mean loss.
-        direct: Whether ``loss`` is such a function, of all outputs at once; what the model adds itself is kept.
-        words: What else ``compile`` takes.
-        compiled: Whether the model is compiled so already, and stays so.
+        optimizer: Keras's optimizer.
+        loss: A loss for ``compile``, or a function (labels, outputs) -> mean loss [].
+        direct: Whether ``loss`` is such a function of all outputs at once; the model's own added losses still count.
+        compile_options: Further arguments of ``compile``.
+        compiled: Whether the user's own ``compile`` stays in place.
     """
 
     optimizer: keras.Optimizer
     loss: Any
     direct: bool = False
-    words: Mapping[str, Any] | None = None
+    compile_options: Mapping[str, Any] | None = None
     compiled: bool = False
 
 
 class KerasRunner:
-    """Runs a model and its training in place, by stock ``train_on_batch``.
+    """Runs a model and trains it in place with the stock ``train_on_batch``.
 
-    Layers that draw random numbers run as in inference.
+    Random layers run in inference mode.
 
     Args:
-        model: The user's, or a copy of it.
-        training: How it is trained; None where it is not.
-        inputs: A batch, as the model takes it.
-        within: What is entered around each run, as a precision.
+        model: The user's model, or a copy.
+        training: How it trains; None for inference only.
+        inputs: One batch, as the model takes it.
+        within: Context of every call, such as a precision.
 
     Attributes:
-        random: The layers that are random in training.
+        random: The layers whose training output is random.
     """
 
     framework = "Keras"
@@ -58,111 +58,97 @@ class KerasRunner:
         within: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.model, self.training, self.within = model, training, within
-        self._kept = ExitStack()
+        self._restores = ExitStack()
         with within():
-            model(as_given(inputs), training=False)  # builds what is not built
-        self.random = [layer for layer in _layers(model) if _draws(layer)] if training else []
-        self._kept.callback(self.reset)
+            model(to_keras_inputs(inputs), training=False)  # builds the layers that are not built yet
+        layers = model._flatten_layers(include_self=True) if training else []
+        self.random = [layer for layer in layers if _is_random(layer)]
+        self._restores.callback(self.reset)
         self._saved: list[tuple[keras.Variable, NDArray]] = []
         try:
-            self._keep(model, *([training.optimizer] if training else []))
+            for owner in self._owners():
+                self._restores.callback(snapshot(owner))
             model.predict_function = None
             if training is not None:
                 for layer in self.random:
-                    self._evaluate(layer)
+                    self._force_inference(layer)
                 with within():
                     self._compile(training)
             self.save()
         except BaseException:
-            self._kept.close()
+            self._restores.close()
             raise
 
-    def _keep(self, *objects: Any) -> None:
-        for each in objects:
-            self._kept.callback(snapshot(each))
+    def _owners(self) -> list[Any]:
+        return [self.model, *([self.training.optimizer] if self.training else [])]
 
     def _compile(self, training: KerasTraining) -> None:
         if training.compiled:
-            self.model.train_function = None  # traced before the random layers were evened out
+            self.model.train_function = None  # traced with the random layers in training mode
         else:
             loss = None if training.direct else training.loss
-            self.model.compile(optimizer=training.optimizer, loss=loss, **training.words or {})
+            self.model.compile(optimizer=training.optimizer, loss=loss, **training.compile_options or {})
         if training.direct:
             self.model.compute_loss = partial(_mean_loss, self.model, training.loss)
         training.optimizer.build(self.model.trainable_variables)
 
     def save(self) -> None:
-        """Takes the present state for the one to go back to."""
-        owners = [self.model, *([self.training.optimizer] if self.training else [])]
-        variables = {id(v): v for owner in owners for v in owner.variables}
+        """Saves the present state as the target of ``reset``."""
+        variables = {id(v): v for owner in self._owners() for v in owner.variables}
         self._saved = [(v, keras.ops.convert_to_numpy(v.value).copy()) for v in variables.values()]
 
     def reset(self) -> None:
-        """Goes back to the weights, statistics and optimizer state that the user gave."""
+        """Restores the user's weights, statistics and optimizer state, to run again."""
         for variable, value in self._saved:
             variable.assign(value)
 
     def restore(self) -> None:
-        """Puts everything back as the user gave it."""
-        self._kept.close()
+        """Restores the user's objects completely; the runner is done."""
+        self._restores.close()
 
-    def nudge(self, random: np.random.Generator, part: float | None) -> None:
-        """Moves every weight by one unit in the last place, or by a part of itself."""
+    def perturb(self, random: np.random.Generator, fraction: float | None) -> None:
+        """Moves every weight by one unit in the last place, or by a fraction of its value."""
         for variable in self.model.weights:
             if "float" in str(variable.dtype):
                 value = keras.ops.convert_to_numpy(variable.value)
-                off = np.spacing(np.abs(value)) if part is None else np.abs(value) * part
-                variable.assign(value + np.nan_to_num(off) * random.choice([-1, 1], value.shape))
+                size = np.spacing(np.abs(value)) if fraction is None else np.abs(value) * fraction
+                variable.assign(value + np.nan_to_num(size) * random.choice([-1, 1], value.shape))
 
     def outputs(self, inputs: Any, like: Any = None) -> list[NDArray]:
-        """What the model gives in inference mode."""
+        """Returns the outputs in inference mode; see ``to_arrays`` for ``like``."""
         with self.within():
-            return to_arrays(self.model.predict_on_batch(as_given(inputs)), like)
+            return to_arrays(self.model.predict_on_batch(to_keras_inputs(inputs)), like)
 
     def step(
         self, inputs: Any, labels: Any, sample_weight: Any = None, class_weight: Mapping[int, float] | None = None
     ) -> float:
-        """One stock ``train_on_batch``; gives the loss before it, with what the model adds to it."""
+        """Takes one ``train_on_batch``; returns the loss before it, including the losses that the model adds."""
         with self.within():
-            logs = self.model.train_on_batch(as_given(inputs), labels, sample_weight, class_weight, return_dict=True)
-        return float(logs["loss"])
+            batch = to_keras_inputs(inputs), labels, sample_weight, class_weight
+            return float(self.model.train_on_batch(*batch, return_dict=True)["loss"])
 
-    def weights(self) -> dict[str, NDArray]:
-        """The trained weights by path."""
-        return {v.path: keras.ops.convert_to_numpy(v.value).copy() for v in self.model.trainable_variables}
-
-    def _evaluate(self, layer: keras.Layer) -> None:
+    def _force_inference(self, layer: keras.Layer) -> None:
         original = layer.call
 
-        def call(*args: Any, training: Any = None, **words: Any) -> Any:
-            return original(*args, training=False, **words)
+        def call(*args: Any, training: Any = None, **options: Any) -> Any:
+            return original(*args, training=False, **options)
 
         layer.call = call
-        self._kept.callback(partial(_uncover, layer, original))
+        self._restores.callback(partial(restore_call, layer, original))
 
 
-def as_given(inputs: Any) -> Any:
-    """Keras's inputs: one array where there is one, a list of several, a mapping."""
-    if isinstance(inputs, (tuple, list)):
-        return list(inputs) if len(inputs) > 1 else inputs[0]
-    return inputs
-
-
-def _layers(model: keras.Model) -> list[keras.Layer]:
-    return list(model._flatten_layers(include_self=True))
-
-
-def _draws(layer: keras.Layer) -> bool:
-    """Whether a layer's training output depends on a generator of its own, or of the cell that it runs."""
-    if hasattr(layer, "mask_seed") or not layer._call_has_training_arg:  # a dropout whose masks PyTorch's has, too
+def _is_random(layer: keras.Layer) -> bool:
+    """Whether a layer's training output depends on its own random generator, or on its cell's."""
+    if hasattr(layer, "mask_seed") or not layer._call_has_training_arg:  # a dropout that shares PyTorch's masks
         return False
     owners = [layer, *([layer.cell] if getattr(layer, "cell", None) is not None else [])]
     rates = [getattr(layer, name, None) for name in ("rate", "stddev", "dropout", "recurrent_dropout")]
-    drawn = [rate for rate in rates if isinstance(rate, (int, float))]
-    return any(getattr(each, "_seed_generators", None) for each in owners) and (not drawn or any(drawn))
+    known = [rate for rate in rates if isinstance(rate, (int, float))]
+    return any(getattr(each, "_seed_generators", None) for each in owners) and (not known or any(known))
 
 
-def _uncover(layer: keras.Layer, original: Any) -> None:
+def restore_call(layer: keras.Layer, original: Any) -> None:
+    """Removes the replacement of a layer's ``call``; an ``original`` set on the object itself is set again."""
     del layer.call
     if layer.call != original:
         layer.call = original
@@ -172,6 +158,6 @@ def _mean_loss(
     model: keras.Model, loss: Any, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any, **__: Any
 ) -> Any:
     value = keras.ops.mean(loss(y, y_pred))
-    for own in model.losses:
-        value = value + keras.ops.sum(keras.ops.cast(own, value.dtype))
+    for added in model.losses:
+        value = value + keras.ops.sum(keras.ops.cast(added, value.dtype))
     return value

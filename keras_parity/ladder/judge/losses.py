@@ -1,4 +1,4 @@
-"""The loss that is meant where none is given: told by outputs and labels, and refused where that is not sure."""
+"""Guesses a missing loss from the outputs and labels, and refuses if more than one fits."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,27 +10,81 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from cnn_mnist.errors import UserError
-from keras_parity.ladder.judge.nests import Layout
+from keras_parity.ladder.judge.model_pair import ModelPair
+from keras_parity.ladder.judge.nests import Layout, leaves
 
 SQUARES, BINARY, CROSS = "mean squared error", "binary cross-entropy", "cross-entropy"
 
 
+def guess_losses(pair: ModelPair, from_torch: list[NDArray], from_keras: list[NDArray]) -> None:
+    """Sets the losses that the user did not give and notes the guess; else sets ``pair.undecided``.
+
+    Args:
+        pair: Gets the losses.
+        from_torch: PyTorch's outputs of some samples.
+        from_keras: Keras's outputs of the same samples.
+    """
+    needs_torch = pair.torch_loss is None and not pair.brings_training
+    needs_keras = pair.keras_loss is None and not (pair.keras_model.compiled and pair.keras_model.loss is not None)
+    if not (needs_torch or needs_keras):
+        return
+    targets = list(leaves(pair.labels))
+    try:
+        if not len(targets) == len(from_torch) == len(from_keras):
+            raise UserError(
+                f"{len(targets)} label arrays for {len(from_torch)} outputs; pass torch_loss= and keras_loss="
+            )
+        kinds = [guess_kind(output, labels[: len(output)]) for output, labels in zip(from_keras, targets, strict=True)]
+    except UserError as error:
+        pair.undecided = str(error)
+        return
+    torch_forms = [form_of(layout.apply(array)) for layout, array in zip(pair.layouts, from_torch, strict=True)]
+    keras_forms = [form_of(array) for array in from_keras]
+    if needs_torch:
+        each = [torch_guess(*found) for found in zip(kinds, torch_forms, pair.layouts, strict=True)]
+        if len(each) == 1:
+            pair.loss_text = torch_text(kinds[0], torch_forms[0], pair.layouts[0], from_torch[0])
+        pair.torch_loss = lambda outputs, labels: sum(
+            loss(o, y) for loss, o, y in zip(each, leaves(outputs), leaves(labels), strict=True)
+        )
+    if needs_keras:
+        guesses = [keras_guess(*found) for found in zip(kinds, keras_forms, strict=True)]
+        weighted = pair.class_weight is not None or pair.sample_weight is not None
+        pair.keras_loss = (
+            guesses[0]
+            if weighted
+            else lambda labels, outputs: sum(
+                keras.ops.mean(loss(y, o)) for loss, o, y in zip(guesses, leaves(outputs), leaves(labels), strict=True)
+            )
+        )
+    pair.guessed = ("torch_loss",) * needs_torch + ("keras_loss",) * needs_keras
+    sides = " and ".join(["PyTorch's"] * needs_torch + ["Keras's"] * needs_keras)
+    described = [
+        kind if kind == SQUARES else f"{kind} from {form}" for kind, form in zip(kinds, keras_forms, strict=True)
+    ]
+    pair.notes.append(f"{sides} loss was guessed from the outputs and labels: {', '.join(described)}")
+
+
 def form_of(output: NDArray) -> str:
-    """Whether the last axis holds ``"probabilities"``, their ``"logarithms"``, a ``"chance"``, or ``"logits"``."""
+    """Names the form of an output's last axis.
+
+    Returns:
+        ``"probabilities"``, ``"log-probabilities"``, ``"probability"`` of one class, or ``"logits"``.
+    """
     if output.ndim < 2 or output.shape[-1] == 1:
-        return "chance" if output.size and output.min() >= 0 and output.max() <= 1 else "logits"
+        return "probability" if output.size and output.min() >= 0 and output.max() <= 1 else "logits"
     if output.min() >= 0 and np.allclose(output.sum(-1), 1, atol=1e-4):
         return "probabilities"
     if output.max() <= 0 and np.allclose(np.exp(output).sum(-1), 1, atol=1e-4):
-        return "logarithms"
+        return "log-probabilities"
     return "logits"
 
 
 def guess_kind(output: NDArray, labels: NDArray) -> str:
-    """Which loss fits an output, with its classes on the last axis, and labels.
+    """Returns the loss that fits an output, classes on its last axis, and its labels.
 
     Raises:
-        UserError: More than one does, or none.
+        UserError: No loss fits, or several do.
     """
     single, classes = output.ndim < 2 or output.shape[-1] == 1, output.shape[-1] if output.ndim else 1
     whole = labels.dtype.kind in "iub"
@@ -48,63 +102,56 @@ def guess_kind(output: NDArray, labels: NDArray) -> str:
     ):
         return SQUARES
     raise UserError(
-        f"expected labels that tell the loss, got {labels.dtype} {list(labels.shape)} for an output "
-        f"{list(output.shape)}; give torch_loss= and keras_loss="
+        f"expected labels that fit one loss, got {labels.dtype} {list(labels.shape)} for an output "
+        f"{list(output.shape)}; pass torch_loss= and keras_loss="
     )
 
 
 def torch_guess(kind: str, form: str, layout: Layout) -> Callable[[Any, Any], Any]:
-    """The mean loss in PyTorch, of one output and its labels."""
+    """Builds PyTorch's mean loss (output, labels) -> []."""
 
     def loss(output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        output = layout.turn(output)
+        output = layout.apply(output)
         if kind != CROSS:
             labels = labels.reshape(output.shape).to(output.dtype)
         if kind == SQUARES:
             return F.mse_loss(output, labels)
         if kind == BINARY:
-            return (F.binary_cross_entropy if form == "chance" else F.binary_cross_entropy_with_logits)(output, labels)
-        logs = output.log() if form == "probabilities" else output if form == "logarithms" else output.log_softmax(-1)
-        chosen = F.one_hot(labels, output.shape[-1]) if labels.ndim < output.ndim else labels
-        return -(logs * chosen).sum(-1).mean()
+            return (F.binary_cross_entropy_with_logits if form == "logits" else F.binary_cross_entropy)(output, labels)
+        logs = {"probabilities": torch.log, "log-probabilities": lambda x: x}.get(form, lambda x: x.log_softmax(-1))
+        one_hot = F.one_hot(labels, output.shape[-1]) if labels.ndim < output.ndim else labels
+        return -(logs(output) * one_hot).sum(-1).mean()
 
     return loss
 
 
 def torch_text(kind: str, form: str, layout: Layout, output: NDArray) -> str | None:
-    """The same as Python writes it, of ``output`` and ``labels``; None where that takes more than a line."""
+    """Writes PyTorch's loss of ``output`` and ``labels`` in Python; None if it takes more than one line."""
     if kind == CROSS and form == "logits" and (output.ndim == 2 or layout.axes == (1, -1)):
         return "nn.functional.cross_entropy(output, labels)"
     if layout.axes is not None or kind == CROSS:
         return None
-    name = {SQUARES: "mse_loss", BINARY: f"binary_cross_entropy{'_with_logits' * (form != 'chance')}"}[kind]
+    name = {SQUARES: "mse_loss", BINARY: f"binary_cross_entropy{'_with_logits' * (form == 'logits')}"}[kind]
     return f"nn.functional.{name}(output, labels.reshape(output.shape).to(output.dtype))"
 
 
 def keras_guess(kind: str, form: str) -> Callable[[Any, Any], Any]:
-    """The same in Keras, of labels and output, for each sample; probabilities are not clipped as keras.losses does."""
+    """Builds Keras's loss (labels, output) -> [samples]; unlike keras.losses it does not clip probabilities."""
     ops = keras.ops
 
     def loss(labels: Any, output: Any) -> Any:
-        if kind != CROSS:
-            labels = ops.cast(ops.reshape(labels, ops.shape(output)), output.dtype)
+        if kind == CROSS:
+            logs = {"probabilities": ops.log, "log-probabilities": lambda x: x}.get(form, ops.log_softmax)(output)
+            sparse = len(labels.shape) < len(output.shape)
+            one_hot = ops.one_hot(ops.cast(labels, "int32"), output.shape[-1]) if sparse else labels
+            return -ops.sum(logs * ops.cast(one_hot, logs.dtype), axis=-1)
+        labels = ops.cast(ops.reshape(labels, ops.shape(output)), output.dtype)
         if kind == SQUARES:
             each = ops.square(output - labels)
-        elif kind == BINARY and form == "chance":
-            each = -(labels * ops.log(output) + (1 - labels) * ops.log1p(-output))
-        elif kind == BINARY:
+        elif form == "logits":
             each = ops.softplus(output) - labels * output
         else:
-            logs = (
-                ops.log(output)
-                if form == "probabilities"
-                else output
-                if form == "logarithms"
-                else ops.log_softmax(output)
-            )
-            given = len(labels.shape) < len(output.shape)
-            chosen = ops.one_hot(ops.cast(labels, "int32"), output.shape[-1]) if given else labels
-            return -ops.sum(logs * ops.cast(chosen, logs.dtype), axis=-1)
+            each = -(labels * ops.log(output) + (1 - labels) * ops.log1p(-output))
         return ops.mean(each, axis=-1) if len(each.shape) > 1 else each
 
     return loss

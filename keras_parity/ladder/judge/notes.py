@@ -1,4 +1,4 @@
-"""What a verdict does not speak of: what was evened out or not exercised, and where nothing moved."""
+"""Notes that limit a verdict: adjustments for the comparison, untested behaviour, trainings that decide nothing."""
 
 from collections.abc import Mapping
 
@@ -12,27 +12,30 @@ from keras_parity.ladder.judge.torch_runner import TorchRunner
 from keras_parity.ladder.judge.verdict import CEILING, Verdict
 
 
-def say_evened(verdict: Verdict, ours: TorchRunner, theirs: KerasRunner, layouts: list[Layout]) -> None:
-    """Notes what is run otherwise than the frameworks would, and compared in another layout."""
-    for framework, random in ((ours.framework, ours.random), (theirs.framework, theirs.random)):
-        if random:
-            names = ", ".join(dict.fromkeys(type(each).__name__ for each in random))
-            verdict.notes.append(f"random in training, and off for the comparison: {names} of {framework}")
+def note_adjustments(
+    verdict: Verdict, torch_runner: TorchRunner, keras_runner: KerasRunner, layouts: list[Layout]
+) -> None:
+    """Notes random layers that are off, moved axes, and batch norms with a biased variance."""
+    random = [
+        f"{type(each).__name__} ({side.framework})" for side in (torch_runner, keras_runner) for each in side.random
+    ]
+    if random:
+        verdict.notes.append(f"random layers are off in this comparison: {', '.join(dict.fromkeys(random))}")
     for place, layout in enumerate(layouts):
         if layout.text:
             which = f"PyTorch's output {place + 1}" if len(layouts) > 1 else "PyTorch's output"
-            verdict.notes.append(f"{which} was compared with the {layout.text}")
-    if ours.norms and ours.training is not None:
+            verdict.notes.append(f"{which} is compared with its {layout.text}")
+    if torch_runner.norms and torch_runner.training is not None:
         verdict.notes.append(
-            "batch norms: PyTorch's moving variance divides by n - 1, Keras's by n; evened out for the comparison"
+            "batch norm: PyTorch's moving variance divides by n - 1, Keras's by n; here both divide by n"
         )
 
 
-def say_unexercised(pair: ModelPair, verdict: Verdict, both: list[list[NDArray]]) -> None:
-    """Notes outputs that do not vary, and classes without a label.
+def note_untested(pair: ModelPair, verdict: Verdict, both: list[list[NDArray]]) -> None:
+    """Notes outputs that do not depend on the input, and classes without a label.
 
     Args:
-        pair: What was run.
+        pair: The models that ran.
         verdict: Gets the notes.
         both: PyTorch's outputs and Keras's.
     """
@@ -41,17 +44,17 @@ def say_unexercised(pair: ModelPair, verdict: Verdict, both: list[list[NDArray]]
     for side, outputs in zip(("PyTorch", "Keras"), both, strict=True):
         arrays = [array for array in outputs if array.ndim and array.shape[0] > 1 and array.dtype.kind == "f"]
         if arrays and all(np.ptp(array, axis=0).max(initial=0.0) == 0 for array in arrays):
-            verdict.notes.append(f"{side}'s outputs are the same for every input: nothing else was exercised")
+            verdict.notes.append(f"{side}'s outputs are equal for every input, so they test little")
     labels, output = pair.labels, both[1][0]
     if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu" and output.ndim == labels.ndim + 1:
         missing = sorted(set(range(output.shape[-1])) - set(np.unique(labels).tolist()))
         if missing:
             named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
-            verdict.notes.append(f"classes without a label: {named}")
+            verdict.notes.append(f"classes missing from the labels: {named}")
 
 
-def say_motion(verdict: Verdict, both: list[Mapping[int, list[NDArray]]]) -> None:
-    """Says where the trainings told nothing: rounding drowns them, or no step moved the outputs.
+def note_movement(verdict: Verdict, both: list[Mapping[int, list[NDArray]]]) -> None:
+    """Says where the trainings decide nothing: rounding drowns them, or no step moves the outputs.
 
     Args:
         verdict: Gets the reason, or a note.
@@ -59,11 +62,12 @@ def say_motion(verdict: Verdict, both: list[Mapping[int, list[NDArray]]]) -> Non
     """
     last = max(both[0])
     moved = max(distance(outputs[0], outputs[last]) for outputs in both)
-    told = [c for c in verdict.comparisons[1:] if c.same is not None]
-    if not told:
-        verdict.reason = "after one step rounding alone changes the outputs more than can be told apart"
-    elif verdict.differs_from is None and moved <= told[-1].limit:
-        verdict.reason = "no step moved the outputs (a rate of 0, frozen weights?), so their agreement is empty"
-    elif verdict.differs_from is None and told[-1].step != last:
-        text = f"told apart up to step {told[-1].step}: after it rounding alone changes more than {CEILING:g}"
+    decided = [c for c in verdict.comparisons[1:] if c.same is not None]
+    if not decided:
+        verdict.reason = f"after one step, rounding alone changes the outputs by more than {CEILING:.0%}"
+    elif verdict.differs_from is None and moved <= decided[-1].limit:
+        verdict.reason = "no step moved the outputs (learning rate 0, frozen weights?), so the trainings prove nothing"
+    elif verdict.differs_from is None and decided[-1].step != last:
+        step = decided[-1].step
+        text = f"compared up to step {step}: after it, rounding alone changes the outputs by more than {CEILING:.0%}"
         verdict.notes.append(text)

@@ -1,59 +1,95 @@
-"""A first look at both models: whether they take the inputs, and what they give."""
+"""Runs both models once: checks that they accept the inputs, and derives layouts and losses from their outputs."""
 
 from typing import Any
 
-import keras
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from cnn_mnist.errors import UserError
-from keras_parity.ladder.judge.keras_runner import as_given
-from keras_parity.ladder.judge.nests import call_torch, cut, leaves, map_nest, to_arrays, with_c_strides
+from keras_parity.ladder.judge.losses import guess_losses
+from keras_parity.ladder.judge.model_pair import ModelPair, make_optimizer
+from keras_parity.ladder.judge.nests import (
+    call_torch,
+    find_layouts,
+    leaves,
+    slice_samples,
+    to_arrays,
+    to_keras_inputs,
+    to_tensors,
+)
 
-PROBED = 64
-"""How many samples the outputs are looked at for at the start."""
+PROBE_SAMPLES = 64
+"""Samples per forward pass; the first so many show the form of the outputs."""
 
 
-def probe(
-    torch_model: nn.Module, keras_model: keras.Model, torch_images: Any, images: Any, count: int
-) -> tuple[list[NDArray], list[NDArray], Any]:
-    """Both models' outputs of the first samples, in inference, and Keras's as it gives them."""
-    count = min(count, PROBED)
-    output = run_torch(torch_model, torch_images, count)
-    given = cut(images, 0, count)
+def inspect_outputs(pair: ModelPair) -> None:
+    """Finds the layouts of the outputs and guesses the missing losses, from the models as they are now.
+
+    Raises:
+        UserError: A model rejects the inputs.
+    """
+    for name in pair.guessed:
+        setattr(pair, name, None)
+    source = [pair.torch_optimizer, *map(id, pair.torch_model.parameters())]
+    used = pair.torch_optimizer is not None or not pair.brings_training
+    if used and pair.missing_optimizer != "torch_optimizer" and source != pair.optimizer_source:
+        pair.optimizer, pair.optimizer_source = make_optimizer(pair.torch_optimizer, pair.torch_model), source
+    pair.guessed, pair.notes = (), []
+    missing = pair.missing_optimizer
+    pair.undecided = f"{missing} is missing; pass {missing}=" if missing else ""
+    from_torch, from_keras, pair.keras_structure = probe(pair)
+    pair.shapes = [array.shape for array in from_torch], [array.shape for array in from_keras]
+    pair.layouts = find_layouts(from_torch, from_keras)
+    if pair.labels is not None and not pair.undecided:
+        guess_losses(pair, from_torch, from_keras)
+
+
+def probe(pair: ModelPair) -> tuple[list[NDArray], list[NDArray], Any]:
+    """Runs both models in inference mode on the first samples.
+
+    Returns:
+        PyTorch's outputs, Keras's outputs, and Keras's outputs in their own structure.
+
+    Raises:
+        UserError: A model rejects the inputs.
+    """
+    count = min(pair.count, PROBE_SAMPLES)
+    output = run_torch(pair, count)
+    inputs = slice_samples(pair.images, 0, count)
     try:
-        keras_output = keras_model(as_given(given), training=False)
-    except Exception as error:  # of the user's own model
-        raise UserError(
-            _cannot_take("Keras", given, error, "images as Keras takes them, usually [n, h, w, c]")
-        ) from None
+        keras_output = pair.keras_model(to_keras_inputs(inputs), training=False)
+    except Exception as error:  # raised by the user's own model
+        advice = "images as Keras takes them, usually [count, height, width, channels]"
+        raise UserError(_rejected("Keras", inputs, error, advice)) from None
     return to_arrays(output, keras_output), to_arrays(keras_output), keras_output
 
 
-def run_torch(model: nn.Module, images: Any, count: int) -> Any:
-    """What the module gives for the first samples in inference mode, in its own structure."""
-    given, modes = cut(images, 0, count), [(m, m.training) for m in model.modules()]
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+def run_torch(pair: ModelPair, count: int) -> Any:
+    """Runs the module in inference mode on the first ``count`` samples; returns its output in its own structure.
+
+    Raises:
+        UserError: The module rejects the inputs.
+    """
+    inputs = slice_samples(pair.torch_images, 0, count)
+    modes = [(module, module.training) for module in pair.torch_model.modules()]
+    device = next((p.device for p in pair.torch_model.parameters()), torch.device("cpu"))
     try:
         with torch.no_grad():
-            model.eval()
-            tensors = map_nest(lambda array: torch.tensor(with_c_strides(array), device=device), given)
-            return call_torch(model, tensors)
-    except Exception as error:  # of the user's own module
-        give = "torch_images="
-        if isinstance(images, np.ndarray) and images.ndim == 4:
-            count, channels, *size = images.shape
-            turned = [count, *size, channels]
-            give += f", or images as [count, height, width, channels], which are turned; got {turned}"
-        raise UserError(_cannot_take("PyTorch", given, error, give)) from None
+            pair.torch_model.eval()
+            return call_torch(pair.torch_model, to_tensors(inputs, device))
+    except Exception as error:  # raised by the user's own module
+        advice = "torch_images="
+        if isinstance(pair.images, np.ndarray) and pair.images.ndim == 4:
+            shape = list(pair.images.shape)
+            advice += f", or images as [count, height, width, channels], which are transposed for it; got {shape}"
+        raise UserError(_rejected("PyTorch", inputs, error, advice)) from None
     finally:
         for module, mode in modes:
             module.training = mode
 
 
-def _cannot_take(framework: str, inputs: Any, error: Exception, give: str) -> str:
+def _rejected(framework: str, inputs: Any, error: Exception, advice: str) -> str:
     shapes = [array.shape[1:] for array in leaves(inputs)]
     reason = " ".join(str(error).split())[:200]
-    return f"{framework}'s model cannot take inputs of {shapes}: {reason}; give {give}"
+    return f"{framework}'s model cannot take inputs of {shapes}: {reason}; pass {advice}"

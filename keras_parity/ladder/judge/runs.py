@@ -1,4 +1,4 @@
-"""What is run of both sides: outputs, and trainings step by step, also from one ulp beside the user's weights."""
+"""Runs both models: outputs, and trainings step by step, also from weights perturbed by one ulp."""
 
 import time
 from collections.abc import Sequence
@@ -9,104 +9,125 @@ from numpy.typing import NDArray
 
 from keras_parity.ladder.judge.keras_runner import KerasRunner
 from keras_parity.ladder.judge.model_pair import ModelPair
-from keras_parity.ladder.judge.nests import cut, nudged
-from keras_parity.ladder.judge.probe import PROBED
+from keras_parity.ladder.judge.nests import perturb, slice_samples
+from keras_parity.ladder.judge.probe import PROBE_SAMPLES
 from keras_parity.ladder.judge.torch_runner import TorchRunner
 
 SAMPLES = 1024
-"""How many they are compared on before training."""
+"""Samples compared before training, at most."""
 
 DRAWS = 2
-"""How often each side is run again one ulp away."""
+"""Perturbed runs of each side."""
 
 HALF_ULP = 2.0**-25
-"""The part by which numbers are moved in float64: half a unit of float32's last place."""
+"""Relative perturbation of inputs, and of weights in float64: half a unit in the last place of float32."""
 
 DEFAULT_STEPS = 50
 SECONDS = 45
-"""How long the trainings may take, about, where the user gives no number of steps."""
+"""Approximate time limit of the trainings if the user sets no number of steps."""
 
 Runner: TypeAlias = TorchRunner | KerasRunner
 Sides: TypeAlias = tuple[TorchRunner, KerasRunner]
 Trajectory: TypeAlias = dict[int, list[NDArray]]
-"""The outputs in inference mode, by the number of steps before them."""
+"""Outputs in inference mode, by the number of training steps before them."""
 
 
 class StepError(Exception):
-    """A step of the user's training fails, or is another one each time."""
+    """A training step fails, or is not repeatable."""
 
 
 class Runs:
     """Runs both sides of a pair.
 
     Args:
-        pair: The two models and what comes with them.
+        pair: The models and their data.
     """
 
     def __init__(self, pair: ModelPair) -> None:
         self.pair = pair
 
-    def outputs(self, side: Runner, inputs: Any, most: int = SAMPLES) -> list[NDArray]:
-        """The outputs of at most so many samples, in parts."""
-        count, size = min(self.pair.count, most), min(self.pair.count, PROBED)
-        starts = [*range(0, count - size, size), count - size]  # all of one size, which is traced once
-        return [array for s in starts for array in side.outputs(cut(inputs, s, s + size), self.pair.form)]
+    def outputs(self, side: Runner, inputs: Any, limit: int = SAMPLES) -> list[NDArray]:
+        """Returns a side's outputs of the first ``limit`` samples, batch by batch."""
+        count, size = min(self.pair.count, limit), min(self.pair.count, PROBE_SAMPLES)
+        starts = [*range(0, count - size, size), count - size]  # batches of one size are traced once
+        structure = self.pair.keras_structure
+        return [array for s in starts for array in side.outputs(slice_samples(inputs, s, s + size), structure)]
 
-    def draws(self, side: Runner, precision: str) -> list[list[NDArray]]:
-        """The outputs before training, as they are and one ulp away."""
+    def outputs_with_noise(self, side: Runner, precision: str) -> list[list[NDArray]]:
+        """Returns a side's outputs before training: as they are, then ``DRAWS`` times perturbed by one ulp."""
         inputs = self.pair.inputs(side.framework)
         side.reset()
         runs = [self.outputs(side, inputs)]
         for seed in range(DRAWS):
-            random = np.random.default_rng(seed)
-            side.reset()
-            side.nudge(random, None if precision == "float32" else HALF_ULP)
-            runs.append(self.outputs(side, nudged(inputs, random, HALF_ULP)))
+            runs.append(self.outputs(side, self._perturb(side, precision, seed, inputs)))
         side.reset()
         return runs
 
-    def follow(self, side: Runner, precision: str, steps: Sequence[int], seed: int | None = None) -> Trajectory:
-        """The outputs of one training, from the user's weights or one ulp beside them."""
-        inputs = given = self.pair.inputs(side.framework)
-        side.reset()
-        if seed is not None:
-            random = np.random.default_rng(seed)
-            side.nudge(random, None if precision == "float32" else HALF_ULP)
-            given = nudged(inputs, random, HALF_ULP)
-        made = {0: self.outputs(side, given, PROBED)}
+    def train(self, side: Runner, precision: str, steps: Sequence[int], seed: int | None = None) -> Trajectory:
+        """Trains one side from the user's weights.
+
+        Args:
+            side: The side.
+            precision: ``"float32"`` or ``"float64"``.
+            steps: The steps after which to record the outputs.
+            seed: Perturbs the start by one ulp; None trains as is.
+        """
+        inputs = self.pair.inputs(side.framework)
+        if seed is None:
+            side.reset()
+            fed = inputs
+        else:
+            fed = self._perturb(side, precision, seed, inputs)
+        trajectory = {0: self.outputs(side, fed, PROBE_SAMPLES)}
         for step in range(max(steps, default=0)):
-            self.step(side, step, given)
+            self.step(side, step, fed)
             if step + 1 in steps:
-                made[step + 1] = self.outputs(side, inputs, PROBED)
+                trajectory[step + 1] = self.outputs(side, inputs, PROBE_SAMPLES)
         side.reset()
-        return made
+        return trajectory
+
+    def _perturb(self, side: Runner, precision: str, seed: int, inputs: Any) -> Any:
+        """Perturbs a side's weights, from the user's; returns its inputs perturbed too."""
+        random = np.random.default_rng(seed)
+        side.reset()
+        side.perturb(random, None if precision == "float32" else HALF_ULP)
+        return perturb(inputs, random, HALF_ULP)
 
     def step(self, side: Runner, step: int, inputs: Any = None) -> None:
-        """One step of a side's own training.
+        """Takes one training step of a side.
 
         Raises:
-            StepError: It fails.
+            StepError: The step fails.
         """
         try:
             side.step(*self.pair.batch(side.framework, step, inputs))
-        except Exception as error:  # of the user's own training
+        except Exception as error:  # raised by the user's own training
             raise StepError(f"{side.framework}'s training step fails with {one_line(error)}") from None
 
-    def affordable(self, given: int | None, sides: Sides, double: bool) -> tuple[list[int], float]:
-        """After which steps to compare: 1, 5, 20 and the last, as far as there is time; and the seconds of a step."""
-        asked, seconds = given or DEFAULT_STEPS, 0.0
+    def choose_steps(self, steps: int | None, sides: Sides, with_float64: bool) -> tuple[list[int], float]:
+        """Chooses the steps to compare: 1, 5, 20 and the last, as far as time allows.
+
+        Args:
+            steps: The last step; None for ``DEFAULT_STEPS``, or as many as fit into ``SECONDS``.
+            sides: Both sides.
+            with_float64: Whether to leave time for float64.
+
+        Returns:
+            The steps, and the seconds that one step of both sides takes.
+        """
+        last, seconds = steps or DEFAULT_STEPS, 0.0
         for side in sides:
             side.reset()
             self.step(side, 0)
-            began = time.perf_counter()
+            start = time.perf_counter()
             self.step(side, 1)
-            seconds += time.perf_counter() - began
+            seconds += time.perf_counter() - start
             side.reset()
-        fits = int(SECONDS / (seconds * (1 + DRAWS) * (3 if double else 1)))
-        most = asked if given is not None else max(1, min(asked, fits))
-        return sorted({step for step in (1, 5, 20, asked) if step <= most}), seconds
+        affordable = int(SECONDS / (seconds * (1 + DRAWS) * (3 if with_float64 else 1)))
+        limit = last if steps is not None else max(1, min(last, affordable))
+        return sorted({step for step in (1, 5, 20, last) if step <= limit}), seconds
 
 
 def one_line(error: Exception) -> str:
-    """An error of somebody else's code, for a sentence."""
+    """Formats an error of the user's code for use in a sentence."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

@@ -1,4 +1,4 @@
-"""What puts objects back as they were, to the bit."""
+"""Snapshots of objects, and functions that restore them bit for bit."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,16 +9,16 @@ import torch
 from torch import nn
 
 
-def snapshot(each: Any) -> Callable[[], None]:
-    """Gives what puts an object's attributes back, and the lists, dicts and sets among them."""
-    attributes = dict(vars(each))
+def snapshot(target: Any) -> Callable[[], None]:
+    """Returns a function that restores an object's attributes, and the lists, dicts and sets among them."""
+    attributes = dict(vars(target))
     tracked = getattr(attributes.get("_tracker"), "stored_ids", {})
     containers = [value for value in attributes.values() if isinstance(value, (list, dict, set))]
     refills = [_refill(value) for value in (*containers, *tracked.values())]
 
     def restore() -> None:
-        vars(each).clear()
-        vars(each).update(attributes)
+        vars(target).clear()
+        vars(target).update(attributes)
         for refill in refills:
             refill()
 
@@ -26,7 +26,7 @@ def snapshot(each: Any) -> Callable[[], None]:
 
 
 def _refill(container: Any) -> Callable[[], None]:
-    """The same of a container, past the tracking that Keras's own kinds of them do."""
+    """Returns a function that restores a container, bypassing the tracking of Keras's and TensorFlow's own kinds."""
     container = getattr(container, "__wrapped__", getattr(container, "_storage", container))  # TensorFlow's proxies
     kind: Any = next(kind for kind in (OrderedDict, list, dict, set) if isinstance(container, kind))
     copied = kind(container)
@@ -39,27 +39,27 @@ def _refill(container: Any) -> Callable[[], None]:
 
 
 def torch_snapshot(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> Callable[[], None]:
-    """Gives what puts a module back: its parts, their attributes, weights and flags, and its optimizer's."""
+    """Returns a function that restores a module and its optimizer: submodules, attributes, weights, flags and state."""
     modules = [snapshot(module) for module in model.modules()]
     tensors = {id(t): t for t in (*model.parameters(), *model.buffers())}
-    kept = [(t, t.data, t.data.clone(), t.requires_grad) for t in tensors.values()]
+    saved = [(t, t.data, t.data.clone(), t.requires_grad) for t in tensors.values()]
     groups = [(group, dict(group)) for group in optimizer.param_groups] if optimizer is not None else []
-    attributes = snapshot(optimizer) if optimizer is not None else None
+    restore_optimizer = snapshot(optimizer) if optimizer is not None else None
     state = {p: dict(values) for p, values in optimizer.state.items()} if optimizer is not None else {}
     values = [(t, t.clone()) for entry in state.values() for t in entry.values() if isinstance(t, torch.Tensor)]
 
     def restore() -> None:
-        for put_back in modules:
-            put_back()
-        for tensor, data, value, trained in kept:
+        for restore_module in modules:
+            restore_module()
+        for tensor, data, value, trainable in saved:
             tensor.data = data
             tensor.data.copy_(value)
-            tensor.requires_grad_(trained) if tensor.is_leaf else None
-        if attributes is not None:
-            attributes()
-        for group, words in groups:
+            tensor.requires_grad_(trainable) if tensor.is_leaf else None
+        if restore_optimizer is not None:
+            restore_optimizer()
+        for group, settings in groups:
             group.clear()
-            group.update(words)
+            group.update(settings)
         for tensor, value in values:
             tensor.copy_(value)
 
@@ -67,15 +67,15 @@ def torch_snapshot(model: nn.Module, optimizer: torch.optim.Optimizer | None) ->
 
 
 def keras_snapshot(model: keras.Model) -> Callable[[], None]:
-    """Gives what puts a Keras model back: the attributes of its layers, and what its variables hold."""
+    """Returns a function that restores a Keras model: the attributes of its layers and the values of its variables."""
     layers = [snapshot(layer) for layer in model._flatten_layers(include_self=True)]
     variables = [(v, keras.ops.convert_to_numpy(v.value).copy(), v.trainable) for v in model.variables]
 
     def restore() -> None:
-        for put_back in layers:
-            put_back()
-        for variable, value, trained in variables:
+        for restore_layer in layers:
+            restore_layer()
+        for variable, value, trainable in variables:
             variable.assign(value)
-            variable.trainable = trained
+            variable.trainable = trainable
 
     return restore

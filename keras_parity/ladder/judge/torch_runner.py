@@ -1,4 +1,4 @@
-"""The user's PyTorch model, run in place as PyTorch runs it, with every bit put back afterwards."""
+"""Runs the user's PyTorch model in place, as PyTorch runs it, and restores every bit afterwards."""
 
 import copy
 import math
@@ -10,23 +10,23 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from keras_parity.ladder.judge.nests import call_torch, leaves, map_nest, to_arrays, with_c_strides
+from keras_parity.ladder.judge.nests import call_torch, leaves, map_nest, to_arrays, to_tensors
 from keras_parity.ladder.judge.torch_training import TorchTraining
 
 
 class TorchRunner:
-    """Runs a module and its training in place.
+    """Runs a module and trains it in place.
 
-    Modules whose output in training mode is random run as in inference; a batch norm's moving variance takes the
-    variance of the batch itself, as Keras's does, since no setting of PyTorch's says so.
+    Modules whose training output is random run in inference mode. A batch norm updates its moving variance with the
+    biased variance of the batch, as Keras's does; PyTorch has no setting for it.
 
     Args:
-        model: The user's.
-        training: How it is trained; None where it is not.
-        inputs: A batch, as the model takes it.
+        model: The user's module.
+        training: How it trains; None for inference only.
+        inputs: One batch, as the model takes it.
 
     Attributes:
-        random: The modules that are random in training.
+        random: The modules whose training output is random.
         norms: The batch norms.
     """
 
@@ -48,7 +48,7 @@ class TorchRunner:
         try:
             self.random = self._find_random(inputs) if training else []
             for module in self.random:
-                self._hooks.append(module.register_forward_pre_hook(_evaluate))
+                self._hooks.append(module.register_forward_pre_hook(_force_inference))
             for module in self.norms:
                 self._hooks += _biased_variance(module)
         except BaseException:
@@ -66,7 +66,7 @@ class TorchRunner:
         self._states = [(each, copy.deepcopy(each.state_dict())) for each in stateful]
 
     def reset(self) -> None:
-        """Goes back to the weights, statistics and optimizer state that the user gave."""
+        """Restores the user's weights, statistics and optimizer state in ``dtype``, to run again."""
         with torch.no_grad():
             for tensor, value, _ in self._saved:
                 tensor.grad = None
@@ -77,10 +77,10 @@ class TorchRunner:
         for each, state in self._states:
             each.load_state_dict(copy.deepcopy(state))
         if self.training:
-            self.training.begin()
+            self.training.start()
 
     def restore(self) -> None:
-        """Puts everything back as the user gave it."""
+        """Restores the user's objects completely; the runner is done."""
         for hook in self._hooks:
             hook.remove()
         self.dtype = torch.float32
@@ -96,53 +96,44 @@ class TorchRunner:
             module.training = mode
         torch.set_rng_state(self._random_state)
 
-    def nudge(self, random: np.random.Generator, part: float | None) -> None:
-        """Moves every weight by one unit in the last place, or by a part of itself, and each constant alike."""
+    def perturb(self, random: np.random.Generator, fraction: float | None) -> None:
+        """Moves weights by one unit in the last place, or by a fraction of their value, and optimizer constants too."""
         with torch.no_grad():
             for parameter in self.model.parameters():
                 size = np.abs(parameter.cpu().numpy())
-                off = (np.spacing(size) if part is None else size * part) * random.choice([-1, 1], size.shape)
-                parameter.add_(torch.as_tensor(np.nan_to_num(off), dtype=parameter.dtype, device=parameter.device))
+                move = (np.spacing(size) if fraction is None else size * fraction) * random.choice([-1, 1], size.shape)
+                parameter.add_(torch.as_tensor(np.nan_to_num(move), dtype=parameter.dtype, device=parameter.device))
         for optimizer in self.training.optimizers if self.training else []:
             for group in optimizer.param_groups:
-                group |= {name: _off(value, random) for name, value in group.items() if name != "params"}
+                group |= {name: _perturbed(value, random) for name, value in group.items() if name != "params"}
                 if isinstance(group.get("betas"), tuple):  # Keras rounds 1 - beta_2 ** step through float32
                     group["lr"] *= 1 + random.choice([-6e-8, 6e-8]) / max(1 - group["betas"][1], 1e-6) / 16
 
     def feed(self, nest: Any) -> Any:
-        """Arrays as tensors of the model's device and precision, with PyTorch's own strides."""
-
-        def one(array: NDArray) -> torch.Tensor:
-            tensor = torch.tensor(with_c_strides(array), device=self.device)
-            return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
-
-        return map_nest(one, nest)
+        """Converts arrays to tensors of the model's device and precision."""
+        return to_tensors(nest, self.device, self.dtype)
 
     def outputs(self, inputs: Any, like: Any = None) -> list[NDArray]:
-        """What the model gives in inference mode."""
+        """Returns the outputs in inference mode; see ``to_arrays`` for ``like``."""
         self.model.eval()
         with torch.no_grad():
             return to_arrays(call_torch(self.model, self.feed(inputs)), like)
 
     def step(self, inputs: Any, labels: Any) -> float:
-        """One step of the user's training; gives the loss before it."""
+        """Takes one step of the user's training; returns the loss before it."""
         assert self.training is not None
         self.model.train()
         value = self.training.step(self.feed(inputs), self.feed(labels) if labels is not None else None)
         value = value.get("loss") if isinstance(value, dict) else value
         return value.item() if isinstance(value, torch.Tensor) else math.nan if value is None else float(value)
 
-    def weights(self) -> dict[str, NDArray]:
-        """The trained weights by name."""
-        return {name: p.detach().cpu().numpy().copy() for name, p in self.model.named_parameters() if p.requires_grad}
-
     def _find_random(self, inputs: Any) -> list[nn.Module]:
-        """The modules whose output in training mode changes from run to run, given the same input."""
+        """Finds the modules whose training output changes from run to run, given the same input."""
         record: list[list[torch.Tensor]] = []
         found: dict[nn.Module, None] = {}
         place = 0
 
-        def keep(module: nn.Module, args: Any, output: Any) -> Any:
+        def compare(module: nn.Module, args: Any, output: Any) -> Any:
             nonlocal place
             tensors = [t.detach().clone() for t in leaves(output) if isinstance(t, torch.Tensor)]
             place += 1
@@ -152,10 +143,10 @@ class TorchRunner:
             if len(first) == len(tensors) and all(torch.equal(a, b) for a, b in zip(first, tensors, strict=True)):
                 return None
             found[module] = None
-            given = iter(first)
-            return map_nest(lambda t: next(given, t) if isinstance(t, torch.Tensor) else t, output)
+            recorded = iter(first)  # so that the modules behind it get the same input in every run
+            return map_nest(lambda t: next(recorded, t) if isinstance(t, torch.Tensor) else t, output)
 
-        hooks = [module.register_forward_hook(keep) for module in self.model.modules()]
+        hooks = [module.register_forward_hook(compare) for module in self.model.modules()]
         try:
             for seed in (0, 1):
                 self.reset()
@@ -172,36 +163,36 @@ class TorchRunner:
         return list(found)
 
 
-def _evaluate(module: nn.Module, args: Any) -> None:
+def _force_inference(module: nn.Module, args: Any) -> None:
     module.training = False
 
 
 def _biased_variance(module: Any) -> Iterable[Any]:
-    """Has a batch norm put the batch's variance over n into its moving variance, where PyTorch's is over n - 1."""
+    """Hooks a batch norm so that its moving variance takes the batch's variance over n instead of over n - 1."""
     before: list[torch.Tensor] = []
 
-    def keep(_: Any, args: Any) -> None:
+    def save(_: Any, args: Any) -> None:
         if module.training and module.running_var is not None:
             before[:] = [module.running_var.clone()]
 
     def correct(_: Any, args: Any, output: torch.Tensor) -> None:
         if not (module.training and before):
             return
-        given = args[0].detach()
-        part = module.momentum if module.momentum is not None else 1 / float(module.num_batches_tracked)
-        variance = given.var([axis for axis in range(given.ndim) if axis != 1], correction=0)
-        kept, count = before.pop() * (1 - part), given.numel() / given.shape[1]
-        taken = (module.running_var - kept) / part
-        unbiased = variance * count / max(count - 1, 1)
-        if (taken - unbiased).abs().sum() < (taken - variance).abs().sum():  # else the module does so by itself
-            # Past autograd, which has kept it for the backward pass though that does not use it.
-            module.running_var.data.copy_(kept + part * variance)
+        batch = args[0].detach()
+        momentum = module.momentum if module.momentum is not None else 1 / float(module.num_batches_tracked)
+        biased = batch.var([axis for axis in range(batch.ndim) if axis != 1], correction=0)
+        old, count = before.pop() * (1 - momentum), batch.numel() / batch.shape[1]
+        used = (module.running_var - old) / momentum
+        unbiased = biased * count / max(count - 1, 1)
+        if (used - unbiased).abs().sum() < (used - biased).abs().sum():  # else the module already uses the biased one
+            # .data, because autograd saved the buffer for a backward pass that does not read it.
+            module.running_var.data.copy_(old + momentum * biased)
 
-    return module.register_forward_pre_hook(keep), module.register_forward_hook(correct)
+    return module.register_forward_pre_hook(save), module.register_forward_hook(correct)
 
 
-def _off(value: Any, random: np.random.Generator) -> Any:
-    """A constant, or several, as a rounding through float32 may change it."""
+def _perturbed(value: Any, random: np.random.Generator) -> Any:
+    """Perturbs a constant, or several, as rounding through float32 would."""
     if isinstance(value, (tuple, list)):
-        return type(value)(_off(inner, random) for inner in value)
+        return type(value)(_perturbed(inner, random) for inner in value)
     return value * (1 + random.choice([-6e-8, 6e-8])) if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""How a PyTorch model is trained: by its own loop, by a LightningModule's methods, or by the usual one."""
+"""Trains a PyTorch model: with a plain loop, a LightningModule's own methods, or the user's step."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,12 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from cnn_mnist.errors import UserError
 from keras_parity.ladder.judge.nests import call_torch
-
-
-class NotComparedError(Exception):
-    """The trainings cannot be compared; the text says why, and what to give."""
-
 
 Step = Callable[[Any, Any], Any]
 Schedule = torch.optim.lr_scheduler.LRScheduler
@@ -21,27 +17,27 @@ Schedule = torch.optim.lr_scheduler.LRScheduler
 
 @dataclass
 class TorchTraining:
-    """How the model is trained.
+    """How the model trains.
 
     Attributes:
-        step: One whole step of inputs and labels; gives the loss before it.
-        optimizers: Whose state has to be put back.
-        schedules: Likewise.
-        parts: What else has state, as a loss that is a module.
-        begin: Called before the first step of each training.
+        step: One whole step (inputs, labels) -> loss before it.
+        optimizers: The optimizers to restore.
+        schedules: The schedules to restore.
+        parts: Further modules with state, such as a loss.
+        start: Called before the first step of each training.
     """
 
     step: Step
     optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
     schedules: list[Schedule] = field(default_factory=list)
     parts: list[nn.Module] = field(default_factory=list)
-    begin: Callable[[], None] = lambda: None
+    start: Callable[[], None] = lambda: None
 
 
 def stock_training(
     model: nn.Module, loss: Callable[[Any, Any], Any], optimizer: torch.optim.Optimizer, schedules: list[Schedule]
 ) -> TorchTraining:
-    """PyTorch's usual loop: one loss, one optimizer, a schedule that is stepped behind each of its steps."""
+    """Builds PyTorch's usual loop: one loss, one optimizer, schedules stepped after every step."""
 
     def step(inputs: Any, labels: Any) -> Any:
         def closure() -> Any:
@@ -64,9 +60,17 @@ def stock_training(
 
 
 def lightning_training(model: Any, batches: int) -> TorchTraining:
-    """A LightningModule's own ``training_step`` and ``configure_optimizers``, as a Trainer runs them."""
-    made = model.configure_optimizers()
-    optimizers, schedules = made if isinstance(made, tuple) else (made, [])
+    """Builds the loop of a LightningModule, from ``training_step`` and ``configure_optimizers``, as a Trainer runs it.
+
+    Args:
+        model: The LightningModule.
+        batches: Steps per epoch, for schedules that step by epoch.
+
+    Raises:
+        UserError: The module has several optimizers, or optimizes manually.
+    """
+    configured = model.configure_optimizers()
+    optimizers, schedules = configured if isinstance(configured, tuple) else (configured, [])
     entries = [optimizers] if not isinstance(optimizers, (list, tuple)) else list(optimizers)
     found, configs = [], list(schedules) if isinstance(schedules, (list, tuple)) else [schedules]
     for entry in entries:
@@ -75,7 +79,8 @@ def lightning_training(model: Any, batches: int) -> TorchTraining:
             configs.append(entry["lr_scheduler"])
     configs = [config if isinstance(config, dict) else {"scheduler": config} for config in configs]
     if len(found) != 1 or not model.automatic_optimization:
-        raise NotComparedError("PyTorch's module steps several optimizers or by hand; give torch_step=")
+        expected = "expected a LightningModule with one optimizer and automatic optimization"
+        raise UserError(f"{expected}, got {len(found)} optimizers or a manual step; pass torch_step=")
     (optimizer,), count = found, 0
 
     def step(inputs: Any, labels: Any) -> Any:
@@ -92,15 +97,15 @@ def lightning_training(model: Any, batches: int) -> TorchTraining:
                 config["scheduler"].step()
         return loss
 
-    def begin() -> None:
+    def start() -> None:
         nonlocal count
         count = 0
 
-    return TorchTraining(step, [optimizer], [config["scheduler"] for config in configs], begin=begin)
+    return TorchTraining(step, [optimizer], [config["scheduler"] for config in configs], start=start)
 
 
 def objects_in(function: Any, kind: type) -> list[Any]:
-    """The objects of a kind that a function's closure and globals name."""
+    """Finds the objects of a kind that a function's closure and globals refer to."""
     values = [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _filled(cell)]
     names = getattr(getattr(function, "__code__", None), "co_names", ())
     values += [function.__globals__[name] for name in names if name in getattr(function, "__globals__", {})]

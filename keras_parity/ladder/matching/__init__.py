@@ -1,4 +1,4 @@
-"""Which layer and which weight of one model is which of the other.
+"""Matches the layers and weights of two models.
 
 Diagnosis, rungs and the report may import it.
 """

@@ -1,6 +1,6 @@
-"""One array of a Keras layer and the tensors that PyTorch has in its place; those of recurrent layers."""
+"""Arrays of Keras layers and the PyTorch tensors that they correspond to, including those of RNNs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,19 +10,19 @@ from torch import nn
 Tensors = tuple[NDArray, ...]
 
 RECURRENT = {"LSTM": [0, 1, 2, 3], "GRU": [1, 0, 2], "SimpleRNN": [0]}
-"""PyTorch's gates, as places among Keras's: input, forget, cell, output; reset, update, new."""
+"""PyTorch's gates as indices of Keras's: input, forget, cell, output; reset, update, new."""
 
 
 @dataclass(frozen=True)
 class Array:
-    """One array of a Keras layer, and what PyTorch has in its place: one tensor, or two where it has two biases.
+    """One array of a Keras layer and its PyTorch tensor, or two tensors for an RNN's two biases.
 
     Attributes:
         name: ``"layer/kernel"``.
-        roles: PyTorch's names of the tensors, without the module's.
-        shapes: Of the tensors.
-        to_torch: From the array to the tensors.
-        to_keras: Back.
+        roles: PyTorch's tensor names, without the module's.
+        shapes: Shapes of the tensors.
+        to_torch: Converts the array to the tensors.
+        to_keras: Converts the tensors to the array.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Array:
 
 
 def torch_arrays(module: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Shape by role of the parameters and the floating statistics that a module owns itself."""
+    """Returns the shape by role of a module's own parameters and floating-point buffers."""
     tensors = {**module._parameters, **module._buffers}
     return {
         role: tuple(tensor.shape)
@@ -43,10 +43,10 @@ def torch_arrays(module: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def recurrent_parts(module: nn.Module) -> Iterator[tuple[dict[str, str], dict[str, tuple[int, ...]]]]:
-    """Of a recurrent module each layer and direction, which are layers of their own in Keras.
+    """Splits an RNN into its layers and directions, which are separate layers in Keras.
 
     Yields:
-        The module's own names by those of its first layer and direction, and shape by the latter.
+        The module's own tensor names by role, and shape by role, with the roles of the first layer and direction.
     """
     if isinstance(module, nn.RNNBase):
         shapes = torch_arrays(module)
@@ -58,22 +58,23 @@ def recurrent_parts(module: nn.Module) -> Iterator[tuple[dict[str, str], dict[st
                 yield own, {role: shapes[name] for role, name in own.items()}
 
 
-def recurrent_array(gates: list[int], own: str, name: str, shape: tuple[int, ...]) -> Array:
-    """A kernel, transposed and with its gates in order, or the bias, of which PyTorch has two."""
-    back_again = [gates.index(gate) for gate in range(len(gates))]
+def reorder_gates(array: NDArray, order: Sequence[int]) -> NDArray:
+    """Reorders the equal blocks of axis 0."""
+    blocks = np.split(array, len(order))
+    return np.concatenate([blocks[gate] for gate in order])
 
-    def ordered(array: NDArray, order: list[int]) -> NDArray:
-        blocks = np.split(array, len(gates))
-        return np.concatenate([blocks[gate] for gate in order])
 
-    if "kernel" in own:
-        role = "weight_hh_l0" if own.startswith("recurrent") else "weight_ih_l0"
-        there = lambda a: (ordered(a.T, gates),)  # noqa: E731
-        return Array(name, (role,), (shape[::-1],), there, lambda tensors: ordered(tensors[0], back_again).T)
+def recurrent_array(gates: list[int], variable: str, name: str, shape: tuple[int, ...]) -> Array:
+    """Describes a kernel, transposed and with its gates reordered, or a bias, of which PyTorch has two."""
+    inverse = [gates.index(gate) for gate in range(len(gates))]
+    if "kernel" in variable:
+        role = "weight_hh_l0" if variable.startswith("recurrent") else "weight_ih_l0"
+        to_torch = lambda a: (reorder_gates(a.T, gates),)  # noqa: E731
+        return Array(name, (role,), (shape[::-1],), to_torch, lambda tensors: reorder_gates(tensors[0], inverse).T)
     roles = "bias_ih_l0", "bias_hh_l0"
     if len(shape) == 2:  # a GRU with reset_after has both
-        both = lambda a: (ordered(a[0], gates), ordered(a[1], gates))  # noqa: E731
-        back = lambda tensors: np.stack([ordered(tensor, back_again) for tensor in tensors])  # noqa: E731
-        return Array(name, roles, (shape[1:], shape[1:]), both, back)
-    first = lambda a: (ordered(a, gates), np.zeros_like(a))  # noqa: E731
-    return Array(name, roles, (shape, shape), first, lambda tensors: ordered(tensors[0] + tensors[1], back_again))
+        both = lambda a: (reorder_gates(a[0], gates), reorder_gates(a[1], gates))  # noqa: E731
+        to_keras = lambda tensors: np.stack([reorder_gates(tensor, inverse) for tensor in tensors])  # noqa: E731
+        return Array(name, roles, (shape[1:], shape[1:]), both, to_keras)
+    first = lambda a: (reorder_gates(a, gates), np.zeros_like(a))  # noqa: E731
+    return Array(name, roles, (shape, shape), first, lambda tensors: reorder_gates(tensors[0] + tensors[1], inverse))

@@ -1,8 +1,9 @@
-"""Which call of one model is which of the other."""
+"""Matches the calls of one model with those of the other."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,17 @@ from numpy.typing import NDArray
 from keras_parity.ladder.capture.calls import OUTPUT, Call
 
 DEPTHS = (64, 16, 8, 4, 2, 1, 0)
-"""How far around a call one looks to tell it from its like: first far, then nearer, as far as a fault reaches."""
+"""Weisfeiler-Lehman depths, largest first; smaller ones tolerate a local fault."""
 
 
 @dataclass(frozen=True)
 class Matched:
-    """A call on both sides.
+    """A pair of matched calls.
 
     Attributes:
-        torch: Place among PyTorch's calls.
-        keras: Place among Keras's.
-        order: Where a dense layer reads what PyTorch flattened by channel: the features of PyTorch's input in Keras's
-            order, as places.
+        torch: Index among PyTorch's calls.
+        keras: Index among Keras's calls.
+        order: For a dense layer after a flatten: indices that put PyTorch's features into Keras's order.
     """
 
     torch: int
@@ -31,7 +31,7 @@ class Matched:
 
 
 def signature(call: Call) -> tuple[str, tuple[int, ...]]:
-    """Kind and shape of the greatest tensor, in PyTorch's layout."""
+    """Returns a call's kind and the shape of its largest tensor, in PyTorch's layout."""
     arrays = call.arrays
     shapes = (
         list(arrays.values()) if isinstance(arrays, dict) else [shape for array in arrays for shape in array.shapes]
@@ -40,54 +40,48 @@ def signature(call: Call) -> tuple[str, tuple[int, ...]]:
     return kind, max(shapes, key=lambda shape: (np.prod(shape), shape), default=())
 
 
-def match_calls(ours: list[Call], theirs: list[Call], given: Mapping[str, str] | None = None) -> list[Matched]:
-    """Pairs of calls that have the same surroundings, from far to near; among equals by name, then in order.
+def match_calls(torch_calls: list[Call], keras_calls: list[Call], names: Mapping[str, str]) -> list[Matched]:
+    """Matches calls by their surroundings, from large neighbourhoods to small; among equals by name, then in order.
 
     Args:
-        ours: PyTorch's calls.
-        theirs: Keras's.
-        given: Keras's name by PyTorch's name, for the layers that the user has matched.
+        torch_calls: PyTorch's calls.
+        keras_calls: Keras's calls.
+        names: Keras's layer name by PyTorch's, for layers that the user has matched.
+
+    Returns:
+        The pairs, in the order of PyTorch's calls.
     """
-    taken: dict[int, int] = {}
-    free = set(range(len(theirs)))
-
-    def take(left: Sequence[int], right: Sequence[int]) -> None:
-        for one, other in zip(left, right, strict=False):
-            taken[one] = other
-            free.discard(other)
-
-    for name, wanted in (given or {}).items():
-        take([i for i, call in enumerate(ours) if call.name == name],
-             [i for i, call in enumerate(theirs) if call.name == wanted])  # fmt: skip
+    matched: dict[int, int] = {}
+    for torch_name, keras_name in names.items():
+        left = [i for i, call in enumerate(torch_calls) if call.name == torch_name]
+        right = [i for i, call in enumerate(keras_calls) if call.name == keras_name]
+        matched |= zip(left, right, strict=False)
     for depth in DEPTHS:
-        colours = _colours(ours, depth), _colours(theirs, depth)
         groups: dict[Any, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
-        for place, colour in enumerate(colours[0]):
-            if place not in taken:
+        for place, colour in enumerate(_colours(torch_calls, depth)):
+            if place not in matched:
                 groups[colour][0].append(place)
-        for place, colour in enumerate(colours[1]):
-            if place in free:
+        for place, colour in enumerate(_colours(keras_calls, depth)):
+            if place not in matched.values():
                 groups[colour][1].append(place)
         for left, right in groups.values():
             if len(left) == len(right):
-                _by_name(ours, theirs, left, right, take)
-    _in_order(ours, theirs, taken, free)
-    return [Matched(one, taken[one]) for one in sorted(taken)]
+                matched |= zip(left, _by_name(torch_calls, keras_calls, left, right), strict=True)
+    _in_order(torch_calls, keras_calls, matched)
+    return [Matched(place, matched[place]) for place in sorted(matched)]
 
 
 def _by_name(
-    ours: list[Call], theirs: list[Call], left: list[int], right: list[int], take: Callable[..., None]
-) -> None:
-    plain = lambda name: name.replace("/", ".")  # noqa: E731
-    names = {plain(theirs[place].name): place for place in right}
-    same = [place for place in left if plain(ours[place].name) in names]
-    if len(same) == len(left):
-        right = [names[plain(ours[place].name)] for place in left]
-    take(left, right)
+    torch_calls: list[Call], keras_calls: list[Call], left: Sequence[int], right: Sequence[int]
+) -> Sequence[int]:
+    """Orders the calls on the right like those on the left of the same names, if all names agree."""
+    places = {keras_calls[place].name.replace("/", "."): place for place in right}
+    names = [torch_calls[place].name for place in left]
+    return [places[name] for name in names] if places.keys() >= set(names) else right
 
 
 def _colours(calls: list[Call], depth: int) -> list[Any]:
-    """A number for each call that stands for its kind, its shape and what surrounds it, ``depth`` calls far."""
+    """Hashes each call with its kind, its shape and its surroundings up to ``depth`` calls away."""
     children: dict[int, list[tuple[int, tuple[str, ...]]]] = defaultdict(list)
     for place, call in enumerate(calls):
         for parent, joins in call.parents:
@@ -105,23 +99,11 @@ def _colours(calls: list[Call], depth: int) -> list[Any]:
     return colours
 
 
-def _in_order(ours: list[Call], theirs: list[Call], taken: dict[int, int], free: set[int]) -> None:
-    """What is left over, by the longest common subsequence of kinds and shapes, then of kinds alone."""
+def _in_order(torch_calls: list[Call], keras_calls: list[Call], matched: dict[int, int]) -> None:
+    """Matches the remaining calls in order: by kind and shape, then by kind alone."""
     for key in (signature, lambda call: call.kind):
-        left, right = [i for i in range(len(ours)) if i not in taken], sorted(free)
-        longest = np.zeros((len(left) + 1, len(right) + 1), int)
-        same = lambda i, j: key(ours[left[i]]) == key(theirs[right[j]])  # noqa: E731, B023
-        for i in reversed(range(len(left))):
-            for j in reversed(range(len(right))):
-                both = longest[i + 1, j + 1] + 1 if same(i, j) else 0
-                longest[i, j] = max(both, longest[i + 1, j], longest[i, j + 1])
-        i = j = 0
-        while i < len(left) and j < len(right):
-            if same(i, j) and longest[i, j] == longest[i + 1, j + 1] + 1:
-                taken[left[i]] = right[j]
-                free.discard(right[j])
-                i, j = i + 1, j + 1
-            elif longest[i + 1, j] >= longest[i, j + 1]:
-                i += 1
-            else:
-                j += 1
+        left = [place for place in range(len(torch_calls)) if place not in matched]
+        right = [place for place in range(len(keras_calls)) if place not in matched.values()]
+        keys = [key(torch_calls[place]) for place in left], [key(keras_calls[place]) for place in right]
+        for i, j, size in SequenceMatcher(None, *keys, autojunk=False).get_matching_blocks():
+            matched |= zip(left[i : i + size], right[j : j + size], strict=True)

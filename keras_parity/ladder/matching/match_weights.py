@@ -1,4 +1,4 @@
-"""Two models side by side: which layer is which, and which array is which tensor."""
+"""The match of two models: which layer corresponds to which, and which array to which tensor."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,28 +9,26 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from keras_parity.ladder.capture.attention import in_parts
+from keras_parity.ladder.capture.attention import split_attention
 from keras_parity.ladder.capture.calls import OUTPUT, Call
-from keras_parity.ladder.capture.keras_calls import variable_names
+from keras_parity.ladder.capture.keras_calls import named_variables, variable_name
+from keras_parity.ladder.judge.nests import Arrays
 from keras_parity.ladder.matching.arrays import Array, Tensors
 from keras_parity.ladder.matching.kinds import FEATUREWISE, KINDS, ROLES
 from keras_parity.ladder.matching.match_layers import Matched, signature
 
-Arrays = dict[str, NDArray]
-
 
 @dataclass
 class Match:
-    """The layers and arrays of two models, side by side.
+    """The matched layers and arrays of two models.
 
     Attributes:
-        torch_calls: What ``record_torch`` gave.
-        keras_calls: What ``record_keras`` gave, with parents.
-        pairs: The calls that belong together, in the order in which PyTorch runs them.
-        arrays: Keras's arrays that have tensors in PyTorch: (array, names of the tensors).
-        only_torch: Tensors that Keras has not.
-        only_keras: Arrays that PyTorch has not.
-        questions: Where more than one answer fits, what was taken and what else there is.
+        torch_calls: The calls from ``record_torch``.
+        keras_calls: The calls from ``record_keras``, with parents.
+        pairs: The matched calls, in PyTorch's order.
+        arrays: Keras's arrays with the names of their PyTorch tensors.
+        only_torch: Names of tensors without a match.
+        only_keras: Names of arrays without a match.
     """
 
     torch_calls: list[Call]
@@ -39,10 +37,9 @@ class Match:
     arrays: list[tuple[Array, tuple[str, ...]]] = field(default_factory=list)
     only_torch: list[str] = field(default_factory=list)
     only_keras: list[str] = field(default_factory=list)
-    questions: list[str] = field(default_factory=list)
 
     def to_torch(self, weights: Mapping[str, NDArray]) -> Arrays:
-        """Keras's arrays by name as tensors by PyTorch's names; it moves elements only, so gradients go through."""
+        """Converts Keras's arrays by name to PyTorch's tensors by name; moves elements only, so it suits gradients."""
         found: Arrays = {}
         for array, names in self.arrays:
             if array.name in weights:
@@ -51,7 +48,7 @@ class Match:
         return found
 
     def to_keras(self, state: Mapping[str, NDArray]) -> Arrays:
-        """A state dict as Keras's arrays by name; a second bias that is missing counts as zero."""
+        """Converts a state dict to Keras's arrays by name; a missing second bias counts as zero."""
         found: Arrays = {}
         for array, names in self.arrays:
             if names[0] in state:
@@ -61,34 +58,31 @@ class Match:
         return found
 
     def copy_to_torch(self, keras_model: keras.Model, torch_model: nn.Module) -> None:
-        """Copies the matched weights and statistics of the Keras model into the other."""
-        named = {variable_names(keras_model)[id(v)]: v.numpy() for v in keras_model.weights}
-        arrays = {name: torch.from_numpy(array) for name, array in self.to_torch(named).items()}
-        network = in_parts(torch_model)  # which shares what it owns
-        network.load_state_dict(arrays, strict=False)  # a tied tensor has two names, of which the other would win
+        """Copies the matched weights and statistics from the Keras model to the PyTorch model."""
+        weights = {name: variable.numpy() for name, variable in named_variables(keras_model).items()}
+        tensors = {name: torch.from_numpy(array) for name, array in self.to_torch(weights).items()}
+        network = split_attention(torch_model)  # shares the weights
+        network.load_state_dict(tensors, strict=False)  # leaves out the second name of a tied tensor
 
     def copy_to_keras(self, torch_model: nn.Module, keras_model: keras.Model) -> None:
-        """Copies the matched weights and statistics of the PyTorch model into the other."""
-        arrays = self.to_keras(
-            {name: t.detach().cpu().numpy() for name, t in in_parts(torch_model).state_dict().items()}
-        )
-        names = variable_names(keras_model)
+        """Copies the matched weights and statistics from the PyTorch model to the Keras model."""
+        arrays = self.to_keras(torch_state(torch_model))
         for variable in keras_model.weights:
-            if names[id(variable)] in arrays:
-                variable.assign(arrays[names[id(variable)]])
+            if (name := variable_name(keras_model, variable)) in arrays:
+                variable.assign(arrays[name])
 
     def torch_name(self, keras_name: str) -> str:
-        """PyTorch's name of an array of Keras's, where it has one."""
+        """Returns PyTorch's name of a Keras array; the array's own if it has no match."""
         return next((names[0] for array, names in self.arrays if array.name == keras_name), keras_name)
 
     def rows(self) -> list[list[str]]:
-        """Layer by layer: PyTorch's name, Keras's, kind, shape of the greatest tensor."""
+        """Returns a table with a header: PyTorch's layer, Keras's layer, kind, shape of the largest tensor."""
         found = [["PyTorch", "Keras", "kind", "weight"]]
         for pair in self.pairs:
-            ours, theirs = self.torch_calls[pair.torch], self.keras_calls[pair.keras]
-            shape = "x".join(map(str, signature(ours)[1])) + ("" if pair.order is None else ", flattened")
-            if ours.kind != OUTPUT:
-                found.append([ours.name, theirs.name, ours.kind, shape])
+            torch_call, keras_call = self.torch_calls[pair.torch], self.keras_calls[pair.keras]
+            shape = "x".join(map(str, signature(torch_call)[1])) + ("" if pair.order is None else ", flattened")
+            if torch_call.kind != OUTPUT:
+                found.append([torch_call.name, keras_call.name, torch_call.kind, shape])
         for place, call in enumerate(self.torch_calls):
             if place not in {pair.torch for pair in self.pairs}:
                 found.append([call.name, "-", call.kind, "x".join(map(str, signature(call)[1]))])
@@ -101,33 +95,38 @@ class Match:
         rows = self.rows()
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([*lines, *self.questions])
+        return "\n".join(lines)
+
+
+def torch_state(network: nn.Module) -> Arrays:
+    """Returns a copy of a network's state, with its attention split."""
+    return {name: t.detach().cpu().numpy().copy() for name, t in split_attention(network).state_dict().items()}
 
 
 def match_arrays(match: Match) -> None:
-    """Fills in which array is which tensor, from the pairs of calls."""
+    """Fills in ``arrays``, ``only_torch`` and ``only_keras`` from the matched calls."""
     match.arrays, seen_torch, seen_keras = [], set(), set()
     for pair in match.pairs:
-        ours, theirs = match.torch_calls[pair.torch], match.keras_calls[pair.keras]
-        if not ours.arrays or not theirs.arrays:
+        torch_call, keras_call = match.torch_calls[pair.torch], match.keras_calls[pair.keras]
+        if not torch_call.arrays or not keras_call.arrays:
             continue
-        known = {role: ours.torch_name(role) for role in ours.arrays}
-        left = [role for role in known if not any(role in array.roles for array in theirs.arrays)]
-        for array in theirs.arrays:
+        known = {role: torch_call.torch_name(role) for role in torch_call.arrays}
+        free = [role for role in known if not any(role in array.roles for array in keras_call.arrays)]
+        for array in keras_call.arrays:
             roles = array.roles
-            if roles[0] not in known:  # a kind that is not known: by shape
-                fitting = [role for role in left if ours.arrays[role] == array.shapes[0]]
-                roles = tuple(fitting[:1]) or tuple(
-                    role for role in left[:1] if np.prod(ours.arrays[role]) == np.prod(array.shapes[0]))  # fmt: skip
-                left = [role for role in left if role not in roles]
+            if roles[0] not in known:  # an unknown kind: match by shape, then by size
+                roles = tuple(role for role in free if torch_call.arrays[role] == array.shapes[0])[:1]
+                if not roles and free and np.prod(torch_call.arrays[free[0]]) == np.prod(array.shapes[0]):
+                    roles = (free[0],)
+                free = [role for role in free if role not in roles]
             names = tuple(known[role] for role in roles if role in known)
             if not names or array.name in seen_keras or len(names) < len(array.roles):
                 continue
-            if array.shapes[0] != ours.arrays[roles[0]]:
-                if ours.kind in KINDS:
+            if array.shapes[0] != torch_call.arrays[roles[0]]:
+                if torch_call.kind in KINDS:
                     continue
-                array = _reshaped(array, ours.arrays[roles[0]])
-            if pair.order is not None and (roles[0] == "weight" or ours.kind in FEATUREWISE):
+                array = _reshaped(array, torch_call.arrays[roles[0]])
+            if pair.order is not None and (roles[0] == "weight" or torch_call.kind in FEATUREWISE):
                 array = _reordered(array, pair.order)
             match.arrays.append((array, names))
             seen_keras.add(array.name)
@@ -142,35 +141,35 @@ def match_arrays(match: Match) -> None:
     match.only_torch = [name for name in shapes if id(owned[name]) not in seen]
     rest = {array.name: array for call in match.keras_calls for array in call.arrays if array.name not in seen_keras}
     match.only_keras = list(rest)
-    for array in rest.values():  # of kinds that differ, as a dense layer and a convolution of 1 x 1: by role and size
-        name = next((n for n in match.only_torch if _alike(n, shapes[n], array)), None)
+    for array in rest.values():  # of different kinds, such as a dense layer and a 1 x 1 convolution: by role and size
+        name = next((n for n in match.only_torch if _compatible(n, shapes[n], array)), None)
         if name is not None:
             match.arrays.append((_reshaped(array, shapes[name]), (name,)))
             match.only_torch.remove(name)
             match.only_keras.remove(array.name)
 
 
-def _alike(name: str, shape: tuple[int, ...], array: Array) -> bool:
+def _compatible(name: str, shape: tuple[int, ...], array: Array) -> bool:
     role = array.roles[0] if array.roles[0] in ROLES.values() else ""
-    mine = name.rpartition(".")[2]
+    torch_role = name.rpartition(".")[2]
     fits = [s for s in shape if s > 1] == [s for s in array.shapes[0] if s > 1] and len(array.roles) == 1
-    return fits and (role == mine or (not role and mine not in ROLES.values()))
+    return fits and (role == torch_role or (not role and torch_role not in ROLES.values()))
 
 
 def _reshaped(array: Array, shape: tuple[int, ...]) -> Array:
-    """Of a kind that is not known, or of a layer that differs: the same elements where the number allows it."""
+    """Describes an array of an unknown or different kind: the same elements in another shape if their number agrees."""
     if np.prod(array.shapes[0]) != np.prod(shape) or len(array.roles) > 1:
         return array
-    inner, own = array.to_keras, array.shapes[0]
-    there = lambda a: (array.to_torch(a)[0].reshape(shape),)  # noqa: E731
-    return replace(array, shapes=(shape,), to_torch=there, to_keras=lambda t: inner((t[0].reshape(own),)))
+    to_torch = lambda a: (array.to_torch(a)[0].reshape(shape),)  # noqa: E731
+    to_keras = lambda tensors: array.to_keras((tensors[0].reshape(array.shapes[0]),))  # noqa: E731
+    return replace(array, shapes=(shape,), to_torch=to_torch, to_keras=to_keras)
 
 
 def _reordered(array: Array, order: NDArray) -> Array:
-    """What PyTorch has for its inputs in another order: ``torch_input[..., order]`` is Keras's."""
+    """Describes an array whose input features PyTorch has in another order: ``tensor[..., order]`` is Keras's."""
     inverse = np.argsort(order)
 
-    def there(a: NDArray) -> Tensors:
+    def to_torch(a: NDArray) -> Tensors:
         return (array.to_torch(a)[0][..., inverse],)
 
-    return replace(array, to_torch=there, to_keras=lambda tensors: array.to_keras((tensors[0][..., order],)))
+    return replace(array, to_torch=to_torch, to_keras=lambda tensors: array.to_keras((tensors[0][..., order],)))

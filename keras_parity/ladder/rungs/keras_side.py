@@ -1,4 +1,4 @@
-"""The Keras side of a ladder; what ``torch_side`` does, with the same names."""
+"""The Keras side of a ladder: a copy of the user's model in one precision, and its training steps."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,15 +9,26 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from keras_parity.ladder.capture.calls import Call
-from keras_parity.ladder.capture.keras_calls import keras_parents, record_keras, variable_names
-from keras_parity.ladder.judge.keras_runner import as_given
-from keras_parity.ladder.judge.nests import count_samples, cut, map_nest
-from keras_parity.ladder.rungs.port import Arrays, Batch, Port
+from keras_parity.ladder.capture.keras_calls import keras_parents, record_keras, variable_name
+from keras_parity.ladder.judge.nests import Arrays, count_samples, map_nest, slice_samples, to_keras_inputs
+from keras_parity.ladder.rungs.port import Batch, Port
 from keras_parity.twin.dtypes import copy_in, in_dtype
 
 
 class KerasSide:
-    """The Keras model of a port in one precision, as a rule a copy; arguments and methods as in ``TorchSide``."""
+    """A copy of a port's Keras model in one precision, or the model itself if ``port.in_place``.
+
+    Dropout without shared masks is off.
+
+    Args:
+        port: The port.
+        dtype: ``"float32"`` or ``"float64"``.
+
+    Attributes:
+        model: The model.
+        optimizer: Its optimizer.
+        idle: Keras's names of parameters whose gradient is zero but for rounding; see ``Comparison``.
+    """
 
     def __init__(self, port: Port, dtype: str) -> None:
         with in_dtype(dtype):
@@ -29,24 +40,22 @@ class KerasSide:
             for layer in self.model._flatten_layers():
                 if type(layer).__name__.endswith("Dropout") and not hasattr(layer, "mask_seed"):
                     layer.rate = 0.0
-            # A copy's own paths will not do: the layers of a subclassed model are numbered anew.
-            self._names = dict(zip(map(id, self.model.variables), variable_names(port.model).values(), strict=True))
+            # Names come from the original: a copy of a subclassed model numbers its layers differently.
+            names = [variable_name(port.model, variable) for variable in port.model.variables]
+            self._names = dict(zip(map(id, self.model.variables), names, strict=True))
             self.optimizer = port.keras_optimizer()
             self.optimizer.build(self.model.trainable_variables)
         self.idle: set[str] = set()
-        self._keep()
+        self._start = [(v, v.numpy()) for v in (*self.model.variables, *self.optimizer.variables)]
         self.dtype, self.loss = dtype, port.keras_loss
         self._gradients = tf.function(self._traced_gradients, reduce_retracing=True)
         self._step = tf.function(self._traced_step, reduce_retracing=True)
         self._outputs = tf.function(lambda inputs: self.model(inputs, training=False), reduce_retracing=True)
 
     def reset(self) -> None:
-        """Goes back to the initial weights and a new optimizer's state, without tracing anew."""
+        """Returns to the initial weights and optimizer state, without retracing."""
         for variable, value in self._start:
             variable.assign(value)
-
-    def _keep(self) -> None:
-        self._start = [(v, v.numpy()) for v in (*self.model.variables, *self.optimizer.variables)]
 
     def load(self, weights: Mapping[str, NDArray]) -> None:
         """Copies arrays by ``"layer/kernel"`` into the model."""
@@ -55,20 +64,16 @@ class KerasSide:
                 variable.assign(weights[name])
 
     def state(self) -> Arrays:
-        """The model's weights and statistics by ``"layer/kernel"``."""
+        """Returns the model's weights and statistics by ``"layer/kernel"``."""
         return {name: variable.numpy() for name, variable in self._named(self.model.weights).items()}
 
     def gradients(self, batch: Batch) -> tuple[float, Arrays]:
-        """The loss of a batch, and the gradient of every trained array."""
+        """Returns the loss of a batch [] and the gradient of every trained array."""
         loss, gradients = self._gradients(*self._tensors(batch))
         return float(loss), {name: gradient.numpy() for name, gradient in gradients.items()}
 
-    def trained(self) -> set[str]:
-        """The names of the arrays that are trained."""
-        return set(self._named(self.model.trainable_variables))
-
     def gradients_of(self, names: Iterable[str], batch: Batch) -> Arrays:
-        """The gradients of arrays that are named, whether they are trained or not."""
+        """Returns the gradients of named arrays, trained or not."""
         values = {name: variable.value for name, variable in self._named(self.model.weights).items() if name in names}
         inputs, labels = self._tensors(batch)
         with tf.GradientTape() as tape:
@@ -78,35 +83,36 @@ class KerasSide:
         return {name: tf.convert_to_tensor(g).numpy() for name, g in found.items() if g is not None}
 
     def step(self, batch: Batch) -> float:
-        """One optimizer step; gives the loss before it."""
+        """Takes one optimizer step; returns the loss before it."""
         return float(self._step(*self._tensors(batch)))
 
     def update(self, gradients: Arrays) -> None:
-        """One optimizer step from gradients that are given."""
+        """Takes one optimizer step with given gradients."""
         variables = {name: v for name, v in self._named(self.model.trainable_variables).items() if name in gradients}
         self.optimizer.apply([tf.constant(gradients[name]) for name in variables], list(variables.values()))
 
     def record(self, batch: Batch, training: bool = False) -> list[Call]:
-        """The calls of one run; in training with the gradients of what they gave."""
+        """Records the calls of one run; in training mode with the gradients of their outputs."""
         inputs, labels = self._tensors(batch)
         loss = (lambda output: self.loss(labels, output)) if training else None
         return record_keras(self.model, self._names, inputs, loss, training)
 
     def parents(self, batch: Batch) -> list[Any]:
-        """Which calls of ``record`` fed which."""
+        """Returns the parents of each call of ``record``."""
         return keras_parents(self.model, self._names, self._tensors(batch)[0])
 
     def outputs(self, inputs: Any) -> NDArray:
-        """The model's output, in batches of 1,000, in inference."""
-        batches = [self.feed(cut(inputs, start, start + 1000)) for start in range(0, count_samples(inputs), 1000)]
+        """Returns the model's output in inference mode, computed in batches of 1,000."""
+        starts = range(0, count_samples(inputs), 1000)
+        batches = (self.feed(slice_samples(inputs, start, start + 1000)) for start in starts)
         return np.concatenate([self._outputs(batch).numpy() for batch in batches])
 
     def value(self, outputs: NDArray, labels: NDArray) -> float:
-        """The loss of outputs that are given, in the side's precision."""
+        """Returns the loss [] of given outputs, in the side's precision."""
         return float(self.loss(self.feed(labels), self.feed(outputs)))
 
     def feed(self, inputs: Any) -> Any:
-        """Inputs, or labels, as tensors in the side's precision."""
+        """Converts inputs or labels to tensors in the side's precision."""
         return _feed(inputs, self.dtype)
 
     def _named(self, variables: Sequence[keras.Variable]) -> dict[str, keras.Variable]:
@@ -131,9 +137,9 @@ class KerasSide:
 
 
 def _feed(inputs: Any, dtype: str) -> Any:
-    def one(array: NDArray | None) -> tf.Tensor | None:
+    def convert(array: NDArray | None) -> tf.Tensor | None:
         if array is None:
             return None
         return tf.constant(array.astype(dtype) if array.dtype.kind == "f" else array)
 
-    return as_given(map_nest(one, inputs))
+    return to_keras_inputs(map_nest(convert, inputs))

@@ -1,4 +1,4 @@
-"""One model in both frameworks, and what is needed to find out whether it is the same."""
+"""One model in both frameworks, with the data and optimizers that the rungs need."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,34 +10,33 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-Arrays = dict[str, NDArray]
 Batch = tuple[Any, Any]
-"""Inputs, one array or a tuple of several, and labels."""
+"""(inputs, labels); inputs are one array or a tuple of several."""
 
 
 def mean_cross_entropy(labels: Any, logits: Any) -> Any:
-    """Keras's cross-entropy from logits, in nats []; a loss object would compute in the dtype it was made in."""
+    """Returns Keras's cross-entropy from logits, in nats []; a loss object would fix its dtype at creation."""
     return keras.ops.mean(keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True))
 
 
 @dataclass(frozen=True)
 class Port:
-    """A torch module and a Keras model that are meant to be the same.
+    """A torch module and a Keras model that should be the same.
 
     Attributes:
-        network: From images [batch, channels, height, width], or what else it takes, to logits [batch, classes].
+        network: From inputs, such as images [batch, channels, height, width], to logits [batch, classes].
         model: The same from images [batch, height, width, channels].
         torch_batches: (inputs as ``network`` takes them, labels) of each step.
         keras_batches: (inputs as ``model`` takes them, labels) of each step.
         test: (images as ``model`` takes them, labels) for the evaluation.
-        torch_optimizer: Makes the optimizer of a list of parameters.
-        keras_optimizer: Makes Keras's.
-        torch_loss: Mean loss [] of output and labels.
-        keras_loss: Mean loss [] of labels and output.
-        match: Keras's name by PyTorch's of layers that belong together, where ``match_calls`` cannot tell.
-        in_place: Whether Keras's model itself is watched, where it cannot be copied; whoever sets it puts it back.
+        torch_optimizer: Makes PyTorch's optimizer from a list of parameters.
+        keras_optimizer: Makes Keras's optimizer.
+        torch_loss: Mean loss (output, labels) -> [].
+        keras_loss: Mean loss (labels, output) -> [].
+        match: Keras's layer name by PyTorch's, for layers that ``match_calls`` cannot match.
+        in_place: Whether to run the Keras model itself if it cannot be copied; the caller restores it.
         device: ``"cpu"`` or ``"cuda"``, for both sides.
-        torch_test: ``test`` as ``network`` takes it, where it is not ``test`` with its axes in PyTorch's order.
+        torch_test: ``test`` as ``network`` takes it; None moves the channels of ``test`` to axis 1.
     """
 
     network: nn.Module
@@ -56,5 +55,5 @@ class Port:
 
 
 def as_tuple(inputs: Any) -> tuple[NDArray, ...]:
-    """The inputs of a batch, however many."""
+    """Returns the inputs of a batch as a tuple."""
     return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)

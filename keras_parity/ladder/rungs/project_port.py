@@ -1,4 +1,4 @@
-"""This project's own network in both frameworks, as the ladder climbs it."""
+"""This project's own network in both frameworks, for the ladder."""
 
 import numpy as np
 import torch
@@ -19,11 +19,14 @@ from keras_parity.twin.loader import TrainingBatches
 
 
 def project_port(model: ModelSettings, data: DataSettings) -> Port:
-    """This project's own network in both frameworks, each with its own weights, batches and optimizer.
+    """Builds this project's network in both frameworks, each with its own weights, batches and optimizer.
 
     Args:
-        model: What is compared.
-        data: On which batches.
+        model: The network and its optimizer.
+        data: The batches.
+
+    Returns:
+        The port.
     """
     described = model.network
     weights = initial_weights(described, "keras", model.seed)

@@ -1,4 +1,4 @@
-"""What a rung of the ladder says, and how two sets of tensors are compared."""
+"""The result of a rung, and the comparison of two sets of tensors."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,49 +8,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_parity.ladder.judge.judge import FACTOR
-
-Arrays = dict[str, NDArray]
+from keras_parity.ladder.judge.nests import Arrays
 
 CAUSES = {
-    1: "a layer or a bias that one side has not, padding, another kernel size",
-    2: "another order of the batches, another scaling (a division inside tf.function or Rescaling)",
-    3: "Glorot against Kaiming uniform, a kernel that was not transposed, flatten's order",
-    4: "another activation, epsilon, padding or stride, another order in which flatten reads the axes; of float32 "
-    "alone, TF32 on a GPU",
-    5: "softmax before a loss that applies it itself, a sum for a mean, label smoothing",
-    6: "a layer that is frozen or detached, another loss",
-    7: "epsilon inside or outside the root, weight decay coupled or decoupled, other defaults of the optimizer; "
-    "of statistics: momentum for 1 - momentum",
-    8: "a state that moves with the steps: batch statistics, dropout, another order of later batches",
-    9: "optimizer state: momentum with the learning rate inside or outside, bias correction, rounding of its settings",
-    10: "TF32 or XLA on one side, another algorithm of the convolution",
+    1: "a layer or bias on one side only, another padding or kernel size",
+    2: "another order of the batches, another scaling of the images (a division inside tf.function or Rescaling)",
+    3: "Glorot instead of Kaiming uniform, a kernel that is not transposed, another order of flatten",
+    4: "another activation, epsilon, padding, stride or order of flatten; in float32 only: TF32 on a GPU",
+    5: "softmax before a loss that applies it again, sum instead of mean, label smoothing",
+    6: "a frozen or detached layer, another loss",
+    7: "epsilon inside or outside the square root, coupled or decoupled weight decay, other optimizer defaults; in "
+    "statistics: momentum instead of 1 - momentum",
+    8: "state that changes with the steps: batch statistics, dropout, another order of later batches",
+    9: "optimizer state: learning rate inside or outside the momentum, bias correction, rounding of the settings",
+    10: "TF32 or XLA on one side, another convolution algorithm",
     11: "macro instead of micro accuracy, a dropped last batch, dropout left on",
 }
-"""What usually breaks each rung."""
+"""The common causes of a break, by rung."""
 
 CEILING = 1e-3
-"""Relative difference of a loss that rounding to float32 explains."""
+"""Relative difference of a loss that float32 rounding explains."""
 
 FINER = 2.0**-29
-"""A float64's rounding over a float32's: a tensor that cancels loses as many digits in the one as in the other."""
+"""Rounding of float64 relative to float32; a tensor that cancels loses as many digits in either."""
 
 ROUNDED = 1e-4
-"""Relative difference of an activation that rounding to float32 explains in any net; TF32 has 5e-4 in each product."""
+"""Relative difference of an activation that float32 rounding explains in any network; TF32 has 5e-4 per product."""
 
 
 @dataclass(frozen=True)
 class Rung:
-    """The outcome of one rung.
+    """The result of one rung.
 
     Attributes:
         number: 1 to 11.
-        compared: What is compared.
-        difference: The greatest difference found; of several places, that of ``where``.
-        limit: What it may be there; None where only the text tells.
-        holds: Whether the rung carries.
-        where: The first place that is over its limit, else that of the greatest difference: layer, tensor, step.
-        cause: What usually breaks this rung.
-        curves: Losses or differences by step, for a picture.
+        compared: What is compared, in words.
+        difference: The largest difference; if several places are compared, the difference at ``where``.
+        limit: The largest allowed difference there; None if ``where`` explains the result instead.
+        holds: Whether the difference is within the limit.
+        where: The first place over its limit, else the place of the largest difference: a layer, tensor or step.
+        cause: The common causes of a break.
+        curves: Losses or differences by step, for a figure.
     """
 
     number: int
@@ -64,111 +62,121 @@ class Rung:
 
     @property
     def ulps(self) -> float:
-        """The difference in units of the last place, of float64 where that is what was compared, else of float32."""
+        """The difference in units of the last place, of float64 if that was compared, else of float32."""
         return self.difference / float(np.finfo("float64" if "float64" in self.compared else "float32").eps)
 
 
-def relative(ours: NDArray, theirs: NDArray) -> float:
-    """Greatest absolute difference over the greatest absolute value of ``theirs``; infinite for other shapes."""
-    if ours.shape != theirs.shape:
-        ours, theirs = ours.squeeze(), theirs.squeeze()  # a pooled image may keep its axes of one pixel
-    if ours.shape != theirs.shape:
+def relative(actual: NDArray, expected: NDArray) -> float:
+    """Returns the largest absolute difference over the largest magnitude of ``expected``; infinite for other shapes."""
+    if actual.shape != expected.shape:
+        actual, expected = actual.squeeze(), expected.squeeze()  # a pooled image may keep its axes of one pixel
+    if actual.shape != expected.shape:
         return float("inf")
-    difference, scale = np.abs(ours - theirs).max(initial=0.0), np.abs(theirs).max(initial=0.0)
+    difference, scale = np.abs(actual - expected).max(initial=0.0), np.abs(expected).max(initial=0.0)
     return float(difference / (scale or 1.0))
 
 
-def with_the_same_ties(ours: NDArray, theirs: NDArray, values: NDArray, limit: float) -> NDArray:
-    """``ours`` where a max pool chose another of several equal values, which rounding alone tells apart, as ``theirs``.
+def align_ties(torch_gradient: NDArray, keras_gradient: NDArray, values: NDArray, limit: float) -> NDArray:
+    """Replaces gradients where a max pool picked another of several equal values; rounding alone decides between these.
 
     Args:
-        ours: The gradient of an activation [batch, ...], PyTorch's.
-        theirs: Keras's.
+        torch_gradient: PyTorch's gradient of an activation [batch, ...].
+        keras_gradient: Keras's.
         values: The activation.
-        limit: Relative difference of gradients that are equal.
+        limit: Relative difference of equal gradients.
+
+    Returns:
+        ``torch_gradient``, with ``keras_gradient`` at these places.
     """
-    if not ours.shape == theirs.shape == values.shape:
-        return ours
-    limit, difference = limit * np.abs(theirs).max(initial=0.0), ours - theirs
-    odd = np.abs(difference) > limit
-    images, equal = np.nonzero(odd)[0], np.round(values[odd] / np.abs(values).max(initial=1e-300), 9)
-    of = np.unique(np.stack([images, equal]), axis=1, return_inverse=True)[1]
-    handed_on = np.abs(np.bincount(of, difference[odd]))[of] <= limit
-    settled = ours.copy()
-    settled[odd] = np.where(handed_on, theirs[odd], ours[odd])
-    return settled
+    if not torch_gradient.shape == keras_gradient.shape == values.shape:
+        return torch_gradient
+    limit, difference = limit * np.abs(keras_gradient).max(initial=0.0), torch_gradient - keras_gradient
+    differs = np.abs(difference) > limit
+    images, equal = np.nonzero(differs)[0], np.round(values[differs] / np.abs(values).max(initial=1e-300), 9)
+    group = np.unique(np.stack([images, equal]), axis=1, return_inverse=True)[1]
+    same_sum = np.abs(np.bincount(group, difference[differs]))[group] <= limit
+    aligned = torch_gradient.copy()
+    aligned[differs] = np.where(same_sum, keras_gradient[differs], torch_gradient[differs])
+    return aligned
 
 
-def worst(
+def compare_tensors(
     number: int,
     compared: str,
     limit: float,
-    ours: Arrays,
-    theirs: Arrays,
-    measured: Callable[[], list[tuple[Arrays, Arrays]]] | None = None,
+    from_torch: Arrays,
+    from_keras: Arrays,
+    measure: Callable[[], list[tuple[Arrays, Arrays]]] | None = None,
     ceiling: float = 0.2,
     scale: float = 1.0,
 ) -> Rung:
-    """The first tensor over its limit, in the order of the layers; where none is, the worst.
+    """Compares tensors by name: reports the first one over its limit in the order of the layers, else the worst.
 
-    One that a side has not is infinitely off, and one that is no number is over any limit.
+    A missing tensor differs infinitely; NaN is over every limit.
 
     Args:
-        number: Of the rung.
-        compared: What is compared.
-        limit: What the relative difference of a tensor may be.
-        ours: PyTorch's tensors.
-        theirs: Keras's, by the same names.
-        measured: Of each framework, the tensors in float32 and in float64; asked for where one is over ``limit``,
-            which is then ``FACTOR`` times the greater relative difference between the two of a framework.
-        ceiling: What that may be at most; from 1 on, two tensors that are all rounding are equal.
-        scale: Of what is measured: ``FINER`` where tensors in float64 are compared.
+        number: Number of the rung.
+        compared: What is compared, in words.
+        limit: Largest relative difference of a tensor.
+        from_torch: PyTorch's tensors.
+        from_keras: Keras's, by the same names.
+        measure: Returns, for each framework, the tensors in float32 and in float64. Called if a tensor is over
+            ``limit``; its limit then is ``FACTOR`` times the larger relative difference of the two precisions.
+        ceiling: Largest such limit; from 1 on, two tensors of pure rounding count as equal.
+        scale: Factor on the measured errors: ``FINER`` to compare float64 tensors.
+
+    Returns:
+        The rung.
     """
-    missing = {name: float("inf") for name in ours | theirs} or {"nothing to compare": float("inf")}
-    differences = missing | {name: relative(ours[name], theirs[name]) for name in ours if name in theirs}
+    both = from_torch.keys() & from_keras.keys()
+    differences = dict.fromkeys(from_torch | from_keras, float("inf")) or {"nothing to compare": float("inf")}
+    differences |= {name: relative(from_torch[name], from_keras[name]) for name in both}
     limits = dict.fromkeys(differences, limit)
     over = [name for name, difference in differences.items() if not difference <= limit]
-    if measured is not None and over:
-        errors = measured()
-        for name in set(over) & ours.keys() & theirs.keys():
-            own = [scale * relative(single[name], double[name]) for single, double in errors]
-            if np.isfinite(own).all():
-                limits[name] = max(limit, min(FACTOR * max(own), ceiling))
-            if ceiling >= 1 <= FACTOR * min(own):
-                limits[name] = float("inf")  # both are nothing but rounding
+    if measure is not None and over:
+        measured = measure()
+        for name in both & set(over):
+            errors = [scale * relative(single[name], double[name]) for single, double in measured]
+            if np.isfinite(errors).all():
+                limits[name] = max(limit, min(FACTOR * max(errors), ceiling))
+            if ceiling >= 1 <= FACTOR * min(errors):
+                limits[name] = float("inf")  # both are pure rounding
         over = [name for name in over if not differences[name] <= limits[name]]
     where = over[0] if over else max(differences, key=lambda name: differences[name])
     return Rung(number, compared, differences[where], limits[where], not over, where, CAUSES[number])
 
 
-def value(
-    number: int, compared: str, limit: float, ours: float, theirs: float, where: str, errors: Callable[[], float]
+def compare_values(
+    number: int,
+    compared: str,
+    limit: float,
+    from_torch: float,
+    from_keras: float,
+    where: str,
+    error: Callable[[], float],
 ) -> Rung:
-    """As ``worst``, of one number; ``errors`` gives the greater absolute difference from float64."""
-    difference = abs(ours - theirs)
+    """Compares two numbers like ``compare_tensors``; ``error`` returns the larger absolute error against float64."""
+    difference = abs(from_torch - from_keras)
     if difference > limit:
-        limit = max(limit, min(FACTOR * errors(), CEILING * max(1.0, abs(theirs))))
+        limit = max(limit, min(FACTOR * error(), CEILING * max(1.0, abs(from_keras))))
     return Rung(number, compared, difference, limit, difference <= limit, where, CAUSES[number])
 
 
 def line(rung: Rung) -> str:
-    """A rung in lines of at most 80 columns."""
+    """Formats a rung in lines of at most 80 columns."""
     verdict = "holds " if rung.holds else "BREAKS"
     limit = "" if rung.limit is None else f", limit {rung.limit:.1g}"
     ulps = f", {rung.ulps:.2g} ulp" if 0 < rung.difference < 1 and rung.limit else ""
     where = f": {rung.where}" if rung.where else ""
-    head, said = f"{rung.number:2d} {verdict} {rung.compared}", f"{rung.difference:.1e}{limit}{ulps}{where}"
+    head, result = f"{rung.number:2d} {verdict} {rung.compared}", f"{rung.difference:.1e}{limit}{ulps}{where}"
     indent = " " * 10
-    lines = [
-        *wrap(head, 80, subsequent_indent=indent),
-        *wrap(said, 80, initial_indent=indent, subsequent_indent=indent),
-    ]
-    return "\n".join(lines)
+    rest = wrap(result, 80, initial_indent=indent, subsequent_indent=indent)
+    return "\n".join([*wrap(head, 80, subsequent_indent=indent), *rest])
 
 
 def table(rungs: Sequence[Rung]) -> list[list[str]]:
-    """The rungs as rows, under a head."""
-    rows = [["rung", "compared", "greatest difference", "limit", "ulp", "verdict", "where"]]
+    """Formats rungs as rows below a header."""
+    rows = [["rung", "compared", "largest difference", "limit", "ulp", "verdict", "where"]]
     for rung in rungs:
         limit = "" if rung.limit is None else f"{rung.limit:.0e}" if rung.limit else "0"
         verdict = "holds" if rung.holds else "BREAKS"

@@ -1,80 +1,79 @@
-"""Rungs 1 to 3: the layers, the batches and the initial weights, which must be equal."""
+"""Rungs 1 to 3: layers, batches and initial weights must be equal."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keras_parity.ladder.matching.match_weights import Match
 from keras_parity.ladder.rungs.comparison import Comparison
-from keras_parity.ladder.rungs.port import Arrays, Port, as_tuple
+from keras_parity.ladder.rungs.port import as_tuple
 from keras_parity.ladder.rungs.rung import CAUSES, Rung, relative
 from keras_parity.ladder.rungs.trajectories import Steps
 
 
-def architecture(pair: Comparison, length: Steps) -> Iterator[Rung]:
-    """Rung 1: the shapes and parameters of every layer."""
-    yield _shapes(pair.match)
+def architecture(comparison: Comparison, length: Steps) -> Iterator[Rung]:
+    """Rung 1: compares the shapes and parameters of every layer."""
+    yield _equal(1, "shapes and parameters of every layer", _other_shape(comparison.match))
 
 
-def _shapes(match: Match) -> Rung:
-    compared = "shapes and parameters of every layer"
+def _other_shape(match: Match) -> str:
+    """Describes the first layer that differs; empty if none does."""
     for pair in match.pairs:
-        ours, theirs = match.torch_calls[pair.torch], match.keras_calls[pair.keras]
-        shapes = [None if call.out is None else tuple(call.out.shape[1:]) for call in (ours, theirs)]
+        torch_call, keras_call = match.torch_calls[pair.torch], match.keras_calls[pair.keras]
+        shapes = [None if call.output is None else call.output.shape[1:] for call in (torch_call, keras_call)]
         sizes = [None if shape is None else [length for length in shape if length > 1] for shape in shapes]
-        counts = sum(int(np.prod(shape)) for shape in ours.arrays.values()) if ours.arrays else 0, _count(theirs.arrays)
-        same_shape = None in sizes or sizes[0] == sizes[1]
-        if not same_shape or counts[0] != counts[1]:
-            mine, other = f"{shapes[0]} and {counts[0]:,} parameters", f"{shapes[1]} and {counts[1]:,}"
-            where = f"{ours.name}: shape {mine} in PyTorch, {other} in Keras"
-            return Rung(1, compared, float("inf"), 0, False, where, CAUSES[1])
+        counts = (
+            sum(int(np.prod(shape)) for shape in dict(torch_call.arrays).values()),
+            sum(int(np.prod(array.shapes[0])) for array in keras_call.arrays),
+        )
+        if (None not in sizes and sizes[0] != sizes[1]) or counts[0] != counts[1]:
+            in_torch = f"shape {shapes[0]} and {counts[0]:,} parameters in PyTorch"
+            return f"{torch_call.name}: {in_torch}, {shapes[1]} and {counts[1]:,} in Keras"
     for names, framework in ((match.only_torch, "PyTorch"), (match.only_keras, "Keras")):
         if names:
-            return Rung(1, compared, float("inf"), 0, False, f"{', '.join(names[:4])} in {framework} alone", CAUSES[1])
-    return Rung(1, compared, 0.0, 0, True, cause=CAUSES[1])
+            return f"{', '.join(names[:4])} only in {framework}"
+    return ""
 
 
-def _count(arrays: Any) -> int:
-    return sum(int(np.prod(shape)) for array in arrays for shape in array.shapes[:1])
-
-
-def data(pair: Comparison, length: Steps) -> Iterator[Rung]:
-    """Rung 2: the batches of the first steps, byte for byte."""
-    yield _batches(pair.port, length.given)
-
-
-def _batches(port: Port, count: int) -> Rung:
-    counts = len(port.torch_batches), len(port.keras_batches)
-    if counts[0] != counts[1]:
-        where = f"{counts[0]} batches in PyTorch, {counts[1]} in Keras"
-        return Rung(2, "number of batches", abs(counts[0] - counts[1]), 0, False, where, CAUSES[2])
-    batches = list(zip(port.torch_batches, port.keras_batches, strict=True))[:count]
+def data(comparison: Comparison, length: Steps) -> Iterator[Rung]:
+    """Rung 2: compares the batches of the first steps, byte for byte."""
+    torch_batches, keras_batches = comparison.port.torch_batches, comparison.port.keras_batches
+    if len(torch_batches) != len(keras_batches):
+        where = f"{len(torch_batches)} batches in PyTorch, {len(keras_batches)} in Keras"
+        yield _equal(2, "number of batches", where, abs(len(torch_batches) - len(keras_batches)))
+        return
+    batches = list(zip(torch_batches, keras_batches, strict=True))[: length.synced]
+    where = ""
     for step, ((inputs, labels), (keras_inputs, keras_labels)) in enumerate(batches):
         sides = zip(as_tuple(inputs), as_tuple(keras_inputs), strict=True)
-        same = all(_equal_inputs(ours, theirs) for ours, theirs in sides)
-        if not same or labels.tobytes() != keras_labels.tobytes():
-            what = "labels" if same else "images"
-            return Rung(2, "batches, byte for byte", float("inf"), 0, False, f"{what} of batch {step}", CAUSES[2])
-    return Rung(2, f"first {len(batches)} batches, byte for byte", 0.0, 0, True, cause=CAUSES[2])
+        same_images = all(_equal_inputs(a, b) for a, b in sides)
+        if not same_images or labels.tobytes() != keras_labels.tobytes():
+            where = f"{'labels' if same_images else 'images'} of batch {step}"
+            break
+    yield _equal(2, f"first {len(batches)} batches, byte for byte", where)
 
 
-def _equal_inputs(ours: NDArray, theirs: NDArray) -> bool:
-    """Byte for byte, as they are or with the channels moved to the end."""
-    moved = np.moveaxis(ours, 1, -1) if ours.ndim > 2 else ours
-    return theirs.tobytes() in (np.ascontiguousarray(moved).tobytes(), ours.tobytes())
+def _equal_inputs(torch_input: NDArray, keras_input: NDArray) -> bool:
+    """Whether two inputs are equal byte for byte, as they are or with channels moved to the last axis."""
+    moved = np.moveaxis(torch_input, 1, -1) if torch_input.ndim > 2 else torch_input
+    return keras_input.tobytes() in (np.ascontiguousarray(moved).tobytes(), torch_input.tobytes())
 
 
-def initial_weights(pair: Comparison, length: Steps) -> Iterator[Rung]:
-    """Rung 3: the weights, byte for byte."""
-    yield _equal_bytes(3, "initial weights, byte for byte", *pair.states("float32"), CAUSES[3])
+def initial_weights(comparison: Comparison, length: Steps) -> Iterator[Rung]:
+    """Rung 3: compares the initial weights, byte for byte."""
+    from_torch, from_keras = comparison.states("float32")
+    compared = "initial weights, byte for byte"
+    for name in from_torch | from_keras:
+        if name not in from_torch or name not in from_keras:
+            yield _equal(3, compared, name)
+            return
+        if from_torch[name].tobytes() != from_keras[name].tobytes():
+            yield _equal(3, compared, name, relative(from_torch[name], from_keras[name]))
+            return
+    yield _equal(3, compared, "")
 
 
-def _equal_bytes(number: int, compared: str, ours: Arrays, theirs: Arrays, cause: str) -> Rung:
-    for name in ours | theirs:
-        if name not in ours or name not in theirs or ours[name].tobytes() != theirs[name].tobytes():
-            both = name in ours and name in theirs
-            difference = relative(ours[name], theirs[name]) if both else float("inf")
-            return Rung(number, compared, difference, 0, False, name, cause)
-    return Rung(number, compared, 0.0, 0, True, cause=cause)
+def _equal(number: int, compared: str, where: str, difference: float = float("inf")) -> Rung:
+    """A rung that holds if there is no place that differs."""
+    return Rung(number, compared, difference if where else 0.0, 0, not where, where, CAUSES[number])

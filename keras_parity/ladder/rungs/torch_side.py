@@ -1,4 +1,4 @@
-"""The PyTorch side of a ladder: a copy of the user's module, in one precision, and the steps that it takes."""
+"""The PyTorch side of a ladder: a copy of the user's module in one precision, and its training steps."""
 
 import copy
 from collections.abc import Mapping
@@ -12,22 +12,24 @@ from torch import nn
 from cnn_mnist.pytorch.keras_layers import MaskedDropout, rounded_constants, with_biased_variance
 from keras_parity.ladder.capture.calls import Call, first_tensor
 from keras_parity.ladder.capture.torch_calls import record_torch
-from keras_parity.ladder.judge.nests import call_torch, count_samples, cut, map_nest, with_c_strides
-from keras_parity.ladder.rungs.port import Arrays, Batch, Port
+from keras_parity.ladder.judge.nests import Arrays, call_torch, count_samples, slice_samples, to_tensors
+from keras_parity.ladder.rungs.port import Batch, Port
 
 
 class TorchSide:
-    """A copy of the torch module of a port in one precision; the user's own is not touched.
+    """A copy of a port's torch module in one precision.
 
-    Dropouts whose masks are not shared drop nothing, and the moving variance of a batch norm takes the variance of the
-    batch itself, as Keras's does.
+    Dropout without shared masks is off. The moving variance of a batch norm takes the batch's biased variance, as in
+    Keras.
 
     Args:
         port: The port.
         dtype: ``"float32"`` or ``"float64"``.
 
     Attributes:
-        idle: The parameters whose gradient is 0 but for rounding; see ``Comparison``.
+        network: The module.
+        optimizer: Its optimizer.
+        idle: Names of parameters whose gradient is zero but for rounding; see ``Comparison``.
     """
 
     def __init__(self, port: Port, dtype: str) -> None:
@@ -36,12 +38,12 @@ class TorchSide:
         self.device = port.device
         self.network = copy.deepcopy(port.network).to(self.device, self.dtype)
         for module in self.network.modules():
-            _settle(module)
+            _prepare(module)
         self._start, self._make_optimizer = copy.deepcopy(self.network.state_dict()), port.torch_optimizer
         self.reset()
 
     def reset(self) -> None:
-        """Goes back to the initial weights and a new optimizer."""
+        """Returns to the initial weights and a new optimizer."""
         self.network.load_state_dict(self._start)
         self.optimizer = self._make_optimizer([p for p in self.network.parameters() if p.requires_grad])
 
@@ -51,7 +53,7 @@ class TorchSide:
         self.network.load_state_dict(self.network.state_dict() | tensors)
 
     def state(self) -> Arrays:
-        """The network's parameters and floating statistics by name."""
+        """Returns the network's parameters and floating-point buffers by name."""
         tensors = self.network.state_dict().items()
         return {name: tensor.cpu().numpy().copy() for name, tensor in tensors if tensor.is_floating_point()}
 
@@ -60,7 +62,7 @@ class TorchSide:
             return first_tensor(call_torch(self.network, inputs))
 
     def gradients(self, batch: Batch) -> tuple[float, Arrays]:
-        """The loss of a batch, and the gradient of every trained parameter, which stays with it for the optimizer."""
+        """Returns the loss of a batch [] and the gradient of every trained parameter; keeps them for the optimizer."""
         self.optimizer.zero_grad()
         self.network.train()
         loss = self.loss(self._run(self._tensors(batch[0])), self._tensors(batch[1]))
@@ -73,20 +75,20 @@ class TorchSide:
         return loss.item(), found
 
     def step(self, batch: Batch) -> float:
-        """One optimizer step; gives the loss before it."""
+        """Takes one optimizer step; returns the loss before it."""
         loss, _ = self.gradients(batch)
         self.optimizer.step()
         return loss
 
     def update(self, gradients: Arrays) -> None:
-        """One optimizer step from gradients that are given."""
+        """Takes one optimizer step with given gradients."""
         for name, parameter in self.network.named_parameters():
             if name in gradients and parameter.requires_grad:
                 parameter.grad = torch.from_numpy(np.array(gradients[name])).to(self.device)
         self.optimizer.step()
 
     def record(self, batch: Batch, training: bool = False) -> list[Call]:
-        """The calls of one run; in training with the gradients of what they gave."""
+        """Records the calls of one run; in training mode with the gradients of their outputs."""
         self.network.train(training)
         labels: Any = self._tensors(batch[1]) if training else None
         loss = (lambda output: self.loss(output, labels)) if training else None
@@ -94,27 +96,24 @@ class TorchSide:
             return record_torch(self.network, self._tensors(batch[0]), loss)
 
     def outputs(self, inputs: Any) -> NDArray:
-        """The network's output, in batches of 1,000, in inference."""
+        """Returns the network's output in inference mode, computed in batches of 1,000."""
         with torch.no_grad():
             self.network.eval()
-            batches = (cut(inputs, start, start + 1000) for start in range(0, count_samples(inputs), 1000))
-            return torch.cat([self._run(self._tensors(batch)) for batch in batches]).cpu().numpy()
+            starts = range(0, count_samples(inputs), 1000)
+            batches = (self._tensors(slice_samples(inputs, start, start + 1000)) for start in starts)
+            return torch.cat([self._run(batch) for batch in batches]).cpu().numpy()
 
     def value(self, outputs: NDArray, labels: NDArray) -> float:
-        """The loss of outputs that are given, in the side's precision."""
+        """Returns the loss [] of given outputs, in the side's precision."""
         return self.loss(torch.from_numpy(outputs).to(self.device, self.dtype), self._tensors(labels)).item()
 
     def _tensors(self, inputs: Any) -> Any:
-        def one(array: NDArray) -> torch.Tensor:
-            tensor = torch.tensor(with_c_strides(array), device=self.device)
-            return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
-
-        return map_nest(one, inputs)
+        return to_tensors(inputs, self.device, self.dtype)
 
 
-def _settle(module: Any) -> None:
+def _prepare(module: Any) -> None:
     if getattr(module, "inplace", False):
-        module.inplace = False  # what a call gave would change behind it
+        module.inplace = False  # it would overwrite the recorded output of the call before
     if isinstance(module, nn.modules.dropout._DropoutNd) and not isinstance(module, MaskedDropout):
         module.p = 0.0
     elif type(module) in (nn.BatchNorm1d, nn.BatchNorm2d) and module.momentum is not None:
