@@ -11,7 +11,16 @@ from keras_parity.ladder.judge.keras_runner import KerasRunner
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import distance
 from keras_parity.ladder.judge.notes import note_adjustments, note_movement, note_untested
-from keras_parity.ladder.judge.runs import DEFAULT_STEPS, DRAWS, Runs, Sides, StepError, Trajectory, one_line
+from keras_parity.ladder.judge.runs import (
+    DEFAULT_STEPS,
+    DRAWS,
+    Runs,
+    Sides,
+    StepError,
+    Trajectory,
+    copied_runner,
+    one_line,
+)
 from keras_parity.ladder.judge.torch_runner import TorchRunner
 from keras_parity.ladder.judge.verdict import CEILING, StepComparison, Verdict
 
@@ -73,8 +82,7 @@ class Judge:
             verdict.comparisons.append(self._merged(single, double))
             note_untested(pair, verdict, single.outputs)
             if verdict.same_function is None:
-                noise = f"one ulp on the weights changes them by more than {CEILING:.0%}"
-                verdict.reason = f"the outputs contain NaN, or {noise}"
+                verdict.reason = f"NaN in the outputs, or one ulp on the weights changes them by over {CEILING:.0%}"
             elif verdict.same_function and any(side.training is None for side in sides):
                 verdict.reason = f"the trainings were not compared: {pair.undecided or 'no labels were given'}"
             elif verdict.same_function:
@@ -174,18 +182,19 @@ class Judge:
         self.steps, seconds = self.runs.choose_steps(self.requested_steps, sides, copied is not None)
         if (last := self.steps[-1]) < (self.requested_steps or DEFAULT_STEPS):
             verdict.notes.append(f"compared up to step {last}: a step takes {seconds:.1f} s; set steps= to go further")
-        trained = {"float32": self._trained(sides, "float32")}
+        trained = {"float32": self.runs.train_both(sides, "float32", self.steps)}
         self.runs.check_repeatable(sides, trained["float32"])
         if copied is not None:
             try:
-                trained["float64"] = self._trained((sides[0], copied), "float64")
+                trained["float64"] = self.runs.train_both((sides[0], copied), "float64", self.steps)
             except StepError as error:  # for example a float32 constant in the user's loss
                 verdict.notes.append(f"training compared in float32 only: in float64, {error}")
+        self._keras |= {precision: both[1][0] for precision, both in trained.items()}
         for step in self.steps:
             single, *double = self._at(step, trained)
             if len(trained["float32"][0]) == 1 + DRAWS and self._may_be_a_jump(single, double):
-                for side, runs in zip(sides, trained["float32"], strict=True):
-                    runs += [self.runs.train(side, "float32", self.steps, seed, FACTOR) for seed in range(DRAWS)]
+                for place, runs in enumerate(trained["float32"]):
+                    runs += [self.runs.train(sides[place], "float32", self.steps, n, FACTOR) for n in range(DRAWS)]
                 single, *double = self._at(step, trained)
             drowned = single.comparison.limit > FACTOR * CEILING
             if double and not (drowned or self._faithful(step, verdict, single, double[0])):
@@ -198,21 +207,7 @@ class Judge:
         return [self._compared(step, precision, each) for precision, each in both.items()]
 
     def _may_be_a_jump(self, single: _Functions, double: list[_Functions]) -> bool:
-        """Whether rounding may have moved a value across a kink of a ReLU or a tie of a max pool.
-
-        Its gradient then jumps, which one ulp may not show. Float64 that agrees, or is not there, leaves the doubt.
-        """
+        """Whether rounding may have made a gradient jump, at the kink of a ReLU, say, which one ulp may not show."""
         comparison = single.comparison
         near = comparison.same is False and comparison.difference <= NEAR * comparison.limit
         return near and all(other.comparison.same is not False for other in double)
-
-    def _trained(self, sides: Sides, precision: str) -> list[list[Trajectory]]:
-        """Trains both sides, each also ``DRAWS`` times from one ulp away."""
-        sides[0].dtype = getattr(torch, precision)
-        seeds = (None, *range(DRAWS))
-        try:
-            both = [[self.runs.train(side, precision, self.steps, seed) for seed in seeds] for side in sides]
-        finally:
-            sides[0].dtype = torch.float32
-        self._keras[precision] = both[1][0]
-        return both

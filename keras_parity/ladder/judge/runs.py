@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from keras_parity.ladder.judge.keras_runner import KerasRunner
@@ -91,6 +92,14 @@ class Runs:
                 trajectory[step + 1] = self.outputs(side, inputs, PROBE_SAMPLES)
         side.reset()
         return trajectory
+
+    def train_both(self, sides: Sides, precision: str, steps: Sequence[int]) -> list[list[Trajectory]]:
+        """Trains both sides, each also ``DRAWS`` times from one ulp away."""
+        sides[0].dtype = getattr(torch, precision)
+        try:
+            return [[self.train(side, precision, steps, seed) for seed in (None, *range(DRAWS))] for side in sides]
+        finally:
+            sides[0].dtype = torch.float32
 
     def _perturb(self, side: Runner, precision: str, seed: int, inputs: Any, ulps: int = 1) -> Any:
         """Perturbs a side's weights, from the user's; returns its inputs perturbed too."""
