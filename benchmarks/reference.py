@@ -26,18 +26,9 @@ from cnn_mnist.runs import hparams, tags
 from cnn_mnist.runs.folder import KERAS, LOG_DIR, PYTORCH
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.compare import cli
+from keras_parity.compare.intervals import ALPHA, Estimate, Reach, always_valid, difference, student
 from keras_parity.compare.rows import ACC_MARGIN, PRIMARY, resolution
-from keras_parity.compare.verdict import (
-    ALPHA,
-    FEWEST,
-    Estimate,
-    Reach,
-    always_valid,
-    difference,
-    judge,
-    pairs_needed,
-    student,
-)
+from keras_parity.compare.verdict import FEWEST, judge, pairs_needed
 from keras_parity.logs.event_files import read_pictures
 from keras_parity.logs.event_writer import picture, write_events
 from keras_parity.logs.run import Run, read_run

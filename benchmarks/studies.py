@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_mnist.console.tables import markdown_table
-from keras_parity.compare.verdict import ALPHA, FEWEST, Reach, always_valid, student
+from keras_parity.compare.intervals import ALPHA, Reach, always_valid, student
+from keras_parity.compare.verdict import FEWEST
 
 STUDIES, OTHERS, PAIRS = 10_000, 9, 50
 SPREADS = (0.5, 1.0, 2.0, 4.0)
