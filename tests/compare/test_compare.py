@@ -127,8 +127,8 @@ def test_without_arguments_the_newest_finished_pair_that_shares_settings_is_take
     folders = [run for column in content["tables"][0]["columns"] for run in column["runs"]]
     assert folders == ["lightning_logs/keras/version_0", "lightning_logs/pytorch/version_0"]
     assert content["notes"][:2] == [
-        "compared: lightning_logs/pytorch/version_0 and lightning_logs/keras/version_0, the newest finished runs with the "
-        "same settings; 1 more left out: python -m keras_parity compare lightning_logs takes all",
+        "compared: lightning_logs/keras/version_0 and lightning_logs/pytorch/version_0, the newest finished runs with "
+        "the same settings; 1 more left out: python -m keras_parity compare lightning_logs takes all",
         "lightning_logs/pytorch/version_2 is unfinished and left out",
     ]
 
