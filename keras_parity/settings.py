@@ -22,11 +22,11 @@ _ALIASES = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "None": "32-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSettings:
-    """Length, device, precision and logs of a training; the flags mean the same as in Lightning.
+    """Epochs, device, precision and logs; flags have the same names as in Lightning.
 
     Args:
         max_epochs: Epochs to train.
-        accelerator: "cpu", "gpu" or "auto", which uses a GPU if TensorFlow finds one.
+        accelerator: "cpu", "gpu" or "auto", which uses a GPU if there is one.
         precision: 32-true, 64-true, bf16-mixed or bf16-true.
         limit_train_batches: Train on this many batches of each epoch, or on this fraction in [0, 1]; None for all.
         gradient_clip_val: Maximum global norm of the gradients; None or 0 for no clipping.
@@ -35,7 +35,7 @@ class TrainerSettings:
         enable_progress_bar: Draw a bar for every epoch.
         enable_model_summary: Print the layers.
         enable_checkpointing: Save the trained network in the run folder.
-        log_dir: Folder of the runs: runs are saved in LOG_DIR/keras/version_N.
+        log_dir: Folder of the logs; runs are saved in LOG_DIR/FRAMEWORK/version_N.
 
     Raises:
         UserError: A value is out of its range.

@@ -70,8 +70,8 @@ def rows(table: Table) -> list[list[str]]:
     head, bases = [""], []
     for comparison in table.comparisons:
         bases.append(next((verdict.basis for verdict in comparison.verdicts.values() if verdict.basis), ""))
-        whose = f"{comparison.second.side}: " if len(table.comparisons) > 1 else ""
-        head += [f"{whose}verdict", f"difference ({bases[-1]})"]
+        prefix = f"{comparison.second.side}: " if len(table.comparisons) > 1 else ""
+        head += [f"{prefix}verdict", f"difference ({bases[-1]})"]
     body = [head + [_heading(column) for column in table.columns]]
     for key, row in ROWS.items():
         if any(key in column.cells for column in table.columns):

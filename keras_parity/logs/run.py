@@ -113,9 +113,9 @@ def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASE
         known = next((points[other] for other in others if other in points), None)
         if known is not None and (tag not in points or (tag in typed and others[0] in points)):
             points[tag] = known
-    ours, config = tags.PARAMETERS in points, read_config(home) or {}
+    native, config = tags.PARAMETERS in points, read_config(home) or {}  # native: of this project
     groups = (config.get(group) or {} for group in ("model", "data", "trainer"))
-    as_written = ours and all(isinstance(group, dict) for group in groups)
+    as_written = native and all(isinstance(group, dict) for group in groups)
     evaluates = not as_written or (config.get("data") or {}).get("train_eval", True)
     seed = config.pop("seed_everything", None)
     framework = home.parent.name
@@ -123,7 +123,7 @@ def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASE
         framework = KERAS if keras else PYTORCH
     mistakes = None
     try:
-        mistakes = read_mistakes(home) if ours else None
+        mistakes = read_mistakes(home) if native else None
     except UserError as error:
         notes.append(str(error))
     return Run(
@@ -131,9 +131,9 @@ def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASE
         framework=framework,
         settings=settings_that_matter(config) if config and as_written else _flat(config),
         seed=seed if type(seed) is int else None,
-        finished=not ours or points.keys() >= (_LAST | {_TRAIN_EVAL} if evaluates else _LAST),
+        finished=not native or points.keys() >= (_LAST | {_TRAIN_EVAL} if evaluates else _LAST),
         mistakes=mistakes,
-        clock="" if ours else _take_times(points),
+        clock="" if native else _take_times(points),
         points=points,
         notes=tuple(notes),
         looked_at=config.get(STUDY) == UNTIL_DECIDED,

@@ -17,7 +17,7 @@ def evaluate(
 ) -> tuple[dict[str, float], NDArray[np.floating]]:
     """Evaluates a network in one pass.
 
-    ``Model.evaluate`` would give only the figures, and trace a second graph next to that of ``Model.predict``.
+    ``Model.evaluate`` would give only the figures, and trace a second graph.
 
     Args:
         model: The network; sets its ``steps_per_execution`` to 1, because more steps would be unrolled in the graph.

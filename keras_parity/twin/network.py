@@ -65,8 +65,8 @@ def variables_of(model: keras.Model, network: Network) -> dict[str, keras.Variab
         variables = {variable.name: variable for variable in layer.weights}
         for name, shape in traced.weight_shapes.items():
             if name not in variables or variables[name].shape != shape:
-                came = ", ".join(f"{variable.name} {tuple(variable.shape)}" for variable in layer.weights)
-                raise UserError(f"expected {traced.name}/{name} {shape} in {layer.name}, got {came}")
+                found = ", ".join(f"{variable.name} {tuple(variable.shape)}" for variable in layer.weights)
+                raise UserError(f"expected {traced.name}/{name} {shape} in {layer.name}, got {found}")
             named[f"{traced.name}/{name}"] = variables[name]
     return named
 
