@@ -1,6 +1,6 @@
-"""The one reader of TensorBoard's event files: every point of every scalar, whoever wrote it.
+"""Reads every point of every scalar from TensorBoard's event files, whoever wrote them.
 
-TensorBoard's own readers thin tags and cut damaged files short in silence.
+TensorBoard's own readers thin out the points, and silently stop at damage.
 """
 
 import os
@@ -21,22 +21,22 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from cnn_mnist.runs.recorder import masked_crc
 
-PATTERN = "[!.]*tfevents*"  # hidden ones are what an operating system lays beside a file, not logs
+PATTERN = "[!.]*tfevents*"  # hidden files are an operating system's, not logs
 OURS = ".compare"
-"""How the names of files end that a comparison writes."""
+"""Ending of the files that ``compare`` writes."""
 
 _HEADER = struct.Struct("<QI")  # length of the data, masked CRC of these 8 bytes
 _CRC = struct.Struct("<I")
-_LFS = b"version http"  # what stands in place of a file that Git LFS has not brought
+_LFS = b"version http"  # the placeholder of a file that Git LFS has not fetched
 
 
 class Point(NamedTuple):
     """One value of a scalar.
 
     Attributes:
-        step: As written; in this project the number of optimizer updates done so far.
+        step: The step as written; in this project the number of optimizer updates so far.
         wall_time: Seconds since 1970.
-        value: As written, widened to float.
+        value: The value as written, widened to float64.
     """
 
     step: int
@@ -46,29 +46,32 @@ class Point(NamedTuple):
 
 @dataclass(repr=False)
 class Points(Sequence[Point]):
-    """The points of a tag, ascending by step, one for each step.
+    """The points of a tag in ascending order, one for each step.
 
-    Each takes 24 bytes, where a tuple takes 150: a log of 300 MB has millions.
+    Each takes 24 bytes; a tuple would take 150, and a log of 300 MB has millions of points.
     """
 
-    _numbers: "array[float]" = field(default_factory=lambda: array("d"))  # three of each point
+    _numbers: "array[float]" = field(default_factory=lambda: array("d"))  # three per point
 
     def __len__(self) -> int:
         return len(self._numbers) // 3
 
-    def __getitem__(self, place: Any) -> Any:  # one by one; no slices
+    def __getitem__(self, place: Any) -> Any:  # no slices
         start = 3 * range(len(self))[place]
         step, wall_time, value = self._numbers[start : start + 3]
         return Point(int(step), wall_time, value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.float64]:
-        """Step, wall time and value of each point, [n, 3], which numpy takes in place of a point at a time."""
+        """Step, wall time and value of each point, float64 [n, 3]; numpy uses this instead of the items."""
         return np.array(self._numbers).reshape(-1, 3)
 
     def add(self, point: Point) -> None:
-        """Puts a point behind the others.
+        """Appends a point.
 
-        Where steps go back, a run was started anew from there: what it had from that step on is replaced.
+        If the step is not larger than the last one, the run was restarted from there: later points are replaced.
+
+        Args:
+            point: The point.
         """
         while self._numbers and self._numbers[-3] >= point.step:
             del self._numbers[-3:]
@@ -76,12 +79,12 @@ class Points(Sequence[Point]):
 
 
 class Scalars(NamedTuple):
-    """What logs hold.
+    """The scalars of a log.
 
     Attributes:
         points: The points of each tag.
-        keras: Whether Keras or TensorFlow wrote them: as tensors, where PyTorch writes simple values.
-        notes: What is wrong with the files, one line each.
+        keras: Whether Keras or TensorFlow wrote them: they write tensors, PyTorch writes simple values.
+        notes: The defects of the files, one line each.
     """
 
     points: dict[str, Points]
@@ -90,10 +93,13 @@ class Scalars(NamedTuple):
 
 
 def read_scalars(folder: str | Path) -> Scalars:
-    """Reads the event files that lie in a folder (not below it), oldest first, each as far as it is good.
+    """Reads the event files in a folder (not below it), oldest first, each up to any damage.
 
     Args:
         folder: The folder, or one event file.
+
+    Returns:
+        The points of all files; damage becomes a note.
     """
     points = defaultdict[str, Points](Points)
     keras, notes = False, list[str]()
@@ -108,17 +114,20 @@ def read_scalars(folder: str | Path) -> Scalars:
 
 
 def read_pictures(folder: str | Path) -> dict[str, bytes]:
-    """The newest picture of each tag of a folder's event files, as the PNG file that it is.
+    """Reads the newest picture of each tag from event files.
 
     Args:
         folder: The folder, or one event file.
+
+    Returns:
+        The bytes of a PNG file for each tag.
     """
     events = (event for file in files_in(Path(folder)) for event in _read_events(file, []))
     return {value.tag: png for event in events for value in event.summary.value if (png := _png(value))}
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The event files of a folder, oldest first, or the one that is named."""
+    """The event files in a folder, oldest first; of a file, the file itself."""
     if folder.is_file():
         return [folder]
     return sorted((file for file in folder.glob(PATTERN) if file.is_file()), key=_start)
@@ -126,7 +135,7 @@ def files_in(folder: Path) -> list[Path]:
 
 def _number(value: Summary.Value) -> float | None:
     """The value of a scalar in either encoding; None for anything else."""
-    if value.metadata.plugin_data.plugin_name not in ("", "scalars"):  # HParams' records look like scalars
+    if value.metadata.plugin_data.plugin_name not in ("", "scalars"):  # HParams records look like scalars
         return None
     if value.HasField("simple_value"):
         return value.simple_value
@@ -134,20 +143,20 @@ def _number(value: Summary.Value) -> float | None:
         return value.tensor.float_val[0]
     try:
         number = make_ndarray(value.tensor)
-    except (TypeError, ValueError):  # no tensor at all, or one whose content does not fit its shape
+    except (TypeError, ValueError):  # no tensor, or its content does not fit its shape
         return None
     return float(number.item()) if number.size == 1 and number.dtype.kind in "fiu" else None
 
 
 def _png(value: Summary.Value) -> bytes:
     """The first picture in either encoding; empty for anything else."""
-    if value.metadata.plugin_data.plugin_name == "images":  # width, height and the pictures, all of them strings
+    if value.metadata.plugin_data.plugin_name == "images":  # width, height, then the pictures, all as strings
         return next(iter(value.tensor.string_val[2:]), b"")
     return value.image.encoded_image_string
 
 
 def _read_events(path: Path, notes: list[str]) -> Iterator[Event]:
-    """The good events of a file, in its order; the first thing that is wrong with it becomes a note."""
+    """The intact events of a file in order; its first defect becomes a note."""
     try:
         with path.open("rb") as file:
             wrong = yield from _good_events(file)
@@ -158,7 +167,7 @@ def _read_events(path: Path, notes: list[str]) -> Iterator[Event]:
 
 
 def _good_events(file: BinaryIO) -> Generator[Event, None, str]:
-    """Record by record; returns what is wrong with the file, empty where nothing is."""
+    """Yields the intact events; returns the first defect of the file, or an empty string."""
     size, offset = os.fstat(file.fileno()).st_size, 0
     wrong = "" if size else "is empty"
     while offset < size:
@@ -168,11 +177,11 @@ def _good_events(file: BinaryIO) -> Generator[Event, None, str]:
         whole = len(header) == _HEADER.size
         if whole and masked_crc(header[:8]) != length_crc:
             if header == _LFS:
-                return "is a pointer of Git LFS; git lfs pull brings the file itself"
+                return "is a Git LFS pointer; fetch the file with git lfs pull"
             if offset == 0 and any(header):
-                return "is no event file"
-            found = "a record with a bad checksum" if any(header) else "zeros, as a power cut leaves them,"
-            return wrong or f"has {found} at byte {offset}, and is read to there"
+                return "is not an event file"
+            found = "a record with a bad checksum" if any(header) else "zeros (a power cut?)"
+            return wrong or f"has {found} at byte {offset} and was read up to there"
         if not whole or end > size:
             return wrong or f"ends inside a record at byte {offset}"
         content, crc = file.read(length), file.read(_CRC.size)
@@ -180,19 +189,19 @@ def _good_events(file: BinaryIO) -> Generator[Event, None, str]:
             try:
                 event = Event.FromString(content)
             except DecodeError:
-                return "holds records of something else than events"
+                return "holds records that are not events"
             yield event
         else:
-            wrong = wrong or f"has a record with a bad checksum at byte {offset}, which is left out"
+            wrong = wrong or f"has a record with a bad checksum at byte {offset}, which was skipped"
         offset = end
     return wrong
 
 
 def _start(path: Path) -> tuple[float, str]:
-    """When a file was begun, from its first record; an unreadable one counts as the oldest."""
+    """When a file was started, from its first record; an unreadable file counts as the oldest."""
     try:
         with path.open("rb") as file:
             length = min(_HEADER.unpack(file.read(_HEADER.size))[0], 1 << 20)
             return (Event.FromString(file.read(length)).wall_time, path.name)
-    except Exception:  # whatever protobuf makes of garbage; the reading itself says what is wrong
+    except Exception:  # protobuf raises anything on garbage; the note comes from reading the file
         return (0.0, path.name)

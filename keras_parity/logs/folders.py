@@ -1,4 +1,4 @@
-"""Where runs lie: what a user names, and what is found below it."""
+"""Finds runs in the folders, files and globs that a user names."""
 
 import os
 from collections.abc import Iterable
@@ -11,21 +11,24 @@ from keras_parity.logs.csv_files import is_csv_log
 from keras_parity.logs.event_files import OURS, files_in
 
 COMPARE = "compare"
-"""Name of the folder among the logs that comparisons write into."""
+"""Name of the folder that ``compare`` writes into, in the folder of the logs."""
 
 PARTS = ("train", "validation", "test")
-"""Folders in which TensorFlow's users, and Keras's stock callback, keep the parts of one run."""
+"""Folders in which TensorFlow's users, and Keras's stock callback, save the splits of one run."""
 
 
 def find_folders(patterns: Iterable[str]) -> list[Path]:
-    """The runs that the user names.
+    """Finds the runs that the user names.
 
     Args:
-        patterns: Folders, which are searched downwards, or event and CSV files. What does not exist is a glob. What a
-            comparison has written beside the runs, which a glob finds too, is passed over.
+        patterns: Folders (searched recursively), event files, CSV files, or globs. Files that ``compare`` wrote are
+            ignored.
+
+    Returns:
+        The run folders and files, each once.
 
     Raises:
-        UserError: One of them names none.
+        UserError: A pattern matches no run.
     """
     folders: dict[Path, Path] = {}
     for pattern in patterns:
@@ -40,9 +43,15 @@ def find_folders(patterns: Iterable[str]) -> list[Path]:
 
 
 def search(folder: str | Path) -> list[Path]:
-    """The runs in a folder and below it: folders with event files, and CSV files.
+    """Finds the runs in a folder and below it: folders with event files, and CSV files.
 
-    Hidden files are left out, and what comparisons have written below it; links are followed, each place once.
+    Ignores hidden files and files that ``compare`` wrote below it; follows links, but visits each folder once.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The run folders and files, in alphabetical order.
     """
     found, seen = list[Path](), set[Path]()
     for name, below, files in os.walk(folder, followlinks=True):
@@ -60,7 +69,14 @@ def search(folder: str | Path) -> list[Path]:
 
 
 def all_folders(log_dir: str | Path = LOG_DIR) -> list[Path]:
-    """Every run folder of the contract under ``log_dir``."""
+    """Finds this project's run folders.
+
+    Args:
+        log_dir: Folder of the runs.
+
+    Returns:
+        Every folder LOG_DIR/keras/version_N and LOG_DIR/pytorch/version_N that has event files.
+    """
     places = (Path(log_dir, framework) for framework in (KERAS, PYTORCH))
     return [path for place in places for path in sorted(place.glob("version_*")) if files_in(path)]
 
