@@ -3,7 +3,7 @@
 import sys
 
 from cnn_mnist.errors import UserError, nearest, one_line_errors
-from cnn_mnist.frameworks import collector_at_rest, importing_lightning
+from cnn_mnist.frameworks import gc_paused, importing_lightning
 from cnn_mnist.runs import timing  # noqa: F401 - first, since the set-up time counts from its import
 
 COMMANDS = {
@@ -30,7 +30,7 @@ def main() -> None:
 
             summary.main(args)
         elif command == "predict":
-            with collector_at_rest():
+            with gc_paused():
                 from cnn_mnist.data.digits.read import read_digits
                 from cnn_mnist.pytorch import predict
 

@@ -20,7 +20,7 @@ PROC = Path("/proc")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-def keep_large_buffers() -> None:
+def raise_malloc_thresholds() -> None:
     """Raises glibc's thresholds for returning memory to 1 GiB; does nothing where there is no glibc.
 
     By default every activation buffer over 128 KiB is mapped anew, and its pages faulted in again, at every
@@ -62,7 +62,7 @@ def _running_elsewhere() -> int:
 
 
 @contextmanager
-def collector_at_rest() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Has Python look for no garbage meanwhile, and never again at what was imported.
 
     A framework's import makes a million objects that stay; the looks at them, during the import and at the
@@ -90,14 +90,14 @@ class _Deferred(ModuleType):
 
 @contextmanager
 def importing_lightning() -> Iterator[None]:
-    """As ``collector_at_rest``, and without ``scipy.signal``.
+    """As ``gc_paused``, and without ``scipy.signal``.
 
     torchmetrics imports it only to give it an old name, ``hamming``, back for other packages. Without it ``--help``
     takes 3.2 s in place of 4.3 (medians of 4 pairs in turns, 2 cores with AVX-512), and 60 MB less.
     """
     name = "scipy.signal"
     sys.modules.setdefault(name, _Deferred(name))
-    with collector_at_rest():
+    with gc_paused():
         try:
             yield
         finally:

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from cnn_mnist.architecture.descriptions import Description, plain, read_network
-from cnn_mnist.architecture.trace import CLASSES, Network
+from cnn_mnist.architecture.network import CLASSES, Network
 from cnn_mnist.errors import UserError, UserNotice, nearest
 
 SOFTMAX_TWICE_FLOOR = math.log(1 + (CLASSES - 1) / math.e)

@@ -62,7 +62,7 @@ class TrainerSettings:
             known = ", ".join(DTYPE_POLICIES)
             raise UserError(f"precision: expected one that Keras has too, of {known}, got {self.precision}")
 
-    def batches_of(self, epoch: int) -> int:
+    def batches_per_epoch(self, n: int) -> int:
         """How many of an epoch's batches are trained on, counted as Lightning does.
 
         Raises:
@@ -70,9 +70,9 @@ class TrainerSettings:
         """
         limit = 1.0 if self.limit_train_batches is None else self.limit_train_batches
         part = isinstance(limit, float) and limit <= 1
-        count = int(limit * epoch) if part else min(int(limit), epoch)
+        count = int(limit * n) if part else min(int(limit), n)
         if count < 1 or not (part or limit == int(limit)):
-            raise UserError(f"limit_train_batches: expected 1 batch or more of {epoch}, or a part, got {limit}")
+            raise UserError(f"limit_train_batches: expected 1 batch or more of {n}, or a part, got {limit}")
         return count
 
     @property
@@ -146,7 +146,7 @@ def taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises:
         UserError: One that the twin does not have changes the computation.
     """
-    for name, value in _odd(trainer).items():
+    for name, value in _non_defaults(trainer).items():
         if name not in _TAKEN:
             raise UserError(f"{where} sets trainer.{name}={value}, which the Keras twin cannot honour")
     for callback in trainer.get("callbacks") or []:
@@ -174,10 +174,10 @@ def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
     if config.get("ckpt_path"):
         matter["ckpt_path"] = config["ckpt_path"]  # a resumed run has trained a part of it only
     told = {"max_epochs": trainer.get("max_epochs"), "precision": _ALIASES.get(precision, precision)}
-    return matter | {f"trainer.{name}": value for name, value in (_odd(trainer) | told).items()}
+    return matter | {f"trainer.{name}": value for name, value in (_non_defaults(trainer) | told).items()}
 
 
-def _odd(trainer: Mapping[str, Any]) -> dict[str, Any]:
+def _non_defaults(trainer: Mapping[str, Any]) -> dict[str, Any]:
     """What of a Lightning trainer's settings is no default and changes what is computed."""
     return {
         name: value

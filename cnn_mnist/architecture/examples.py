@@ -1,5 +1,6 @@
 """The packaged networks, by name."""
 
+from cnn_mnist.architecture.layer_spec import LayerSpec
 from cnn_mnist.architecture.layers import (
     Activation,
     AveragePooling2D,
@@ -14,15 +15,14 @@ from cnn_mnist.architecture.layers import (
     MaxPooling2D,
     SeparableConv2D,
 )
-from cnn_mnist.architecture.record import Layer
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.network import Network
 
 
 def _conv(filters: int, kernel_size: int, activation: str | None = "relu") -> Conv2D:
     return Conv2D(filters, kernel_size, activation=activation)
 
 
-def _relu_behind(layer: Layer) -> tuple[Layer, ...]:
+def _relu_behind(layer: LayerSpec) -> tuple[LayerSpec, ...]:
     return (layer, BatchNormalization(), Activation("relu"))
 
 
@@ -30,7 +30,7 @@ def _strided(filters: int) -> Conv2D:
     return Conv2D(filters, 3, strides=2, padding="same", activation="relu")
 
 
-_LAYERS: dict[str, tuple[Layer, ...]] = {
+_LAYERS: dict[str, tuple[LayerSpec, ...]] = {
     "three_conv": (
         *(_conv(32, 3), MaxPooling2D(2), _conv(64, 3), MaxPooling2D(2), _conv(64, 3)),
         *(Flatten(), Dense(64, activation="relu"), Dense(10)),

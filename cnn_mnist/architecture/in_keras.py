@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from cnn_mnist.architecture import layers as records
-from cnn_mnist.architecture.call import Call, source_of
-from cnn_mnist.architecture.trace import Network, TracedLayer
+from cnn_mnist.architecture.module_spec import ModuleSpec, source_of
+from cnn_mnist.architecture.network import Network, PlacedLayer
 
 
-def keras_layers(network: Network) -> list[Call]:
+def keras_layers(network: Network) -> list[ModuleSpec]:
     """The layers of a network in their order, named as ``Network.modules`` names them.
 
     Keras's convolutions pad no explicit number of rows, so that a ``conv1_pad`` does it.
@@ -26,15 +26,16 @@ def keras_source(network: Network) -> str:
     return "\n".join([*start, f"    keras.Input({network.input_shape}),", *lines, "])"])
 
 
-def _calls(place: TracedLayer) -> Iterator[Call]:
+def _calls(place: PlacedLayer) -> Iterator[ModuleSpec]:
     layer = place.layer
     if isinstance(layer, records.Activation):
         relu = layer.activation == "relu"
-        yield Call(place.name, "ReLU", {}) if relu else Call(place.name, "Activation", {"activation": layer.activation})
+        kind, arguments = ("ReLU", {}) if relu else ("Activation", {"activation": layer.activation})
+        yield ModuleSpec(place.name, kind, arguments)
         return
     arguments = {field.name: getattr(layer, field.name) for field in fields(layer) if field.name != "activation"}
     padding = arguments.get("padding")
     if isinstance(padding, tuple) and not isinstance(layer, records.ZeroPadding2D):
-        yield Call(f"{place.name}_pad", "ZeroPadding2D", {"padding": padding})
+        yield ModuleSpec(f"{place.name}_pad", "ZeroPadding2D", {"padding": padding})
         arguments["padding"] = "valid"
-    yield Call(place.name, type(layer).__name__, arguments)
+    yield ModuleSpec(place.name, type(layer).__name__, arguments)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from cnn_mnist.architecture import layers as records
-from cnn_mnist.architecture.call import Call, source_of
-from cnn_mnist.architecture.record import Layer, Pads
-from cnn_mnist.architecture.trace import Network, TracedLayer
+from cnn_mnist.architecture.layer_spec import LayerSpec, Pads
+from cnn_mnist.architecture.module_spec import ModuleSpec, source_of
+from cnn_mnist.architecture.network import Network, PlacedLayer
 
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "relu": ("ReLU", {}),
@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 """PyTorch's module of an activation, and its arguments."""
 
 
-def pytorch_modules(network: Network) -> list[Call]:
+def pytorch_modules(network: Network) -> list[ModuleSpec]:
     """The modules of a network in their order, named as ``Network.modules`` names them.
 
     What one PyTorch module cannot do is done by one before it, ``conv1_pad`` where padding is not the same on both
@@ -40,13 +40,13 @@ def pytorch_source(network: Network) -> str:
     return "\n".join([*imports, "", "network = nn.Sequential(OrderedDict([", *lines, "]))"])
 
 
-def _entry(call: Call) -> str:
+def _entry(call: ModuleSpec) -> str:
     if call.parts:
         return f'("{call.name}", nn.Sequential(OrderedDict([{", ".join(map(_entry, call.parts))}])))'
     return f'("{call.name}", {"" if call.kind == "LayerNorm2d" else "nn."}{source_of(call)})'
 
 
-def _convolution(layer: Any, place: TracedLayer) -> Iterator[Call]:
+def _convolution(layer: Any, place: PlacedLayer) -> Iterator[ModuleSpec]:
     channels = place.input_shape[2]
     if isinstance(layer, records.DepthwiseConv2D | records.SeparableConv2D):
         out, groups = channels * layer.depth_multiplier, channels
@@ -69,13 +69,13 @@ def _convolution(layer: Any, place: TracedLayer) -> Iterator[Call]:
     }
     if separable:
         pointwise = {"in_channels": out, "out_channels": layer.filters, "kernel_size": (1, 1), "bias": layer.use_bias}
-        parts = Call("depthwise", "Conv2d", arguments), Call("pointwise", "Conv2d", pointwise)
-        yield Call(place.name, "Sequential", {}, parts)
+        parts = ModuleSpec("depthwise", "Conv2d", arguments), ModuleSpec("pointwise", "Conv2d", pointwise)
+        yield ModuleSpec(place.name, "Sequential", {}, parts)
     else:
-        yield Call(place.name, "Conv2d", arguments)
+        yield ModuleSpec(place.name, "Conv2d", arguments)
 
 
-def _pool(layer: Any, place: TracedLayer) -> Iterator[Call]:
+def _pool(layer: Any, place: PlacedLayer) -> Iterator[ModuleSpec]:
     """PyTorch pads both sides alike, so that an odd row at the end is one that windows may pass the end by.
 
     Where windows are one apart, that would add no window: then both sides have the odd row, and the first window goes.
@@ -95,53 +95,53 @@ def _pool(layer: Any, place: TracedLayer) -> Iterator[Call]:
     arguments |= {"count_include_pad": False} if isinstance(layer, records.AveragePooling2D) else {}
     kind = "AvgPool2d" if isinstance(layer, records.AveragePooling2D) else "MaxPool2d"
     crops = any(crop != (0, 0) for crop in first)
-    yield Call(f"{place.name}_all" if crops else place.name, kind, arguments)
+    yield ModuleSpec(f"{place.name}_all" if crops else place.name, kind, arguments)
     if crops:
         yield _padding(place.name, (first[0], first[1]))
 
 
-def _global_pool(kind: str) -> Callable[[Layer, TracedLayer], Iterator[Call]]:
-    def calls(_: Layer, place: TracedLayer) -> Iterator[Call]:
-        yield Call(f"{place.name}_map", kind, {"output_size": 1})
-        yield Call(place.name, "Flatten", {})
+def _global_pool(kind: str) -> Callable[[LayerSpec, PlacedLayer], Iterator[ModuleSpec]]:
+    def calls(_: LayerSpec, place: PlacedLayer) -> Iterator[ModuleSpec]:
+        yield ModuleSpec(f"{place.name}_map", kind, {"output_size": 1})
+        yield ModuleSpec(place.name, "Flatten", {})
 
     return calls
 
 
-def _padding(name: str, pads: Pads) -> Call:
-    return Call(name, "ZeroPad2d", {"padding": (*pads[1], *pads[0])})
+def _padding(name: str, pads: Pads) -> ModuleSpec:
+    return ModuleSpec(name, "ZeroPad2d", {"padding": (*pads[1], *pads[0])})
 
 
-def _normalization(layer: records.BatchNormalization, place: TracedLayer) -> Iterator[Call]:
+def _normalization(layer: records.BatchNormalization, place: PlacedLayer) -> Iterator[ModuleSpec]:
     kind = "BatchNorm2d" if len(place.input_shape) == 3 else "BatchNorm1d"
     rest = {"eps": layer.epsilon, "momentum": round(1 - layer.momentum, 12), "affine": layer.scale}
-    yield Call(place.name, kind, {"num_features": place.input_shape[-1]} | rest)
+    yield ModuleSpec(place.name, kind, {"num_features": place.input_shape[-1]} | rest)
 
 
-def _layer_norm(layer: records.LayerNormalization, place: TracedLayer) -> Iterator[Call]:
+def _layer_norm(layer: records.LayerNormalization, place: PlacedLayer) -> Iterator[ModuleSpec]:
     kind = "LayerNorm2d" if len(place.input_shape) == 3 else "LayerNorm"
-    yield Call(place.name, kind, {"normalized_shape": place.input_shape[-1:], "eps": layer.epsilon})
+    yield ModuleSpec(place.name, kind, {"normalized_shape": place.input_shape[-1:], "eps": layer.epsilon})
 
 
-def _dense(layer: records.Dense, place: TracedLayer) -> Iterator[Call]:
+def _dense(layer: records.Dense, place: PlacedLayer) -> Iterator[ModuleSpec]:
     sizes = {"in_features": place.input_shape[0], "out_features": layer.units}
-    yield Call(place.name, "Linear", sizes | {"bias": layer.use_bias})
+    yield ModuleSpec(place.name, "Linear", sizes | {"bias": layer.use_bias})
 
 
-def _activation(layer: records.Activation, place: TracedLayer) -> Iterator[Call]:
-    yield Call(place.name, *ACTIVATIONS[layer.activation])
+def _activation(layer: records.Activation, place: PlacedLayer) -> Iterator[ModuleSpec]:
+    yield ModuleSpec(place.name, *ACTIVATIONS[layer.activation])
 
 
-def _one(kind: str, **names: str) -> Callable[[Layer, TracedLayer], Iterator[Call]]:
+def _one(kind: str, **names: str) -> Callable[[LayerSpec, PlacedLayer], Iterator[ModuleSpec]]:
     """One module whose arguments are fields of the record under other names."""
 
-    def calls(layer: Layer, place: TracedLayer) -> Iterator[Call]:
-        yield Call(place.name, kind, {theirs: getattr(layer, ours) for theirs, ours in names.items()})
+    def calls(layer: LayerSpec, place: PlacedLayer) -> Iterator[ModuleSpec]:
+        yield ModuleSpec(place.name, kind, {theirs: getattr(layer, ours) for theirs, ours in names.items()})
 
     return calls
 
 
-ENTRIES: dict[type[Layer], Callable[[Any, TracedLayer], Iterator[Call]]] = {
+ENTRIES: dict[type[LayerSpec], Callable[[Any, PlacedLayer], Iterator[ModuleSpec]]] = {
     records.Conv2D: _convolution,
     records.DepthwiseConv2D: _convolution,
     records.SeparableConv2D: _convolution,

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.record import STATISTICS, Shape
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.layer_spec import STATISTICS, Shape
+from cnn_mnist.architecture.network import Network
 from cnn_mnist.random_streams import Purpose, uniform
 
 Weights = dict[str, NDArray[np.float32]]
@@ -33,11 +33,11 @@ def initial_weights(network: Network, rule: Rule, seed: int) -> Weights:
         float32 arrays in the neutral layout.
     """
     weights: Weights = {}
-    for traced in network.traced:
+    for placed in network.placed:
         limit = None
-        for name, shape in traced.weight_shapes.items():
+        for name, shape in placed.weight_shapes.items():
             if "kernel" in name:
-                limit = _limit(rule, shape, name == traced.layer.depthwise)
+                limit = _limit(rule, shape, name == placed.layer.depthwise)
             elif name == "bias" and rule == "keras":
                 limit = 0.0
             if limit is not None:
@@ -45,7 +45,7 @@ def initial_weights(network: Network, rule: Rule, seed: int) -> Weights:
                 values = ((2 * draws - 1) * limit).reshape(shape)
             else:  # of a normalization: the identity
                 values = np.full(shape, float(name in ("gamma", STATISTICS[1])))
-            weights[f"{traced.name}/{name}"] = values.astype(np.float32)
+            weights[f"{placed.name}/{name}"] = values.astype(np.float32)
     return weights
 
 

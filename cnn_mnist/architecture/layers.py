@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from cnn_mnist.architecture.record import STATISTICS, Layer, Shape, bias, expect_image, times
+from cnn_mnist.architecture.layer_spec import STATISTICS, LayerSpec, Shape, bias, expect_image, times
 from cnn_mnist.architecture.windows import (
     AveragePooling2D,
     Conv2D,
@@ -19,7 +19,7 @@ from cnn_mnist.errors import UserError
 
 
 @dataclass(frozen=True)
-class GlobalMaxPooling2D(Layer):
+class GlobalMaxPooling2D(LayerSpec):
     """Maximum of each channel."""
 
     stem: ClassVar[str] = "global_max_pool"
@@ -37,7 +37,7 @@ class GlobalAveragePooling2D(GlobalMaxPooling2D):
 
 
 @dataclass(frozen=True)
-class ZeroPadding2D(Layer):
+class ZeroPadding2D(LayerSpec):
     """Zeros around an image: a number of rows and columns, (rows, columns) or ((above, below), (left, right))."""
 
     padding: Any = 1
@@ -55,7 +55,7 @@ class ZeroPadding2D(Layer):
 
 
 @dataclass(frozen=True)
-class BatchNormalization(Layer):
+class BatchNormalization(LayerSpec):
     """Each channel, less the mean of the batch, over its deviation; in inference by the moving statistics.
 
     Args:
@@ -83,7 +83,7 @@ class BatchNormalization(Layer):
 
 
 @dataclass(frozen=True)
-class LayerNormalization(Layer):
+class LayerNormalization(LayerSpec):
     """The channels of each place (or the features), less their mean, over their deviation."""
 
     epsilon: float = 1e-3
@@ -95,7 +95,7 @@ class LayerNormalization(Layer):
 
 
 @dataclass(frozen=True)
-class Dropout(Layer):
+class Dropout(LayerSpec):
     """In training each element is 0 with probability ``rate``, else divided by 1 - rate."""
 
     rate: float
@@ -107,7 +107,7 @@ class Dropout(Layer):
 
 
 @dataclass(frozen=True)
-class Flatten(Layer):
+class Flatten(LayerSpec):
     """All elements in one row: height, width, channels in Keras; channels, height, width in PyTorch."""
 
     stem: ClassVar[str] = "flatten"
@@ -118,7 +118,7 @@ class Flatten(Layer):
 
 
 @dataclass(frozen=True)
-class Dense(Layer):
+class Dense(LayerSpec):
     """Fully connected layer; ``use_bias`` and ``activation`` as in ``Conv2D``."""
 
     units: int
@@ -142,7 +142,7 @@ class Dense(Layer):
 
 
 @dataclass(frozen=True)
-class Activation(Layer):
+class Activation(LayerSpec):
     """One of ``ACTIVATIONS`` as a layer of its own; leaky_relu has Keras's slope of 0.2 here, elu an alpha of 1."""
 
     activation: str
@@ -150,7 +150,7 @@ class Activation(Layer):
 
 
 @dataclass(frozen=True)
-class LeakyReLU(Layer):
+class LeakyReLU(LayerSpec):
     """Elements under 0 times ``negative_slope``; PyTorch's default is 0.01."""
 
     negative_slope: float = 0.3
@@ -158,14 +158,14 @@ class LeakyReLU(Layer):
 
 
 @dataclass(frozen=True)
-class ELU(Layer):
+class ELU(LayerSpec):
     """Elements x under 0 as alpha * (exp(x) - 1)."""
 
     alpha: float = 1.0
     stem: ClassVar[str] = "elu"
 
 
-KINDS: dict[str, type[Layer]] = {
+KINDS: dict[str, type[LayerSpec]] = {
     kind.__name__: kind
     for kind in (
         *(Conv2D, DepthwiseConv2D, SeparableConv2D, MaxPooling2D, AveragePooling2D, GlobalMaxPooling2D),
@@ -175,5 +175,5 @@ KINDS: dict[str, type[Layer]] = {
 }
 """Every record, by the name that a description gives it."""
 
-ALSO: dict[str, Layer] = {"ReLU": Activation("relu"), "Softmax": Activation("softmax")}
+ALIASES: dict[str, LayerSpec] = {"ReLU": Activation("relu"), "Softmax": Activation("softmax")}
 """Keras's layers that are a record under another name."""

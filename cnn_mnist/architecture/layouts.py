@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_mnist.architecture.layer_spec import STATISTICS, Shape
 from cnn_mnist.architecture.layers import SeparableConv2D
-from cnn_mnist.architecture.record import STATISTICS, Shape
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.network import Network
 
 Arrays = Mapping[str, NDArray[np.floating]]
 
@@ -80,7 +80,7 @@ class _Place:
 
 
 def _places(network: Network) -> Iterator[_Place]:
-    for traced in network.traced:
+    for traced in network.placed:
         for name, shape in traced.weight_shapes.items():
             module, depthwise = traced.name, name == traced.layer.depthwise
             if isinstance(traced.layer, SeparableConv2D):

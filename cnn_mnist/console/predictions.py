@@ -10,15 +10,15 @@ import numpy as np
 from jsonargparse import Namespace
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.record import Shape, times
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.layer_spec import Shape, times
+from cnn_mnist.architecture.network import Network
 from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.console.tables import print_table
 from cnn_mnist.data.known_sets import KNOWN_SETS
-from cnn_mnist.data.splits import MOST_VIEWS, Digits, load_whole
+from cnn_mnist.data.splits import MOST_VIEWS, Digits, load_full_sets
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import pictures
-from cnn_mnist.runs.files import whole, write_whole
+from cnn_mnist.runs.files import atomic_write, atomic_write_text
 from cnn_mnist.runs.folder import CHECKPOINTS, read_config
 from cnn_mnist.settings import DataSettings, KnownName
 
@@ -106,7 +106,7 @@ def load_digits(
     if config.images:
         digits = read_pictures(config.images, config.invert, shape)
         return digits, KNOWN_SETS[data.dataset].classes if data.file is None else ()
-    _, test = load_whole(data)
+    _, test = load_full_sets(data)
     return Digits([str(number) for number in range(len(test.labels))], test.images, test.labels), test.classes
 
 
@@ -127,7 +127,7 @@ def from_logits(logits: NDArray[np.floating], classes: Sequence[str] = ()) -> li
     return predictions
 
 
-def put_out(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], config: Namespace) -> None:
+def write_predictions(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], config: Namespace) -> None:
     """Prints the table, or writes it where ``--output`` says, and draws ``--figure``.
 
     Args:
@@ -142,9 +142,9 @@ def put_out(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], con
     if config.output is None:
         _print(records[: _MOST_LISTED if digits.labels is not None else None])
     elif config.output.endswith(".json"):
-        write_whole(config.output, json.dumps(records, indent=1) + "\n")
+        atomic_write_text(config.output, json.dumps(records, indent=1) + "\n")
     else:
-        with whole(config.output) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        with atomic_write(config.output) as aside, aside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, _columns(records))
             writer.writeheader()
             writer.writerows(records)

@@ -8,7 +8,7 @@ import yaml
 from cnn_mnist.console.tables import print_table
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import tags
-from cnn_mnist.runs.files import write_whole
+from cnn_mnist.runs.files import atomic_write_text
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH, RESULTS
 
 _SPLITS: dict[tags.SplitName, str] = {
@@ -19,11 +19,11 @@ _SPLITS: dict[tags.SplitName, str] = {
 }
 
 
-def finish(metrics: dict[str, float], run: str | None) -> None:
+def save_and_print_results(metrics: dict[str, float], run: str | None) -> None:
     """As ``print_results``; the run folder keeps the figures, by which ``--resume`` knows that the run is finished."""
     print_results(metrics, run)
     if run is not None:
-        write_whole(Path(run, RESULTS), yaml.safe_dump(metrics))
+        atomic_write_text(Path(run, RESULTS), yaml.safe_dump(metrics))
 
 
 def print_results(metrics: dict[str, float], run: str | None) -> None:

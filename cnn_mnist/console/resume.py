@@ -8,7 +8,7 @@ import yaml
 
 from cnn_mnist.console.results import print_results
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.files import write_whole
+from cnn_mnist.runs.files import atomic_write_text
 from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, ENDINGS, KERAS, RESULTS, newest_run, read_config
 from cnn_mnist.schedules import spans_training
 
@@ -58,7 +58,7 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
                 "rate laid over another number would jump: leave the flag out, or train anew"
             )
         longer = config | {"trainer": trainer | {"max_epochs": asked}}
-        write_whole(folder / CONFIG, yaml.safe_dump(longer, sort_keys=False))
+        atomic_write_text(folder / CONFIG, yaml.safe_dump(longer, sort_keys=False))
     elif (results := read_config(folder, RESULTS)) is not None:
         print(f"{folder} is finished; --{_EPOCHS} over {before} goes on\n")
         print_results(results, str(folder))

@@ -6,7 +6,7 @@ from cnn_mnist.architecture.descriptions import plain, title
 from cnn_mnist.architecture.examples import EXAMPLES
 from cnn_mnist.architecture.in_keras import keras_source
 from cnn_mnist.architecture.in_pytorch import pytorch_source
-from cnn_mnist.architecture.trace import Network, Order, layer_table
+from cnn_mnist.architecture.network import Network, Order, layer_table
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.console.tables import print_table
 from cnn_mnist.settings import ModelSettings

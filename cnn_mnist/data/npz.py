@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from cnn_mnist.architecture.record import times
+from cnn_mnist.architecture.layer_spec import times
 from cnn_mnist.data.mnist import Mnist
 from cnn_mnist.errors import UserError
 

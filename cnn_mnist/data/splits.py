@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.record import Shape, times
+from cnn_mnist.architecture.layer_spec import Shape, times
 from cnn_mnist.data import mnist, npz, order
 from cnn_mnist.data.known_sets import KNOWN_SETS
 from cnn_mnist.errors import UserError
@@ -63,7 +63,7 @@ class Digits(NamedTuple):
     views: Sequence[View] = ()
 
 
-def load_whole(settings: DataSettings) -> tuple[Split, Split]:
+def load_full_sets(settings: DataSettings) -> tuple[Split, Split]:
     """The training set and the test set, each whole.
 
     Raises:
@@ -88,7 +88,7 @@ def load_splits(settings: DataSettings) -> dict[str, Split]:
     Raises:
         UserError: The data are missing or others, or the training set is too small for the settings.
     """
-    whole, test = load_whole(settings)
+    whole, test = load_full_sets(settings)
     train, val = order.split(whole.labels, settings.val_size, settings.seed)
     order.check_batch_size(settings.batch_size, len(train))
     parts = {"train": train, "val": val}

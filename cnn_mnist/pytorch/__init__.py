@@ -4,9 +4,9 @@ Core: imports every other room of ``cnn_mnist`` and no extra; ``keras_parity.lad
 import it.
 """
 
-from cnn_mnist.frameworks import choose_wait_policy, keep_large_buffers, keep_tensorflow_out
+from cnn_mnist.frameworks import choose_wait_policy, keep_tensorflow_out, raise_malloc_thresholds
 
 # Before any file of this room imports PyTorch or TensorBoard, whether a command or the Python API asks for it.
 choose_wait_policy()
-keep_large_buffers()
+raise_malloc_thresholds()
 keep_tensorflow_out()

@@ -10,14 +10,14 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from cnn_mnist.architecture.trace import layer_table
+from cnn_mnist.architecture.network import layer_table
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.data_module import MNISTDataModule
 from cnn_mnist.pytorch.logger import RunLogger, run_logger
 from cnn_mnist.pytorch.metrics import MeasuredModule
 from cnn_mnist.runs import hparams, pictures, tags
-from cnn_mnist.runs.files import write_whole
+from cnn_mnist.runs.files import atomic_write_text
 from cnn_mnist.runs.folder import CONFIG, ENVIRONMENT, PYTORCH, write_environment
 from cnn_mnist.runs.mistakes import write_mistakes
 
@@ -106,7 +106,7 @@ def _write_config(path: Path, trainer: Trainer, model: MeasuredModule, data: MNI
     groups = {"model": asdict(model.settings), "data": asdict(data.settings)}
     seed = groups["model"].pop("seed")
     del groups["data"]["seed"]
-    write_whole(path, yaml.safe_dump({"seed_everything": seed, "trainer": settings} | groups, sort_keys=False))
+    atomic_write_text(path, yaml.safe_dump({"seed_everything": seed, "trainer": settings} | groups, sort_keys=False))
 
 
 def _data(trainer: Trainer) -> MNISTDataModule | None:

@@ -9,7 +9,7 @@ import torch
 from cnn_mnist.architecture.descriptions import read_network, title
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.network import build_network
-from cnn_mnist.runs.files import is_whole
+from cnn_mnist.runs.files import zip_is_intact
 from cnn_mnist.runs.folder import ENDINGS, KERAS
 
 
@@ -30,7 +30,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{expected}, which is no file; give the .ckpt file in the checkpoints folder of a run")
     if Path(path).suffix == ENDINGS[KERAS]:
         raise UserError(f"{expected}, which is Keras's; python -m keras_parity predict takes it")
-    if not is_whole(path):
+    if not zip_is_intact(path):
         raise UserError(f"{expected}, which is truncated or no checkpoint at all, or damaged; take another file")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)

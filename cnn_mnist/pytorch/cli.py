@@ -10,15 +10,15 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from cnn_mnist.console.results import finish
+from cnn_mnist.console.results import save_and_print_results
 from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.pytorch.checkpoint_callback import ResumableCheckpoint
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.cli_arguments import Arguments, Parser
 from cnn_mnist.pytorch.data_module import MNISTDataModule
-from cnn_mnist.pytorch.keeper import Keeper
 from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.pytorch.notices import quieten_lightning
-from cnn_mnist.runs.files import write_whole
+from cnn_mnist.runs.files import atomic_write_text
 from cnn_mnist.runs.folder import CONFIG, PYTORCH, check_writable, newest_checkpoint
 from cnn_mnist.runs.resume import rewind
 
@@ -32,7 +32,7 @@ class SaveConfig(SaveConfigCallback):
         folder.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of the name that Lightning uses, too
-            write_whole(folder / CONFIG, self.parser.dump(self.config, skip_none=False))
+            atomic_write_text(folder / CONFIG, self.parser.dump(self.config, skip_none=False))
 
 
 class CLI(Arguments):
@@ -57,7 +57,7 @@ class CLI(Arguments):
         if self.trainer.max_epochs == 0 or self.trainer.limit_train_batches == 0:
             raise UserError("fit: expected something to train, got no epochs or no batches; give more of them")
         if every := self._get(self.config, "checkpoint_every"):
-            self.trainer.callbacks.append(Keeper(every))  # type: ignore[attr-defined]
+            self.trainer.callbacks.append(ResumableCheckpoint(every))  # type: ignore[attr-defined]
         if self.run_folder is not None:
             self._go_on(self.run_folder)
         for logger in self.trainer.loggers:
@@ -113,7 +113,7 @@ class CLI(Arguments):
 
     def _print_results(self, metrics: Mapping[str, torch.Tensor], run: str | None = None) -> None:
         if self.trainer.is_global_zero:
-            finish({name: float(value) for name, value in metrics.items()}, run)
+            save_and_print_results({name: float(value) for name, value in metrics.items()}, run)
 
 
 def main(args: Sequence[str]) -> CLI:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnn_mnist.architecture.record import Shape
+from cnn_mnist.architecture.layer_spec import Shape
 from cnn_mnist.random_streams import dropout_mask
 
 

@@ -18,14 +18,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from cnn_mnist.architecture.initial_weights import initial_weights
 from cnn_mnist.pytorch.callbacks import RunRecord
-from cnn_mnist.pytorch.keeper import count_updates, keep
+from cnn_mnist.pytorch.checkpoint_callback import checkpoint_callbacks, restore_progress
 from cnn_mnist.pytorch.loader import Batch
 from cnn_mnist.pytorch.logger import RunLogger
 from cnn_mnist.pytorch.metrics import TEST_SPLITS, MeasuredModule
 from cnn_mnist.pytorch.monitors import fit_monitors
 from cnn_mnist.pytorch.network import build_network, load_weights
 from cnn_mnist.pytorch.notices import quieten_lightning
-from cnn_mnist.pytorch.optimizers import clip_by_global_norm, lay_schedule, make_optimizer, not_laid
+from cnn_mnist.pytorch.optimizers import attach_schedule, clip_by_global_norm, make_optimizer, placeholder_schedule
 from cnn_mnist.pytorch.progress import LayerTable, LineProgressBar
 from cnn_mnist.pytorch.training_log import StopOnNonFiniteLoss, TrainingLog
 from cnn_mnist.runs import tags
@@ -87,7 +87,7 @@ class Classifier(MeasuredModule):
             if type(logger) is TensorBoardLogger and logger.name == LOG_DIR:
                 ours_too = RunLogger(Path(logger.save_dir, LOG_DIR), PYTORCH, default_hp_metric=False)
                 trainer.loggers[place : place + 1] = [ours_too] if fitting else []
-        return ours + (keep(trainer) if fitting else [])
+        return ours + (checkpoint_callbacks(trainer) if fitting else [])
 
     def setup(self, stage: str) -> None:
         """Has a checkpoint's float64 loaded as such, and a GPU compute in full float32 where Keras is the measure."""
@@ -125,13 +125,13 @@ class Classifier(MeasuredModule):
             return optimizer
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": LambdaLR(optimizer, not_laid), "interval": "step"},
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, placeholder_schedule), "interval": "step"},
         }
 
     def on_train_start(self) -> None:
         """Counts the updates of a converted checkpoint, and lays the schedule over all of them."""
-        count_updates(self.trainer)
-        lay_schedule(self.trainer, self.settings)
+        restore_progress(self.trainer)
+        attach_schedule(self.trainer, self.settings)
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

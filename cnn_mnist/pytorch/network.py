@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cnn_mnist.architecture.call import Call, number_of
 from cnn_mnist.architecture.in_pytorch import pytorch_modules
 from cnn_mnist.architecture.layouts import to_pytorch
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.module_spec import ModuleSpec, number_of
+from cnn_mnist.architecture.network import Network
 from cnn_mnist.pytorch.keras_layers import GELU, MaskedDropout, with_biased_variance
 
 
@@ -28,7 +28,7 @@ def build_network(network: Network, align: Literal["keras", "native"] = "keras",
         A module from images [batch, channels, height, width] to logits [batch, classes], weights as PyTorch makes them,
         in channels_last, which nearly halves the convolutions on a CPU.
     """
-    flattened = {traced.name: traced.flattened for traced in network.traced}
+    flattened = {traced.name: traced.flattened for traced in network.placed}
     built = OrderedDict()
     for call in pytorch_modules(network):
         module = _make(call)
@@ -50,7 +50,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, NDArray], network: Net
     module.load_state_dict(module.state_dict() | state)
 
 
-def _make(call: Call) -> nn.Module:
+def _make(call: ModuleSpec) -> nn.Module:
     if call.parts:
         return nn.Sequential(OrderedDict((part.name, _make(part)) for part in call.parts))
     if call.kind == "LayerNorm2d":

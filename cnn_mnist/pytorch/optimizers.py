@@ -52,7 +52,7 @@ def clip_by_global_norm(params: Iterable[Tensor], limit: float) -> None:
     torch._foreach_mul_(grads, scale)
 
 
-def not_laid(step: int) -> float:
+def placeholder_schedule(step: int) -> float:
     """Stands for the schedule's factor in ``configure_optimizers``, where the updates are not counted yet.
 
     To count them there, Lightning would have to set up the data, and a run that is resumed in the middle of an epoch
@@ -61,8 +61,8 @@ def not_laid(step: int) -> float:
     return 1.0
 
 
-def lay_schedule(trainer: "Trainer", settings: ModelSettings) -> None:
-    """Lays the schedule over the updates of the training, in the place of ``not_laid``, in ``on_train_start``.
+def attach_schedule(trainer: "Trainer", settings: ModelSettings) -> None:
+    """Replaces ``placeholder_schedule`` by the schedule, which depends on the total number of updates.
 
     Args:
         trainer: With its data set up and what it resumes restored.
@@ -73,7 +73,7 @@ def lay_schedule(trainer: "Trainer", settings: ModelSettings) -> None:
     """
     for config in trainer.lr_scheduler_configs:
         old = config.scheduler
-        if isinstance(old, LambdaLR) and not_laid in old.lr_lambdas:
+        if isinstance(old, LambdaLR) and placeholder_schedule in old.lr_lambdas:
             steps = trainer.estimated_stepping_batches
             check_length(settings, steps)
             config.scheduler = new = LambdaLR(

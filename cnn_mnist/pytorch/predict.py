@@ -45,7 +45,7 @@ def main(args: list[str], read_pictures: predictions.Reader) -> None:
     data = predictions.data_of(checkpoint, config)
     digits, classes = predictions.load_digits(takes.input_shape, config, data, read_pictures)
     found = predictions.from_logits(compute_logits(checkpoint, digits.images), classes)
-    predictions.put_out(digits, {PYTORCH: found}, config)
+    predictions.write_predictions(digits, {PYTORCH: found}, config)
 
 
 def compute_logits(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ _LOCK = ".lock"  # stays in the folder, so that whoever waits for it sees the sa
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Gives another path to write to, whose file takes the place of ``path`` once it lies on the disk.
 
     What was at ``path`` stays until then, and for good where the writing fails. Links are followed, as by any writer.
@@ -37,13 +37,13 @@ def whole(path: str | Path) -> Iterator[Path]:
         ) from None
 
 
-def write_whole(path: str | Path, text: str) -> None:
-    """Writes a text, in UTF-8, as ``whole`` does."""
-    with whole(path) as aside:
+def atomic_write_text(path: str | Path, text: str) -> None:
+    """Writes a text, in UTF-8, with ``atomic_write``."""
+    with atomic_write(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="")
 
 
-def is_whole(path: str | Path) -> bool:
+def zip_is_intact(path: str | Path) -> bool:
     """Whether every part of a ``.ckpt``, ``.pt`` or ``.keras`` file has the checksum that it was written with.
 
     PyTorch looks at none of them, so that a flipped bit of a weight would be loaded without a word.
@@ -56,7 +56,7 @@ def is_whole(path: str | Path) -> bool:
 
 
 @contextmanager
-def hold(folder: str | Path) -> Iterator[None]:
+def lock_folder(folder: str | Path) -> Iterator[None]:
     """Locks a folder against every other process and training; the system unlocks it when this process dies.
 
     Raises:

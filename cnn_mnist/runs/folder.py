@@ -18,7 +18,7 @@ from typing import Any
 
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.frameworks import WAIT_POLICY
-from cnn_mnist.runs.files import is_whole, write_whole
+from cnn_mnist.runs.files import atomic_write_text, zip_is_intact
 from cnn_mnist.yaml_files import load_yaml
 
 LOG_DIR = "lightning_logs"
@@ -88,7 +88,7 @@ def newest_checkpoint(folder: str | Path, *frameworks: str) -> Path | None:
     files.sort(key=lambda file: (-endings.index(file.suffix), age(file)), reverse=True)
     if not files:
         return None
-    good = next(filter(is_whole, files), files[0])
+    good = next(filter(zip_is_intact, files), files[0])
     for damaged in files[: files.index(good)]:
         warnings.warn(UserNotice(f"{damaged} is damaged; the one before is taken, {good.name}"), stacklevel=2)
     return good
@@ -148,7 +148,7 @@ def write_environment(folder: str | Path, **run: Any) -> None:
     """Writes ``environment.yaml`` into a run folder; the other arguments are those of ``environment``."""
     import yaml
 
-    write_whole(Path(folder, ENVIRONMENT), yaml.safe_dump(environment(**run), sort_keys=False))
+    atomic_write_text(Path(folder, ENVIRONMENT), yaml.safe_dump(environment(**run), sort_keys=False))
 
 
 def read_config(folder: str | Path, name: str = CONFIG) -> dict[str, Any] | None:

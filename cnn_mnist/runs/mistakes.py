@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.files import whole
+from cnn_mnist.runs.files import atomic_write
 
 FILE = "mistakes.csv"
 Mistakes = dict[int, tuple[int, int]]
@@ -24,7 +24,7 @@ def write_mistakes(folder: str | Path, labels: NDArray[np.uint8], predictions: N
         labels: Those of the whole test set, [n].
         predictions: Likewise, [n].
     """
-    with whole(Path(folder, FILE)) as aside, aside.open("w", newline="") as file:
+    with atomic_write(Path(folder, FILE)) as aside, aside.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_HEADER)
         writer.writerows((image, labels[image], predictions[image]) for image in np.flatnonzero(labels != predictions))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.files import hold
+from cnn_mnist.runs.files import lock_folder
 from cnn_mnist.runs.folder import CHECKPOINTS, ENVIRONMENT, RESULTS
 
 _EVENTS = "events.out.tfevents*"
@@ -34,7 +34,7 @@ def rewind(folder: str | Path, checkpoint: Path | None, state: Mapping[str, Any]
     Raises:
         UserError: It holds nothing, the log is shorter than it was then, or the run is at work elsewhere.
     """
-    with hold(folder):
+    with lock_folder(folder):
         pass
     if checkpoint is not None and state is None:
         raise UserError(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from cnn_mnist.architecture.description_files import ARCHITECTURE
 from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.architecture.layouts import from_pytorch, to_pytorch
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.network import Network
 from cnn_mnist.data.splits import evaluation_batch_size
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.checkpoints import read_checkpoint, why

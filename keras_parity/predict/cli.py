@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.console import predictions
 from cnn_mnist.errors import UserError
-from cnn_mnist.frameworks import collector_at_rest
+from cnn_mnist.frameworks import gc_paused
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from keras_parity.frameworks import importing_tensorflow
 
@@ -41,7 +41,7 @@ def main(args: list[str], read_pictures: predictions.Reader) -> None:
         digits, classes = read[shapes[framework]]
         found[framework] = predictions.from_logits(_computed_by(framework)(path, digits.images), classes)
     digits, _ = next(iter(read.values()))
-    predictions.put_out(digits, found, config)
+    predictions.write_predictions(digits, found, config)
 
 
 def _computed_by(framework: str) -> Callable[[Path, NDArray[np.uint8]], NDArray[np.floating]]:
@@ -50,7 +50,7 @@ def _computed_by(framework: str) -> Callable[[Path, NDArray[np.uint8]], NDArray[
         with importing_tensorflow():
             from keras_parity.twin.predict import compute_logits
         return compute_logits
-    with collector_at_rest():
+    with gc_paused():
         from cnn_mnist.pytorch.predict import compute_logits as compute_in_pytorch
     return compute_in_pytorch
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.trace import Network, layer_table
+from cnn_mnist.architecture.network import Network, layer_table
 from cnn_mnist.console.progress import Bar
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.data.splits import Split

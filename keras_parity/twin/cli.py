@@ -127,6 +127,7 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
 
     every = config.checkpoint_every
     log = train(trainer, model, data, partial(parser.save, config), config.ckpt_path, every, folder)
-    from cnn_mnist.console.results import finish  # here, since it imports numpy, which --help has no use for
+    # Imported here, since it imports numpy, which --help does not need.
+    from cnn_mnist.console.results import save_and_print_results
 
-    finish(log.values, str(log.folder))
+    save_and_print_results(log.values, str(log.folder))

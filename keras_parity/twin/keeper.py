@@ -1,4 +1,4 @@
-"""Keeps what a training of the twin goes on from; the rules are those of ``cnn_mnist.pytorch.keeper``."""
+"""Keeps what a training of the twin goes on from; the rules are those of ``cnn_mnist.pytorch.checkpoint_callback``."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import keras
 
 from cnn_mnist.runs.folder import age
 from cnn_mnist.runs.resume import log_sizes
-from cnn_mnist.runs.stops import Stops
+from cnn_mnist.runs.signals import StopRequest
 from keras_parity.twin.callbacks import EpochLog
 
 Save = Callable[[Path, dict[str, Any]], None]
@@ -27,15 +27,15 @@ class Keeper(keras.callbacks.Callback):
     def __init__(self, epochs: EpochLog, folder: Path, every: int, save: Save) -> None:
         super().__init__()
         self.epochs, self.folder, self.every, self.save = epochs, folder, every, save
-        self.stops = Stops()
+        self.stop = StopRequest()
 
     def on_train_begin(self, logs: Any = None) -> None:
         """From here on, a stop waits for the end of a step."""
-        self.stops.start()
+        self.stop.start()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Keeps a step that is due; the last of an epoch waits for its end."""
-        due = self.stops.came or (self.every and self.epochs.step % self.every == 0)
+        due = self.stop.requested or (self.every and self.epochs.step % self.every == 0)
         if due and batch + 1 < self.params["steps"]:
             self.on_epoch_end(self.epochs.batches.epoch)
 
@@ -47,13 +47,13 @@ class Keeper(keras.callbacks.Callback):
         sums = [variable.numpy().tolist() for variable in self.model.metrics_variables]
         self.save(self.folder / f"epoch={epoch}-step={self.epochs.step}.keras", state | {"sums": sums})
         self._drop(but=2)
-        self.stops.obey()
+        self.stop.raise_if_requested()
 
     def finish(self) -> None:
         """The training is done: leaves the last file, and a stop need not wait any more."""
         self._drop(but=1)
         self.close()
-        self.stops.obey()
+        self.stop.raise_if_requested()
 
     def _drop(self, but: int) -> None:
         files = sorted(self.folder.glob("epoch=*-step=*.keras"), key=age)
@@ -62,4 +62,4 @@ class Keeper(keras.callbacks.Callback):
 
     def close(self) -> None:
         """Signals act as before."""
-        self.stops.end()
+        self.stop.end()

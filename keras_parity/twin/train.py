@@ -18,10 +18,10 @@ from cnn_mnist.data.order import batch_count
 from cnn_mnist.data.splits import check_network, load_splits
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import hparams, tags
-from cnn_mnist.runs.files import hold, whole
+from cnn_mnist.runs.files import atomic_write, lock_folder
 from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, KERAS, new_run_folder, newest_checkpoint, write_environment
 from cnn_mnist.runs.resume import rewind
-from cnn_mnist.runs.stops import how_to_go_on
+from cnn_mnist.runs.signals import resume_hint
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.frameworks import gpu_messages
 from keras_parity.settings import DTYPE_POLICIES, TrainerSettings
@@ -99,7 +99,7 @@ def train(
     splits = load_splits(data)
     check_network(splits["train"], model_settings.network.input_shape, model_settings.network.classes)
     images = len(splits["train"].labels)
-    steps = trainer.batches_of(batch_count(images, data.batch_size))
+    steps = trainer.batches_per_epoch(batch_count(images, data.batch_size))
     model = compile_twin(model_settings, steps * trainer.max_epochs, trainer.gradient_clip_val)
     epoch, first, state = 0, 0, None
     if returns := math.gcd(trainer.log_every_n_steps, every):  # a point or checkpoint needs a return to Python
@@ -122,7 +122,7 @@ def train(
 
     if folder is None:
         folder = new_run_folder(trainer.log_dir, KERAS)
-        with whole(folder / CONFIG) as aside:
+        with atomic_write(folder / CONFIG) as aside:
             write_config(aside)
     else:
         rewind(folder, kept, state)
@@ -146,7 +146,12 @@ def train(
         save(path, state, model, optimizer, cross_entropy())
 
     keeper = Keeper(epochs, folder / CHECKPOINTS, every, keep)
-    with closing(ProgressBar(trainer.enable_progress_bar)) as bar, _saying_how(epochs), closing(keeper), hold(folder):
+    with (
+        closing(ProgressBar(trainer.enable_progress_bar)) as bar,
+        _saying_how(epochs),
+        closing(keeper),
+        lock_folder(folder),
+    ):
         bar.batches = len(validation) if validation else 0
         whole_from = epoch + bool(first)  # the rest of an epoch is a fit of its own, since Keras has all epochs alike
         parts = (batches.rest(first), epoch, whole_from), (batches.dataset, whole_from, trainer.max_epochs)
@@ -182,7 +187,7 @@ def _saying_how(epochs: EpochLog) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        interrupt.args = (how_to_go_on("python -m keras_parity", epochs.log.folder, epochs.step),)
+        interrupt.args = (resume_hint("python -m keras_parity", epochs.log.folder, epochs.step),)
         raise
 
 

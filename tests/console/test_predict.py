@@ -103,14 +103,14 @@ def test_two_runs_stand_side_by_side_in_either_order(command, digits, tmp_path, 
 def test_a_disagreement_is_marked(capsys):
     from jsonargparse import Namespace
 
-    from cnn_mnist.console.predictions import Prediction, put_out
+    from cnn_mnist.console.predictions import Prediction, write_predictions
     from cnn_mnist.data.splits import Digits
 
     predictions = {
         "keras": [Prediction(3, 0.5), Prediction(8, 0.9)],
         "pytorch": [Prediction(3, 0.6), Prediction(6, 0.7)],
     }
-    put_out(
+    write_predictions(
         Digits(["a.png", "b.png"], np.zeros((2, 28, 28), np.uint8)), predictions, Namespace(output=None, figure=None)
     )
     same, other = (line for line in capsys.readouterr().out.splitlines() if ".png" in line)

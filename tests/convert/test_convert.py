@@ -11,10 +11,10 @@ import torch
 from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.architecture.examples import EXAMPLES
 from cnn_mnist.architecture.initial_weights import initial_weights
+from cnn_mnist.architecture.layer_spec import ACTIVATIONS
 from cnn_mnist.architecture.layers import Conv2D, Dense, Flatten
 from cnn_mnist.architecture.layouts import to_pytorch
-from cnn_mnist.architecture.record import ACTIVATIONS
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.network import Network
 from cnn_mnist.data import mnist
 from cnn_mnist.data.mnist import scale
 from cnn_mnist.errors import UserError, UserNotice

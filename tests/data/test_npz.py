@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cnn_mnist.data import npz
-from cnn_mnist.data.splits import check_network, load_splits, load_whole
+from cnn_mnist.data.splits import check_network, load_full_sets, load_splits
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import DataSettings
 
@@ -80,7 +80,7 @@ def test_a_file_that_claims_or_unpacks_to_too_much_is_refused(tmp_path, monkeypa
 
 
 def test_data_that_do_not_fit_the_network_say_how_to_describe_one(write):
-    test = load_whole(DataSettings(file=str(write(**_arrays()))))[1]
+    test = load_full_sets(DataSettings(file=str(write(**_arrays()))))[1]
     check_network(test, (32, 32, 3), 7)
     with pytest.raises(UserError) as error:
         check_network(test, (28, 28, 1), 10)

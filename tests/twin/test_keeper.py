@@ -159,7 +159,7 @@ def test_a_signal_ends_the_step_keeps_it_and_says_how_to_go_on(fit, straight, tm
         version = len(list(runs.iterdir())) - 1
         run = f"lightning_logs/keras/version_{version}"
         assert err.splitlines()[-1] == (
-            f"python -m keras_parity: interrupted at step {step}; python -m keras_parity --resume={run} goes on"
+            f"python -m keras_parity: interrupted at step {step}; resume with: python -m keras_parity --resume={run}"
         )
         assert list((tmp_path / run / "checkpoints").glob(f"*step={step}.keras"))
         assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == usual

@@ -83,7 +83,7 @@ def _pieces(ink: Page, sheet: Mask, level: float) -> list[Piece]:
         )
         mine = np.where(np.isin(labels[rows, columns], numbers), ink[rows, columns], 0)
         piece = Piece(mine, (rows, columns), _rims((rows, columns), sheet))
-        doubt = _doubt(piece, min(ink.shape))
+        doubt = _rejection_reason(piece, min(ink.shape))
         pieces += [] if doubt else [piece]
         doubts.append(doubt)
     if not pieces:
@@ -91,7 +91,7 @@ def _pieces(ink: Page, sheet: Mask, level: float) -> list[Piece]:
     return pieces
 
 
-def _doubt(piece: Piece, page: int) -> str:
+def _rejection_reason(piece: Piece, page: int) -> str:
     """What a piece is when it is no digit; the page's shorter side in pixels."""
     mask = piece.ink > 0
     if max(mask.shape) < 0.025 * page:

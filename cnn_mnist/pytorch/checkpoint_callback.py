@@ -12,12 +12,12 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.logger import run_logger
-from cnn_mnist.runs.files import hold, whole
+from cnn_mnist.runs.files import atomic_write, lock_folder
 from cnn_mnist.runs.folder import CHECKPOINTS
-from cnn_mnist.runs.stops import Stops, how_to_go_on
+from cnn_mnist.runs.signals import StopRequest, resume_hint
 
 
-class WholeFiles(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Checkpoints that appear whole or not at all, and on the disk they lie on."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -30,11 +30,11 @@ class WholeFiles(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as aside:
+        with atomic_write(path) as aside:
             torch.save(checkpoint, aside)
 
 
-class Keeper(Checkpoint):
+class ResumableCheckpoint(Checkpoint):
     """Writes a checkpoint after every epoch, every so many steps, and when the training is asked to stop.
 
     The two newest of its files stay while it trains, so that one is good whatever happens to the other.
@@ -49,7 +49,7 @@ class Keeper(Checkpoint):
 
     def __init__(self, every: int = 0, epochs: bool = True) -> None:
         self.every, self.epochs = every, epochs
-        self.stops = Stops()
+        self.stop = StopRequest()
         self.best_model_path = ""
         self._kept: list[str] = []
         self._held = ExitStack()
@@ -59,37 +59,37 @@ class Keeper(Checkpoint):
         """From here on, the folder is this run's, and a stop waits for the end of a step."""
         folder = self._folder(trainer).parent
         if trainer.is_global_zero:
-            self._held.enter_context(hold(folder))
+            self._held.enter_context(lock_folder(folder))
         self._step = trainer.global_step
         if trainer.world_size == 1:  # several would stop at steps of their own, and wait for one another for ever
-            self.stops.start()
+            self.stop.start()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Keeps a step that is due; the last of an epoch waits for its end, an unfinished update for its own."""
         updated, self._step = trainer.global_step > self._step, trainer.global_step
-        due = self.stops.came or (self.every and self._step % self.every == 0)
+        due = self.stop.requested or (self.every and self._step % self.every == 0)
         if updated and due and not trainer.is_last_batch:
             self._keep(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the epoch."""
-        if self.epochs or self.stops.came:
+        if self.epochs or self.stop.requested:
             self._keep(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leaves the last one, and a stop need not wait any more."""
         self._drop(trainer, but=1)
         self._held.close()
-        self.stops.end()
-        self.stops.obey()
+        self.stop.end()
+        self.stop.raise_if_requested()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Signals act as before; an interrupt says how to go on."""
-        self.stops.end()
+        self.stop.end()
         self._held.close()
         logger = run_logger(trainer)
         if isinstance(exception, KeyboardInterrupt) and logger and trainer.is_global_zero:
-            exception.args = (how_to_go_on("python -m cnn_mnist fit", logger.log_dir, trainer.global_step),)
+            exception.args = (resume_hint("python -m cnn_mnist fit", logger.log_dir, trainer.global_step),)
 
     def state_dict(self) -> dict[str, Any]:
         """The names of its files."""
@@ -108,7 +108,7 @@ class Keeper(Checkpoint):
         trainer.save_checkpoint(folder / name, weights_only=False)
         self.best_model_path = str(folder / name)
         self._drop(trainer, but=2)
-        self.stops.obey()
+        self.stop.raise_if_requested()
 
     def _drop(self, trainer: Trainer, but: int) -> None:
         for name in self._kept[:-but]:
@@ -121,14 +121,14 @@ class Keeper(Checkpoint):
         return Path(trainer.strategy.broadcast(logger.log_dir), CHECKPOINTS)
 
 
-def keep(trainer: Any) -> list[Checkpoint]:
+def checkpoint_callbacks(trainer: Any) -> list[Checkpoint]:
     """The callback that keeps a training in its run folder; Lightning's own gives way to it unless it was set up.
 
     Args:
         trainer: One that is about to fit.
     """
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-        trainer.strategy.checkpoint_io = WholeFiles()
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     default, theirs = ModelCheckpoint(), trainer.checkpoint_callbacks
     if run_logger(trainer) is None or not theirs:
         return []
@@ -136,12 +136,12 @@ def keep(trainer: Any) -> list[Checkpoint]:
         same = type(callback) is ModelCheckpoint and callback.state_key == default.state_key
         if same and (callback.dirpath, callback.filename, callback.save_top_k) == (None, None, 1):
             trainer.callbacks.remove(callback)
-    if any(isinstance(callback, Keeper) for callback in theirs):
+    if any(isinstance(callback, ResumableCheckpoint) for callback in theirs):
         return []
-    return [Keeper(epochs=not trainer.checkpoint_callbacks)]
+    return [ResumableCheckpoint(epochs=not trainer.checkpoint_callbacks)]
 
 
-def count_updates(trainer: Trainer) -> None:
+def restore_progress(trainer: Trainer) -> None:
     """Counts the updates, and the epochs that they come to, of an optimizer whose checkpoint knew no epochs.
 
     Called in ``on_train_start``, where the batches of an epoch are known; the twin counts likewise.

@@ -7,8 +7,8 @@ from functools import cached_property
 from math import prod
 from typing import Any, Literal
 
+from cnn_mnist.architecture.layer_spec import STATISTICS, LayerSpec, Shape, times
 from cnn_mnist.architecture.layers import ELU, Activation, Dense, Flatten, LeakyReLU, MaxPooling2D, ZeroPadding2D
-from cnn_mnist.architecture.record import STATISTICS, Layer, Shape, times
 from cnn_mnist.architecture.windows import Windows
 from cnn_mnist.errors import UserError
 
@@ -17,12 +17,12 @@ Order = Literal["keras", "pytorch"]
 IMAGE_SHAPE: Shape = (28, 28, 1)
 CLASSES = 10
 
-_AS_RECORDS: dict[Any, Layer] = {"leaky_relu": LeakyReLU(0.2), "elu": ELU()}
+_AS_RECORDS: dict[Any, LayerSpec] = {"leaky_relu": LeakyReLU(0.2), "elu": ELU()}
 """Activations that are a record of their own, with Keras's value where none is given."""
 
 
 @dataclass(frozen=True)
-class TracedLayer:
+class PlacedLayer:
     """One layer in its place.
 
     Attributes:
@@ -37,7 +37,7 @@ class TracedLayer:
     """
 
     name: str
-    layer: Layer
+    layer: LayerSpec
     input_shape: Shape
     output_shape: Shape
     parameters: int
@@ -73,9 +73,9 @@ class Network:
         UserError: A layer does not fit what comes into it, with its number; or the end is no row of logits.
     """
 
-    def __init__(self, layers: Sequence[Layer], input_shape: Sequence[int] = IMAGE_SHAPE) -> None:
+    def __init__(self, layers: Sequence[LayerSpec], input_shape: Sequence[int] = IMAGE_SHAPE) -> None:
         self.layers, self.input_shape = _without_softmax(tuple(layers)), tuple(input_shape)
-        if not self.traced:
+        if not self.placed:
             raise UserError("expected a network of one layer or more, got none")
 
     def __eq__(self, other: object) -> bool:
@@ -102,17 +102,17 @@ class Network:
     @property
     def classes(self) -> int:
         """Number of logits."""
-        return self.traced[-1].output_shape[0]
+        return self.placed[-1].output_shape[0]
 
     @property
     def parameters(self) -> int:
         """Number of trained numbers."""
-        return self.traced[-1].total
+        return self.placed[-1].total
 
     @cached_property
-    def traced(self) -> list[TracedLayer]:
+    def placed(self) -> list[PlacedLayer]:
         """The layers as one image meets them."""
-        traced: list[TracedLayer] = []
+        placed: list[PlacedLayer] = []
         shape, total, flattened, seen = self.input_shape, 0, None, Counter[str]()
         for number, layer in enumerate(self.layers, start=1):
             seen[layer.stem] += 1
@@ -124,39 +124,39 @@ class Network:
             parameters = sum(prod(weights[name]) for name in weights if name not in STATISTICS)
             total += parameters
             name, arithmetic = f"{layer.stem}{seen[layer.stem]}", layer.arithmetic(shape)
-            place = TracedLayer(name, layer, shape, output_shape, parameters, arithmetic, total, flattened)
-            traced.append(place)
+            place = PlacedLayer(name, layer, shape, output_shape, parameters, arithmetic, total, flattened)
+            placed.append(place)
             if isinstance(layer, Flatten):
                 flattened = shape if len(shape) == 3 and shape[0] * shape[1] > 1 else flattened
             elif isinstance(layer, Dense):
                 flattened = None
             shape = output_shape
-        if traced and (len(shape) != 1 or flattened):
+        if placed and (len(shape) != 1 or flattened):
             end = f"{times(flattened)} in a row" if flattened else times(shape)
             raise UserError(
-                f"layer {len(traced)}, {layer}: expected the network to end in logits, got {end}; add a Dense"
+                f"layer {len(placed)}, {layer}: expected the network to end in logits, got {end}; add a Dense"
             )
-        return traced
+        return placed
 
     @cached_property
-    def modules(self) -> list[TracedLayer]:
+    def modules(self) -> list[PlacedLayer]:
         """The modules that both frameworks build, in their order; an activation is one of its own, ``conv1_relu``.
 
         A ReLU stands behind the max pool that follows it: values and gradients are the same, since pools take the
         first maximum of a window and nothing passes through a window without a positive element, and it touches a
         quarter of the elements.
         """
-        placed: list[TracedLayer] = []
-        for traced in self.traced:
-            behind = bool(placed) and placed[-1].layer == Activation("relu") and isinstance(traced.layer, MaxPooling2D)
-            placed.insert(len(placed) - behind, traced)
-            activation = getattr(traced.layer, "activation", None)
-            if isinstance(traced.layer, Activation):
-                placed[-1] = replace(traced, layer=_AS_RECORDS.get(activation, traced.layer))
+        ordered: list[PlacedLayer] = []
+        for placed in self.placed:
+            after_relu = bool(ordered) and ordered[-1].layer == Activation("relu")
+            ordered.insert(len(ordered) - (after_relu and isinstance(placed.layer, MaxPooling2D)), placed)
+            activation = getattr(placed.layer, "activation", None)
+            if isinstance(placed.layer, Activation):
+                ordered[-1] = replace(placed, layer=_AS_RECORDS.get(activation, placed.layer))
             elif activation:
-                record, shape = _AS_RECORDS.get(activation, Activation(activation)), traced.output_shape
-                placed.append(TracedLayer(f"{traced.name}_{activation}", record, shape, shape, 0, "", traced.total))
-        return placed
+                record, shape = _AS_RECORDS.get(activation, Activation(activation)), placed.output_shape
+                ordered.append(PlacedLayer(f"{placed.name}_{activation}", record, shape, shape, 0, "", placed.total))
+        return ordered
 
 
 def layer_table(network: Network, order: Order = "keras") -> list[tuple[str, str, str, str, str]]:
@@ -168,17 +168,17 @@ def layer_table(network: Network, order: Order = "keras") -> list[tuple[str, str
     """
     header = ("layer", f"output ({'HxWxC' if order == 'keras' else 'CxHxW'})", "parameters", "total")
     rows = [(*header, "mult-adds")]
-    for traced in network.traced:
-        shape = traced.output_shape
+    for placed in network.placed:
+        shape = placed.output_shape
         if order == "pytorch" and len(shape) == 3:
             shape = (shape[2], *shape[:2])
-        count = f"{traced.parameters:,}" + (f" = {traced.arithmetic}" if traced.arithmetic else "")
-        work = f"{traced.multiply_adds:,}" if traced.multiply_adds else ""
-        rows.append((str(traced.layer), times(shape), count, f"{traced.total:,}", work))
+        count = f"{placed.parameters:,}" + (f" = {placed.arithmetic}" if placed.arithmetic else "")
+        work = f"{placed.multiply_adds:,}" if placed.multiply_adds else ""
+        rows.append((str(placed.layer), times(shape), count, f"{placed.total:,}", work))
     return rows
 
 
-def _without_softmax(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+def _without_softmax(layers: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:
     if layers and getattr(layers[-1], "activation", None) == "softmax":
         last: Any = layers[-1]
         layers = layers[:-1] + (() if isinstance(last, Activation) else (replace(last, activation=None),))

@@ -6,7 +6,7 @@ import signal
 import pytest
 import yaml
 
-from cnn_mnist.pytorch import keeper
+from cnn_mnist.pytorch import checkpoint_callback
 from cnn_mnist.pytorch.module import Classifier
 from tests.lives import NET, QUIET, Killed, check_same
 
@@ -21,14 +21,14 @@ def fit(command, tmp_path, monkeypatch):
     def run(*flags, die=None, code=0):
         with monkeypatch.context() as patch:
             if die is not None:
-                own = keeper.Keeper.on_train_batch_end
+                own = checkpoint_callback.ResumableCheckpoint.on_train_batch_end
 
                 def end(self, trainer, *args):
                     own(self, trainer, *args)
                     if trainer.global_step == die:
                         raise Killed
 
-                patch.setattr(keeper.Keeper, "on_train_batch_end", end)
+                patch.setattr(checkpoint_callback.ResumableCheckpoint, "on_train_batch_end", end)
                 with pytest.raises(Killed):
                     command("cnn_mnist", "fit", *flags)
                 return None
@@ -172,7 +172,7 @@ def test_a_signal_ends_the_step_keeps_it_and_says_how_to_go_on(
     steps = {"training_step": 6, "validation_step": 4, "test_step": 12}[where]
     run = "lightning_logs/pytorch/version_1"
     assert err.splitlines()[-1] == (
-        f"python -m cnn_mnist: interrupted at step {steps}; python -m cnn_mnist fit --resume={run} goes on"
+        f"python -m cnn_mnist: interrupted at step {steps}; resume with: python -m cnn_mnist fit --resume={run}"
     )
     assert list((tmp_path / run / "checkpoints").glob(f"*step={steps}.ckpt"))
     assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == usual

@@ -30,7 +30,7 @@ def times(shape: Shape) -> str:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerSpec:
     """One record of a sequential network.
 
     A subclass says what it does to a shape; without weights it overrides ``output_shape`` alone.
@@ -78,7 +78,7 @@ def bias(wanted: bool, size: int) -> dict[str, Shape]:
     return {"bias": (size,)} if wanted else {}
 
 
-def expect_image(layer: Layer, shape: Shape) -> Shape:
+def expect_image(layer: LayerSpec, shape: Shape) -> Shape:
     """``shape`` itself, if it is one of an image."""
     if len(shape) != 3:
         raise UserError(f"{layer}: expected height x width x channels, got {times(shape)}")

@@ -18,7 +18,7 @@ _DEFAULTS = {
 
 
 @dataclass(frozen=True)
-class Call:
+class ModuleSpec:
     """One module of ``torch.nn`` or layer of ``keras.layers``.
 
     Attributes:
@@ -31,10 +31,10 @@ class Call:
     name: str
     kind: str
     arguments: dict[str, Any]
-    parts: tuple["Call", ...] = ()
+    parts: tuple["ModuleSpec", ...] = ()
 
 
-def source_of(call: Call, **more: Any) -> str:
+def source_of(call: ModuleSpec, **more: Any) -> str:
     """The call as source, ``Conv2d(in_channels=1, out_channels=32, kernel_size=3)``, without what is a default."""
     written = []
     for name, value in (call.arguments | more).items():
