@@ -4,3 +4,7 @@ from .architecture.network import Network as Network
 from .data.mnist import load_mnist as load_mnist
 from .pytorch.data_module import MNISTDataModule as MNISTDataModule
 from .pytorch.module import Classifier as Classifier
+from .settings import DataSettings as DataSettings
+from .settings import ModelSettings as ModelSettings
+
+__version__: str

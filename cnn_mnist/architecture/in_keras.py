@@ -1,4 +1,4 @@
-"""What each layer record is in Keras: the layer of its name, with its fields as arguments."""
+"""Keras's layers for a network: the class of the same name with the same arguments."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -9,24 +9,24 @@ from cnn_mnist.architecture.network import Network, PlacedLayer
 
 
 def keras_layers(network: Network) -> list[ModuleSpec]:
-    """The layers of a network in their order, named as ``Network.modules`` names them.
+    """Returns Keras's layers in order, with the names of ``Network.modules``.
 
-    Keras's convolutions pad no explicit number of rows, so that a ``conv1_pad`` does it.
+    Keras's convolutions have no explicit padding, so a ``conv1_pad`` comes before them.
     """
-    return [call for place in network.modules for call in _calls(place)]
+    return [spec for place in network.modules for spec in _specs(place)]
 
 
 def keras_source(network: Network) -> str:
-    """The network as a user would write it, ready to paste."""
-    lines = [f"    layers.{source_of(call, name=call.name)}," for call in keras_layers(network)]
-    # Keras has no name for it.
+    """Returns the network as Keras source code."""
+    lines = [f"    layers.{source_of(spec, name=spec.name)}," for spec in keras_layers(network)]
+    # Keras has no name for the tanh approximation.
     tanh = "lambda x: keras.activations.gelu(x, approximate=True)"
     lines = [line.replace("'gelu_tanh'", tanh) for line in lines]
     start = ["import keras", "from keras import layers", "", "model = keras.Sequential(["]
     return "\n".join([*start, f"    keras.Input({network.input_shape}),", *lines, "])"])
 
 
-def _calls(place: PlacedLayer) -> Iterator[ModuleSpec]:
+def _specs(place: PlacedLayer) -> Iterator[ModuleSpec]:
     layer = place.layer
     if isinstance(layer, records.Activation):
         relu = layer.activation == "relu"

@@ -1,4 +1,4 @@
-"""``Network``: layer records in their places, the one definition that both frameworks build from."""
+"""``Network``, the definition from which both frameworks build."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,22 +18,22 @@ IMAGE_SHAPE: Shape = (28, 28, 1)
 CLASSES = 10
 
 _AS_RECORDS: dict[Any, LayerSpec] = {"leaky_relu": LeakyReLU(0.2), "elu": ELU()}
-"""Activations that are a record of their own, with Keras's value where none is given."""
+"""Activations with a class of their own, and Keras's defaults."""
 
 
 @dataclass(frozen=True)
 class PlacedLayer:
-    """One layer in its place.
+    """A layer in its place in a network.
 
     Attributes:
-        name: Its kind and its number among its kind, ``conv1``; both frameworks name the layer so.
-        layer: The record.
+        name: Kind and number, for example ``conv1``; its name in both frameworks.
+        layer: The layer's settings.
         input_shape: (height, width, channels) or (features,).
-        output_shape: Likewise.
-        parameters: Number of trained numbers.
-        arithmetic: How that number comes about, as a Python expression; empty without parameters.
-        total: Running total of parameters, this layer included.
-        flattened: The (height, width, channels) whose flattening its input is; the frameworks order it differently.
+        output_shape: (height, width, channels) or (features,).
+        parameters: Number of trained parameters.
+        arithmetic: That number as a Python expression; empty without parameters.
+        total: Parameters up to and including this layer.
+        flattened: (height, width, channels) if the input is a flattened image, whose order the frameworks differ in.
     """
 
     name: str
@@ -47,12 +47,12 @@ class PlacedLayer:
 
     @property
     def weight_shapes(self) -> dict[str, Shape]:
-        """Name and shape (Keras's) of each array, statistics too."""
+        """Keras's name and shape of each array, including statistics."""
         return self.layer.weight_shapes(self.input_shape)
 
     @property
     def multiply_adds(self) -> int:
-        """Those of one image's forward pass; a training step takes three times as many."""
+        """Multiply-adds of one image's forward pass; a training step takes three times as many."""
         places = prod(self.output_shape[:-1])
         return places * sum(prod(shape) for shape in self.weight_shapes.values() if len(shape) > 1)
 
@@ -61,16 +61,15 @@ class Network:
     """A sequential network that ends in logits.
 
     Args:
-        layers: The records, first to last; a softmax at the end is left out, since it belongs to the loss and to
-            predict.
+        layers: The layers in order; a final softmax is removed, because the loss and predict apply it.
         input_shape: (height, width, channels) of one image.
 
     Attributes:
-        layers: The records.
-        input_shape: As it was given.
+        layers: The layers without a final softmax.
+        input_shape: (height, width, channels) of one image.
 
     Raises:
-        UserError: A layer does not fit what comes into it, with its number; or the end is no row of logits.
+        UserError: A layer does not fit its input, or the network does not end in logits.
     """
 
     def __init__(self, layers: Sequence[LayerSpec], input_shape: Sequence[int] = IMAGE_SHAPE) -> None:
@@ -79,15 +78,18 @@ class Network:
             raise UserError("expected a network of one layer or more, got none")
 
     def __eq__(self, other: object) -> bool:
-        """Whether both are the same function of the same weights, however it is written down."""
+        """Returns whether both compute the same function of the same weights, however they are written."""
         return isinstance(other, Network) and self._function == other._function
+
+    def __repr__(self) -> str:
+        return f"Network({'; '.join(map(str, self.layers))}: {self.parameters:,} parameters)"
 
     def __hash__(self) -> int:
         return hash(self._function)
 
     @cached_property
     def _function(self) -> tuple[Any, ...]:
-        """Its modules without names, each doing one thing."""
+        """Its modules without names; padding and activations are separate."""
         parts: list[Any] = [self.input_shape]
         for place in self.modules:
             layer, apart = place.layer, dict[str, Any]()
@@ -106,12 +108,12 @@ class Network:
 
     @property
     def parameters(self) -> int:
-        """Number of trained numbers."""
+        """Number of trained parameters."""
         return self.placed[-1].total
 
     @cached_property
     def placed(self) -> list[PlacedLayer]:
-        """The layers as one image meets them."""
+        """The layers with their names, shapes and parameters."""
         placed: list[PlacedLayer] = []
         shape, total, flattened, seen = self.input_shape, 0, None, Counter[str]()
         for number, layer in enumerate(self.layers, start=1):
@@ -140,11 +142,10 @@ class Network:
 
     @cached_property
     def modules(self) -> list[PlacedLayer]:
-        """The modules that both frameworks build, in their order; an activation is one of its own, ``conv1_relu``.
+        """The modules that both frameworks build, in order; an activation is a module, ``conv1_relu``.
 
-        A ReLU stands behind the max pool that follows it: values and gradients are the same, since pools take the
-        first maximum of a window and nothing passes through a window without a positive element, and it touches a
-        quarter of the elements.
+        A ReLU moves behind the max pool that follows it, where it has a quarter of the elements. Values and gradients
+        stay the same: a pool selects the first maximum of a window, and without a positive element both give 0.
         """
         ordered: list[PlacedLayer] = []
         for placed in self.placed:
@@ -160,11 +161,14 @@ class Network:
 
 
 def layer_table(network: Network, order: Order = "keras") -> list[tuple[str, str, str, str, str]]:
-    """The table of the layers, its header first: layer, output, parameters and their arithmetic, total, multiply-adds.
+    """Builds the table of layers.
 
     Args:
         network: The network.
-        order: Whose order of axes the shapes are written in, H x W x C or C x H x W.
+        order: Order of axes in shapes: H x W x C ("keras") or C x H x W ("pytorch").
+
+    Returns:
+        Header and rows: layer, output shape, parameters with their arithmetic, running total, multiply-adds.
     """
     header = ("layer", f"output ({'HxWxC' if order == 'keras' else 'CxHxW'})", "parameters", "total")
     rows = [(*header, "mult-adds")]
@@ -184,5 +188,5 @@ def _without_softmax(layers: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:
         layers = layers[:-1] + (() if isinstance(last, Activation) else (replace(last, activation=None),))
     for number, layer in enumerate(layers, start=1):
         if getattr(layer, "activation", None) == "softmax":
-            raise UserError(f"layer {number}, {layer}: expected a softmax at the end alone; leave it out")
+            raise UserError(f"layer {number}, {layer}: expected softmax only at the end; remove it")
     return layers

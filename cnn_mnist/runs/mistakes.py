@@ -1,4 +1,4 @@
-"""The misclassified test images of a run, kept in its folder: with the labels, they are all its predictions."""
+"""The misclassified test images of a run; together with the labels they determine all its predictions."""
 
 import csv
 from pathlib import Path
@@ -21,8 +21,8 @@ def write_mistakes(folder: str | Path, labels: NDArray[np.uint8], predictions: N
 
     Args:
         folder: The run folder.
-        labels: Those of the whole test set, [n].
-        predictions: Likewise, [n].
+        labels: Labels of the complete test set, [n].
+        predictions: Predicted classes, [n].
     """
     with atomic_write(Path(folder, FILE)) as aside, aside.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -31,7 +31,10 @@ def write_mistakes(folder: str | Path, labels: NDArray[np.uint8], predictions: N
 
 
 def read_mistakes(folder: str | Path) -> Mistakes | None:
-    """What ``mistakes.csv`` says; None where a run has none.
+    """Reads ``mistakes.csv``.
+
+    Returns:
+        The misclassified images; None if the run has no such file.
 
     Raises:
         UserError: The file is damaged.

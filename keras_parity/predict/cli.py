@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_mnist.architecture.descriptions import read_network
-from cnn_mnist.console import predictions
+from cnn_mnist.console import predict_input, predictions
 from cnn_mnist.errors import UserError
 from cnn_mnist.frameworks import gc_paused
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
@@ -17,7 +17,7 @@ DESCRIPTION = """Predicts your own digits, or the test set, with a trained netwo
 Two --ckpt_path, one of each framework, set their predictions side by side."""
 
 
-def main(args: list[str], read_pictures: predictions.Reader) -> None:
+def main(args: list[str], read_pictures: predict_input.Reader) -> None:
     """Predicts the images that the arguments after ``predict`` name, and prints or writes the predictions.
 
     Args:
@@ -27,15 +27,15 @@ def main(args: list[str], read_pictures: predictions.Reader) -> None:
     Raises:
         UserError: A mistake that the user can mend.
     """
-    config = predictions.build_parser("python -m keras_parity", DESCRIPTION).parse_args(args)
+    config = predict_input.build_parser("python -m keras_parity", DESCRIPTION).parse_args(args)
     checkpoints = _by_framework([find_checkpoint(path, KERAS) for path in config.ckpt_path])
-    data = predictions.data_of(next(iter(checkpoints.values())), config)
+    data = predict_input.data_of(next(iter(checkpoints.values())), config)
     if len(checkpoints) > 1:
         import keras_parity.both_frameworks  # noqa: F401 - before either, see there
     shapes = {framework: read_network(str(path)).input_shape for framework, path in checkpoints.items()}
     # Photos are read once for each size of image that a network takes, as a rule once.
     sizes = dict.fromkeys(shapes.values())
-    read = {shape: predictions.load_digits(shape, config, data, read_pictures) for shape in sizes}
+    read = {shape: predict_input.load_digits(shape, config, data, read_pictures) for shape in sizes}
     found = {}
     for framework, path in checkpoints.items():
         digits, classes = read[shapes[framework]]

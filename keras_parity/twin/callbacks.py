@@ -91,7 +91,7 @@ class EpochLog(keras.callbacks.Callback):
     def go_on(self, first: int, state: Mapping[str, Any]) -> None:
         """Goes on from batch ``first`` of the next epoch with what the checkpoint holds."""
         self._first, self._sums, self._setup_logged = first, state["sums"] if first else [], True
-        self.stopwatch.go_on(state["seconds"])
+        self.stopwatch.load_state(state["seconds"])
         self.log.values |= state["figures"]
 
     @property
@@ -159,7 +159,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Shows the figures of the whole epoch."""
-        self._bar.move(self.params["steps"], _figures(logs))
+        self._bar.finish(self.params["steps"], _figures(logs))
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Adds the evaluation's line."""

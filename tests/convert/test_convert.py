@@ -148,7 +148,7 @@ def test_keras_then_pytorch_then_keras_is_one_training(command, use_tiny_mnist, 
 def test_a_converted_checkpoint_that_fit_cannot_go_on_from_is_one_line(command, keras_checkpoint, images, tmp_path):
     convert_weights(keras_checkpoint, tmp_path / "a.ckpt", images, with_optimizer=True)
     code, _, err = command("cnn_mnist", "fit", "--ckpt_path=a.ckpt", *LIGHTNING)
-    assert (code, "has 1 epochs already; give a --trainer.max_epochs over that" in err) == (1, True), err
+    assert (code, "has 1 epochs already; set --trainer.max_epochs above that" in err) == (1, True), err
     code, _, err = command("cnn_mnist", "fit", "--ckpt_path=a.ckpt", "--data.batch_size=100", *LIGHTNING)
     assert (code, "expected the end of an epoch of 3 updates" in err) == (1, True), err
     assert not list((tmp_path / "lightning_logs/pytorch").glob("*"))

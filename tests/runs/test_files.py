@@ -34,7 +34,7 @@ def test_a_failed_writing_leaves_what_was_there(tmp_path):
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("No space left on device")])
 def test_a_full_disk_is_one_line(tmp_path, error):
-    with pytest.raises(UserError, match=r"got .*new\.txt \(No space left on device\); make room"):  # noqa: SIM117
+    with pytest.raises(UserError, match=r"got .*new\.txt \(No space left on device\); free some space"):  # noqa: SIM117
         with atomic_write(tmp_path / "new.txt"):
             raise error
     assert not list(tmp_path.iterdir())
@@ -91,7 +91,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before_with_a_notice(t
     content = _checkpoint(older)
     os.utime(older, (1, 1))
     newer.write_bytes(content[:-300])
-    with pytest.warns(UserNotice, match=r"epoch=2-step=2\.ckpt is damaged; the one before is taken, epoch=1"):
+    with pytest.warns(UserNotice, match=r"epoch=2-step=2\.ckpt is damaged; using the one before it, epoch=1"):
         assert find_checkpoint(tmp_path, "pytorch") == older
     older.unlink()
     assert find_checkpoint(tmp_path, "pytorch") == newer  # whose reader says what is wrong
