@@ -251,11 +251,13 @@ class TestMistakes:
         for name in ("text.ckpt", "text.keras"):
             error = refused("keras_parity", f"--ckpt_path={name}")
             assert f"{name}: expected a whole file, got a damaged one" in error
-        assert "a .keras file, a .ckpt file or both, got text.txt" in refused("keras_parity", "--ckpt_path=text.txt")
+        assert "a .keras file, a .ckpt file, or one of each framework, got text.txt" in refused(
+            "keras_parity", "--ckpt_path=text.txt"
+        )
         assert "python -m keras_parity predict" in refused("cnn_mnist", f"--ckpt_path={runs['keras_parity']}")
         twice = [f"--ckpt_path={runs['keras_parity']}"] * 2
         assert "or a .ckpt file, got 2;" in refused("cnn_mnist", *twice)
-        assert "a .keras file, a .ckpt file or both, got" in refused("keras_parity", *twice)
+        assert "a .keras file, a .ckpt file, or one of each framework, got" in refused("keras_parity", *twice)
 
 
 @pytest.mark.slow

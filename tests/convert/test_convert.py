@@ -351,12 +351,12 @@ class TestRefusals:
 
     def test_the_source_itself_as_the_target(self, refused, keras_checkpoint):
         before = keras_checkpoint.read_bytes()
-        assert "expected another file to write than" in refused(keras_checkpoint, keras_checkpoint)
+        assert "expected another target than the source" in refused(keras_checkpoint, keras_checkpoint)
         assert keras_checkpoint.read_bytes() == before
 
     def test_a_target_that_exists_is_kept_without_overwrite(self, refused, command, keras_checkpoint, tmp_path):
         (tmp_path / "a.pt").write_text("mine")
-        assert "got a.pt; --overwrite replaces it" in refused(keras_checkpoint, "a.pt")
+        assert "got a.pt, which exists; --overwrite replaces it" in refused(keras_checkpoint, "a.pt")
         assert (tmp_path / "a.pt").read_text() == "mine"
         code, out, _ = command("keras_parity", "convert", keras_checkpoint, "a.pt", "--overwrite")
         assert code == 0
