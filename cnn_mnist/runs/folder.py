@@ -28,6 +28,8 @@ ENDINGS = {PYTORCH: ".ckpt", KERAS: ".keras"}
 """Of the files in ``checkpoints/``."""
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.yaml", "environment.yaml", "checkpoints"
+HPARAMS = "hparams.yaml"
+"""Where Lightning's own loggers keep the hyper-parameters of a run."""
 
 RESULTS = "results.yaml"
 """The last figure of each tag: the last thing that a run of a command writes."""

@@ -3,11 +3,12 @@
 TensorBoard's own readers thin tags and cut damaged files short in silence.
 """
 
+import math
 import os
 import struct
 from array import array
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -15,13 +16,15 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.util.tensor_util import make_ndarray
 
+from cnn_mnist.runs.folder import KERAS, PYTORCH
 from cnn_mnist.runs.recorder import masked_crc
 
-PATTERN = "[!.]*tfevents*"  # hidden ones are what an operating system lays beside a file, not logs
+PATTERN = "[!.]*tfevents*"  # operating systems put hidden files next to logs
+_PROFILE = ".profile-empty"
 OURS = ".compare"
 """How the names of files end that a comparison writes."""
 
@@ -46,7 +49,7 @@ class Point(NamedTuple):
 
 @dataclass(repr=False)
 class Points(Sequence[Point]):
-    """The points of a tag, ascending by step, one for each step.
+    """The points of a tag, in the order in which they were written.
 
     Each takes 24 bytes, where a tuple takes 150: a log of 300 MB has millions.
     """
@@ -62,49 +65,98 @@ class Points(Sequence[Point]):
         return Point(int(step), wall_time, value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.float64]:
-        """Step, wall time and value of each point, [n, 3], which numpy takes in place of a point at a time."""
+        """Step, wall time and value of each point [n, 3]."""
         return np.array(self._numbers).reshape(-1, 3)
 
     def add(self, point: Point) -> None:
-        """Puts a point behind the others.
-
-        Where steps go back, a run was started anew from there: what it had from that step on is replaced.
-        """
-        while self._numbers and self._numbers[-3] >= point.step:
-            del self._numbers[-3:]
+        """Appends a point."""
         self._numbers.extend(point)
+
+    def purge(self, step: int) -> None:
+        """Removes the points from a step on."""
+        table = np.asarray(self)
+        if len(table) and table[:, 0].max() >= step:
+            self._numbers = array("d", table[table[:, 0] < step].tobytes())
+
+    def ascending(self) -> "Points":
+        """The points with one for each step: where steps go back, later points replace those from that step on."""
+        if (np.diff(np.asarray(self)[:, 0]) > 0).all():
+            return self
+        kept = Points()
+        for point in self:
+            while kept._numbers and kept._numbers[-3] >= point.step:
+                del kept._numbers[-3:]
+            kept.add(point)
+        return kept
 
 
 class Scalars(NamedTuple):
-    """What logs hold.
+    """Scalars of some log files.
 
     Attributes:
         points: The points of each tag.
-        keras: Whether Keras or TensorFlow wrote them: as tensors, where PyTorch writes simple values.
-        notes: What is wrong with the files, one line each.
+        framework: ``"keras"`` or ``"pytorch"``, of the library that wrote the first record.
+        guessed: Whether that record names no writer, and the encoding of the values decided.
+        notes: Defects of the files, one line each.
     """
 
     points: dict[str, Points]
-    keras: bool
+    framework: str
+    guessed: bool
     notes: list[str]
 
 
+_WRITERS = {
+    "tensorflow.core.util.events_writer": KERAS,
+    "tensorboard.summary.writer.event_file_writer": PYTORCH,  # of torch.utils.tensorboard, and so of Lightning
+}
+
+
+class _Restarts:
+    """Finds the points that a restart replaces, as TensorBoard's ``EventAccumulator`` does."""
+
+    def __init__(self) -> None:
+        self._version, self._newest = 0.0, 0
+
+    def purge(self, event: Event, points: Mapping[str, Points]) -> None:
+        """Removes the points that an event makes obsolete."""
+        if event.file_version.startswith("brain.Event:"):
+            self._version = float(event.file_version.partition(":")[2])
+        if self._version >= 2:
+            if event.session_log.status == SessionLog.START:
+                for tag in points:
+                    points[tag].purge(event.step)
+        elif event.step < self._newest and event.HasField("summary"):
+            for tag in {value.tag for value in event.summary.value} & points.keys():
+                points[tag].purge(event.step)
+        else:
+            self._newest = event.step
+
+
 def read_scalars(folder: str | Path) -> Scalars:
-    """Reads the event files that lie in a folder (not below it), oldest first, each as far as it is good.
+    """Reads the event files directly in a folder, each as far as it is intact.
+
+    A restart that a log records (``purge_step``) removes the points it repeats, as TensorBoard's own reader does.
 
     Args:
         folder: The folder, or one event file.
     """
     points = defaultdict[str, Points](Points)
-    keras, notes = False, list[str]()
+    plugins, restarts = dict[str, str](), _Restarts()
+    framework, tensors, notes = "", False, list[str]()
     for file in files_in(Path(folder)):
         for event in _read_events(file, notes):
+            framework = framework or _WRITERS.get(event.source_metadata.writer, "")
+            restarts.purge(event, points)
             for value in event.summary.value:
-                number = _number(value)
+                tag = value.tag or value.node_name
+                plugin = plugins.setdefault(tag, value.metadata.plugin_data.plugin_name)
+                number = _number(value) if plugin in ("", "scalars") else None  # those of HParams look like scalars
                 if number is not None:
-                    keras |= value.HasField("tensor")
-                    points[value.tag].add(Point(event.step, event.wall_time, number))
-    return Scalars(dict(points), keras, notes)
+                    tensors |= value.HasField("tensor")
+                    points[tag].add(Point(event.step, event.wall_time, number))
+    kept = {tag: found for tag, found in points.items() if found}
+    return Scalars(kept, framework or (KERAS if tensors else PYTORCH), not framework and bool(kept), notes)
 
 
 def read_pictures(folder: str | Path) -> dict[str, bytes]:
@@ -118,18 +170,18 @@ def read_pictures(folder: str | Path) -> dict[str, bytes]:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The event files of a folder, oldest first, or the one that is named."""
+    """The event files of a folder by name, as TensorBoard reads them, or the one that is named."""
     if folder.is_file():
         return [folder]
-    return sorted((file for file in folder.glob(PATTERN) if file.is_file()), key=_start)
+    return sorted(file for file in folder.glob(PATTERN) if file.is_file() and not file.name.endswith(_PROFILE))
 
 
 def _number(value: Summary.Value) -> float | None:
     """The value of a scalar in either encoding; None for anything else."""
-    if value.metadata.plugin_data.plugin_name not in ("", "scalars"):  # HParams' records look like scalars
-        return None
     if value.HasField("simple_value"):
         return value.simple_value
+    if math.prod(dim.size for dim in value.tensor.tensor_shape.dim) != 1:  # no array of a declared size is made
+        return None
     if len(value.tensor.float_val) == 1 and not value.tensor.tensor_shape.dim:  # as TensorFlow writes them
         return value.tensor.float_val[0]
     try:
@@ -186,13 +238,3 @@ def _good_events(file: BinaryIO) -> Generator[Event, None, str]:
             wrong = wrong or f"has a record with a bad checksum at byte {offset}, which is left out"
         offset = end
     return wrong
-
-
-def _start(path: Path) -> tuple[float, str]:
-    """When a file was begun, from its first record; an unreadable one counts as the oldest."""
-    try:
-        with path.open("rb") as file:
-            length = min(_HEADER.unpack(file.read(_HEADER.size))[0], 1 << 20)
-            return (Event.FromString(file.read(length)).wall_time, path.name)
-    except Exception:  # whatever protobuf makes of garbage; the reading itself says what is wrong
-        return (0.0, path.name)

@@ -1,6 +1,7 @@
 """Runs as their logs tell them: which framework, which settings, which scalars, whether finished."""
 
 import math
+import re
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Any
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import tags
-from cnn_mnist.runs.folder import ENVIRONMENT, KERAS, PYTORCH, STUDY, UNTIL_DECIDED, read_config
+from cnn_mnist.runs.folder import CONFIG, ENVIRONMENT, HPARAMS, KERAS, PYTORCH, STUDY, UNTIL_DECIDED, read_config
 from cnn_mnist.runs.mistakes import Mistakes, read_mistakes
 from keras_parity.logs.csv_files import is_csv_log, read_csv
 from keras_parity.logs.event_files import Point, read_scalars
-from keras_parity.logs.folders import PARTS
+from keras_parity.logs.folders import SPLIT_FOLDERS, parts_of, split_in
 from keras_parity.settings import settings_that_matter
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -22,11 +23,17 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *("train_acc_epoch", "train_acc", "train_accuracy", "train/epoch_accuracy", "train/epoch_acc"),
         "train/accuracy",
     ),
-    "val/loss": ("val_loss_epoch", "val_loss", "validation/epoch_loss"),
-    "val/acc": ("val_acc_epoch", "val_acc", "val_accuracy", "validation/epoch_accuracy", "validation/epoch_acc"),
+    "val/loss": ("val_loss_epoch", "val_loss", "val/epoch_loss"),
+    "val/acc": (
+        *("val_acc_epoch", "val_acc", "val_accuracy", "val/epoch_accuracy", "val/epoch_acc"),
+        "val/accuracy",
+    ),
     "test/loss": ("test_loss_epoch", "test_loss"),
     "test/acc": ("test_acc_epoch", "test_acc", "test_accuracy", "test/accuracy"),
 }
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+"""The folders that ``add_hparams`` makes, named by the time."""
 
 _LAST = {tags.tag("train", "loss"), tags.FIT_SECONDS, tags.tag("test", "acc")}
 _TRAIN_EVAL = tags.tag("train_eval", "acc")
@@ -39,7 +46,7 @@ class Run:
 
     Attributes:
         folder: Where it lies.
-        framework: ``"keras"`` or ``"pytorch"``: the folder above if it is called so, else who writes such records.
+        framework: ``"keras"`` or ``"pytorch"``: of the folder above if it is called so, else of the first record.
         settings: What must be the same where runs are averaged, by name; the seed is left out. Somebody else's
             ``config.yaml`` is taken as it is. Empty for a log without one.
         seed: The run's seed; None where it is not known.
@@ -94,29 +101,17 @@ def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASE
     """
     folder = Path(folder)
     home = folder.parent if folder.is_file() else folder
-    points: dict[str, Sequence[Point]] = {}
-    keras, notes = False, list[str]()
-    for place, part in (folder, home.name), *((folder / name, name) for name in PARTS):
-        log = read_csv(place) if is_csv_log(place) else read_scalars(place)
-        for tag, values in log.points.items():
-            bare = part in PARTS and ("/" not in tag or tag in points)  # the folder says what it is of
-            points[f"{part}/{tag}" if bare else tag] = values
-        keras |= log.keras
-        notes += log.notes
-    if not (points or notes):
-        notes.append(f"{folder} holds no scalars")
+    points, notes, framework = _read_points(folder, home.name)
     for tag, others in aliases.items():
         known = next((points[other] for other in others if other in points), None)
         if known is not None and (tag not in points or (tag in typed and others[0] in points)):
             points[tag] = known
-    ours, config = tags.PARAMETERS in points, read_config(home) or {}
+    ours, config = tags.PARAMETERS in points, _read_settings(home, notes)
     groups = (config.get(group) or {} for group in ("model", "data", "trainer"))
     as_written = ours and all(isinstance(group, dict) for group in groups)
     evaluates = not as_written or (config.get("data") or {}).get("train_eval", True)
-    seed = config.pop("seed_everything", None)
-    framework = home.parent.name
-    if framework not in (KERAS, PYTORCH):
-        framework = KERAS if keras else PYTORCH
+    seeds = [config.pop(name, None) for name in ("seed_everything", "seed")]
+    seed = next((seed for seed in seeds if type(seed) is int), None)
     mistakes = None
     try:
         mistakes = read_mistakes(home) if ours else None
@@ -126,7 +121,7 @@ def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASE
         folder=folder,
         framework=framework,
         settings=settings_that_matter(config) if config and as_written else _flat(config),
-        seed=seed if type(seed) is int else None,
+        seed=seed,
         finished=not ours or points.keys() >= (_LAST | {_TRAIN_EVAL} if evaluates else _LAST),
         mistakes=mistakes,
         clock="" if ours else _take_times(points),
@@ -135,6 +130,57 @@ def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASE
         looked_at=config.get(STUDY) == UNTIL_DECIDED,
         environment=_flat(read_config(home, ENVIRONMENT) or {}),
     )
+
+
+def _read_points(folder: Path, name: str) -> tuple[dict[str, Sequence[Point]], list[str], str]:
+    """The points of a run and of the folders that belong to it, notes, and the framework that wrote them."""
+    points, notes, framework, guessed = dict[str, Sequence[Point]](), list[str](), "", False
+    back, own = list[str](), list[str]()
+    for place in (folder, *parts_of(folder)):
+        log = read_csv(place) if is_csv_log(place) else read_scalars(place)
+        inside = place.relative_to(folder).as_posix() if place != folder else name
+        split = split_in(inside) if place != folder or name.lower() in SPLIT_FOLDERS else ""
+        for tag, values in log.points.items():
+            bare = "/" not in tag or (place != folder and not split_in(tag))
+            full = f"{split}/{tag}" if split and bare else tag
+            if place != folder and not split and not _NUMBER.fullmatch(inside):  # as add_scalars names its folders
+                full = f"{inside}/{tag}"
+            if full in points and place != folder:
+                continue  # the run's own, or what add_hparams repeats
+            points[full] = values.ascending()
+            back += [full] if len(points[full]) < len({point.step for point in values}) else []
+        own += [inside] if log.points and place != folder and not split else []
+        if log.points and (not framework or guessed):
+            framework, guessed = log.framework, log.guessed
+        notes += log.notes
+    if back:
+        notes.append(f"{folder}: steps of {few(back)} go back; later points replace those from that step on")
+    others = [name for name in own if not _NUMBER.fullmatch(name)]
+    if others:
+        notes.append(f"{folder}: its sub-folders {few(others)} are read as parts of it; name them to read them as runs")
+    if not (points or notes):
+        notes.append(f"{folder} holds no scalars")
+    framework = _named_framework(folder) or framework
+    if guessed and not _named_framework(folder):
+        notes.append(f"{folder}: no record names its writer; taken as {framework}'s, which --framework overrules")
+    return points, notes, framework or PYTORCH
+
+
+def _named_framework(folder: Path) -> str:
+    """The framework that the folders of this project's runs are named after; empty elsewhere."""
+    name = (folder.parent if folder.is_file() else folder).parent.name
+    return name if name in (KERAS, PYTORCH) else ""
+
+
+def _read_settings(home: Path, notes: list[str]) -> dict[str, Any]:
+    """The settings beside a log, of our own runs or as Lightning's loggers write them."""
+    for name in (CONFIG, HPARAMS):
+        config = read_config(home, name)
+        if config is None and (home / name).is_file() and (home / name).stat().st_size:
+            notes.append(f"{home / name} is no plain YAML of settings; it is left out")
+        if config:
+            return config
+    return {}
 
 
 def newest_pair(found: Iterable[Run]) -> list[Run]:
@@ -193,6 +239,12 @@ def _flat(config: Mapping[Any, Any], group: str = "") -> dict[str, Any]:
         else:
             flat[f"{group}{name}"] = value if isinstance(value, int | float) and math.isfinite(value) else str(value)
     return flat
+
+
+def few(names: Sequence[str], most: int = 6) -> str:
+    """The first of some names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def hashable(value: Any) -> Hashable:

@@ -90,7 +90,7 @@ def test_parts_of_a_run_whose_tags_are_alike_keep_both(tmp_path):
     for part, value in ("train", 0.5), ("validation", 0.25):
         foreign.write(tmp_path / part, {"metrics/loss": [(1, value)]})
     run = read_run(tmp_path)
-    assert (run.last("metrics/loss"), run.last("validation/metrics/loss")) == (0.5, 0.25)
+    assert (run.last("train/metrics/loss"), run.last("val/metrics/loss")) == (0.5, 0.25)
 
 
 def test_the_published_columns_stand_beside_the_published_experiment_alone(command, make_run, tmp_path):
