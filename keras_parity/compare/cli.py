@@ -4,6 +4,8 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +46,7 @@ _REPEATED = {
     "max_difference": "Greatest difference, such as 'test/acc=0.003'.",
     "margin": "Greatest difference that counts as none, such as 'test/acc=0.002'.",
     "alias": "Another name of a tag, such as 'test/acc=my_accuracy'.",
+    "framework": "Framework of runs by a pattern of their folders, such as 'runs/torch*:pytorch'.",
 }
 
 
@@ -87,7 +90,10 @@ def main(args: list[str]) -> None:
     config = build_parser().parse_args(args)
     typed = {flag: [demands.read(flag, text) for text in config[flag]] for flag in _REPEATED}
     form = _format(config.output, config.format, config.rows)
-    found, notes = _read(config.runs, config.log_dir, {tag: name for tag, _, name in typed["alias"]}, config.by)
+    frameworks = {pattern: framework for pattern, _, framework in typed["framework"]}
+    found, notes = _read(
+        config.runs, config.log_dir, {tag: name for tag, _, name in typed["alias"]}, config.by, frameworks
+    )
     margins = {tag: float(margin) for tag, _, margin in typed["margin"]}
     tables = make_tables(found, margins, by=config.by, show_published=bool(config.published))
     tables[0].notes[:0] = notes
@@ -178,11 +184,16 @@ def _disagreements(tables: Sequence[Table], data_dir: str) -> pictures.Picture:
     return np.concatenate(drawn)
 
 
-def _read(patterns: Sequence[str], log_dir: str, typed: Mapping[str, str], by: str) -> tuple[list[Run], list[str]]:
+def _read(
+    patterns: Sequence[str], log_dir: str, typed: Mapping[str, str], by: str, frameworks: Mapping[str, str]
+) -> tuple[list[Run], list[str]]:
     """The runs to compare, and a note on each other that was found."""
     aliases = ALIASES | {tag: (name, *ALIASES.get(tag, ())) for tag, name in typed.items()}
     folders = find_folders(patterns) if patterns else search(log_dir)
-    runs = [read_run(folder, aliases, typed) for folder in folders]
+    runs = [_of_framework(read_run(folder, aliases, typed), frameworks) for folder in folders]
+    for pattern in frameworks:
+        if not any(fnmatch(str(folder), pattern) for folder in folders):
+            raise UserError(f"--framework: expected a pattern of these runs' folders, got {pattern}, which none has")
     found = [run for run in runs if run.points]
     notes = [note for run in runs if not run.points for note in run.notes]
     if not found:
@@ -202,3 +213,12 @@ def _read(patterns: Sequence[str], log_dir: str, typed: Mapping[str, str], by: s
     if others := len(found) - len(unfinished) - len(pair):
         taken += f"; {others} other finished runs are left out: compare {shlex.quote(f'{log_dir}/*/*')} takes all"
     return pair, [taken, *notes, *(f"{folder} has not finished; it is left out" for folder in unfinished)]
+
+
+def _of_framework(run: Run, frameworks: Mapping[str, str]) -> Run:
+    """The run with the framework of the first pattern that its folder matches."""
+    framework = next((name for pattern, name in frameworks.items() if fnmatch(str(run.folder), pattern)), None)
+    if framework is None:
+        return run
+    notes = tuple(note for note in run.notes if "--framework overrules" not in note)
+    return replace(run, framework=framework, notes=notes)

@@ -25,7 +25,7 @@ Reach = Callable[[float, float], float]
 
 
 class Word(StrEnum):
-    """What a verdict says, as printed; the last two of a row of times whose sides cannot be compared."""
+    """What a verdict says, as printed; the last three of a row of times whose sides cannot be compared."""
 
     SAME = "same"
     SAME_NOT_EQUAL = "same, but not equal"
@@ -33,10 +33,11 @@ class Word(StrEnum):
     DIFFERENT_SLIGHTLY = "different, perhaps slightly"
     UNDETERMINED = "undetermined"
     OTHER_HARDWARE = "other hardware"
+    UNKNOWN_HARDWARE = "unknown hardware"
     OTHER_CLOCK = "other clock"
 
 
-APART = (Word.OTHER_HARDWARE, Word.OTHER_CLOCK)
+APART = (Word.OTHER_HARDWARE, Word.UNKNOWN_HARDWARE, Word.OTHER_CLOCK)
 """Verdicts without a difference."""
 
 MEANINGS: dict[Word, str] = {
