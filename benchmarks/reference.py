@@ -74,7 +74,7 @@ def decided(first: list[Run], second: list[Run]) -> str:
         first: Runs of one framework, ascending by seed.
         second: Likewise of the other, with the same seeds.
     """
-    floor = resolution(PRIMARY, first[0].settings)
+    floor = resolution(PRIMARY, first[0].settings, [run.last(PRIMARY) or 0.0 for run in (*first, *second)])
 
     def apart(count: int, reach: Reach) -> Estimate:
         keras, pytorch = ({run.partner: run.last(PRIMARY) or 0.0 for run in runs[:count]} for runs in (first, second))

@@ -8,7 +8,8 @@ from cnn_mnist.runs import tags
 from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
 from keras_parity.compare.rows import ROWS
 from keras_parity.logs.folders import split_in
-from keras_parity.logs.run import Run, few
+from keras_parity.logs.run import Run
+from keras_parity.logs.run_points import few
 
 _COUNTERS = {"epoch", "hp_metric", tags.EPOCH_SECONDS}
 """Tags beside the rows that nobody misses: Lightning's own, and what the rows are worked out from."""

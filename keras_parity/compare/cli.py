@@ -3,9 +3,7 @@
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from fnmatch import fnmatch
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,12 +20,11 @@ from cnn_mnist.settings import DataSettings
 from keras_parity.compare import curves, data_formats, demands, page, report
 from keras_parity.compare.disagreements import draw
 from keras_parity.compare.report import Table
+from keras_parity.compare.select_runs import HOW, select_runs
 from keras_parity.compare.table import make_tables
 from keras_parity.logs.event_writer import picture
-from keras_parity.logs.folders import COMPARE, find_folders, search
-from keras_parity.logs.run import ALIASES, Run, newest_pair, read_run
+from keras_parity.logs.folders import COMPARE
 
-_HOW = "python -m cnn_mnist fit and python -m keras_parity make them"
 _ENDINGS = {"markdown": ".md", "csv": ".csv", "json": ".json", "html": ".html"}
 _WRITERS: dict[str, Callable[[Sequence[Table]], str]] = {
     "markdown": report.to_markdown,
@@ -91,7 +88,7 @@ def main(args: list[str]) -> None:
     typed = {flag: [demands.read(flag, text) for text in config[flag]] for flag in _REPEATED}
     form = _format(config.output, config.format, config.rows)
     frameworks = {pattern: framework for pattern, _, framework in typed["framework"]}
-    found, notes = _read(
+    found, notes = select_runs(
         config.runs, config.log_dir, {tag: name for tag, _, name in typed["alias"]}, config.by, frameworks
     )
     margins = {tag: float(margin) for tag, _, margin in typed["margin"]}
@@ -167,7 +164,7 @@ def _disagreements(tables: Sequence[Table], data_dir: str) -> pictures.Picture:
     if not compared:
         raise UserError(
             f"--disagreements: expected finished runs of both frameworks, of one seed and with {mistakes.FILE}, "
-            f"found none; {_HOW}"
+            f"found none; {HOW}"
         )
     drawn = []
     for where, part in compared:
@@ -182,43 +179,3 @@ def _disagreements(tables: Sequence[Table], data_dir: str) -> pictures.Picture:
             raise UserError(f"expected numbers of {len(test.classes)} classes in {mistakes.FILE}, got {last}")
         drawn.append(draw(part.pairs, test, (part.first.side, part.second.side), where))
     return np.concatenate(drawn)
-
-
-def _read(
-    patterns: Sequence[str], log_dir: str, typed: Mapping[str, str], by: str, frameworks: Mapping[str, str]
-) -> tuple[list[Run], list[str]]:
-    """The runs to compare, and a note on each other that was found."""
-    aliases = ALIASES | {tag: (name, *ALIASES.get(tag, ())) for tag, name in typed.items()}
-    folders = find_folders(patterns) if patterns else search(log_dir)
-    runs = [_of_framework(read_run(folder, aliases, typed), frameworks) for folder in folders]
-    for pattern in frameworks:
-        if not any(fnmatch(str(folder), pattern) for folder in folders):
-            raise UserError(f"--framework: expected a pattern of these runs' folders, got {pattern}, which none has")
-    found = [run for run in runs if run.points]
-    notes = [note for run in runs if not run.points for note in run.notes]
-    if not found:
-        raise UserError(f"expected runs with scalars, found none ({'; '.join(notes) or log_dir}); {_HOW}")
-    for name in typed.values():
-        if not any(name in run.points for run in found):
-            raise UserError(f"--alias: expected a tag of these runs, got {name}, which none has")
-    if patterns or by:
-        return found, notes
-    unfinished = [str(run.folder) for run in found if not run.finished]
-    pair = newest_pair(found)
-    if not pair:
-        raise UserError(f"expected finished runs in {log_dir}, found only {', '.join(unfinished)}; {_HOW}")
-    taken = (
-        f"compared: {' and '.join(str(run.folder) for run in pair)}, the newest finished runs with the same settings"
-    )
-    if others := len(found) - len(unfinished) - len(pair):
-        taken += f"; {others} other finished runs are left out: compare {shlex.quote(f'{log_dir}/*/*')} takes all"
-    return pair, [taken, *notes, *(f"{folder} has not finished; it is left out" for folder in unfinished)]
-
-
-def _of_framework(run: Run, frameworks: Mapping[str, str]) -> Run:
-    """The run with the framework of the first pattern that its folder matches."""
-    framework = next((name for pattern, name in frameworks.items() if fnmatch(str(run.folder), pattern)), None)
-    if framework is None:
-        return run
-    notes = tuple(note for note in run.notes if "--framework overrules" not in note)
-    return replace(run, framework=framework, notes=notes)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cnn_mnist.runs.folder import KERAS, PYTORCH
-from keras_parity.logs.event_files import Point, Points, Scalars
+from keras_parity.logs.event_files import Scalars
+from keras_parity.logs.points import Point, Points
 
 _ENDINGS = (".csv", ".tsv", ".log")
 _SEPARATOR = re.compile(r"[,;\t|]")
