@@ -1,1 +1,1 @@
-"""Speed, measured: contestants in turn, each in a process of its own, and the ratios pair by pair."""
+"""Speed benchmarks: contestants run in turns, each in a separate process, and are compared by ratios in a round."""

@@ -1,7 +1,7 @@
-"""``python -m benchmarks``: races the contestants in turns and prints medians and ratios.
+"""``python -m benchmarks``: runs the contestants of each race in turns, and prints medians and ratios.
 
-Every round is written as it ends, and one that stands in the file already is not run again. ``digits`` is a benchmark
-of its own: see ``python -m benchmarks digits --help``.
+Every round is saved when it ends, and saved rounds are not repeated. ``digits`` is a separate benchmark: see
+``python -m benchmarks digits --help``.
 """
 
 import argparse
@@ -22,15 +22,18 @@ from cnn_mnist.errors import one_line_errors
 
 
 def main() -> None:
-    """Reads the arguments, races, prints."""
+    """Reads the arguments, runs the races, and prints their tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("races", nargs="*", metavar="RACE", help=f"Of {', '.join(RACES)}; all by default.")
+    parser.add_argument("races", nargs="*", metavar="RACE", help=f"One of {', '.join(RACES)}; default: all.")
     parser.add_argument(
-        "--rounds", type=int, default=3, help="Rounds of a race without a number of its own (default: 3)."
+        "--rounds", type=int, default=3, help="Rounds of each race, unless the race fixes them (default: 3)."
     )
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="Folder of the MNIST files.")
     parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks.jsonl"), help="File of the rounds (default: benchmarks.jsonl)."
+        "--output",
+        type=Path,
+        default=Path("benchmarks.jsonl"),
+        help="File to save the rounds in (default: benchmarks.jsonl).",
     )
     arguments = parser.parse_args()
     unknown = set(arguments.races) - RACES.keys()
@@ -44,13 +47,13 @@ def main() -> None:
             rounds = _read(arguments.output, name)
             try:
                 _race(name, rounds, arguments)
-            finally:  # a race that is interrupted shows the rounds it had
+            finally:  # an interrupted race prints its finished rounds
                 if rounds:
                     print(f"\n{report.markdown(report.summarize(RACES[name], rounds))}", flush=True)
 
 
 def _race(name: str, rounds: report.Rounds, arguments: argparse.Namespace) -> None:
-    """Runs the rounds that are missing, and adds each to the others and to the file."""
+    """Runs the missing rounds, and saves each."""
     race = RACES[name]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(file=sys.stderr)) as bar:
@@ -65,21 +68,21 @@ def _race(name: str, rounds: report.Rounds, arguments: argparse.Namespace) -> No
             rounds.append(figures)
             line = {"machine": report.machine(), "race": name, "commands": _commands(name), "figures": figures}
             with arguments.output.open("a") as file:
-                file.write(f"\n{json.dumps(line)}")  # a line of its own also behind half a line
+                file.write(f"\n{json.dumps(line)}")  # starts a new line even after a truncated one
 
 
 def _read(path: Path, name: str) -> report.Rounds:
-    """The rounds of a race that were run on a machine like this one, with the contestants of today."""
+    """The saved rounds of a race from an equal machine with the same commands."""
     lines = []
     for text in path.read_text().splitlines() if path.exists() else ():
-        with suppress(ValueError):  # half a line, of a machine that died in it
+        with suppress(ValueError):  # a truncated line of an interrupted run
             lines.append(json.loads(text))
-    today = name, report.machine(), _commands(name)
-    return [line["figures"] for line in lines if (line["race"], line["machine"], line.get("commands")) == today]
+    wanted = name, report.machine(), _commands(name)
+    return [line["figures"] for line in lines if (line["race"], line["machine"], line.get("commands")) == wanted]
 
 
 def _commands(name: str) -> dict[str, list[Any]]:
-    """What each contestant of a race runs, with which variables and beside how many busy processes; as JSON has it."""
+    """The command, environment and number of busy processes of each contestant, as JSON stores them."""
     return {one.name: [list(one.arguments), dict(one.environment), one.busy] for one in RACES[name].contestants}
 
 

@@ -1,10 +1,10 @@
-"""``python -m benchmarks.applications``: ``keras.applications`` against ``torchvision.models``, written by others.
+"""``python -m benchmarks.applications``: checks ``keras.applications`` against ``torchvision.models``.
 
-Both begin with PyTorch's random weights; images are small, steps few. ``python -m benchmarks.applications VGG16`` takes
-one pair.
+Both start from PyTorch's random weights, with small images and few steps. ``python -m benchmarks.applications VGG16``
+checks one pair.
 """
 
-import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
+import keras_parity.both_frameworks  # isort: skip # noqa: F401 - must come first, see there
 
 import sys
 import time
@@ -26,7 +26,7 @@ IMAGES, CLASSES = 8, 10
 
 
 def _vgg(make: Callable[..., nn.Module]) -> nn.Module:
-    """Without the pooling to 7 x 7 before the classifier, which Keras's has not."""
+    """Removes the pooling to 7 x 7 before the classifier, which Keras's VGG does not have."""
     model: Any = make(num_classes=CLASSES)
     model.avgpool, model.classifier[0] = nn.Identity(), nn.Linear(512 * 2 * 2, 4096)
     return model
@@ -48,11 +48,11 @@ PAIRS: dict[str, tuple[dict[str, Any], Callable[[], nn.Module], int]] = {
     "EfficientNetB0": ({}, _plain(models.efficientnet_b0), 32),
     "InceptionV3": ({}, _plain(models.inception_v3, aux_logits=False, init_weights=False), 96),
 }
-"""Keras's name: its words, torchvision's model, height and width of the images."""
+"""By Keras's name: arguments of the Keras model, torchvision's model, height and width of the images."""
 
 
 def compare(name: str, steps: int = 4) -> tuple[Report, float, float]:
-    """Checks one pair; gives the report, the seconds to its verdict and those to its end."""
+    """Checks one pair; returns the report, the seconds to its verdict and to its end."""
     words, make, size = PAIRS[name]
     keras.utils.clear_session()
     torch.manual_seed(0)
@@ -69,7 +69,7 @@ def compare(name: str, steps: int = 4) -> tuple[Report, float, float]:
 
 
 def row(name: str, report: Report, judged: float, seconds: float) -> list[str]:
-    """Pair, matched, verdict, what differs by itself, fixes, times."""
+    """The cells of a row: pair, matched arrays, verdict, differences, fixes, times."""
     assert report.match is not None
     alone = len(report.match.only_torch) + len(report.match.only_keras)
     differing: dict[str, int] = {}

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.choose FLAG=VALUE,VALUE ...``: settings of the speedrun, compared on a validation split.
+"""``python -m benchmarks.choose FLAG=VALUE,VALUE ...``: compares settings of the speedrun on a validation split.
 
-A command of its own; the test set is not read.
+It never reads the test set.
 """
 
 import argparse
@@ -17,9 +17,9 @@ _HELD_OUT = ("--data.val_size=10000", "--trainer.limit_test_batches=0", "--seed_
 
 
 def main() -> None:
-    """Trains every combination of the values with several seeds and prints its accuracy on the validation split."""
+    """Trains every combination of the values with several seeds, and prints their validation accuracies."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.choose", description=__doc__)
-    parser.add_argument("values", nargs="+", help="Such as model.learning_rate=0.006,0.008")
+    parser.add_argument("values", nargs="+", help="For example model.learning_rate=0.006,0.008.")
     parser.add_argument("--seeds", type=int, default=4, help="Seeds of each combination (default: 4).")
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="Folder of the MNIST files.")
     arguments = parser.parse_args()

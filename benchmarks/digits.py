@@ -1,7 +1,7 @@
-"""``python -m benchmarks digits RUN RUN``: how many photographed digits ``predict`` reads, and what it refuses.
+"""``python -m benchmarks digits RUN RUN``: counts the photographed digits that ``predict`` reads and refuses.
 
-The first test images of MNIST are drawn on pages under each condition of ``benchmarks.paper``, and both networks read
-the files with the command that a user would type. Pages that lie in the folder already are not drawn again.
+Draws the first test images of MNIST on pages, under each condition of ``benchmarks.paper``, and reads the files with
+the command that a user would type. Existing pages are not drawn again.
 """
 
 import argparse
@@ -35,10 +35,10 @@ _Page = tuple[Path, Any, str, int]  # file; image, or kind of page without a dig
 
 
 def main(args: Sequence[str]) -> None:
-    """Draws what is missing, reads all, prints a table."""
+    """Draws the missing pages, reads all pages, and prints a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks digits", description=__doc__)
-    parser.add_argument("runs", nargs="+", help="Run folders or checkpoint files, one or one of each framework.")
-    parser.add_argument("--images", type=int, default=500, help="Test images on each kind of paper (default: 500).")
+    parser.add_argument("runs", nargs="+", help="A run folder or checkpoint, or one of each framework.")
+    parser.add_argument("--images", type=int, default=500, help="Test images under each condition (default: 500).")
     parser.add_argument("--empty", type=int, default=200, help="Pages without a digit (default: 200).")
     parser.add_argument("--pages", type=Path, default=Path("pages"), help="Folder of the pages (default: pages).")
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="Folder of the MNIST files.")
@@ -49,7 +49,9 @@ def main(args: Sequence[str]) -> None:
         print(f"On {machine()}.", flush=True)
         _draw_all(images, chosen.empty, chosen.pages)
         rows = []
-        known = chosen.pages / ITSELF / "0000.png"  # is read beside all, since a predict that refuses all is an error
+        known = (
+            chosen.pages / ITSELF / "0000.png"
+        )  # read with every call, because predict fails if it refuses all files
         for name in (ITSELF, *CONDITIONS, NOTHING):
             files = sorted((chosen.pages / name).iterdir())[: chosen.empty if name == NOTHING else chosen.images]
             read = _read([*files, known], chosen.runs)
@@ -66,7 +68,7 @@ def main(args: Sequence[str]) -> None:
 
 
 def _draw_all(images: NDArray[np.uint8], empty: int, pages: Path) -> None:
-    """Draws the pages that are missing; those without a digit are of each kind under each condition."""
+    """Draws the missing pages; those without a digit alternate between all kinds and conditions."""
     kinds = itertools.product(CONDITIONS, WITHOUT_DIGIT)
     wanted: list[_Page] = []
     for i, image in enumerate(images):
@@ -88,7 +90,7 @@ def _draw(page: _Page) -> None:
 
 
 def _read(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[str, int]]:
-    """The digit that each framework reads, by file; a file that is refused is missing."""
+    """The digit that each framework reads, by file; refused files are missing."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "read.json")
         command = [sys.executable, "-m", "keras_parity", "predict", *(f"--ckpt_path={run}" for run in runs)]
@@ -103,7 +105,7 @@ def _read(files: Sequence[Path], runs: Sequence[str]) -> dict[str, dict[str, int
 
 
 def _row(files: Sequence[Path], labels: NDArray[np.uint8], read: dict[str, dict[str, int]]) -> list[str]:
-    """Part that each framework has right, pages refused, pages taken for several digits, median seconds a page."""
+    """Percentage that each framework reads correctly, pages refused, pages read as several digits, seconds per page."""
     several = {name.partition("[")[0] for name in read} - read.keys()
     refused = len({str(file) for file in files} - read.keys() - several)
     frameworks = sorted(next(iter(read.values())))

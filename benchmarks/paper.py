@@ -1,7 +1,7 @@
-"""Pages of paper with a digit of MNIST on them, or with none, as a camera or a scanner would give them.
+"""Draws pages with or without a digit of MNIST, as a camera or a scanner would see them.
 
-A page is drawn in reflectances, [height, width] from 0 to 1: paper, printed lines, ink; then come light, shadow, table,
-blur, noise and JPEG. The same seed gives the same picture. Whoever measures how well digits are read imports it.
+A page is an array of reflectances [height, width] in [0, 1]: paper, printed lines, ink; then light, shadow, table,
+blur, noise and JPEG. The same seed gives the same picture.
 """
 
 import io
@@ -16,18 +16,18 @@ Page = NDArray[np.floating]
 
 
 class Condition(NamedTuple):
-    """What a page is taken under.
+    """How a page is photographed.
 
     Attributes:
         height: Pixels; the width is three quarters of it.
-        pencil: Part of the pages that are written in pencil, the others in pen.
-        light: How much of the light arrives at the far side.
-        lines: Kinds of printed lines that one is drawn from: "", "ruled" and "squared".
-        shadow: Part of the light that the shadow of a hand takes at most.
-        table: Whether the sheet lies on a dark table.
-        turn: Degrees that the page is turned by, either way, at most.
-        blur: Standard deviation in thousandths of the height, at most.
-        quality: Of the JPEG file.
+        pencil: Fraction of the pages written in pencil; the others are written in pen.
+        light: Fraction of the light that reaches the far side.
+        lines: Kinds of printed lines to draw from: "", "ruled" and "squared".
+        shadow: Maximum fraction of the light that a hand's shadow takes.
+        table: Whether a dark table shows around the sheet.
+        turn: Maximum rotation in degrees, either way.
+        blur: Maximum standard deviation of the blur, in thousandths of the height.
+        quality: JPEG quality.
     """
 
     height: int = 1600
@@ -58,12 +58,15 @@ WITHOUT_DIGIT = ("empty", "noise", "line", "specks", "cell")
 
 
 def photograph(image: NDArray[np.uint8] | str, condition: Condition, seed: int) -> bytes:
-    """The JPEG file of a page with a digit on it.
+    """Draws a page as a JPEG file.
 
     Args:
         image: [28, 28] of MNIST, or one of ``WITHOUT_DIGIT``.
-        condition: What the page is taken under.
-        seed: Of all that differs between two pages.
+        condition: How the page is photographed.
+        seed: Seed of everything random.
+
+    Returns:
+        The bytes of the file.
     """
     random = np.random.default_rng(seed)
     height, width = condition.height, condition.height * 3 // 4
@@ -93,13 +96,13 @@ def photograph(image: NDArray[np.uint8] | str, condition: Condition, seed: int) 
 
 
 def _cloud(random: np.random.Generator, shape: tuple[int, int], cells: int) -> Page:
-    """Smooth noise of standard deviation 1, so many cells over the height."""
+    """Smooth noise of standard deviation 1, with this many cells over the height."""
     coarse = random.standard_normal((cells + 3, cells + 3)).astype(np.float32)
     return np.asarray(Image.fromarray(coarse).resize(shape[::-1], Image.Resampling.BILINEAR)) * 1.5
 
 
 def _ink_of(image: NDArray[np.uint8] | str, random: np.random.Generator, shape: tuple[int, int], pencil: bool) -> Page:
-    """How much of each pixel ink covers, from 0 to 1."""
+    """The fraction of each pixel that ink covers."""
     height, width = shape
     ink = np.zeros(shape, np.float32)
     size = int(random.uniform(0.2, 0.55) * width)
@@ -128,7 +131,7 @@ def _ink_of(image: NDArray[np.uint8] | str, random: np.random.Generator, shape: 
 
 
 def _stroke(image: NDArray[np.uint8], size: int, thinner: float) -> Page:
-    """An image of MNIST drawn large with sharp edges, and a part of the stroke's width taken off."""
+    """An image of MNIST drawn large with sharp edges and a thinner stroke."""
     fine = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC), np.float32)
     fine = ndimage.gaussian_filter(fine, size / 80)
     inside = ndimage.distance_transform_edt(fine > 100).astype(np.float32)
@@ -137,7 +140,7 @@ def _stroke(image: NDArray[np.uint8], size: int, thinner: float) -> Page:
 
 
 def _lines(random: np.random.Generator, kind: str, shape: tuple[int, int]) -> tuple[Page, float]:
-    """Where printed lines lie, 1 on them and 0 elsewhere, and their reflectance."""
+    """The printed lines, 1 on a line and 0 elsewhere, and their reflectance."""
     height, _ = shape
     printed = np.zeros(shape, np.float32)
     step, thick = int(random.uniform(0.03, 0.08) * height), max(1, round(random.uniform(0.0015, 0.004) * height))
@@ -150,7 +153,7 @@ def _lines(random: np.random.Generator, kind: str, shape: tuple[int, int]) -> tu
 
 
 def _laid(page: Page, random: np.random.Generator, condition: Condition) -> Page:
-    """The page turned and, where there is a table, smaller on it."""
+    """The page rotated and, if there is a table, smaller on top of it."""
     height, width = page.shape
     picture = Image.fromarray(page)
     ground = Image.new("F", picture.size, float(page.mean()))
@@ -176,7 +179,7 @@ def _middle(of: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, 
 
 
 def _shadow(random: np.random.Generator, rows: Page, columns: Page) -> Page:
-    """The shadow of a hand that comes in from a side, from 0 to 1, with a soft edge."""
+    """The shadow of a hand from one side, in [0, 1], with a soft edge."""
     towards, reach, wide = random.uniform(0, 2 * np.pi), random.uniform(-0.3, 0.4), random.uniform(0.3, 0.8)
     along = np.cos(towards) * rows[:, None] + np.sin(towards) * columns
     across = -np.sin(towards) * rows[:, None] + np.cos(towards) * columns

@@ -1,4 +1,4 @@
-"""A race: what takes part, and one contestant's run in a process of its own."""
+"""A race: its contestants, and how one contestant runs in a separate process."""
 
 import json
 import os
@@ -15,11 +15,11 @@ from keras_parity.logs.folders import find_folders
 from keras_parity.logs.run import read_run
 
 _COUNTS = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): sum(range(10**6))"
-"""A busy process, which ends with the one that started it (its argument), also where that is killed at once."""
+"""A busy process; it ends with the process that started it (its argument), even if that is killed."""
 
 PROJECT = Path(__file__).parent.parent
 Figures = dict[str, float]
-"""What a process gave: what it printed as JSON or logged by tag, and ``wall_seconds`` and ``peak_bytes``."""
+"""The figures that a process printed as JSON or logged by tag, and its ``wall_seconds`` and ``peak_bytes``."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Contestant:
     """One process.
 
     Attributes:
-        name: How tables call it.
-        arguments: After ``python``; ``{data}``, ``{log}`` and ``{round}`` stand for the data folder, a new log folder
-            and the number of the round.
-        figure: The figure that it is raced by, or a function of its figures.
-        environment: Variables that are set for it.
-        busy: Processes that count beside it, without an end.
+        name: Name in tables.
+        arguments: Arguments of ``python``; ``{data}``, ``{log}`` and ``{round}`` are replaced by the data folder, a new
+            log folder and the number of the round.
+        figure: The figure to compare, or a function of all figures.
+        environment: Environment variables to set.
+        busy: Number of busy processes that run at the same time.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Contestant:
     busy: int = 0
 
     def value(self, figures: Figures) -> float:
-        """The figure that it is raced by."""
+        """The figure to compare."""
         return figures[self.figure] if isinstance(self.figure, str) else self.figure(figures)
 
 
@@ -56,15 +56,15 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Race:
-    """What is compared in turns.
+    """Contestants that run in turns.
 
     Attributes:
-        title: Heading of its table.
-        unit: Of its figures.
-        contestants: In the order of a round.
-        ratios: What its second table shows.
-        rounds: How many; None for as many as the command asks for.
-        also: Other figures that are shown as means over the rounds.
+        title: Heading of the table.
+        unit: Unit of the figures.
+        contestants: The contestants, in the order of a round.
+        ratios: The ratios of the second table.
+        rounds: Number of rounds; None for that of the command line.
+        also: Further figures, shown as means over the rounds.
     """
 
     title: str
@@ -79,17 +79,20 @@ def run(contestant: Contestant, data_dir: Path, number: int) -> Figures:
     """Runs a contestant once.
 
     Args:
-        contestant: Which.
+        contestant: The contestant.
         data_dir: Folder of the MNIST files.
-        number: The round.
+        number: Number of the round.
+
+    Returns:
+        Its figures.
 
     Raises:
-        RuntimeError: Its process failed; with the end of what it printed.
+        RuntimeError: The process failed; the message has the end of its output.
     """
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as beside:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         for _ in range(contestant.busy):
             busy = subprocess.Popen([sys.executable, "-c", _COUNTS, str(os.getpid())])
-            beside.callback(beside.enter_context(busy).kill)
+            stack.callback(stack.enter_context(busy).kill)
         log = Path(folder, "log")
         arguments = [part.format(data=data_dir, log=log, round=number) for part in contestant.arguments]
         output = Path(folder, "output")

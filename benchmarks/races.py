@@ -1,4 +1,4 @@
-"""Which races there are."""
+"""The races of ``python -m benchmarks``."""
 
 from functools import partial
 
@@ -18,7 +18,7 @@ _NO_TEST = "--trainer.limit_test_batches=0"
 
 
 def _milliseconds(figures: Figures, steps: int = STEPS) -> float:
-    """Of a step of the last epoch."""
+    """Milliseconds per step in the last epoch."""
     return 1e3 * figures[tags.EPOCH_SECONDS] / steps
 
 
@@ -32,7 +32,7 @@ def _per_image(size: int) -> Contestant:
 
 
 STEP = Race(
-    title="One step of three_conv, batch 64: the mean of 300 behind 300 others",
+    title="One step of three_conv, batch 64: the mean of 300 steps after 300 warm-up steps",
     unit="ms",
     contestants=(
         Contestant("published PyTorch loop", (*_PUBLISHED, "0")),
@@ -61,7 +61,7 @@ STEP = Race(
 _EVALUATION = ("-m", "benchmarks.contestants.evaluation")
 
 EVALUATION = Race(
-    title="The evaluation that ends a training, 70,000 images, per image",
+    title="The evaluation after a training, 70,000 images, per image",
     unit="µs",
     contestants=(
         Contestant(FIT, (*_EVALUATION, "cnn_mnist", "{data}"), "microseconds"),
@@ -74,7 +74,7 @@ EVALUATION = Race(
 _FEW = (TWO_EPOCHS, "--trainer.limit_train_batches=60")
 _few = partial(_milliseconds, steps=60)
 
-# Apart from the first race: without instructions for it, a CPU computes bf16 ten times more slowly than float32.
+# A separate race: without bf16 instructions, a CPU computes bf16 ten times more slowly than float32.
 BF16 = Race(
     title="One step in bf16",
     unit="ms",
@@ -85,7 +85,7 @@ BF16 = Race(
     ratios=(Ratio(f"{FIT}, bf16", FIT),),
 )
 
-_LOADS = {"alone": 0, "beside one busy process": 1, "beside two": 2}
+_LOADS = {"alone": 0, "next to one busy process": 1, "next to two": 2}
 _COUNTS = 300_000, 100_000, 30_000, 10_000, 3_000, 1_000
 _SPINS = {f"spin count {count:,}": {"GOMP_SPINCOUNT": str(count)} for count in _COUNTS}
 _SPINS["passive"] = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -93,7 +93,7 @@ _BEFORE = {"GOMP_SPINCOUNT": "300000"}  # GNU's default
 _BARE = ("-m", "benchmarks.contestants.bare_torch", "{data}")
 
 WAITING = Race(
-    title="One step, with threads that wait as OpenMP has it (before) and as this project chooses (after)",
+    title="One step, with the default waiting of OpenMP threads (before) and that of this project (after)",
     unit="ms",
     contestants=tuple(
         Contestant(f"{name} {load}, {word}", (*command, *_FEW), _few, environment, busy)

@@ -1,7 +1,7 @@
-"""``python -m benchmarks.reference``: what TensorBoard and the READMEs show of the 40 runs in ``benchmarks/reference``.
+"""``python -m benchmarks.reference``: makes pictures, tables and mean runs from the 40 runs in ``reference``.
 
-TensorBoard ticks no run by itself where there are more than 40, so it is given one run for each framework and network:
-the mean over the seeds. Run from the project's folder.
+TensorBoard selects no run by default if there are more than 40, so this writes one run for each framework and network:
+the mean over the seeds. Run it from the project's folder.
 """
 
 from collections.abc import Iterator
@@ -26,18 +26,9 @@ from cnn_mnist.runs import hparams, tags
 from cnn_mnist.runs.folder import KERAS, LOG_DIR, PYTORCH
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.compare import cli
+from keras_parity.compare.intervals import ALPHA, Estimate, Reach, always_valid, difference, student
 from keras_parity.compare.rows import ACC_MARGIN, PRIMARY, resolution
-from keras_parity.compare.verdict import (
-    ALPHA,
-    FEWEST,
-    Estimate,
-    Reach,
-    always_valid,
-    difference,
-    judge,
-    pairs_needed,
-    student,
-)
+from keras_parity.compare.verdict import FEWEST, judge, pairs_needed
 from keras_parity.logs.event_files import read_pictures
 from keras_parity.logs.event_writer import picture, write_events
 from keras_parity.logs.run import Run, read_run
@@ -50,11 +41,11 @@ _TABLES = "<!-- tables -->", "<!-- end of the tables -->"
 
 
 def main() -> None:
-    """Writes the means of all runs, the comparison, the pictures and the README's tables; prints what else is told."""
+    """Writes the mean runs, comparison, pictures and the README's tables; prints the numbers in REFERENCE.md."""
     found = sorted((read_run(folder) for folder in RAW.glob("*/version_*")), key=lambda run: run.seed or 0)
     for architecture in sorted({str(run.settings["model.architecture"]) for run in found}):
-        of_it = [run for run in found if run.settings["model.architecture"] == architecture]
-        sides = [[run for run in of_it if run.framework == framework] for framework in (KERAS, PYTORCH)]
+        same = [run for run in found if run.settings["model.architecture"] == architecture]
+        sides = [[run for run in same if run.framework == framework] for framework in (KERAS, PYTORCH)]
         for runs in sides:
             write_mean(runs, SHOWN / runs[0].framework / architecture)
         print(f"{architecture}: {decided(*sides)}; {swapped(*sides)}")
@@ -68,31 +59,37 @@ def main() -> None:
 
 
 def decided(first: list[Run], second: list[Run]) -> str:
-    """After how many pairs a study that looks after each has a word for the test accuracy; how many fixed ones need.
+    """Counts the pairs after which ``--until=decided`` stops, and the pairs that a study of fixed size needs.
 
     Args:
         first: Runs of one framework, ascending by seed.
-        second: Likewise of the other, with the same seeds.
+        second: Runs of the other framework with the same seeds, ascending by seed.
+
+    Returns:
+        One line.
     """
     floor = resolution(PRIMARY, first[0].settings, [run.last(PRIMARY) or 0.0 for run in (*first, *second)])
 
-    def apart(count: int, reach: Reach) -> Estimate:
+    def estimated(count: int, reach: Reach) -> Estimate:
         keras, pytorch = ({run.partner: run.last(PRIMARY) or 0.0 for run in runs[:count]} for runs in (first, second))
         return difference(keras, pytorch, floor, reach=reach)
 
     counts = range(FEWEST, len(first) + 1)
-    words = (judge(apart(count, always_valid), ACC_MARGIN, reach=always_valid)[0] for count in counts)
+    words = (judge(estimated(count, always_valid), ACC_MARGIN, reach=always_valid)[0] for count in counts)
     first_word = next(count for count, word in zip(counts, words, strict=False) if word != "undetermined")
-    fixed = pairs_needed(apart(len(first), student), ACC_MARGIN)
-    return f"decided after {first_word} pairs, looked at after each; {fixed} fixed beforehand decide in 80% of studies"
+    fixed = pairs_needed(estimated(len(first), student), ACC_MARGIN)
+    return f"--until=decided stops after {first_word} pairs; a study of fixed size needs {fixed} pairs for 80% power"
 
 
 def swapped(first: list[Run], second: list[Run]) -> str:
-    """In how many of all swaps of the frameworks' names, pair by pair, McNemar's exact test finds a difference.
+    """Measures how often McNemar's exact test finds a difference when the frameworks' names are swapped in pairs.
 
     Args:
         first: Runs of one framework.
-        second: Likewise of the other, with the same seeds.
+        second: Runs of the other framework, with the same seeds.
+
+    Returns:
+        One line, over all swaps.
     """
     wrong = [{run.seed: set(run.mistakes or ()) for run in runs} for runs in (first, second)]
     only = np.array([[len(a[s] - b[s]) for a, b in (wrong, wrong[::-1])] for s in wrong[0]])
@@ -103,11 +100,11 @@ def swapped(first: list[Run], second: list[Run]) -> str:
 
 
 def write_mean(runs: list[Run], folder: Path) -> None:
-    """Writes one run in place of several that differ only in their seeds.
+    """Writes the mean of runs that differ only in their seeds as one run.
 
     Args:
-        runs: At least one; the first gives the pictures and the wall times.
-        folder: Where to; ``<framework>/<architecture>``.
+        runs: At least one; pictures and wall times are those of the first.
+        folder: The folder to write, ``<framework>/<architecture>``.
     """
     first = runs[0]
     model, data = (

@@ -1,4 +1,4 @@
-"""Medians and ratios pair by pair, as Markdown."""
+"""Medians, and ratios within each round, as Markdown."""
 
 from statistics import mean, quantiles
 from typing import Any
@@ -20,15 +20,15 @@ def machine() -> str:
 
 
 def summarize(race: Race, rounds: Rounds) -> dict[str, Any]:
-    """What the tables of a race say.
+    """Summarizes the rounds of a race.
 
     Args:
         race: The race.
         rounds: At least one.
 
     Returns:
-        ``figures``: by contestant quartiles and n, and the means of the race's other figures;
-        ``ratios``: for each ratio, the same over the rounds.
+        ``figures``: by contestant, quartiles, number of rounds, and the means of the race's other figures;
+        ``ratios``: quartiles and number of rounds of each ratio.
     """
     values = {c.name: [c.value(figures[c.name]) for figures in rounds] for c in race.contestants}
     figures = {

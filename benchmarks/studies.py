@@ -1,8 +1,7 @@
-"""``python -m benchmarks.studies``: how often the words of a table are wrong, in 10,000 simulated studies of each kind.
+"""``python -m benchmarks.studies``: measures how often verdicts are wrong, in 10,000 simulated studies of each kind.
 
-Each study has the primary row and nine others, with spreads of half, once, twice and four times the margin; the worst
-of the four is printed. In brackets the rule until this one: intervals of 95% by Student's t in every row, however often
-they are looked at.
+Each study has the primary row and nine others, with spreads of half, once, twice and four times the margin; the table
+shows the worst of the four. In brackets: the former rule, Student's 95% interval in every row, however often one looks.
 """
 
 from collections.abc import Callable
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_mnist.console.tables import markdown_table
-from keras_parity.compare.verdict import ALPHA, FEWEST, Reach, always_valid, student
+from keras_parity.compare.intervals import ALPHA, Reach, always_valid, student
+from keras_parity.compare.verdict import FEWEST
 
 STUDIES, OTHERS, PAIRS = 10_000, 9, 50
 SPREADS = (0.5, 1.0, 2.0, 4.0)
@@ -25,12 +25,12 @@ def _gaussian(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
 
 
 def _skewed(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Each framework's figures are exponential, so their differences are not: they have fat tails."""
+    """Exponential figures in each framework: their differences have fat tails on both sides."""
     return (random.exponential(size=shape) - random.exponential(size=shape)) / np.sqrt(2)
 
 
 def _lopsided(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """The differences themselves are exponential, which two trainings of one kind do not give."""
+    """Exponential differences, which two trainings of one kind cannot have."""
     return random.exponential(size=shape) - 1
 
 
@@ -42,19 +42,22 @@ KINDS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
 
 
 def words(mean: Array, half_width: Array, margin: float) -> tuple[NDArray[np.bool_], ...]:
-    """Where ``verdict.judge`` says *same*, *different* (perhaps slightly or not), and *different* alone."""
+    """Where ``verdict.judge`` gives *same*, either *different*, and *different* without *perhaps slightly*."""
     same = np.abs(mean) + half_width <= margin
     unequal = np.abs(mean) > half_width
     return same, unequal & ~same, unequal & ~same & (np.abs(mean) - half_width >= margin)
 
 
 def looks(noise: Array, reach: Reach, alphas: Array) -> tuple[Array, Array]:
-    """Mean and half width of each row after each number of pairs from ``FEWEST`` on.
+    """Mean and half width of each row after each number of pairs, starting at ``FEWEST``.
 
     Args:
         noise: [studies, rows, pairs].
-        reach: Which interval.
-        alphas: How often that of each row may miss, [rows].
+        reach: Kind of interval.
+        alphas: Error rate of each row's interval, [rows].
+
+    Returns:
+        Both [studies, rows, looks].
     """
     n = np.arange(1, noise.shape[-1] + 1)
     mean = noise.cumsum(-1) / n
@@ -65,14 +68,17 @@ def looks(noise: Array, reach: Reach, alphas: Array) -> tuple[Array, Array]:
 
 
 def wrong(mean: Array, half_width: Array, truth: float, margin: float, pairs: int | None) -> Array:
-    """How often a word is wrong: *same* and *different* of the primary row, either of any other row.
+    """Measures how often a verdict is wrong: *same* and *different* in the primary row, either in any other row.
 
     Args:
         mean: [studies, rows, looks]; the first row is the primary one.
-        half_width: Likewise.
-        truth: The difference, in margins.
-        margin: In units of the noise.
-        pairs: The one look; None for one after every pair until the primary row has been decided.
+        half_width: [studies, rows, looks].
+        truth: The true difference, in margins.
+        margin: The margin, in units of the noise.
+        pairs: Number of pairs at the only look; None to look after every pair until the primary row is decided.
+
+    Returns:
+        The three fractions of studies.
     """
     same, unequal, different = words(mean + truth * margin, half_width, margin)
     seen: NDArray[np.bool_] = np.zeros((len(mean), mean.shape[-1]), bool)

@@ -1,4 +1,4 @@
-"""The Keras twin of ``cnn_mnist``, the proof that they are the same, and the table of both.
+"""Checks that a PyTorch and a Keras model are the same, trains the Keras twin of ``cnn_mnist``, and compares both.
 
 ``__init__.pyi`` lists the exports. Each is imported on first use, so ``import keras_parity`` imports no framework.
 """

@@ -1,4 +1,4 @@
-"""Imports PyTorch and TensorFlow into one process, whichever of them is there already, so that it does not crash."""
+"""Imports PyTorch and TensorFlow into one process without a crash, even if one is already imported."""
 
 import contextlib
 
@@ -10,7 +10,7 @@ keep_large_buffers()
 expect_any_order()
 
 with collector_at_rest():
-    # Where TensorFlow is not there yet, triton comes before it: see keep_triton_out.
+    # triton must precede TensorFlow: see keep_triton_out.
     with contextlib.suppress(ImportError):
         import triton  # noqa: F401
     import torch  # noqa: F401

@@ -1,4 +1,4 @@
-"""What stands around the import of TensorFlow: its settings before, and silence meanwhile."""
+"""Prepares the import of TensorFlow: sets its environment variables, and drops what it prints."""
 
 import os
 import subprocess
@@ -13,28 +13,29 @@ from cnn_mnist.frameworks import collector_at_rest, keep_large_buffers
 
 BACKEND = "tensorflow"
 
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 SETTINGS = {
     "KERAS_BACKEND": BACKEND,
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    # TensorFlow's own default on a CPU with VNNI or AMX; on one with AVX2 alone a step takes 1.5 times as long without.
+    **_QUIET,
+    # TensorFlow's own default on a CPU with VNNI or AMX; with only AVX2, a step takes 1.5 times as long without it.
     "TF_ENABLE_ONEDNN_OPTS": "1",
 }
 
 
 @contextmanager
 def importing_tensorflow() -> Iterator[None]:
-    """Sets what TensorFlow and Keras read at their import, where the user has not, and drops what they print.
+    """Sets the environment variables that TensorFlow and Keras read, unless the user has, and drops their output.
 
-    It comes from C++ and goes to stderr; no log level reaches all of it.
+    C++ code writes it to stderr, 6 lines of it whatever the log level.
 
     Raises:
-        UserError: The user has Keras, which takes 1 backend a process, compute with another than TensorFlow.
+        UserError: Keras, which takes one backend per process, already uses another one than TensorFlow.
     """
     keras = sys.modules.get("keras")
     chosen = keras.config.backend() if keras else os.environ.get("KERAS_BACKEND", BACKEND)
     if chosen != BACKEND:
         raise UserError(
-            f"expected Keras on {BACKEND}, got Keras on {chosen}; set KERAS_BACKEND={BACKEND} before Keras is imported"
+            f"expected Keras on {BACKEND}, got Keras on {chosen}; set KERAS_BACKEND={BACKEND} before importing Keras"
         )
     keep_large_buffers()
     for name, value in SETTINGS.items():
@@ -51,39 +52,44 @@ def importing_tensorflow() -> Iterator[None]:
 
 
 def gpu_messages() -> str:
-    """What TensorFlow, in a process of its own, says about GPUs while it looks for them; empty where it says nothing.
+    """What TensorFlow prints about GPUs, in a new process; empty if nothing.
 
-    It says at its import that it finds no drivers, and at the first look for GPUs which libraries it cannot load.
+    Its import reports missing drivers; its first search for GPUs reports the libraries that it cannot load.
+
+    Returns:
+        One line of messages, separated by semicolons.
     """
-    look = [sys.executable, "-c", "import tensorflow; tensorflow.config.list_physical_devices('GPU')"]
+    search = [sys.executable, "-c", "import tensorflow; tensorflow.config.list_physical_devices('GPU')"]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "0"}
-    said = subprocess.run(look, env=environment, capture_output=True, text=True, check=False).stderr
-    lines = [line.partition("] ")[2] for line in said.splitlines() if "GPU" in line or "cuInit" in line]
+    printed = subprocess.run(search, env=environment, capture_output=True, text=True, check=False).stderr
+    lines = [line.partition("] ")[2] for line in printed.splitlines() if "GPU" in line or "cuInit" in line]
     return "; ".join(dict.fromkeys(filter(None, lines)))
 
 
-class _KeepTritonOut(MetaPathFinder):
-    """Has ``import triton`` fail wherever TensorFlow was imported before it.
+class _TensorFlowComes(MetaPathFinder):
+    """Makes ``import triton`` fail once TensorFlow is imported, and keeps TensorFlow's log quiet: 20 lines of it.
 
-    Imported after TensorFlow it crashes the process, and PyTorch imports it sooner or later: any optimizer does.
-    PyTorch does without it as on a machine that has none. Neither package documents a setting that keeps it out.
+    Imported after TensorFlow, triton crashes the process, and any PyTorch optimizer imports it. PyTorch works without
+    triton, as on a machine that has none. Neither package documents a setting that keeps it out.
     """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
-        """Finds nothing; where TensorFlow is about to come first, triton counts as missing from now on."""
+        """Finds nothing; only notices that TensorFlow is about to be imported."""
         if name == "tensorflow":
             keep_triton_out()
+            for variable, value in _QUIET.items():
+                os.environ.setdefault(variable, value)
 
 
 def keep_triton_out() -> None:
-    """Has triton, which would crash, count as missing; call it where TensorFlow is imported, or is about to be."""
+    """Makes Python treat triton, which would crash, as missing; call it before or after TensorFlow's import."""
     if "triton" not in sys.modules:
         sys.modules["triton"] = None  # type: ignore[assignment]
 
 
 def expect_any_order() -> None:
-    """Keeps PyTorch and TensorFlow from crashing one process, whichever comes first, before or after this call."""
+    """Lets PyTorch and TensorFlow share a process, whichever is imported first, without a crash."""
     if "tensorflow" in sys.modules:
         keep_triton_out()
-    elif not any(isinstance(finder, _KeepTritonOut) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _KeepTritonOut())
+    elif not any(isinstance(finder, _TensorFlowComes) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _TensorFlowComes())

@@ -1,4 +1,4 @@
-"""The settings of the twin's training, and how a Lightning run's ``config.yaml`` is taken over."""
+"""The settings of the twin's training, and how they are read from a Lightning run's ``config.yaml``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -15,28 +15,27 @@ DTYPE_POLICIES = {
     "bf16-mixed": "mixed_bfloat16",
     "bf16-true": "bfloat16",
 }
-"""Lightning's precisions as Keras's; float16 is left out, since the two scale its loss differently."""
+"""Keras's policy for each of Lightning's precisions; float16 is missing: the two scale its loss differently."""
 
 _ALIASES = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "None": "32-true"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSettings:
-    """How the twin is trained; the flags mean what they mean in Lightning.
+    """Epochs, device, precision and logs; flags have the same names as in Lightning.
 
     Args:
         max_epochs: Epochs to train.
-        accelerator: "cpu", "gpu" or "auto", which takes a GPU where there is one.
+        accelerator: "cpu", "gpu" or "auto", which uses a GPU if there is one.
         precision: 32-true, 64-true, bf16-mixed or bf16-true.
-        limit_train_batches: Batches of an epoch that are trained on: a number of them, or a part in [0, 1]; None for
-            all.
-        gradient_clip_val: Greatest norm of all gradients as one vector; None or 0 for any.
-        log_every_n_steps: Steps between two points of train/loss and train/acc within an epoch; 0 for its end alone.
-            One with a divisor just under 32 costs least.
-        enable_progress_bar: Whether a bar is drawn for every epoch.
-        enable_model_summary: Whether the layers are printed.
-        enable_checkpointing: Whether the trained network is kept in the run folder.
-        log_dir: Folder that gets keras/version_N.
+        limit_train_batches: Train on this many batches of each epoch, or on this fraction in [0, 1]; None for all.
+        gradient_clip_val: Maximum global norm of the gradients; None or 0 for no clipping.
+        log_every_n_steps: Steps between two points of train/loss and train/acc within an epoch; 0 logs only its end.
+            A number with a divisor just under 32 costs least.
+        enable_progress_bar: Draw a bar for every epoch.
+        enable_model_summary: Print the layers.
+        enable_checkpointing: Save the trained network in the run folder.
+        log_dir: Folder of the logs; runs are saved in LOG_DIR/FRAMEWORK/version_N.
 
     Raises:
         UserError: A value is out of its range.
@@ -60,19 +59,24 @@ class TrainerSettings:
             raise UserError(f"log_every_n_steps: expected 0 or more steps, got {self.log_every_n_steps}")
         if self.lightning_precision not in DTYPE_POLICIES:
             known = ", ".join(DTYPE_POLICIES)
-            raise UserError(f"precision: expected one that Keras has too, of {known}, got {self.precision}")
+            raise UserError(f"precision: expected a precision that Keras has too ({known}), got {self.precision}")
 
-    def batches_of(self, epoch: int) -> int:
-        """How many of an epoch's batches are trained on, counted as Lightning does.
+    def batches_per_epoch(self, available: int) -> int:
+        """The number of batches to train on in each epoch, counted as Lightning counts them.
+
+        Args:
+            available: Batches in the training set.
 
         Raises:
-            UserError: It is none.
+            UserError: ``limit_train_batches`` leaves none, or is neither a number of batches nor a fraction.
         """
         limit = 1.0 if self.limit_train_batches is None else self.limit_train_batches
-        part = isinstance(limit, float) and limit <= 1
-        count = int(limit * epoch) if part else min(int(limit), epoch)
-        if count < 1 or not (part or limit == int(limit)):
-            raise UserError(f"limit_train_batches: expected 1 batch or more of {epoch}, or a part, got {limit}")
+        fraction = isinstance(limit, float) and limit <= 1
+        count = int(limit * available) if fraction else min(int(limit), available)
+        if count < 1 or not (fraction or limit == int(limit)):
+            raise UserError(
+                f"limit_train_batches: expected 1 to {available} batches, or a fraction of at least one, got {limit}"
+            )
         return count
 
     @property
@@ -82,16 +86,16 @@ class TrainerSettings:
 
 
 GROUPS = {"model": ModelSettings, "data": DataSettings, "trainer": TrainerSettings}
-"""The settings of a run, by the group of their flags and in its ``config.yaml``."""
+"""The settings of a run, by their group in flags and in ``config.yaml``."""
 
-# What a Lightning run may have set without being another computation: what it prints, where it logs, what it runs on.
+# Settings of a Lightning run that change no result: what it prints, where it logs, the device.
 _HARMLESS = {
     *("logger", "callbacks", "default_root_dir", "profiler", "detect_anomaly", "benchmark", "model_registry"),
     *("deterministic", "inference_mode", "num_sanity_val_steps", "use_distributed_sampler", "barebones"),
     *("enable_autolog_hparams", "strategy", "devices", "num_nodes", "sync_batchnorm"),
     *names(TrainerSettings, "surroundings"),
 }
-# Lightning's defaults of the rest; None is one for every setting.
+# Lightning's defaults of the other settings; None is a default of each.
 _NEUTRAL = {
     "fast_dev_run": False,
     "max_steps": -1,
@@ -107,7 +111,7 @@ _TAKEN = {entry.name for entry in fields(TrainerSettings)}
 
 
 def twin_settings(run: str | Path) -> dict[str, Any]:
-    """Reads a Lightning run's settings as those of its twin.
+    """Reads the settings of a Lightning run for its twin.
 
     Args:
         run: The run folder, with its ``config.yaml``.
@@ -116,7 +120,7 @@ def twin_settings(run: str | Path) -> dict[str, Any]:
         Defaults for the twin's command line, by flag.
 
     Raises:
-        UserError: There is no such run, or it has a setting that Keras cannot honour.
+        UserError: There is no such run, or Keras cannot honour one of its settings.
     """
     path = Path(run, CONFIG)
     config = read_config(run)
@@ -124,29 +128,32 @@ def twin_settings(run: str | Path) -> dict[str, Any]:
         raise UserError(f"--twin_of: expected the folder of a Lightning run with its {path.name}, got {run}")
     trainer = config.get("trainer") or {}
     if "log_dir" in trainer:
-        raise UserError(f"--twin_of: expected the folder of a Lightning run, got {run}, which is one of Keras")
+        raise UserError(f"--twin_of: expected the folder of a Lightning run, got {run}, which is a Keras run")
     computed = taken_over(trainer, f"--twin_of: {path}")
     taken = flags(config, "model", "data")
     return taken | {f"trainer.{n}": v for n, v in computed.items() if n == "accelerator" or n not in _HARMLESS}
 
 
 def flags(config: Mapping[str, Any], *groups: str) -> dict[str, Any]:
-    """The seed of a ``config.yaml`` and the settings of some of its groups, by flag."""
+    """The seed and the settings of some groups of a ``config.yaml``, by flag."""
     found = {f"{group}.{name}": value for group in groups for name, value in (config.get(group) or {}).items()}
     return {"seed_everything": config.get("seed_everything", SEED)} | found
 
 
 def taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A Lightning trainer's settings as far as the twin has them.
+    """Selects the settings of a Lightning trainer that the twin has.
 
     Args:
         trainer: The settings by name.
-        where: What set them, for the message.
+        where: The flag or file that they come from, for the message.
+
+    Returns:
+        Those settings, by name.
 
     Raises:
-        UserError: One that the twin does not have changes the computation.
+        UserError: A setting or a callback changes the computation, and the twin does not have it.
     """
-    for name, value in _odd(trainer).items():
+    for name, value in _non_defaults(trainer).items():
         if name not in _TAKEN:
             raise UserError(f"{where} sets trainer.{name}={value}, which the Keras twin cannot honour")
     for callback in trainer.get("callbacks") or []:
@@ -158,10 +165,10 @@ def taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run that make it another experiment, by flag, from either framework's ``config.yaml``.
+    """The settings that define a run's experiment, by flag, from either framework's ``config.yaml``.
 
-    Left out are the seed, which runs that are averaged differ in, and what changes no number: the device, what is
-    printed, where data and logs are saved, what else is evaluated. A setting that the file leaves out has its default.
+    The seed is left out, because runs of one experiment differ in it, and so is all that changes no result: the
+    device, the output, the folders, further evaluations. A setting that is not in the file has its default.
     """
     trainer: Mapping[str, Any] = config.get("trainer") or {}
     precision = str(trainer.get("precision"))
@@ -172,13 +179,13 @@ def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
         values = defaults | config[group] if config.get(group) else {}
         matter |= {f"{group}.{name}": value for name, value in values.items() if name not in free}
     if config.get("ckpt_path"):
-        matter["ckpt_path"] = config["ckpt_path"]  # a resumed run has trained a part of it only
-    told = {"max_epochs": trainer.get("max_epochs"), "precision": _ALIASES.get(precision, precision)}
-    return matter | {f"trainer.{name}": value for name, value in (_odd(trainer) | told).items()}
+        matter["ckpt_path"] = config["ckpt_path"]  # this run trained only the rest
+    always = {"max_epochs": trainer.get("max_epochs"), "precision": _ALIASES.get(precision, precision)}
+    return matter | {f"trainer.{name}": value for name, value in (_non_defaults(trainer) | always).items()}
 
 
-def _odd(trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a Lightning trainer's settings is no default and changes what is computed."""
+def _non_defaults(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a Lightning trainer that change the computation and differ from their defaults."""
     return {
         name: value
         for name, value in trainer.items()

@@ -30,6 +30,30 @@ def test_pytorch_works_behind_the_twin(run_python):
     assert run_python("-c", twin + USE).stdout == "(1, 3)\n"
 
 
+@pytest.mark.parametrize("use", ["kp.check", "import tensorflow"])
+def test_a_report_comes_without_tensorflows_log_unless_the_user_asks_for_it(run_python, monkeypatch, use):
+    code = f"import keras_parity as kp, os; {use}; print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    quiet = run_python("-c", code)
+    assert quiet.stdout == "3\n"
+    assert len(quiet.stderr.splitlines()) <= (6 if use == "import tensorflow" else 0)  # before the level is read
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "1")
+    assert run_python("-c", code).stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("fit", "python -m cnn_mnist fit trains in PyTorch, python -m keras_parity without a command in Keras"),
+        ("summary", "python -m cnn_mnist summary does that"),
+        ("compaer", "did you mean compare?"),
+    ],
+)
+def test_an_unknown_command_names_the_one_that_was_meant(command, typed, meant):
+    code, _, err = command("keras_parity", typed)
+    assert (code, err.rpartition("; ")[2]) == (1, f"{meant}\n")
+
+
 @pytest.mark.parametrize("before", ["", "import keras, os; del os.environ['KERAS_BACKEND']"], ids=["set", "imported"])
 @pytest.mark.parametrize("used", ["from keras_parity.ladder import cli", "from keras_parity import build_twin"])
 def test_another_backend_of_keras_is_refused_not_replaced(run_python, monkeypatch, before, used):

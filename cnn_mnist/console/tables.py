@@ -15,7 +15,7 @@ Rows = Sequence[Sequence[str]]
 _GAP = 2
 _HANGING = "    "
 # The spaces inside `0.9921 ± 0.0007`, `320 = (3*3*1+1)*32`, `n = 10`, `0.0230 *` and `(-14.5, +25.7)`.
-_INSIDE_FIGURE = re.compile(r" (?=[±=*](?: |$))|(?<= [±=]) |(?<=\d,) (?=[-+]\d)")
+_INSIDE_FIGURE = re.compile(r" (?=[±=*](?: |$))|(?<= [±=]) |(?<=\d,) (?=[-+>]\S)")
 _FIGURE = re.compile(r"[-+]?(?:\d|nan|inf)|-?$")
 
 

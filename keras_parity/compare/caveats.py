@@ -1,4 +1,4 @@
-"""What must be said of runs, above all of those whose logs somebody else wrote."""
+"""Notes on runs that a reader of the table must know, above all on logs that other code wrote."""
 
 import re
 import shlex
@@ -12,31 +12,31 @@ from keras_parity.logs.run import Run
 from keras_parity.logs.run_points import few
 
 _COUNTERS = {"epoch", "hp_metric", tags.EPOCH_SECONDS}
-"""Tags beside the rows that nobody misses: Lightning's own, and what the rows are worked out from."""
+"""Tags outside the table that nobody misses: Lightning's own, and those that the rows are computed from."""
 
 
-def of(runs: Sequence[Run]) -> list[str]:
-    """The notes on some runs, one line each; what is to be said of several is said once."""
-    said: dict[str, list[str]] = {}
+def notes_on(runs: Sequence[Run]) -> list[str]:
+    """The notes on runs, one line each; runs with the same note share a line."""
+    folders: dict[str, list[str]] = {}
     for run in runs:
         for text in _caveats(run):
-            said.setdefault(text, []).append(str(run.folder))
-    return [note for run in runs for note in run.notes] + [f"{few(where)}: {text}" for text, where in said.items()]
+            folders.setdefault(text, []).append(str(run.folder))
+    return [note for run in runs for note in run.notes] + [f"{few(where)}: {text}" for text, where in folders.items()]
 
 
 def _caveats(run: Run) -> Iterator[str]:
     if not run.settings:
-        yield "no settings are known; such runs of one framework share a column"
+        yield "settings unknown; all such runs of a framework share a column"
     if run.clock:
-        yield f"times come from the wall times of {run.clock}, all that ran between them included"
+        yield f"times are computed from the wall times of {run.clock}, and include everything between two points"
     if percent := [tag for tag in ROWS if tag.endswith("/acc") and (run.last(tag) or 0) > 1]:
-        yield f"{few(percent)} over 1 (percent?); an accuracy is a fraction in [0, 1]"
+        yield f"{few(percent)} over 1 (percent?); accuracies should be fractions in [0, 1]"
     loss, acc = run.last("train/loss"), run.last("train/acc")
-    smoothed = run.settings.get("model.label_smoothing")  # which has a floor of its own
+    smoothed = run.settings.get("model.label_smoothing")  # changes the minimum of the loss
     if loss and acc and loss >= SOFTMAX_TWICE_FLOOR - 1e-4 and acc >= 0.9 and not smoothed:
         yield (
-            f"a loss of {loss:.4f} at an accuracy of {acc:.4f} is that of a softmax before the loss, which cannot fall "
-            f"under {SOFTMAX_TWICE_FLOOR:.6f}"
+            f"a loss of {loss:.4f} at an accuracy of {acc:.4f} points to a softmax before the loss, which then cannot "
+            f"fall below {SOFTMAX_TWICE_FLOOR:.6f}"
         )
     shown = [run.points[tag] for tag in ROWS if tag in run.points]
     left = [tag for tag in run.points.keys() - _COUNTERS if not any(run.points[tag] is points for points in shown)]
@@ -50,7 +50,7 @@ def _caveats(run: Run) -> Iterator[str]:
         hints = {row: alike[0] for row, alike in by_epoch.items() if len(alike) == 1 and row in rows}
         flags = [shlex.quote(f"--alias={row}={tag}") for row, tag in sorted(hints.items())]
         hint = f"{' '.join(flags)} shows them" if flags else "--alias=test/acc=NAME shows NAME as test/acc"
-        yield f"read and not shown: {few(left)}; {hint}"
+        yield f"read but not shown: {few(left)}; {hint}"
 
 
 def _row_of(tag: str) -> str:

@@ -1,4 +1,4 @@
-"""``python -m keras_parity compare``: flags in, the tables out."""
+"""``python -m keras_parity compare``: reads the flags, prints and writes the tables."""
 
 import shlex
 import sys
@@ -34,16 +34,25 @@ _WRITERS: dict[str, Callable[[Sequence[Table]], str]] = {
     "json": data_formats.to_json,
 }
 _FILES = {
-    "output": (OutputFile(*_ENDINGS.values()), "File for the results, not the terminal; its ending is the format."),
-    "figure": (OutputFile(".png", ".pdf", ".svg"), "File for a slide: the curves of each experiment, with bands."),
-    "disagreements": (OutputFile(".png"), "File for a picture of the test images that both predict differently."),
+    "output": (
+        OutputFile(*_ENDINGS.values()),
+        "Write the results to this file instead; its ending chooses the format.",
+    ),
+    "figure": (
+        OutputFile(".png", ".pdf", ".svg"),
+        "Draw a slide into this file: the curves of each experiment, with bands.",
+    ),
+    "disagreements": (
+        OutputFile(".png"),
+        "Draw the test images that the two sides predict differently into this file.",
+    ),
 }
 _REPEATED = {
-    "require": "A demand, such as 'test/acc >= 0.985'.",
-    "max_difference": "Greatest difference, such as 'test/acc=0.003'.",
-    "margin": "Greatest difference that counts as none, such as 'test/acc=0.002'.",
-    "alias": "Another name of a tag, such as 'test/acc=my_accuracy'.",
-    "framework": "Framework of runs by a pattern of their folders, such as 'runs/torch*:pytorch'.",
+    "require": "Fail unless this holds, such as 'test/acc >= 0.985'.",
+    "max_difference": "Fail if the difference is larger, such as 'test/acc=0.003'.",
+    "margin": "Margin of a row: differences up to it count as same, such as 'test/acc=0.002'.",
+    "alias": "Show another tag in a row, such as 'test/acc=my_accuracy'.",
+    "framework": "Framework of the runs whose folders match a pattern, such as 'runs/torch*:pytorch'.",
 }
 
 
@@ -51,38 +60,42 @@ def build_parser() -> OneLineErrors:
     """The flags of ``compare``."""
     parser = OneLineErrors(
         prog="python -m keras_parity compare",
-        description="Prints the published table again, with today's columns read from event files.",
+        description="Compares runs of both frameworks in one table, with intervals and verdicts, from their logs.",
     )
     runs = (
-        "Folders, searched downwards, event or CSV files, or globs; without any, the newest finished run of each "
-        "framework in --log_dir that share settings."
+        "Folders (searched recursively), event files, CSV files or globs; default: the newest finished run of each "
+        "framework in --log_dir with the same settings."
     )
     parser.add_argument("runs", nargs="*", default=[], help=runs)
-    formats = "What is printed, by default a table for the terminal (rich)."
+    formats = "Format of the output; default: a table for the terminal (rich)."
     parser.add_argument("--format", default=None, choices=["rich", *_ENDINGS], help=formats)
-    by = "What makes the columns: a setting, environment.NAME or folder; by default the framework."
+    by = "Make a column for each value of a setting, of environment.NAME or of folder; default: the framework."
     parser.add_argument("--by", default="", help=by)
-    lines = "With the CSV format: a line for each run, or the rows of the table (verdicts)."
+    lines = "With CSV: write a line for each run (runs), or the rows of the table (verdicts)."
     parser.add_argument("--rows", default=None, choices=["runs", "verdicts"], help=lines)
-    parser.add_argument("--table", type=bool, default=True, help="Whether the results are printed.")
+    parser.add_argument("--table", type=bool, default=True, help="Print the results.")
     for name, (kind, text) in _FILES.items():
         parser.add_argument(f"--{name}", type=kind, default=None, help=text)
     for name, text in _REPEATED.items():
         parser.add_argument(f"--{name}", action="append", default=[], help=text)
-    parser.add_switch("--published", help="Shows the published columns beside runs of any experiment.")
-    parser.add_argument("--log_dir", default=LOG_DIR, help="Where the logs are; its compare gets the tables.")
+    parser.add_switch("--published", help="Show the published columns next to any experiment.")
+    parser.add_argument(
+        "--log_dir",
+        default=LOG_DIR,
+        help="Folder of the logs; the tables for TensorBoard are saved in its folder compare.",
+    )
     parser.add_some(DataSettings, "data", "data_dir")
     return parser
 
 
 def main(args: list[str]) -> None:
-    """Prints the tables; exits with 1 where a demand is not met.
+    """Prints the tables, and checks the requirements.
 
     Args:
         args: The arguments after ``compare``.
 
     Raises:
-        UserError: A mistake that the user can mend.
+        UserError: The arguments are wrong, there are no runs, or a requirement is not met.
     """
     config = build_parser().parse_args(args)
     typed = {flag: [demands.read(flag, text) for text in config[flag]] for flag in _REPEATED}
@@ -101,7 +114,7 @@ def main(args: list[str]) -> None:
         except UserError as error:
             if config.disagreements is not None:
                 raise
-            tables[-1].notes.append(f"what both predict differently is not drawn: {error}")
+            tables[-1].notes.append(f"the images predicted differently are not drawn: {error}")
     writers = _WRITERS | {"html": partial(page.to_html, disagreements=drawn)}
     text = writers[config.rows or form](tables) if form != "rich" else ""
     if config.output is not None:
@@ -123,7 +136,7 @@ def main(args: list[str]) -> None:
             curves.write_bands(folder, tables, shown)
         except OSError as error:
             warnings.warn(UserNotice(f"{folder} was not written ({error.strerror})"), stacklevel=2)
-    piped = form != "rich" and config.output is None  # what is printed is a file's content
+    piped = form != "rich" and config.output is None  # stdout is the content of a file
     for path in filter(None, (config[name] for name in _FILES)):
         print(f"wrote {path}", file=sys.stderr if piped else sys.stdout)
     if not piped and folder.parent.is_dir():
@@ -139,7 +152,7 @@ def main(args: list[str]) -> None:
 
 
 def _format(output: str | None, typed: str | None, lines: str | None) -> str:
-    """What is written: by the ending of the file, else as typed.
+    """The output format: that of the file's ending, else the typed one.
 
     Raises:
         UserError: The flags contradict each other.
@@ -148,22 +161,22 @@ def _format(output: str | None, typed: str | None, lines: str | None) -> str:
     if output is not None:
         form = next(form for form, ending in _ENDINGS.items() if output.endswith(ending))
         if typed not in (None, form):
-            raise UserError(f"--format: expected {form}, as --output={output} ends, got {typed}; leave one out")
+            raise UserError(f"--format: expected {form}, as --output={output} ends, got {typed}; leave out one of them")
     if lines is not None and form != "csv":
-        raise UserError(f"--rows: expected the CSV format with it, got {form}; add --format=csv or --output=FILE.csv")
+        raise UserError(f"--rows: expected the CSV format, got {form}; add --format=csv or --output=FILE.csv")
     return form
 
 
 def _disagreements(tables: Sequence[Table], data_dir: str) -> pictures.Picture:
-    """The picture of each comparison, one under another.
+    """The pictures of all comparisons, stacked.
 
     Raises:
-        UserError: There is none, or the images are not those that were misclassified.
+        UserError: There is no comparison, or the data set does not fit the misclassified images.
     """
     compared = [(table.where, part) for table in tables for part in table.comparisons if part.pairs]
     if not compared:
         raise UserError(
-            f"--disagreements: expected finished runs of both frameworks, of one seed and with {mistakes.FILE}, "
+            f"--disagreements: expected finished runs of both frameworks with the same seed and {mistakes.FILE}, "
             f"found none; {HOW}"
         )
     drawn = []

@@ -1,4 +1,4 @@
-"""Curves over several runs: their mean with a band, for TensorBoard and as a picture."""
+"""Curves of several runs: their mean with a band, for TensorBoard and as a picture."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,28 +13,32 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from cnn_mnist.runs import tags
 from keras_parity.compare.columns import Column
+from keras_parity.compare.intervals import ALPHA, student
 from keras_parity.compare.report import Table, difference
 from keras_parity.compare.rows import PRIMARY, ROWS
-from keras_parity.compare.verdict import ALPHA, student
 from keras_parity.logs.event_writer import band_of, margin_charts, scalars, write_events
 from keras_parity.logs.run import Run
 
-if TYPE_CHECKING:  # a table alone does not wait for matplotlib
+if TYPE_CHECKING:  # a table alone needs no matplotlib
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MOST = 1000
-"""Points of a band in TensorBoard, which itself shows no more of a curve."""
+"""Points of a band; TensorBoard shows no more of a curve."""
 
 _STYLES = {"train": "-", "val": "--", "test": ":"}
 
 
 def band(tag: str, runs: Iterable[Run]) -> NDArray[np.float64]:
-    """Mean and 95% band (Student's t) of a tag over the runs that have it, at the steps that all of these share.
+    """Mean and 95% band (Student's t) of a tag, at the steps that all runs with the tag share.
+
+    Args:
+        tag: The tag.
+        runs: The runs; runs without the tag are ignored.
 
     Returns:
-        Step, wall time, mean, lower and upper end, [n, 5]; the ends of one run alone are its values, and those of a row
-        of the table stay within what it can be.
+        Step, wall time (seconds since 1970), mean, lower and upper end, float64 [n, 5]. The band of a single run has no
+        width; the band of a row of the table stays in the row's range.
     """
     curves = [np.asarray(run.points[tag], np.float64).reshape(-1, 3) for run in runs if tag in run.points]
     if not curves:
@@ -50,12 +54,15 @@ def band(tag: str, runs: Iterable[Run]) -> NDArray[np.float64]:
 
 
 def write_bands(folder: Path, tables: Sequence[Table], summaries: Iterable[Summary]) -> None:
-    """Writes the band of every tag as a run of TensorBoard for each column, and a page for each table.
+    """Writes a TensorBoard run for each column, with the band of every tag, and a page of charts for each table.
 
     Args:
-        folder: Gets the pages; the runs lie below it, by the columns' titles.
+        folder: Folder of the pages; the runs are saved below it, named after the columns.
         tables: The tables.
-        summaries: Written beside the pages.
+        summaries: Other summaries to write with the pages.
+
+    Raises:
+        OSError: The folder cannot be written.
     """
     pages, runs = dict[str, list[str]](), dict[str, Iterable[Event]]()
     for table in tables:
@@ -73,25 +80,28 @@ def write_bands(folder: Path, tables: Sequence[Table], summaries: Iterable[Summa
 
 
 def draw(tables: Sequence[Table]) -> "Figure":
-    """A slide: a panel for each experiment, with losses and accuracies of each column and what the table says.
+    """Draws a slide: a panel for each experiment, with the losses and accuracies of each column and the verdict.
+
+    Args:
+        tables: The tables; at least one.
 
     Returns:
-        matplotlib's figure.
+        matplotlib's figure, 13.33 x 7.5 inches.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13.33, 7.5), layout="constrained")  # inches, as a slide of 16:9 has them
+    figure = Figure(figsize=(13.33, 7.5), layout="constrained")  # inches: a 16:9 slide
     across = math.ceil(math.sqrt(len(tables)))
     panels = figure.subfigures(math.ceil(len(tables) / across), across, squeeze=False).flat
     for panel, table in zip(panels, tables, strict=False):
-        panel.suptitle("\n".join(filter(None, [table.title, *said(table)])))
+        panel.suptitle("\n".join(filter(None, [table.title, *primary_lines(table)])))
         for axes, metric in zip(panel.subplots(*((1, 2) if across == 1 else (2, 1))), tags.METRICS, strict=True):
             _draw([column for column in table.columns if column.runs], metric, axes)
     return figure
 
 
-def said(table: Table) -> list[str]:
-    """What each comparison says of the row that a table is made for, one line each."""
+def primary_lines(table: Table) -> list[str]:
+    """The verdict of each comparison on the primary row, one line each."""
     row = ROWS[PRIMARY]
     return [
         f"{row.title}: {verdict.word}; {second.side} minus {first.side} is {difference(verdict, row.format)} "
@@ -102,7 +112,7 @@ def said(table: Table) -> list[str]:
 
 
 def _events(where: str, bands: Mapping[str, NDArray[np.float64]]) -> Iterator[Event]:
-    """The bands by tag, of a long one some points, the first and the last included."""
+    """The points of the bands, by tag; long bands are thinned, but keep both ends."""
     for tag, points in bands.items():
         some = np.linspace(0, len(points) - 1, min(len(points), _MOST)).astype(int)
         yield from scalars(band_of(where + tag), points[some].tolist())

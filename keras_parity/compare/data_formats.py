@@ -7,31 +7,32 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from keras_parity.compare.intervals import Estimate
 from keras_parity.compare.report import Table, headlines, notes, rows, what_differs
 from keras_parity.compare.rows import ROWS
-from keras_parity.compare.sides import told
-from keras_parity.compare.verdict import Estimate, Verdict
+from keras_parity.compare.sides import known_settings
+from keras_parity.compare.verdict import Verdict
 
 
 def to_csv(tables: Sequence[Table]) -> str:
-    """One line for each run: its settings, its environment, and its figures, rounded as printed."""
+    """CSV with a line for each run: its settings, its environment, and its figures, rounded as printed."""
     runs = [(table, column, run) for table in tables for column in table.columns for run in column.runs]
-    known = list(dict.fromkeys(name for *_, run in runs for name in sorted(told(run))))
+    known = list(dict.fromkeys(name for *_, run in runs for name in sorted(known_settings(run))))
     keys = [key for key in ROWS if any(key in column.cells for _, column, _ in runs)]
     lines: list[list[object]] = [["experiment", "column", "run", "framework", "seed", "finished", *known, *keys]]
     for table, column, run in runs:
-        of_it = told(run)
+        settings = known_settings(run)
         figures = [(ROWS[key].format.lstrip(","), ROWS[key].value(run)) for key in keys]
         lines.append(
             [table.where.rstrip(": "), column.title, run.folder, run.framework, run.seed, run.finished]
-            + [of_it.get(name, "") for name in known]
+            + [settings.get(name, "") for name in known]
             + ["" if value is None else f"{value:{form}}" for form, value in figures]
         )
     return _csv(lines)
 
 
 def verdicts_to_csv(tables: Sequence[Table]) -> str:
-    """The tables as printed, what differs, and the notes, each in a line's first cell."""
+    """CSV of the tables as printed, what differs, and the notes, each note in the first cell of a line."""
     lines = [[line] for line in headlines(tables)]
     for table in tables:
         lines += [*[[table.title]] * bool(table.title), *rows(table), []]
@@ -39,7 +40,7 @@ def verdicts_to_csv(tables: Sequence[Table]) -> str:
 
 
 def to_json(tables: Sequence[Table]) -> str:
-    """The figures in full precision, with verdicts, runs, settings and notes."""
+    """JSON of the figures in full precision, with verdicts, runs, settings and notes."""
     content = {"tables": [_content(table) for table in tables], "notes": headlines(tables) + notes(tables)}
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
@@ -57,7 +58,7 @@ def _content(table: Table) -> dict[str, Any]:
         for column in table.columns
     ]
     verdicts = [{key: _jsonable(verdict) for key, verdict in part.verdicts.items()} for part in table.comparisons]
-    others = {part.second.title: said for part, said in zip(table.comparisons[1:], verdicts[1:], strict=True)}
+    others = {part.second.title: verdict for part, verdict in zip(table.comparisons[1:], verdicts[1:], strict=True)}
     return {
         "title": table.title,
         "columns": columns,
@@ -67,7 +68,7 @@ def _content(table: Table) -> dict[str, Any]:
 
 
 def _jsonable(value: Any) -> Any:
-    """Named fields as a mapping, and null for what JSON has no number for."""
+    """Named tuples as mappings, and null for NaN and infinities, which JSON does not have."""
     if isinstance(value, Estimate | Verdict):
         return {name: _jsonable(field) for name, field in value._asdict().items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""What a user demands of the results: read from the flags, checked against the tables."""
+"""The requirements of the flags: reads them, and checks the tables."""
 
 import math
 import operator
@@ -25,14 +25,21 @@ _FLAGS = {
     "alias": (r"(\S+?)(=)(.+)", "TAG=NAME, such as test/acc=my_accuracy"),
     "framework": (r"(.+)(:)(pytorch|keras)", "PATTERN:pytorch or PATTERN:keras, such as runs/torch*:pytorch"),
 }
-"""What each flag takes, as a pattern and in words."""
+"""The pattern of each flag's value, and its description."""
 
 
 def read(flag: str, text: str) -> tuple[str, str, str]:
-    """Reads what a flag was given, such as ``'test/acc >= 0.985'``, as tag, sign and what stands behind it.
+    """Parses the value of a flag, such as ``'test/acc >= 0.985'``.
+
+    Args:
+        flag: Name of the flag.
+        text: Its value.
+
+    Returns:
+        Tag, sign, and the text after the sign.
 
     Raises:
-        UserError: It is no such thing.
+        UserError: The value does not match, or the tag is no row of the table.
     """
     pattern, expected = _FLAGS[flag]
     match = re.fullmatch(pattern, text.strip())
@@ -44,7 +51,7 @@ def read(flag: str, text: str) -> tuple[str, str, str]:
 
 
 def unmet(tables: Sequence[Table], tag: str, comparison: str, bound: float) -> list[str]:
-    """The columns of finished runs that have not what is demanded, in words; without any such column, that."""
+    """Describes each column of finished runs that does not meet a requirement; without such columns, says that."""
     columns = [column for table in tables for column in table.columns if column.finished]
     failed = [] if columns else [f"{tag} {comparison} {bound:g}: no run has finished"]
     for column in columns:
@@ -56,23 +63,29 @@ def unmet(tables: Sequence[Table], tag: str, comparison: str, bound: float) -> l
 
 
 def too_far(tables: Sequence[Table], tag: str, limit: float) -> list[str]:
-    """Where columns are further apart, or were not compared, in words; tables without a finished run are passed over.
+    """Describes each difference beyond a limit, and each missing comparison; ignores tables without finished runs.
 
-    Of a row that is judged by the ratio, the limit is a part: 0.1 is 10%.
+    Args:
+        tables: The tables.
+        tag: The row.
+        limit: Largest difference allowed; for rows judged by their ratio, 0.1 means 10%.
+
+    Returns:
+        One line for each failure.
     """
     failed, finished = [], [table for table in tables if any(column.finished for column in table.columns)]
     if not finished:
-        failed.append(f"no difference of {tag}: no run has finished")
+        failed.append(f"{tag} not compared: no run has finished")
     for table in finished:
         if not table.comparisons:
-            failed.append(f"{table.where}no difference of {tag}: two columns of finished runs are needed")
+            failed.append(f"{table.where}{tag} not compared: two columns of finished runs are needed")
         for comparison in table.comparisons:
             who = f"{table.where}{comparison.second.side}: " if len(table.comparisons) > 1 else table.where
             verdict = comparison.verdicts.get(tag)
             if verdict is None or verdict.word in APART:
-                reason = verdict.word if verdict else "not both columns have it"
-                failed.append(f"{who}no difference of {tag}: {reason}")
+                reason = verdict.word if verdict else "a column does not have it"
+                failed.append(f"{who}{tag} not compared: {reason}")
             elif not abs(mean := verdict.difference.mean) <= ROWS[tag].limit(limit):
-                apart = math.expm1(mean) if verdict.ratio else mean
-                failed.append(f"{who}{tag} differs by {apart:+.6g}, allowed {limit:g}")
+                measured = math.expm1(mean) if verdict.ratio else mean
+                failed.append(f"{who}{tag} differs by {measured:+.6g}, allowed {limit:g}")
     return failed

@@ -1,4 +1,4 @@
-"""The test images that two columns predict differently: counted and drawn."""
+"""Counts and draws the test images that two columns predict differently."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,15 +8,21 @@ from cnn_mnist.runs import pictures
 from cnn_mnist.runs.mistakes import Mistakes
 
 Pair = tuple[Mistakes, Mistakes]
-"""The mistakes of two runs of one seed, a column's each; what is in neither, both predict as labelled."""
+"""The mistakes of two runs with the same seed, one of each column; both are right on images in neither."""
 
 
 def count_note(pairs: Sequence[Pair], names: tuple[str, str]) -> str:
-    """How many predictions, and how many images, each side alone has right, in one line.
+    """Counts the predictions, and the images, that only one side gets right.
 
-    McNemar's test has no place here: the mistakes of one run hang together, so that with the frameworks' names swapped
-    at random in the pairs of the reference runs of three_conv it gave p <= 0.05 in a quarter of the draws, over all
-    predictions and with one vote for each image alike. The row of the test accuracy is the test.
+    It gives no p-value: the mistakes of one run depend on each other, so McNemar's test is far too sensitive (see
+    ``python -m benchmarks.reference``). The row of the test accuracy is the test.
+
+    Args:
+        pairs: At least one.
+        names: Names of the two sides.
+
+    Returns:
+        One line.
     """
     only = [Counter[int](), Counter[int]()]
     for one, other in pairs:
@@ -32,14 +38,17 @@ def count_note(pairs: Sequence[Pair], names: tuple[str, str]) -> str:
 def draw(
     pairs: Sequence[Pair], test: Split, names: tuple[str, str], where: str = "", most: int = 50
 ) -> pictures.Picture:
-    """The test images that most pairs predict differently, each with its label and its most frequent two predictions.
+    """Draws the test images that most pairs predict differently, with label and most frequent pair of predictions.
 
     Args:
         pairs: At least one.
         test: The test set.
-        names: Of the two sides.
-        where: Stands before the title.
-        most: How many are drawn at most.
+        names: Names of the two sides.
+        where: Beginning of the title.
+        most: Maximum number of images.
+
+    Returns:
+        The picture, uint8 [height, width, 3].
     """
     predictions: dict[int, Counter[tuple[int, int]]] = {}
     labels: dict[int, int] = {}
@@ -56,9 +65,7 @@ def draw(
         often = f"({predictions[image].total()} of {len(pairs)})"
         right, first, second = (test.classes[number] for number in (labels[image], *predicted))
         titles.append(f"label {right}: {names[0]} {first},\n{names[1]} {second} {often}")
-    summary = (
-        f"{where}{len(predictions)} test images predicted differently in {_count(pairs)}, the most often {len(shown)}"
-    )
+    summary = f"{where}{len(predictions)} test images predicted differently in {_count(pairs)}; {len(shown)} are shown"
     return pictures.grid([test.images[image] for image in shown], titles, summary, size=11)
 
 

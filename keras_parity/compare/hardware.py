@@ -1,4 +1,4 @@
-"""What runs ran on: whose times may be averaged and compared, and what must be said where they may not."""
+"""The hardware of runs: decides which times may be averaged and compared, and writes the notes on the others."""
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
@@ -9,21 +9,21 @@ from keras_parity.compare.verdict import Word
 from keras_parity.logs.run import Run
 
 _MACHINE = ("device", "cpu", "cores")
-"""What two frameworks on equal hardware share; their threads, which each chooses by itself, may differ."""
+"""Equal for runs on equal hardware; the number of threads may differ, because each framework chooses its own."""
 
 _CUDA = {
-    KERAS: "pip install 'tensorflow[and-cuda]' brings Keras to the GPU",
-    PYTORCH: "the build of torch with CUDA (https://pytorch.org/get-started/locally) brings PyTorch to the GPU",
+    KERAS: "pip install 'tensorflow[and-cuda]' lets Keras use the GPU",
+    PYTORCH: "a CUDA build of torch (https://pytorch.org/get-started/locally) lets PyTorch use the GPU",
 }
 
 
 def machine(run: Run) -> Hashable:
-    """What must be equal where times of the two are compared; of runs whose environment is not known, nothing."""
+    """What must be equal before times are compared: device, CPU and cores; all None if the environment is unknown."""
     return tuple(run.environment.get(name) for name in _MACHINE)
 
 
 def apart_in_time(first: Run, second: Run) -> Word | None:
-    """Why times of the two are not compared: measured ones with those of points of a log, or another machine's."""
+    """Why the times of two runs are not comparable (other clock, other hardware); None if they are."""
     if bool(first.clock) != bool(second.clock):
         return Word.OTHER_CLOCK
     if not (first.environment and second.environment):
@@ -32,22 +32,29 @@ def apart_in_time(first: Run, second: Run) -> Word | None:
 
 
 def on_equal_hardware(runs: Sequence[Run], others: Sequence[Sequence[Run]] = ()) -> tuple[Run, ...]:
-    """Those of the runs whose times may be averaged: on one machine, with as many threads, by one clock.
+    """Selects the runs whose times may be averaged: one machine, one number of threads, one clock.
 
     Args:
         runs: At least one.
-        others: Those that they will be compared with, column by column: a machine that most of them share is taken,
-            and of several the one with the most runs.
+        others: The runs of the other columns; the machine that most columns share is preferred, then the machine with
+            the most runs.
+
+    Returns:
+        The selected runs, in their order.
     """
-    theirs = [{(machine(run), bool(run.clock)) for run in other} for other in others]
+    machines = [{(machine(run), bool(run.clock)) for run in other} for other in others]
     kinds = [((machine(run), bool(run.clock)), run.environment.get("threads")) for run in runs]
     counts = Counter(kinds)
-    best = max(counts, key=lambda kind: (sum(kind[0] in other for other in theirs), counts[kind]))
+    best = max(counts, key=lambda kind: (sum(kind[0] in other for other in machines), counts[kind]))
     return tuple(run for run, kind in zip(runs, kinds, strict=True) if kind == best)
 
 
 def notes(columns: Mapping[str, Sequence[Run]]) -> list[str]:
-    """A note where the columns, by title, ran on several machines, and how each figure is taken then."""
+    """Notes on the machines of the columns and on how figures are averaged; empty for a single machine.
+
+    Args:
+        columns: The runs of each column, by its title.
+    """
     if len({machine(run) for runs in columns.values() for run in runs}) < 2:
         return []
     ran = [
@@ -56,13 +63,13 @@ def notes(columns: Mapping[str, Sequence[Run]]) -> list[str]:
         for name, count in Counter(map(_name, runs)).items()
     ]
     return [
-        f"not one machine: {', '.join(ran)}; accuracies and losses are averaged and compared all the same, times, "
-        "speeds and set-up on equal hardware alone (--by=environment.device, or .cpu, compares the machines)"
+        f"several machines: {', '.join(ran)}; accuracies and losses are compared across machines; times, speeds and "
+        "set-up times only on equal hardware (--by=environment.device, or .cpu, compares the machines)"
     ]
 
 
 def lacking_gpu(runs: Sequence[Run]) -> str:
-    """What to install where one framework ran on a GPU and the other never did; else empty."""
+    """What to install if only one framework ever ran on a GPU; else empty."""
     devices: dict[str, set[str]] = {}
     for run in runs:
         devices.setdefault(run.framework, set()).add(str(run.environment.get("device", "")))
@@ -70,8 +77,8 @@ def lacking_gpu(runs: Sequence[Run]) -> str:
         gpus = devices.get(other, set()) - {"", "cpu"}
         if gpus and devices.get(framework) == {"cpu"}:
             return (
-                f"{TITLES[other]} ran on a GPU ({', '.join(sorted(gpus))}), {TITLES[framework]} on a CPU: their times "
-                f"say nothing of the frameworks; {_CUDA[framework]}"
+                f"{TITLES[other]} ran on a GPU ({', '.join(sorted(gpus))}) and {TITLES[framework]} on a CPU: times do "
+                f"not compare the frameworks; {_CUDA[framework]}"
             )
     return ""
 

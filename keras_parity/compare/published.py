@@ -1,10 +1,10 @@
-"""The figures of the published experiment, and what its PyTorch loss stands for."""
+"""The figures of the published experiment, and the meaning of its PyTorch loss."""
 
 from cnn_mnist.runs.folder import KERAS, PYTORCH
 from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
 from keras_parity.compare.columns import Column
+from keras_parity.compare.intervals import Estimate
 from keras_parity.compare.sides import TITLES
-from keras_parity.compare.verdict import Estimate
 
 SETTINGS = {
     "model.architecture": "three_conv",
@@ -16,7 +16,7 @@ SETTINGS = {
     "data.rotation": 0,
     "trainer.max_epochs": 10,
 }
-"""What a run has that is known to be the published experiment."""
+"""The settings by which a run is recognised as the published experiment."""
 
 _TAGS = ("train/acc", "test/acc", "train/loss", "test/loss", "time/fit_seconds")
 RESULTS: dict[str, dict[str, float]] = {
@@ -29,16 +29,15 @@ _IMAGES_AND_BATCHES = {"train/loss": (60_000, 938), "test/loss": (10_000, 157)}
 
 
 def loss_per_batch(tag: str) -> float:
-    """The published PyTorch loss as the mean that it is not.
+    """Converts the published PyTorch loss to a mean over batches.
 
-    Its script divides the sum of the batches' means by the number of images; here it is divided by the number of
-    batches.
+    The published script divides the sum of the batch means by the number of images instead of batches.
 
     Args:
         tag: ``"train/loss"`` or ``"test/loss"``.
 
     Returns:
-        Nats.
+        The mean loss, in nats.
     """
     images, batches = _IMAGES_AND_BATCHES[tag]
     return RESULTS[PYTORCH][tag] * images / batches
@@ -53,15 +52,16 @@ def columns() -> list[Column]:
 
 
 def is_no_mean(column: Column, tag: str) -> bool:
-    """Whether a figure of a column is a published PyTorch loss, which ``footnote`` explains."""
+    """Whether a figure is a published PyTorch loss, which ``footnote`` explains."""
     return not column.runs and column.framework == PYTORCH and tag in _IMAGES_AND_BATCHES
 
 
 def footnote() -> str:
-    """What the marked figures are."""
+    """Explains the figures marked with an asterisk."""
     train, test = (f"{loss_per_batch(tag):.4f}" for tag in _IMAGES_AND_BATCHES)
     return (
         "* Not a mean loss: the published PyTorch network applies softmax before CrossEntropyLoss, which applies it "
-        f"again, and the sum of the batch means is divided by the images. Per batch it is {train} (train) and {test} "
-        f"(test); it cannot fall under {SOFTMAX_TWICE_FLOOR:.6f}."
+        "again, and divides the sum of the batch means by the number of images. Divided by the number of batches it is "
+        f"{train} (train) and {test} (test); with softmax applied twice, it cannot fall below "
+        f"{SOFTMAX_TWICE_FLOOR:.6f}."
     )

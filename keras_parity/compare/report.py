@@ -1,33 +1,35 @@
-"""A results table, and how it is printed."""
+"""The results table, as text, Markdown and HTML."""
 
 import io
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from typing import IO
 
-from cnn_mnist.console.tables import markdown_table, natural_width, print_table, print_text, terminal_width
+from cnn_mnist.console.tables import markdown_table, natural_width, print_table, print_text, terminal_width, unbroken
 from keras_parity.compare.columns import Column, Comparison
 from keras_parity.compare.hardware import lacking_gpu
+from keras_parity.compare.intervals import Estimate
 from keras_parity.compare.published import is_no_mean
 from keras_parity.compare.rows import ROWS, Row
-from keras_parity.compare.verdict import APART, Estimate, Verdict
+from keras_parity.compare.verdict import APART, Verdict
 from keras_parity.logs.run import hashable
 
 _SET_BY_COMMANDS = {"openmp.GOMP_SPINCOUNT"}
-"""Each command sets these for its own framework; they are no choice of the user's."""
+"""Each command sets these for its own framework; the user does not choose them."""
 
 
 @dataclass(frozen=True, repr=False)
 class Table:
-    """One experiment, or all runs where each side has finished but one; ``print`` shows it as text.
+    """One experiment; a single table also holds unfinished runs. ``print`` shows it as text, a notebook as HTML.
 
     Attributes:
-        title: Its number, and the settings that make it another experiment than the other tables; empty for a single
+        title: The number of the experiment, and the settings in which it differs from the others; empty for a single
             table.
-        columns: Today's, then published Keras and published PyTorch where they are of this experiment.
-        comparisons: Each further column of finished runs against the first: PyTorch against Keras.
+        columns: The columns of runs, then published Keras and published PyTorch if they belong to this experiment.
+        comparisons: Each further column of finished runs compared with the first: PyTorch with Keras.
         notes: What a reader must know, one line each.
     """
 
@@ -38,12 +40,12 @@ class Table:
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
-        """The second column against the first by row; empty where there are no two of finished runs."""
+        """The verdict of each row, second column against first; empty without two columns of finished runs."""
         return self.comparisons[0].verdicts if self.comparisons else {}
 
     @property
     def where(self) -> str:
-        """What a line about one of several tables begins with."""
+        """The beginning of a line about this table; empty for a single table."""
         return self.title.partition(":")[0] + ": " if self.title else ""
 
     def __repr__(self) -> str:
@@ -55,25 +57,32 @@ class Table:
     def __str__(self) -> str:
         return to_text([self])
 
+    def _repr_html_(self) -> str:
+        """The table as a notebook shows it; the notes unfold below it."""
+        differences = "".join(map(html_table, filter(None, [what_differs([self])])))
+        folded = "".join(f"<li>{escape(note)}</li>" for note in notes([self]))
+        details = f"<details><summary>notes</summary><ul>{folded}</ul></details>" if folded else ""
+        return f"<b>{escape(self.title)}</b>{html_table(rows(self))}{differences}{details}"
+
 
 def rows(table: Table) -> list[list[str]]:
-    """The table as strings, its header first; in each row words stand before figures."""
+    """The cells of the table, header first: title, verdict, difference, then the figure of each column."""
     head, bases = [""], []
     for comparison in table.comparisons:
         bases.append(next((verdict.basis for verdict in comparison.verdicts.values() if verdict.basis), ""))
-        whose = f"{comparison.second.side}: " if len(table.comparisons) > 1 else ""
-        head += [f"{whose}verdict", f"difference ({bases[-1]})"]
+        prefix = f"{comparison.second.side}: " if len(table.comparisons) > 1 else ""
+        head += [f"{prefix}verdict", f"difference ({bases[-1]})"]
     body = [head + [_heading(column) for column in table.columns]]
     for key, row in ROWS.items():
         if any(key in column.cells for column in table.columns):
             compared = zip(table.comparisons, bases, strict=True)
-            said = [text for part, basis in compared for text in _said(part.verdicts.get(key), row, basis)]
-            body.append([row.title, *said, *(_figure(column, key) for column in table.columns)])
+            verdicts = [text for part, basis in compared for text in _verdict(part.verdicts.get(key), row, basis)]
+            body.append([row.title, *verdicts, *(_figure(column, key) for column in table.columns)])
     return body
 
 
 def headlines(tables: Sequence[Table]) -> list[str]:
-    """What must be known before anything else: a GPU that one framework alone had."""
+    """Warnings above the tables: that only one framework had a GPU."""
     alarm = lacking_gpu([run for table in tables for column in table.columns if column.finished for run in column.runs])
     return [alarm] if alarm else []
 
@@ -82,8 +91,8 @@ def print_tables(tables: Sequence[Table], file: IO[str] | None = None) -> None:
     """Prints the tables, what differs in settings and environment, and the notes.
 
     Args:
-        tables: The tables; the published columns are printed below today's where the terminal is too narrow for all.
-        file: Where they are printed; by default standard output.
+        tables: The tables; published columns are printed below the others if the terminal is too narrow for all.
+        file: The stream to print to; None for standard output.
     """
     for line in headlines(tables):
         print_text(f"{line}\n", file, style="bold")
@@ -97,14 +106,14 @@ def print_tables(tables: Sequence[Table], file: IO[str] | None = None) -> None:
 
 
 def to_text(tables: Sequence[Table]) -> str:
-    """What ``print_tables`` prints."""
+    """The output of ``print_tables``, as a string."""
     text = io.StringIO()
     print_tables(tables, text)
     return text.getvalue()
 
 
 def to_markdown(tables: Sequence[Table]) -> str:
-    """The tables, what differs in settings and environment, and the notes in Markdown."""
+    """The tables, what differs in settings and environment, and the notes, in Markdown."""
     parts = headlines(tables)
     for table in tables:
         parts += [f"### {table.title}"] if table.title else []
@@ -115,17 +124,25 @@ def to_markdown(tables: Sequence[Table]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def html_table(lines: Sequence[Sequence[str]]) -> str:
+    """A table in HTML; the first line is its header, the first cell of each line names the row."""
+    header, *body = [[escape(unbroken(cell)) for cell in cells] for cells in lines]
+    head = "".join(f"<th>{cell}</th>" for cell in header)
+    named = [f"<th>{first}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) for first, *cells in body]
+    return f"<table><thead><tr>{head}</tr></thead>\n" + "\n".join(f"<tr>{line}</tr>" for line in named) + "</table>"
+
+
 def _apart(table: Table) -> list[Table]:
-    """Today's columns, and the published ones if there are any."""
+    """The table of the runs, and the table of the published columns if there are any."""
     published = [column for column in table.columns if not column.runs]
-    todays = replace(table, columns=[column for column in table.columns if column.runs])
-    return [todays, *([replace(table, columns=published, comparisons=[], title="published")] if published else [])]
+    of_runs = replace(table, columns=[column for column in table.columns if column.runs])
+    return [of_runs, *([replace(table, columns=published, comparisons=[], title="published")] if published else [])]
 
 
 def what_differs(tables: Sequence[Table]) -> list[list[str]]:
-    """The settings, and what of the environment, in which not all runs agree, by column; empty where they do.
+    """The settings and the parts of the environment in which the runs differ, by column; empty if there are none.
 
-    A column of which nothing is known, such as somebody else's log, has an empty cell.
+    A column about which nothing is known, such as one of other code's logs, has an empty cell.
     """
     columns = [column for table in tables for column in table.columns if column.runs]
     body = []
@@ -140,7 +157,7 @@ def what_differs(tables: Sequence[Table]) -> list[list[str]]:
 
 
 def notes(tables: Sequence[Table]) -> list[str]:
-    """Each note once."""
+    """The notes of all tables, each once."""
     return list(dict.fromkeys(note for table in tables for note in table.notes))
 
 
@@ -161,8 +178,8 @@ def _figure(column: Column, key: str) -> str:
     return f"{cell.mean:{row.format}} ({max(low, 0):{row.format}} to {min(high, row.greatest):{row.format}}){n}"
 
 
-def _said(verdict: Verdict | None, row: Row, basis: str) -> list[str]:
-    """The word and the difference; what the difference is over, where that is not ``basis``."""
+def _verdict(verdict: Verdict | None, row: Row, basis: str) -> list[str]:
+    """The word and the difference; with the difference's own basis if that is not ``basis``."""
     if verdict is None or verdict.word in APART:
         return [verdict.word if verdict else "", ""]
     word = verdict.word if verdict.needed is None else f"{verdict.word} (about {verdict.needed:,} pairs)"
@@ -170,12 +187,22 @@ def _said(verdict: Verdict | None, row: Row, basis: str) -> list[str]:
 
 
 def difference(verdict: Verdict, form: str) -> str:
-    """A difference with its interval, in the format of its row; of a ratio in percent."""
+    """Formats a difference with its interval.
+
+    Args:
+        verdict: The verdict.
+        form: Format of the row's figures, such as ``".4f"``; ratios are in percent.
+    """
     mean, half = verdict.difference.mean, verdict.difference.half_width
     if not verdict.ratio:
         return _with_interval(verdict.difference, f"+z{form}")
-    shown, *ends = (f"{100 * math.expm1(min(end, 99)):+.1f}" for end in (mean, mean - (half or 0), mean + (half or 0)))
+    shown, *ends = map(_percent, (mean, mean - (half or 0), mean + (half or 0)))
     return f"{shown}%" if half is None else f"{shown}% ({', '.join(ends)})"
+
+
+def _percent(logarithm: float) -> str:
+    """The logarithm of a ratio in percent; an end over 1000% (two pairs can give 20 digits) is cut off."""
+    return f"{100 * math.expm1(logarithm):+.1f}" if logarithm < math.log(11) else ">+1000"
 
 
 def _with_interval(figure: Estimate, form: str) -> str:
@@ -184,5 +211,5 @@ def _with_interval(figure: Estimate, form: str) -> str:
 
 
 def _short(value: object) -> str:
-    """A value as text, a commit by its first ten characters."""
+    """A value as text; commits are cut to ten characters."""
     return re.sub(r"\b([0-9a-f]{10})[0-9a-f]{30}\b", r"\1", str(value))

@@ -1,4 +1,4 @@
-"""The rows of the results table: how a run gives each figure, and which difference of it counts as none."""
+"""The rows of the results table: how each figure is read from a run, and its margin."""
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -13,13 +13,13 @@ from cnn_mnist.runs import tags
 from keras_parity.logs.run import Run
 
 ACC_MARGIN = 0.002
-"""20 of the 10,000 test images: two standard errors of an accuracy of 0.99."""
+"""Margin of accuracies: 20 of 10,000 test images, two standard errors at an accuracy of 0.99."""
 
 RATIO_MARGIN = 0.1
-"""Of losses, times and speeds: a ratio of 1.1 or its inverse counts as none, whichever way it is taken."""
+"""Margin of losses, times and speeds: ratios from 1 / 1.1 to 1.1 count as same."""
 
 PRIMARY = tags.tag("test", "acc")
-"""The row that a table is made for; it keeps its 95% whatever else the table holds."""
+"""The primary row; its interval is a 95% interval however many other rows there are."""
 
 _IMAGES, _TEST_IMAGES = 60_000, 10_000
 
@@ -28,10 +28,10 @@ class Row(NamedTuple):
     """One row.
 
     Attributes:
-        title: As printed.
-        format: Of its figures.
-        value: A run's figure; None where it has none.
-        margin: Greatest difference that counts as none; None where the ratio is judged, by ``RATIO_MARGIN``.
+        title: The title as printed.
+        format: Format of the figures.
+        value: Reads the figure from a run; None if the run does not have it.
+        margin: Largest difference that counts as same; None if the ratio is judged, with ``RATIO_MARGIN``.
     """
 
     title: str
@@ -41,33 +41,33 @@ class Row(NamedTuple):
 
     @property
     def greatest(self) -> float:
-        """The greatest figure that there is; the least of every row is 0."""
+        """The largest possible figure; the smallest is 0 in every row."""
         return 1.0 if self.margin == ACC_MARGIN else math.inf
 
     @property
     def ratio(self) -> bool:
-        """Whether the ratio of two figures is judged, on logarithms, in place of their difference."""
+        """Whether the ratio of two figures is judged, on a logarithmic scale, instead of their difference."""
         return self.margin is None
 
     def judged(self, figure: float) -> float:
-        """The figure on the scale on which it is judged; NaN where it has no logarithm."""
+        """The figure on the scale of the judgement; NaN if it has no logarithm."""
         if self.ratio:
             return math.log(figure) if figure > 0 else math.nan
         return figure
 
     def limit(self, typed: float | None = None) -> float:
-        """A greatest difference on that scale, where 0.1 of a ratio is a tenth; by default the row's own margin."""
+        """A typed margin on the scale of the judgement (0.1 of a ratio means 10%); None for the row's own margin."""
         if self.margin is None:
             return math.log1p(RATIO_MARGIN if typed is None else typed)
         return self.margin if typed is None else typed
 
 
 TIMED = frozenset({tags.FIT_SECONDS, "ms_per_step", tags.IMAGES_PER_SECOND, tags.SETUP_SECONDS})
-"""Rows that are averaged and compared on equal hardware alone."""
+"""Rows that are averaged and compared only on equal hardware."""
 
 
 def resolution(key: str, settings: Mapping[str, object], figures: Collection[float]) -> float:
-    """Standard deviation of what an accuracy is rounded by, a step of one image; 0 of all other rows.
+    """Standard deviation of rounding an accuracy to whole images; 0 for rows that are no accuracies.
 
     Args:
         key: Of the row.
@@ -103,14 +103,14 @@ def _milliseconds_per_step(run: Run) -> float | None:
         return None
     steps = [later.step - earlier.step for earlier, later in pairwise(epochs)]
     speed, batch_size = run.points.get(tags.IMAGES_PER_SECOND), run.settings.get("data.batch_size")
-    if not steps and speed and batch_size:  # one epoch; a resumed run does not begin at step 0
+    if not steps and speed and batch_size:  # a single epoch; a resumed run does not start at step 0
         steps = [batch_count(round(epochs[0].value * speed[0].value), batch_size)]
     steps = steps or [epochs[0].step]
     return 1000 * fmean(point.value for point in epochs) / fmean(steps) if fmean(steps) else None
 
 
 def _images_per_second(run: Run) -> float | None:
-    # Each epoch takes the same images, so the speed of the whole is the harmonic mean.
+    # Each epoch has the same number of images, so the overall speed is the harmonic mean.
     speeds = [point.value for point in run.points.get(tags.IMAGES_PER_SECOND, []) if point.value > 0]
     return harmonic_mean(speeds) if speeds else None
 

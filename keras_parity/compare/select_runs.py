@@ -10,13 +10,13 @@ from keras_parity.logs.folders import find_folders, search
 from keras_parity.logs.run import Run, newest_pair, read_run
 from keras_parity.logs.run_points import ALIASES
 
-HOW = "python -m cnn_mnist fit and python -m keras_parity make them"
+HOW = "train some with python -m cnn_mnist fit and python -m keras_parity"
 
 
 def select_runs(
     patterns: Sequence[str], log_dir: str, typed: Mapping[str, str], by: str, frameworks: Mapping[str, str]
 ) -> tuple[list[Run], list[str]]:
-    """The runs to compare, and a note on each other that was found."""
+    """The runs to compare, and a note on each run that is left out."""
     aliases = ALIASES | {tag: (name, *ALIASES.get(tag, ())) for tag, name in typed.items()}
     folders = find_folders(patterns) if patterns else search(log_dir)
     runs = [_of_framework(read_run(folder, aliases, typed), frameworks) for folder in folders]
@@ -29,19 +29,19 @@ def select_runs(
         raise UserError(f"expected runs with scalars, found none ({'; '.join(notes) or log_dir}); {HOW}")
     for name in typed.values():
         if not any(name in run.points for run in found):
-            raise UserError(f"--alias: expected a tag of these runs, got {name}, which none has")
+            raise UserError(f"--alias: expected a tag of these runs, got {name}, which none of them has")
     if patterns or by:
         return found, notes
     unfinished = [str(run.folder) for run in found if not run.finished]
     pair = newest_pair(found)
     if not pair:
         raise UserError(f"expected finished runs in {log_dir}, found only {', '.join(unfinished)}; {HOW}")
-    taken = (
-        f"compared: {' and '.join(str(run.folder) for run in pair)}, the newest finished runs with the same settings"
-    )
+    taken = f"compared: {' and '.join(str(run.folder) for run in pair)}"
+    if len(pair) > 1 and pair[0].settings == pair[1].settings:
+        taken += ", the newest finished runs with the same settings"
     if others := len(found) - len(unfinished) - len(pair):
-        taken += f"; {others} other finished runs are left out: compare {shlex.quote(f'{log_dir}/*/*')} takes all"
-    return pair, [taken, *notes, *(f"{folder} has not finished; it is left out" for folder in unfinished)]
+        taken += f"; {others} more left out: python -m keras_parity compare {shlex.quote(log_dir)} takes all"
+    return pair, [taken, *notes, *(f"{folder} is unfinished and left out" for folder in unfinished)]
 
 
 def _of_framework(run: Run, frameworks: Mapping[str, str]) -> Run:

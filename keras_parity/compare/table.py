@@ -1,4 +1,4 @@
-"""Makes the results tables: today's figures beside the published, with intervals and a verdict for each experiment."""
+"""Makes the results tables: a table for each experiment, with intervals, verdicts and the published figures."""
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
@@ -9,70 +9,70 @@ from keras_parity.compare.columns import compare_columns, make_column
 from keras_parity.compare.disagreements import count_note
 from keras_parity.compare.report import Table
 from keras_parity.compare.rows import ACC_MARGIN, RATIO_MARGIN
-from keras_parity.compare.sides import TITLES, differing, rest, short, sides
+from keras_parity.compare.sides import TITLES, differing, shared, short_names, sides
 from keras_parity.compare.verdict import FEWEST, MEANINGS
 from keras_parity.logs.run import Run, hashable, newest_by_seed
 
 _Group = tuple[str, str, list[Run]]
-"""A column to be: its title, its side, its runs."""
+"""Title, side and runs of a future column."""
 
 
 def make_tables(
     found: Sequence[Run], margins: Mapping[str, float] | None = None, *, by: str = "", show_published: bool = False
 ) -> list[Table]:
-    """Groups the runs into columns, the columns into tables, and compares them.
+    """Groups runs into columns and tables, and compares the columns.
 
     Args:
-        found: The runs; those of one side with the same settings share a column, an unfinished one never with a
-            finished one.
-        margins: Greatest differences that count as none, by row, in place of the rows' own.
-        by: What makes the sides in place of the framework: a setting, ``"environment.NAME"`` or ``"folder"``.
-        show_published: Whether the published columns stand beside runs of any experiment.
+        found: The runs. Runs of one framework with the same settings share a column; finished and unfinished runs do
+            not.
+        margins: Margins by row, instead of the rows' own.
+        by: Make the columns by a setting, ``"environment.NAME"`` or ``"folder"`` instead of the framework.
+        show_published: Whether to show the published columns next to any experiment.
 
     Returns:
-        One table, or one for each experiment where a side has finished several.
+        A table for each experiment; a single table if no framework has finished more than one.
 
     Raises:
         UserError: The runs do not differ in ``by``.
     """
     groups, left_out = _groups(found, by)
-    titles = _titles([rest(runs[0], by) for (*_, runs), *_ in groups])
+    titles = _titles([shared(runs[0], by) for (*_, runs), *_ in groups])
     tables = []
     for title, group in zip(titles, groups, strict=True):
         known = any(published.SETTINGS.items() <= run.settings.items() for *_, runs in group for run in runs)
         tables.append(_table(title, group, margins or {}, by, show_published or (known and not by)))
     tables[-1].notes.extend(_meanings(tables))
     if left_out:
-        tables[-1].notes.append(f"left out, since a newer run of its seed has finished: {', '.join(left_out)}")
+        tables[-1].notes.append(f"left out, because a newer run with the same seed has finished: {', '.join(left_out)}")
     for framework, title in {} if by else TITLES.items():
         if not any(run.framework == framework for run in found):
             package = "cnn_mnist fit" if framework == PYTORCH else "keras_parity"
-            tables[-1].notes.append(f"no run of {title} among these: python -m {package} makes one")
+            tables[-1].notes.append(f"no {title} run among these: python -m {package} trains one")
     return tables
 
 
 def _meanings(tables: Sequence[Table]) -> list[str]:
-    """What the verdicts of all tables mean, where one has an interval."""
+    """The meaning of each verdict in the tables; empty if no difference has an interval to explain."""
     verdicts = [v for table in tables for part in table.comparisons for v in part.verdicts.values()]
     if all(verdict.difference.n < FEWEST for verdict in verdicts):
         return []
     words = {verdict.word for verdict in verdicts}
     return [f"{word}: {meaning}" for word, meaning in MEANINGS.items() if word in words] + [
         f"margin: {ACC_MARGIN} for accuracies, a factor of {1 + RATIO_MARGIN} for losses, times and speeds, "
-        "unless --margin sets another"
+        "unless --margin sets it"
     ]
 
 
 def _groups(found: Sequence[Run], by: str) -> tuple[list[list[_Group]], list[str]]:
-    """The columns to be of each table, and the folders of the runs that a newer one of their seed replaces.
+    """The columns of each table, and the folders of the runs that a newer run with the same seed replaces.
 
-    Where a side has several kinds of a column, each title bears the number of its experiment.
+    If a side has several experiments, the title of each column ends in the number of its experiment.
     """
     split = sides(found, by)
     order: list[Hashable] = list(TITLES) if not by else list(dict.fromkeys(value for value, _ in split.values()))
     kinds: dict[tuple[Hashable, bool, Hashable], list[Run]] = {}
     for run in sorted(found, key=lambda run: (order.index(split[run.folder][0]), not run.finished)):
-        kinds.setdefault((split[run.folder][0], run.finished, hashable(rest(run, by))), []).append(run)
+        kinds.setdefault((split[run.folder][0], run.finished, hashable(shared(run, by))), []).append(run)
     numbered = max(Counter(key[:2] for key in kinds).values(), default=0) > 1
     several = max(Counter(key[0] for key in kinds if key[1]).values(), default=0) > 1
     numbers = {experiment: n for n, experiment in enumerate(dict.fromkeys(key[2] for key in kinds), start=1)}
@@ -94,31 +94,33 @@ def _table(title: str, group: Sequence[_Group], margins: Mapping[str, float], by
         others = [other for other in finished if other is not runs]
         columns.append(make_column(name, side, runs, hardware.on_equal_hardware(runs, others)))
     members = [run for column in columns for run in column.runs]
-    notes = caveats.of(members) + hardware.notes({column.title: column.runs for column in columns})
+    notes = caveats.notes_on(members) + hardware.notes({column.title: column.runs for column in columns})
     whole = [column for column in columns if column.finished]
     if show_published:
         columns += published.columns()
         notes.append(published.footnote())
     notes += [
-        f"{run.folder} has not finished; it is shown, and averaged with no other" for run in members if not run.finished
+        f"{run.folder} is unfinished; it is shown, but not averaged with finished runs"
+        for run in members
+        if not run.finished
     ]
     table = Table(title, columns, [], notes)
     for other in whole[1:]:
-        comparison, said = compare_columns(whole[0], other, margins, len(whole) - 1)
+        comparison, notes_of_it = compare_columns(whole[0], other, margins, len(whole) - 1)
         table.comparisons.append(comparison)
         alike = whole[0].runs[0].settings == other.runs[0].settings
         if comparison.pairs and (alike or by):
-            said.append(table.where + count_note(comparison.pairs, (whole[0].side, other.side)))
-        notes += said
+            notes_of_it.append(table.where + count_note(comparison.pairs, (whole[0].side, other.side)))
+        notes += notes_of_it
     return table
 
 
 def _titles(settings: Sequence[Mapping[str, object]]) -> list[str]:
-    """What makes each experiment another than the others, behind its number."""
+    """The number of each experiment, and the settings in which it differs from the others."""
     names = differing([values for values in settings if values.keys() - {"framework"}])
-    labels = dict(zip(names, short(names), strict=True))
+    labels = dict(zip(names, short_names(names), strict=True))
     titles = []
     for n, values in enumerate(settings, start=1):
-        told = ", ".join(f"{label}={values.get(name, '-')}" for name, label in labels.items()) or "known settings"
-        titles.append(f"experiment {n}: {told if values.keys() - {'framework'} else 'unknown settings'}")
+        known = ", ".join(f"{label}={values.get(name, '-')}" for name, label in labels.items()) or "known settings"
+        titles.append(f"experiment {n}: {known if values.keys() - {'framework'} else 'unknown settings'}")
     return titles if len(titles) > 1 else [""]

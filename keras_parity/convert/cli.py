@@ -1,4 +1,4 @@
-"""``python -m keras_parity convert SOURCE TARGET``: weights that travel both ways, checked on arrival."""
+"""``python -m keras_parity convert SOURCE TARGET``: converts weights, and checks the written file."""
 
 import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
 
@@ -23,7 +23,7 @@ from keras_parity.convert import keras_files, pytorch_files
 from keras_parity.convert.portable import Logits, Portable
 
 GREATEST_DIFFERENCE = 1e-4
-"""Of two logits of the same image, in the two frameworks."""
+"""Largest difference allowed between the two frameworks' logits of an image."""
 
 
 class _Format(NamedTuple):
@@ -43,12 +43,12 @@ FORMATS: dict[str, _Format] = {
 
 
 class Agreement(NamedTuple):
-    """How a target computes beside its source.
+    """How well the outputs of a target agree with those of its source.
 
     Attributes:
-        images: On what: how many, and of which kind.
-        difference: Greatest absolute difference of a logit.
-        changed: Number of images that are predicted otherwise.
+        images: Number and kind of the images, such as "10,000 test images".
+        difference: Largest absolute difference of a logit.
+        changed: Number of images with another prediction.
     """
 
     images: str
@@ -56,9 +56,7 @@ class Agreement(NamedTuple):
     changed: int
 
     def __str__(self) -> str:
-        return (
-            f"{self.images}, greatest difference of a logit {self.difference:.2g}, {self.changed} changed predictions"
-        )
+        return f"{self.images}: largest difference of a logit {self.difference:.2g}, {self.changed} changed predictions"
 
 
 def convert_weights(
@@ -69,70 +67,83 @@ def convert_weights(
     architecture: Description | Network | None = None,
     overwrite: bool = False,
 ) -> Agreement:
-    """Reads a network from one file, writes it to another, and compares what the two, as they are loaded, compute.
+    """Converts a network from one file to another, loads both files, and compares their outputs.
 
     Args:
-        source: A ``.ckpt``, ``.pt``, ``.safetensors``, ``.keras`` or ``.weights.h5`` file, or a run folder.
-        target: Another; its ending is its format. It is written aside and takes its place once it agrees.
-        images: What the two are compared on, [n, height, width, channels] in [0, 1]; noise where it is None or the
-            network takes other images.
-        with_optimizer: Whether the optimizer's state travels too.
-        architecture: The network, where the source does not describe it.
-        overwrite: Whether a target that exists is replaced.
+        source: A ``.ckpt``, ``.pt``, ``.pth``, ``.safetensors``, ``.keras`` or ``.weights.h5`` file, or a run folder.
+        target: The file to write; its ending chooses the format. It is written only if it agrees with the source.
+        images: The images to compare on, [n, height, width, channels] in [0, 1]; noise if None, or if the network takes
+            other images.
+        with_optimizer: Whether to convert the optimizer's state as well.
+        architecture: The network, if the source does not describe it.
+        overwrite: Whether to replace an existing target.
+
+    Returns:
+        How well the target agrees with the source.
 
     Raises:
-        UserError: A file is not what its ending says, the architecture is not known, the optimizer's state is asked
-            for and not there, the two do not agree, or the target cannot be written.
+        UserError: A file does not have the format of its ending, the network is unknown, the optimizer's state is
+            missing, the outputs disagree, or the target cannot be written.
     """
     target = Path(target)
     source = find_checkpoint(source, KERAS if target.suffix == ENDINGS[PYTORCH] else PYTORCH)
     reads, writes = _format(source), _format(target)
     if not source.is_file():
-        raise UserError(f"expected a file to convert, got {source}, which is no file")
+        raise UserError(f"expected a file to convert, got {source}, which does not exist")
     if not target.parent.is_dir():
-        raise UserError(f"expected a folder that exists, got {target.parent}, for {target.name}; make it first")
+        raise UserError(f"expected an existing folder for {target.name}, got {target.parent}; create it first")
     if target.exists() and target.samefile(source):
-        raise UserError(f"expected another file to write than {source} itself; name another")
+        raise UserError(f"expected another target than the source, got {source} for both")
     if target.exists() and not overwrite:
-        raise UserError(f"expected a file to write that does not exist yet, got {target}; --overwrite replaces it")
+        raise UserError(f"expected a new file as target, got {target}, which exists; --overwrite replaces it")
     if with_optimizer and not writes.optimizer:
-        raise UserError(f"--with_optimizer: expected a .ckpt or .keras file to hold it, got {target}")
+        raise UserError(f"--with_optimizer: expected a .ckpt or .keras file as target, got {target}")
     portable, before = reads.read(source, None if architecture is None else read_network(architecture))
     if with_optimizer and portable.slots is None:
-        reason = portable.untold or f"{source} holds no optimizer with Keras's formula"
+        reason = portable.untold or f"{source} has no optimizer with Keras's formula"
         raise UserError(f"--with_optimizer: {reason}")
     if with_optimizer and (portable.settings.schedule != "constant" or portable.settings.warmup):
-        raise UserError(f"--with_optimizer: expected a constant learning rate, got {source} with a schedule half done")
+        raise UserError(f"--with_optimizer: expected a constant learning rate, got {source} with a schedule")
     if portable.untold:
-        warnings.warn(UserNotice(f"{portable.untold}; the weights alone are converted"), stacklevel=2)
+        warnings.warn(UserNotice(f"{portable.untold}; only the weights are converted"), stacklevel=2)
     if not with_optimizer:
         portable = replace(portable, slots=None, iterations=0)
     if portable.matched:
-        warnings.warn(UserNotice(f"{source}: matched by order and shape, {portable.matched}"), stacklevel=2)
+        warnings.warn(UserNotice(f"{source}: weights matched by order and shape ({portable.matched})"), stacklevel=2)
     shape = portable.network.input_shape
     kind = "test images"
     if images is None or images.shape[1:] != shape:
-        images, kind = np.random.default_rng(0).random((1000, *shape), np.float32), "images of noise"
+        images, kind = np.random.default_rng(0).random((1000, *shape), np.float32), "noise images"
     with whole(target) as aside:
         writes.write(portable, aside)
         agreement = _compare(before(images), writes.read(aside, portable.network)[1](images), f"{len(images):,} {kind}")
         if not agreement.difference <= GREATEST_DIFFERENCE or agreement.changed:
-            raise UserError(f"{target} would not compute what {source} does: {agreement}; it was not written")
+            raise UserError(f"{target} would not agree with {source}: {agreement}; it was not written")
     return agreement
 
 
 def main(args: list[str]) -> None:
-    """Reads the arguments after ``convert``, converts and prints the agreement."""
+    """Converts a file, and prints how well the result agrees.
+
+    Args:
+        args: The arguments after ``convert``.
+
+    Raises:
+        UserError: The arguments are wrong, or the file cannot be converted.
+    """
     parser = OneLineErrors(
         prog="python -m keras_parity convert",
-        description="Converts a trained network from one framework to the other and checks it on the test images.",
+        description="Converts a trained network to the other framework, and checks the result on the test images.",
     )
-    parser.add_argument("source", type=str, help=f"Run folder, or file that ends in one of {', '.join(FORMATS)}.")
-    parser.add_argument("target", type=str, help="File to write; its ending is its format.")
-    parser.add_switch("--with_optimizer", help="Whether the optimizer's state travels too (.ckpt, .keras).")
-    parser.add_switch("--overwrite", help="Replaces TARGET where it exists.")
+    parser.add_argument("source", type=str, help=f"Run folder, or file with one of the endings {', '.join(FORMATS)}.")
+    parser.add_argument("target", type=str, help="File to write; its ending chooses the format.")
+    parser.add_switch("--with_optimizer", help="Convert the optimizer's state as well (.ckpt, .keras).")
+    parser.add_switch("--overwrite", help="Replace an existing TARGET.")
     parser.add_argument(
-        "--model.architecture", type=Description | None, default=None, help="The network, where SOURCE describes none."
+        "--model.architecture",
+        type=Description | None,
+        default=None,
+        help="The network, if SOURCE does not describe it.",
     )
     parser.add_some(DataSettings, "data", "data_dir")
     config = parser.parse_args(args)
@@ -141,12 +152,12 @@ def main(args: list[str]) -> None:
         config.source, config.target, images, bool(config.with_optimizer), config.model.architecture,
         bool(config.overwrite),
     )  # fmt: skip
-    print(f"wrote {config.target} from {config.source}: on {agreement}")
+    print(f"wrote {config.target} from {config.source}, compared on {agreement}")
     print(f"next: {_how_to_load(config.target)}")
 
 
 def _how_to_load(target: str) -> str:
-    """How the written file is used."""
+    """The command or line that loads the written file."""
     ways = {
         ".ckpt": "python -m cnn_mnist test --ckpt_path={}",
         ".keras": 'keras.models.load_model("{}")',
@@ -161,11 +172,11 @@ def _format(path: Path) -> _Format:
     for ending, form in FORMATS.items():
         if path.name.endswith(ending):
             return form
-    raise UserError(f"expected a file that ends in one of {', '.join(FORMATS)}, got {path}")
+    raise UserError(f"expected a file with one of the endings {', '.join(FORMATS)}, got {path}")
 
 
 def _compare(before: NDArray, after: NDArray, images: str) -> Agreement:
     changed = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
-    # What gives probabilities has its logits but for a constant of each image.
+    # Logarithms of probabilities differ from logits by a constant for each image.
     before, after = (logits - logits.max(axis=1, keepdims=True) for logits in (before, after))
     return Agreement(images, float(np.abs(before - after).max()), changed)

@@ -11,7 +11,7 @@ from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.architecture.trace import Network
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import ModelSettings
-from keras_parity.convert.portable import Arrays, Logits, Portable, choose_network, told_of_names
+from keras_parity.convert.portable import Arrays, Logits, Portable, choose_network, renamed_weights
 from keras_parity.twin.checkpoints import read_model
 from keras_parity.twin.dtypes import copy_in, in_dtype
 from keras_parity.twin.network import build_twin, load_weights, mask_states, variables_of
@@ -20,12 +20,23 @@ from keras_parity.twin.predict import logits_of
 
 
 def read_keras(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
-    """Reads a ``.keras`` file, with its optimizer where it has one; it describes its own network."""
+    """Reads a ``.keras`` file, with its optimizer if it has one.
+
+    Args:
+        path: The file.
+        network: The network that the user names; None to use the description in the file.
+
+    Returns:
+        The network, and what it computes.
+
+    Raises:
+        UserError: The file cannot be loaded, or holds another network.
+    """
     model = read_model(path)
     network = choose_network(path, read_network(str(path)), network)
     variables = variables_of(model, network)
     weights, described = _widened(_arrays(variables)), plain(network)
-    matched = told_of_names({name: variable.path for name, variable in variables.items()})
+    matched = renamed_weights({name: variable.path for name, variable in variables.items()})
     try:
         settings = ModelSettings(architecture=described, **settings_of(model, path))
     except UserError as error:
@@ -37,12 +48,23 @@ def read_keras(path: Path, network: Network | None = None) -> tuple[Portable, Lo
 
 
 def read_h5(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
-    """Reads a ``.weights.h5`` file of a network."""
+    """Reads a ``.weights.h5`` file.
+
+    Args:
+        path: The file.
+        network: The network, which the file does not describe.
+
+    Returns:
+        The network, and what it computes.
+
+    Raises:
+        UserError: The network is not named, or the file does not hold its weights.
+    """
     network = choose_network(path, None, network)
     model = build_twin(network)
     try:
         model.load_weights(path)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # h5py's, where links are damaged
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # h5py raises these on damaged links
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"expected the weights of the network, got {path} ({reason})") from None
     settings = ModelSettings(architecture=plain(network))
@@ -50,7 +72,7 @@ def read_h5(path: Path, network: Network | None = None) -> tuple[Portable, Logit
 
 
 def write_keras(portable: Portable, path: Path) -> None:
-    """Writes a ``.keras`` file that ``python -m keras_parity --ckpt_path`` goes on from."""
+    """Writes a ``.keras`` file that ``python -m keras_parity --ckpt_path`` can continue from."""
     make_keras_model(portable).save(path)
 
 
@@ -60,7 +82,7 @@ def write_h5(portable: Portable, path: Path) -> None:
 
 
 def make_keras_model(portable: Portable) -> keras.Sequential:
-    """The compiled model with its weights and its optimizer's slots, in the dtype of the weights."""
+    """Builds the compiled model with its weights and its optimizer's slots, in the dtype of the weights."""
     with in_dtype(portable.dtype):
         model = build_twin(portable.network, portable.settings.seed)
         load_weights(model, portable.weights)
@@ -81,7 +103,7 @@ def make_keras_model(portable: Portable) -> keras.Sequential:
 
 
 def _slots(model: keras.Model, network: Network) -> dict[str, dict[str, keras.Variable]]:
-    """The optimizer's variables by slot and weight; Keras names each ``<path of the weight>_<slot>``."""
+    """The optimizer's variables by slot and weight; Keras names them ``<path of the weight>_<slot>``."""
     slots: dict[str, dict[str, keras.Variable]] = defaultdict(dict)
     for name, weight in variables_of(model, network).items():
         for variable in model.optimizer.variables:
@@ -96,5 +118,5 @@ def _arrays(variables: dict[str, keras.Variable]) -> Arrays:
 
 
 def _widened(arrays: Arrays) -> Arrays:
-    """Arrays of 16 bits as float32, others as they are."""
+    """Widens 16-bit arrays to float32; leaves others unchanged."""
     return {name: array.astype(np.float32) if array.itemsize < 4 else array for name, array in arrays.items()}

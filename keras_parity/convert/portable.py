@@ -1,4 +1,4 @@
-"""A trained network between two frameworks: its weights and its optimizer's state in the neutral layout."""
+"""A trained network in no framework: its weights and its optimizer's state in the neutral layout."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from cnn_mnist.settings import ModelSettings
 
 Arrays = dict[str, NDArray]
 Logits = Callable[[NDArray[np.floating]], NDArray]
-"""What a loaded file computes: logits [n, classes] of images [n, height, width, channels], in float64."""
+"""Computes the logits [n, classes] of images [n, height, width, channels] with a loaded file, in float64."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,14 @@ class Portable:
     """A network in no framework.
 
     Attributes:
-        weights: By neutral name, ``"conv1/kernel"``, statistics too, in Keras's layout, float32 or float64.
-        settings: What it is and was trained with, as far as the file tells.
-        slots: The optimizer's arrays by Keras's name of the slot, each a dict like ``weights``; None where the file
-            has no optimizer.
-        iterations: Optimizer updates done.
-        untold: What ``settings`` cannot say of the optimizer, in a line; empty where there is nothing.
-        matched: What was matched by order and shape, in a line; empty where all names were known.
+        weights: Weights and statistics by neutral name, such as ``"conv1/kernel"``, in Keras's layout, float32 or
+            float64.
+        settings: The network and its training settings, as far as the file describes them.
+        slots: The optimizer's arrays by Keras's name of the slot, each a dict like ``weights``; None without an
+            optimizer.
+        iterations: Optimizer updates so far.
+        untold: Why ``settings`` does not describe the optimizer, in one line; empty if it does.
+        matched: The weights that were matched by order and shape, in one line; empty if all names were known.
     """
 
     weights: Arrays
@@ -39,7 +40,7 @@ class Portable:
 
     @property
     def network(self) -> Network:
-        """What the weights are of."""
+        """The description of the network."""
         return self.settings.network
 
     @property
@@ -48,56 +49,60 @@ class Portable:
         return str(next(iter(self.weights.values())).dtype)
 
 
-def choose_network(path: Path, told: Network | None, asked: Network | None) -> Network:
-    """The network of a file.
+def choose_network(path: Path, described: Network | None, named: Network | None) -> Network:
+    """Chooses the network of a file.
 
     Args:
         path: The file, for the message.
-        told: The network that the file itself describes.
-        asked: The network that the user gives.
+        described: The network that the file describes.
+        named: The network that the user names.
 
     Raises:
-        UserError: Neither says, or they contradict each other.
+        UserError: Both are missing, or they differ.
     """
-    if told is not None and asked is not None and told != asked:
+    if described is not None and named is not None and described != named:
         raise UserError(f"--model.architecture: {path} holds another network; leave the flag out")
-    network = told or asked
+    network = described or named
     if network is None:
-        raise UserError(f"--model.architecture: expected it with {path}, which holds weights alone; name the network")
+        raise UserError(f"--model.architecture: expected with {path}, which holds only weights; name the network")
     return network
 
 
 def match_arrays(
-    path: Path, came: Mapping[str, NDArray], wanted: Mapping[str, Sequence[int]]
+    path: Path, found: Mapping[str, NDArray], wanted: Mapping[str, Sequence[int]]
 ) -> tuple[dict[str, NDArray], str]:
-    """The arrays of a file under the names that are wanted: by name, else by order and shape.
+    """Matches the arrays of a file to a network's weights: by name, else by order and shape.
 
     Args:
         path: The file, for the message.
-        came: Its arrays by their names, in its order.
-        wanted: Shape of each array by name, in the order of the layers.
+        found: The arrays in the file by name, in the file's order.
+        wanted: The shape of each weight by name, in the order of the layers.
 
     Returns:
-        The arrays by the wanted names, and what was matched otherwise than by name, in a line.
+        The arrays by the names of the weights; and the weights that were not matched by name, in one line.
 
     Raises:
-        UserError: The first array that does not fit, by name.
+        UserError: The number or a shape of the arrays does not fit.
     """
-    if came.keys() == wanted.keys():
+    if found.keys() == wanted.keys():
         pairs = [(name, name) for name in wanted]
-    elif len(came) == len(wanted):
-        pairs = list(zip(wanted, came, strict=True))
+    elif len(found) == len(wanted):
+        pairs = list(zip(wanted, found, strict=True))
     else:
-        odd = next((name for name in [*wanted, *came] if name not in came or name not in wanted), "")
-        raise UserError(f"expected {len(wanted)} arrays in {path}, got {len(came)} (see {odd}); name its network")
-    for ours, theirs in pairs:
-        if came[theirs].shape != tuple(wanted[ours]):
-            shapes = f"{tuple(wanted[ours])}, got {theirs} {came[theirs].shape}"
-            raise UserError(f"expected {ours} {shapes} in {path}, whose weights are of another network")
-    return {ours: came[theirs] for ours, theirs in pairs}, told_of_names(dict(pairs))
+        first = next((name for name in [*wanted, *found] if name not in found or name not in wanted), "")
+        raise UserError(f"expected {len(wanted)} arrays in {path}, got {len(found)} (see {first}); name its network")
+    for name, in_file in pairs:
+        if found[in_file].shape != tuple(wanted[name]):
+            shapes = f"{tuple(wanted[name])}, got {in_file} {found[in_file].shape}"
+            raise UserError(f"expected {name} {shapes} in {path}, which holds another network")
+    return {name: found[in_file] for name, in_file in pairs}, renamed_weights(dict(pairs))
 
 
-def told_of_names(pairs: Mapping[str, str]) -> str:
-    """The first array that a file calls otherwise, and how many more there are; empty where there is none."""
-    renamed = [f"{theirs} as {ours}" for ours, theirs in pairs.items() if not theirs.endswith(ours)]
+def renamed_weights(pairs: Mapping[str, str]) -> str:
+    """Names the first weight with another name in the file, and the number of the others; empty if there is none.
+
+    Args:
+        pairs: The name in the file of each weight, by the weight's name.
+    """
+    renamed = [f"{in_file} as {name}" for name, in_file in pairs.items() if not in_file.endswith(name)]
     return f"{renamed[0]}{f' and {len(renamed) - 1} more' if renamed[1:] else ''}" if renamed else ""

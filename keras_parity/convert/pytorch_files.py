@@ -32,15 +32,26 @@ from keras_parity.convert.portable import Arrays, Logits, Portable, choose_netwo
 
 _PREFIX = "network."  # of the network inside the LightningModule
 _INSIDE = ("state_dict", "model_state_dict", "model")
-"""Keys under which people keep a state dict."""
+"""Keys under which people save a state dict."""
 _PREFIXES = ("module.", "_orig_mod.", "model.", _PREFIX)
-"""Of DataParallel, torch.compile and LightningModules."""
+"""Prefixes that DataParallel, torch.compile and LightningModules add."""
 _COUNTERS = ("num_batches_tracked", "count")
-"""What a state dict counts beside its weights; no number depends on it in inference."""
+"""Counters in a state dict; inference does not use them."""
 
 
 def read_ckpt(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
-    """Reads a Lightning checkpoint of this project, with its optimizer where its formula is Keras's."""
+    """Reads a Lightning checkpoint of this project, with its optimizer if that uses Keras's formula.
+
+    Args:
+        path: The file.
+        network: The network that the user names; None to use the description in the file.
+
+    Returns:
+        The network, and what it computes.
+
+    Raises:
+        UserError: The file cannot be loaded safely, or holds another network.
+    """
     checkpoint = read_checkpoint(path)
     settings = ModelSettings(**checkpoint["hyper_parameters"])
     network = choose_network(path, settings.network, network)
@@ -61,15 +72,26 @@ def read_ckpt(path: Path, network: Network | None = None) -> tuple[Portable, Log
 
 
 def read_state_dict(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
-    """Reads a state dict, as a file of its own or inside a dict; ``network`` where the file describes none."""
+    """Reads a state dict, alone or inside a dict.
+
+    Args:
+        path: The file.
+        network: The network; needed unless the file describes it.
+
+    Returns:
+        The network, and what it computes.
+
+    Raises:
+        UserError: The file cannot be loaded safely, the network is unknown, or the weights do not fit it.
+    """
     expected = f"expected a PyTorch state dict, got {path}"
-    told = None
+    described = None
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
                 if ARCHITECTURE in (file.metadata() or {}):
-                    told = read_network(str(path))
-                found: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+                    described = read_network(str(path))
+                found: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
         state = _arrays(_bare(found))
@@ -78,7 +100,7 @@ def read_state_dict(path: Path, network: Network | None = None) -> tuple[Portabl
         SafetensorError,
     ) as error:  # fmt: skip
         raise UserError(f"{expected}, which cannot be loaded safely ({why(error)})") from None
-    network = choose_network(path, told, network)
+    network = choose_network(path, described, network)
     shapes = {name: tuple(tensor.shape) for name, tensor in build_network(network).state_dict().items()}
     wanted = {name: shape for name, shape in shapes.items() if name.rpartition(".")[2] not in _COUNTERS}
     state, matched = match_arrays(path, state, wanted)
@@ -88,10 +110,10 @@ def read_state_dict(path: Path, network: Network | None = None) -> tuple[Portabl
 
 
 def write_ckpt(portable: Portable, path: Path) -> None:
-    """Writes a Lightning checkpoint that ``python -m cnn_mnist fit --ckpt_path`` goes on from."""
+    """Writes a Lightning checkpoint that ``python -m cnn_mnist fit --ckpt_path`` can continue from."""
     network, optimizer = make_torch_optimizer(portable)
     checkpoint = {
-        "epoch": 0,  # ``fit`` counts those that the updates come to
+        "epoch": 0,  # ``fit`` computes it from the updates
         "global_step": portable.iterations,
         "pytorch-lightning_version": version("lightning"),
         "state_dict": {_PREFIX + name: tensor for name, tensor in network.state_dict().items()},
@@ -112,7 +134,7 @@ def write_state_dict(portable: Portable, path: Path) -> None:
 
 
 def make_torch_optimizer(portable: Portable) -> tuple[nn.Sequential, torch.optim.Optimizer]:
-    """The network with its weights, and its optimizer with its slots, in the dtype of the weights."""
+    """Builds the network with its weights, and its optimizer with its slots, in the dtype of the weights."""
     module = _build(portable.settings, portable.weights)
     for dropout in module.modules():
         if isinstance(dropout, MaskedDropout):
@@ -127,7 +149,7 @@ def make_torch_optimizer(portable: Portable) -> tuple[nn.Sequential, torch.optim
 
 
 def _bare(found: Any) -> dict[str, Tensor]:
-    """The state dict inside what was loaded, without the prefixes that all its names share, and without counters."""
+    """The state dict inside a loaded object, without counters and without prefixes that all names share."""
     for key in _INSIDE:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
@@ -138,7 +160,7 @@ def _bare(found: Any) -> dict[str, Tensor]:
 
 
 def _build(settings: ModelSettings, weights: Arrays) -> nn.Sequential:
-    """The module of a network with neutral weights, in their dtype."""
+    """Builds the module of a network with neutral weights, in their dtype."""
     module = build_network(settings.network, settings.align, settings.seed)
     module.to(torch.from_numpy(next(iter(weights.values()))).dtype).eval()
     load_weights(module, weights, settings.network)
@@ -146,7 +168,7 @@ def _build(settings: ModelSettings, weights: Arrays) -> nn.Sequential:
 
 
 def _arrays(state: Mapping[str, Tensor]) -> Arrays:
-    """A state dict as arrays, 16 bits widened to float32."""
+    """A state dict as arrays; 16-bit tensors are widened to float32."""
     wide = {name: t.float() if t.is_floating_point() and t.element_size() < 4 else t for name, t in state.items()}
     return {name: tensor.numpy() for name, tensor in wide.items()}
 

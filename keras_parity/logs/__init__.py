@@ -1,4 +1,4 @@
-"""Event files in, runs out, whoever wrote them; and event files written without a framework.
+"""Reads runs from event files and CSV files of any code, and writes event files without a framework.
 
 Core: imports no framework, no parser, and no extra; ``compare`` and ``study`` may import it.
 """

@@ -1,6 +1,6 @@
-"""The one reader of TensorBoard's event files: every point of every scalar, whoever wrote it.
+"""Reads every point of every scalar from TensorBoard's event files, whoever wrote them.
 
-TensorBoard's own readers thin tags and cut damaged files short in silence.
+TensorBoard's own readers thin out the points, and silently stop at damage.
 """
 
 import math
@@ -23,11 +23,11 @@ from keras_parity.logs.points import Point, Points
 PATTERN = "[!.]*tfevents*"  # operating systems put hidden files next to logs
 _PROFILE = ".profile-empty"
 OURS = ".compare"
-"""How the names of files end that a comparison writes."""
+"""Ending of the files that ``compare`` writes."""
 
 _HEADER = struct.Struct("<QI")  # length of the data, masked CRC of these 8 bytes
 _CRC = struct.Struct("<I")
-_LFS = b"version http"  # what stands in place of a file that Git LFS has not brought
+_LFS = b"version http"  # the placeholder of a file that Git LFS has not fetched
 
 
 class Scalars(NamedTuple):
@@ -80,6 +80,9 @@ def read_scalars(folder: str | Path) -> Scalars:
 
     Args:
         folder: The folder, or one event file.
+
+    Returns:
+        The points of all files; damage becomes a note.
     """
     points = defaultdict[str, Points](Points)
     plugins, restarts = dict[str, str](), _Restarts()
@@ -100,10 +103,13 @@ def read_scalars(folder: str | Path) -> Scalars:
 
 
 def read_pictures(folder: str | Path) -> dict[str, bytes]:
-    """The newest picture of each tag of a folder's event files, as the PNG file that it is.
+    """Reads the newest picture of each tag from event files.
 
     Args:
         folder: The folder, or one event file.
+
+    Returns:
+        The bytes of a PNG file for each tag.
     """
     events = (event for file in files_in(Path(folder)) for event in _read_events(file, []))
     return {value.tag: png for event in events for value in event.summary.value if (png := _png(value))}
@@ -126,20 +132,20 @@ def _number(value: Summary.Value) -> float | None:
         return value.tensor.float_val[0]
     try:
         number = make_ndarray(value.tensor)
-    except (TypeError, ValueError):  # no tensor at all, or one whose content does not fit its shape
+    except (TypeError, ValueError):  # no tensor, or its content does not fit its shape
         return None
     return float(number.item()) if number.size == 1 and number.dtype.kind in "fiu" else None
 
 
 def _png(value: Summary.Value) -> bytes:
     """The first picture in either encoding; empty for anything else."""
-    if value.metadata.plugin_data.plugin_name == "images":  # width, height and the pictures, all of them strings
+    if value.metadata.plugin_data.plugin_name == "images":  # width, height, then the pictures, all as strings
         return next(iter(value.tensor.string_val[2:]), b"")
     return value.image.encoded_image_string
 
 
 def _read_events(path: Path, notes: list[str]) -> Iterator[Event]:
-    """The good events of a file, in its order; the first thing that is wrong with it becomes a note."""
+    """The intact events of a file in order; its first defect becomes a note."""
     try:
         with path.open("rb") as file:
             wrong = yield from _good_events(file)
@@ -150,7 +156,7 @@ def _read_events(path: Path, notes: list[str]) -> Iterator[Event]:
 
 
 def _good_events(file: BinaryIO) -> Generator[Event, None, str]:
-    """Record by record; returns what is wrong with the file, empty where nothing is."""
+    """Yields the intact events; returns the first defect of the file, or an empty string."""
     size, offset = os.fstat(file.fileno()).st_size, 0
     wrong = "" if size else "is empty"
     while offset < size:
@@ -160,11 +166,11 @@ def _good_events(file: BinaryIO) -> Generator[Event, None, str]:
         whole = len(header) == _HEADER.size
         if whole and masked_crc(header[:8]) != length_crc:
             if header == _LFS:
-                return "is a pointer of Git LFS; git lfs pull brings the file itself"
+                return "is a Git LFS pointer; fetch the file with git lfs pull"
             if offset == 0 and any(header):
-                return "is no event file"
-            found = "a record with a bad checksum" if any(header) else "zeros, as a power cut leaves them,"
-            return wrong or f"has {found} at byte {offset}, and is read to there"
+                return "is not an event file"
+            found = "a record with a bad checksum" if any(header) else "zeros (a power cut?)"
+            return wrong or f"has {found} at byte {offset} and was read up to there"
         if not whole or end > size:
             return wrong or f"ends inside a record at byte {offset}"
         content, crc = file.read(length), file.read(_CRC.size)
@@ -172,9 +178,9 @@ def _good_events(file: BinaryIO) -> Generator[Event, None, str]:
             try:
                 event = Event.FromString(content)
             except DecodeError:
-                return "holds records of something else than events"
+                return "holds records that are not events"
             yield event
         else:
-            wrong = wrong or f"has a record with a bad checksum at byte {offset}, which is left out"
+            wrong = wrong or f"has a record with a bad checksum at byte {offset}, which was skipped"
         offset = end
     return wrong

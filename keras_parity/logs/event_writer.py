@@ -1,4 +1,4 @@
-"""Writes TensorBoard's records without a framework: what a comparison shows there, and the means of runs."""
+"""Writes TensorBoard's event files without a framework: the bands of a comparison, and the means of runs."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,16 +15,19 @@ from cnn_mnist.runs.recorder import record
 from keras_parity.logs.event_files import OURS, PATTERN
 
 _AT_ONCE = 12
-"""Charts that TensorBoard shows before one turns the page."""
+"""Number of charts on a page of TensorBoard."""
 
 
 def write_events(folder: str | Path, summaries: Iterable[Summary], events: Iterable[Event] = ()) -> None:
-    """Makes the folder hold one event file of this function, in place of any that it has written there or below.
+    """Writes one event file, and deletes those that this function wrote earlier in the folder or below it.
 
     Args:
-        folder: Where; somebody else's files in it stay.
-        summaries: Written at step 0.
-        events: Written after them, with steps and times of their own.
+        folder: The folder; other files in it are kept.
+        summaries: Summaries for step 0.
+        events: Further events, with their steps and times.
+
+    Raises:
+        OSError: The folder cannot be written.
     """
     folder, now = Path(folder), time.time()
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,15 +39,18 @@ def write_events(folder: str | Path, summaries: Iterable[Summary], events: Itera
 
 
 def margin_charts(pages: Mapping[str, Sequence[str]]) -> Summary:
-    """Custom scalars with a chart for each tag: the band of ``band_of``, over all runs that have it.
+    """Lays out *Custom Scalars*: a chart for each tag, with the bands (see ``band_of``) of all runs.
 
     Args:
         pages: The tags of each page, by its title.
+
+    Returns:
+        The layout, as a summary to write.
     """
     layout = Layout()
     for title, tags in pages.items():
         charts = [_margin_chart(tag) for tag in tags]
-        # TensorBoard draws the margin charts that it shows at once in reverse.
+        # TensorBoard reverses the margin charts of the first page.
         charts[:_AT_ONCE] = reversed(charts[:_AT_ONCE])
         layout.category.append(Category(title=title, chart=charts))
     tensor = make_tensor_proto(layout.SerializeToString())
@@ -53,7 +59,7 @@ def margin_charts(pages: Mapping[str, Sequence[str]]) -> Summary:
 
 
 def band_of(tag: str) -> list[str]:
-    """The tags of mean, lower and upper end of a tag's band, behind the others in TensorBoard's order."""
+    """The tags of a band's mean, lower and upper end, which TensorBoard sorts behind the others."""
     return [f"with_bands/{tag.replace('/', '_')}/{part}" for part in ("mean", "lower", "upper")]
 
 
@@ -64,11 +70,14 @@ def _margin_chart(tag: str) -> Chart:
 
 
 def scalars(tags: Sequence[str], points: Iterable[Sequence[float]]) -> Iterator[Event]:
-    """Points of several tags.
+    """Makes the events of several tags.
 
     Args:
         tags: The tags.
-        points: Step, wall time, and a value for each tag.
+        points: Step, wall time (seconds since 1970), and a value for each tag.
+
+    Yields:
+        An event for each point.
     """
     for step, wall_time, *values in points:
         named = [Summary.Value(tag=tag, simple_value=value) for tag, value in zip(tags, values, strict=True)]

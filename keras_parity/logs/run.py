@@ -1,4 +1,4 @@
-"""Runs as their logs tell them: which framework, which settings, which scalars, whether finished."""
+"""Reads a run from its logs: framework, settings, scalars, whether it is finished."""
 
 import math
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from keras_parity.settings import settings_that_matter
 
 _LAST = {tags.tag("train", "loss"), tags.FIT_SECONDS, tags.tag("test", "acc")}
 _TRAIN_EVAL = tags.tag("train_eval", "acc")
-"""Tags that a finished run of this project has; the second where its settings do not leave it out."""
+"""Tags that a finished run of this project has; the second unless its settings turn it off."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,18 +24,19 @@ class Run:
     """One run.
 
     Attributes:
-        folder: Where it lies.
-        framework: ``"keras"`` or ``"pytorch"``: of the folder above if it is called so, else of the first record.
-        settings: What must be the same where runs are averaged, by name; the seed is left out. Somebody else's
-            ``config.yaml`` is taken as it is. Empty for a log without one.
-        seed: The run's seed; None where it is not known.
-        points: By tag of the contract, ascending by step.
-        finished: Whether the last thing that a run writes is there.
-        mistakes: Its misclassified test images; None where they are not known.
-        notes: What is wrong with its files, one line each.
-        clock: The tag whose wall times gave its times, where the log itself holds none; empty where it does.
-        looked_at: Whether it is of a study that stops when it has decided.
-        environment: What it ran on, by name, ``"packages.torch"`` too; empty where that is not known.
+        folder: The run folder or log file.
+        framework: ``"keras"`` or ``"pytorch"``: the name of the parent folder, else the library that wrote the
+            first record.
+        settings: The settings that averaged runs must share, by name, without the seed. The ``config.yaml`` of other
+            code is used unchanged. Empty without a ``config.yaml``.
+        seed: The run's seed; None if unknown.
+        points: The points of each tag, in ascending order.
+        finished: Whether the last figures of a run are there.
+        mistakes: The misclassified test images; None if unknown.
+        notes: The defects of the run's files, one line each.
+        clock: The tag whose wall times gave the run's times; empty if the log has times.
+        looked_at: Whether a study with ``--until=decided`` looked at the run.
+        environment: Hardware and versions, by name, such as ``"packages.torch"``; empty if unknown.
     """
 
     folder: Path
@@ -52,16 +53,16 @@ class Run:
 
     @property
     def started(self) -> float:
-        """Wall time of the first point, in seconds since 1970."""
+        """Wall time of the first point, in seconds since 1970; 0 without points."""
         return min((points[0].wall_time for points in self.points.values()), default=0.0)
 
     @property
     def partner(self) -> Hashable:
-        """What pairs it with a run of another column: its seed; where that is not known, nothing but itself does."""
+        """What pairs the run with a run of another column: its seed; a run without a seed has no partner."""
         return self.folder if self.seed is None else self.seed
 
     def last(self, tag: str) -> float | None:
-        """The last value of a tag; None where the run has none."""
+        """The last value of a tag; None if the run does not have it."""
         points = self.points.get(tag)
         return points[-1].value if points else None
 
@@ -75,22 +76,25 @@ def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASE
 
     Args:
         folder: The run folder, or one event or CSV file.
-        aliases: Tag of the contract to the names that others give it, the best first.
-        typed: Tags whose first alias the user typed; it wins over the tag itself.
+        aliases: Other names of this project's tags, the preferred first.
+        typed: Tags whose first alias the user typed; that alias overrides the tag itself.
+
+    Returns:
+        The run; a log that cannot be read has no points, and a note.
     """
     folder = Path(folder)
     home = folder.parent if folder.is_file() else folder
     points, notes, framework = read_points(folder, home.name)
     apply_aliases(points, aliases, typed)
-    ours, config = tags.PARAMETERS in points, _read_settings(home, notes)
+    native, config = tags.PARAMETERS in points, _read_settings(home, notes)  # native: of this project
     groups = (config.get(group) or {} for group in ("model", "data", "trainer"))
-    as_written = ours and all(isinstance(group, dict) for group in groups)
+    as_written = native and all(isinstance(group, dict) for group in groups)
     evaluates = not as_written or (config.get("data") or {}).get("train_eval", True)
     seeds = [config.pop(name, None) for name in ("seed_everything", "seed")]
     seed = next((seed for seed in seeds if type(seed) is int), None)
     mistakes = None
     try:
-        mistakes = read_mistakes(home) if ours else None
+        mistakes = read_mistakes(home) if native else None
     except UserError as error:
         notes.append(str(error))
     return Run(
@@ -98,9 +102,9 @@ def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASE
         framework=framework,
         settings=settings_that_matter(config) if config and as_written else _flat(config),
         seed=seed,
-        finished=not ours or points.keys() >= (_LAST | {_TRAIN_EVAL} if evaluates else _LAST),
+        finished=not native or points.keys() >= (_LAST | {_TRAIN_EVAL} if evaluates else _LAST),
         mistakes=mistakes,
-        clock="" if ours else take_times(points),
+        clock="" if native else take_times(points),
         points=points,
         notes=tuple(notes),
         looked_at=config.get(STUDY) == UNTIL_DECIDED,
@@ -120,9 +124,13 @@ def _read_settings(home: Path, notes: list[str]) -> dict[str, Any]:
 
 
 def newest_pair(found: Iterable[Run]) -> list[Run]:
-    """The newest finished run of each framework that share settings.
+    """Selects the newest finished runs, one of each framework, that share settings and seed.
 
-    Where none do, the newest of each; where only one framework has any, its newest.
+    Args:
+        found: The runs.
+
+    Returns:
+        The pair; without such a pair, the newest finished run of each framework that has one.
     """
     newest = _oldest_first([run for run in found if run.finished])[::-1]
     for run in newest:
@@ -134,25 +142,25 @@ def newest_pair(found: Iterable[Run]) -> list[Run]:
 
 
 def _oldest_first(found: Sequence[Run]) -> list[Run]:
-    """By when they began; no run is older than one of a lower version beside it, whatever the clock said."""
+    """Sorted by start; in one folder, a higher version counts as newer, whatever the clock said."""
     version = lambda run: (len(run.folder.name), run.folder.name)  # noqa: E731 - version_9 before version_10
     began: dict[Path, float] = {}
     keys = {}
     for run in sorted(found, key=version):
-        beside = run.folder.parent
-        began[beside] = max(began.get(beside, run.started), run.started)
-        keys[id(run)] = began[beside], version(run)
+        parent = run.folder.parent
+        began[parent] = max(began.get(parent, run.started), run.started)
+        keys[id(run)] = began[parent], version(run)
     return sorted(found, key=lambda run: keys[id(run)])
 
 
 def newest_by_seed(found: Sequence[Run]) -> list[Run]:
-    """The runs without those whose seed has run again later, which tell little new."""
+    """The newest run of each seed: a repeated seed adds no information."""
     newest = {run.partner: run.folder for run in _oldest_first(found)}
     return [run for run in found if run.folder == newest[run.partner]]
 
 
 def _flat(config: Mapping[Any, Any], group: str = "") -> dict[str, Any]:
-    """Somebody else's settings, by the names of their groups with dots; what is no number is text."""
+    """The settings of other code, with dots between groups and names; all but numbers become text."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, Mapping):
@@ -163,7 +171,7 @@ def _flat(config: Mapping[Any, Any], group: str = "") -> dict[str, Any]:
 
 
 def hashable(value: Any) -> Hashable:
-    """A setting, or several, as what runs are grouped by: equal where they are, 64 and 64.0 too."""
+    """A setting, or several, as a key: equal settings, such as 64 and 64.0, have equal keys."""
     if isinstance(value, Mapping):
         return frozenset((name, hashable(inner)) for name, inner in value.items())
     return tuple(map(hashable, value)) if isinstance(value, list | tuple) else value

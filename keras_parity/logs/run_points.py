@@ -58,7 +58,7 @@ def read_points(folder: Path, name: str) -> tuple[dict[str, Sequence[Point]], li
     if others:
         notes.append(f"{folder}: its sub-folders {few(others)} are read as parts of it; name them to read them as runs")
     if not (points or notes):
-        notes.append(f"{folder} holds no scalars")
+        notes.append(f"{folder} has no scalars")
     framework = _named_framework(folder) or framework
     if guessed and not _named_framework(folder):
         notes.append(f"{folder}: no record names its writer; taken as {framework}'s, which --framework overrules")

@@ -1,4 +1,4 @@
-"""Predicts the same images with a network of Keras, of PyTorch, or with one of each."""
+"""Predicts the same images with a Keras network, a PyTorch network, or both."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,26 +14,26 @@ from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from keras_parity.frameworks import importing_tensorflow
 
 DESCRIPTION = """Predicts your own digits, or the test set, with a trained network.
-Two --ckpt_path, one of each framework, set their predictions side by side."""
+Two --ckpt_path, one of each framework, print both predictions side by side."""
 
 
 def main(args: list[str], read_pictures: predictions.Reader) -> None:
-    """Predicts the images that the arguments after ``predict`` name, and prints or writes the predictions.
+    """Predicts images, and prints or writes the predictions.
 
     Args:
-        args: The arguments.
-        read_pictures: Reads the images.
+        args: The arguments after ``predict``.
+        read_pictures: Reads the user's pictures.
 
     Raises:
-        UserError: A mistake that the user can mend.
+        UserError: The arguments are wrong, or a file cannot be read.
     """
     config = predictions.build_parser("python -m keras_parity", DESCRIPTION).parse_args(args)
     checkpoints = _by_framework([find_checkpoint(path, KERAS) for path in config.ckpt_path])
     data = predictions.data_of(next(iter(checkpoints.values())), config)
     if len(checkpoints) > 1:
-        import keras_parity.both_frameworks  # noqa: F401 - before either, see there
+        import keras_parity.both_frameworks  # noqa: F401 - must precede both, see there
     shapes = {framework: read_network(str(path)).input_shape for framework, path in checkpoints.items()}
-    # Photos are read once for each size of image that a network takes, as a rule once.
+    # Reads the photos once for each input size: usually once.
     sizes = dict.fromkeys(shapes.values())
     read = {shape: predictions.load_digits(shape, config, data, read_pictures) for shape in sizes}
     found = {}
@@ -45,7 +45,7 @@ def main(args: list[str], read_pictures: predictions.Reader) -> None:
 
 
 def _computed_by(framework: str) -> Callable[[Path, NDArray[np.uint8]], NDArray[np.floating]]:
-    """What computes a framework's logits [n, classes] of a checkpoint and images [n, height, width, channels]."""
+    """The function of a framework from checkpoint and images [n, height, width, channels] to logits [n, classes]."""
     if framework == KERAS:
         with importing_tensorflow():
             from keras_parity.twin.predict import compute_logits
@@ -56,10 +56,13 @@ def _computed_by(framework: str) -> Callable[[Path, NDArray[np.uint8]], NDArray[
 
 
 def _by_framework(paths: list[Path]) -> dict[str, Path]:
-    """The files by framework, in their order."""
+    """The checkpoints by framework, in the typed order; raises ``UserError`` unless there is at most one of each."""
     of_ending = {ending: framework for framework, ending in ENDINGS.items()}
     found = {of_ending.get(path.suffix, str(path)): path for path in paths}
     if not found or found.keys() - ENDINGS.keys() or len(found) < len(paths):
-        came = " and ".join(map(str, paths)) or "none"
-        raise UserError(f"--ckpt_path: expected a {ENDINGS[KERAS]} file, a {ENDINGS[PYTORCH]} file or both, got {came}")
+        typed = " and ".join(map(str, paths)) or "none"
+        raise UserError(
+            f"--ckpt_path: expected a run folder, a {ENDINGS[KERAS]} file, a {ENDINGS[PYTORCH]} file, or one of each "
+            f"framework, got {typed}"
+        )
     return found

@@ -1,4 +1,4 @@
-"""``python -m keras_parity study``: many seeds, each run in a process of its own.
+"""``python -m keras_parity study``: many seeds, each run in a separate process.
 
 Extra: imports no framework; only ``__main__`` may import it.
 """

@@ -1,5 +1,7 @@
-"""``python -m keras_parity study``: both frameworks, seed by seed, each run in a process of its own."""
+"""``python -m keras_parity study``: both frameworks, seed by seed, each run in a separate process."""
 
+import argparse
+import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -33,13 +35,13 @@ _SEEDS = {"seeds": 10, "max_seeds": 50}
 
 
 def main(args: list[str]) -> None:
-    """Trains what is not trained yet, and prints the comparison of all runs.
+    """Trains the missing runs, and prints the comparison of all runs.
 
     Args:
         args: The arguments after ``study``.
 
     Raises:
-        UserError: A mistake that the user can mend, or a run that failed.
+        UserError: The arguments are wrong, or a run failed.
     """
     config = _build_parser().parse_args(args)
     flag, other = ("seeds", "max_seeds") if config.until is None else ("max_seeds", "seeds")
@@ -57,14 +59,14 @@ def main(args: list[str]) -> None:
         Job(framework, replace(model, align=align, seed=seed), replace(data, seed=seed), trainer)
         for seed in range(seeds)
         for align in config.align.split(",")
-        for framework in (TITLES if seed % 2 else reversed(TITLES))  # in turns, and each goes first as often
+        for framework in (TITLES if seed % 2 else reversed(TITLES))  # in turns; each framework goes first equally often
     ]
     try:
         by = "model.align" if "," in config.align else ""
         with hold(trainer.log_dir):
             done, failed = _train(jobs, by, looks=config.until is not None)
     except KeyboardInterrupt as interrupt:
-        interrupt.args = ("interrupted; the same command goes on where it stopped",)
+        interrupt.args = ("interrupted; repeat the command to continue",)
         raise
     if done:
         if config.until is not None:
@@ -72,31 +74,36 @@ def main(args: list[str]) -> None:
         folders = [str(done[job].folder) for job in jobs if job in done]
         flags = [f"--by={by}"] if by else _disagreements(done)
         compare.main([*folders, f"--log_dir={trainer.log_dir}", *flags])
+        if not failed and (config.until is None or len(done) == len(jobs)):
+            print(f"      {_command_for(args, flag, 2 * seeds)}  # trains {seeds} more seeds")
     if failed:
         reasons = "; ".join(f"{job}: {reason}" for job, reason in failed.items())
-        raise UserError(f"{len(failed)} of {len(jobs)} runs failed ({reasons}); the same command tries them anew")
+        raise UserError(f"{len(failed)} of {len(jobs)} runs failed ({reasons}); repeat the command to train them")
 
 
 def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], dict[Job, str]]:
-    """Trains the jobs that are not done, one after the other, and prints a line for each.
+    """Trains the unfinished jobs one after the other, and prints a line for each job.
 
     Args:
-        jobs: Seed by seed.
-        by: What is compared, in place of the frameworks.
-        looks: Whether to look after every seed, and to stop where each experiment's primary row has been decided.
+        jobs: All jobs, seed by seed.
+        by: The setting to compare instead of the frameworks; empty for the frameworks.
+        looks: Whether to look after every seed, and to stop once the primary row of each experiment is decided.
 
     Returns:
-        The finished runs as far as it went, and why the other jobs have none.
+        The finished runs, and the reason of each failure.
+
+    Raises:
+        UserError: The settings of a run cannot be written.
     """
     done, failed = _done(jobs), dict[Job, str]()
     console = Console(markup=False, emoji=False, highlight=False)
-    # Refreshed from this thread alone, so that the fork is safe; the speed is that of all runs so far.
+    # Only this thread refreshes it, so that a fork is safe; the speed is averaged over all runs so far.
     bar = Progress(console=console, auto_refresh=False, disable=not console.is_terminal, speed_estimate_period=1e9)
     with bar, closing(Runner()) as runner:
         task = bar.add_task("runs", total=len(jobs) - len(done))
-        bar.advance(task, 0)  # the time left counts from here
+        bar.advance(task, 0)  # starts the estimate of the time left
         for number, job in enumerate(jobs, start=1):
-            said = "trained before"
+            took = "trained before"
             if job not in done:
                 bar.refresh()
                 start = time.monotonic()
@@ -105,12 +112,12 @@ def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], d
                     done = _done(jobs)
                     if job in done:
                         break
-                said = f"{time.monotonic() - start:.0f} s"
+                took = f"{time.monotonic() - start:.0f} s"
                 bar.advance(task)
                 if job not in done:
                     failed[job] = reason
-            said = f"failed: {failed[job]}" if job in failed else f"test accuracy {done[job].last(PRIMARY):.4f}, {said}"
-            console.print(f"[{number}/{len(jobs)}] {job}: {said}", soft_wrap=True)
+            result = f"test accuracy {done[job].last(PRIMARY):.4f}, {took}" if job in done else f"failed: {failed[job]}"
+            console.print(f"[{number}/{len(jobs)}] {job}: {result}", soft_wrap=True)
             if looks and (number == len(jobs) or jobs[number].model.seed != job.model.seed):
                 seen = {job: _marked(done[job]) for job in jobs[:number] if job in done}
                 decided = [where for where, verdict in _primary(seen, by) if verdict.word != Word.UNDETERMINED]
@@ -120,10 +127,10 @@ def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], d
 
 
 def _marked(run: Run) -> Run:
-    """The run, which says from now on that its study was looked at.
+    """Marks a run as looked at, in its settings file, and returns it.
 
     Raises:
-        UserError: Its settings cannot be written.
+        UserError: The settings file cannot be written.
     """
     path = run.folder / CONFIG
     try:
@@ -132,38 +139,46 @@ def _marked(run: Run) -> Run:
                 file.write(f"{STUDY}: {UNTIL_DECIDED}\n")
     except OSError as error:
         raise UserError(
-            f"expected settings in which --until=decided can note that it looked at the run, got {path} "
-            f"({error.strerror}); make the file writable, then the same command goes on"
+            f"expected a settings file in which --until=decided can mark the run, got {path} ({error.strerror}); "
+            "make the file writable and repeat the command"
         ) from None
     return replace(run, looked_at=True)
 
 
+def _command_for(args: Sequence[str], flag: str, seeds: int) -> str:
+    """The command of this study, with another number of seeds."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(f"--{flag}")
+    _, others = parser.parse_known_args(args)
+    return shlex.join(["python", "-m", "keras_parity", "study", *others, f"--{flag}={seeds}"])
+
+
 def _primary(done: Mapping[Job, Run], by: str) -> list[tuple[str, Verdict]]:
-    """The verdict of each experiment's primary row, behind what a line about the experiment begins with."""
+    """The start of a line about each experiment, and the verdict of its primary row."""
     tables = make_tables(list(done.values()), by=by)
     return [(table.where, table.verdicts[PRIMARY]) for table in tables if PRIMARY in table.verdicts]
 
 
 def _how_long(done: Mapping[Job, Run], by: str) -> str:
-    """How many runs it took to decide, and how many a study of a fixed number would have taken."""
-    said = []
+    """How many runs it took to decide, and how many a study of fixed size would need."""
+    lines = []
     for where, verdict in _primary(done, by):
         fixed = pairs_needed(verdict.difference, verdict.margin)
-        how = "not decided" if verdict.word == Word.UNDETERMINED else "decided"
-        often = "by no number" if fixed is None else f"by about {fixed:,} pairs"
-        said.append(f"{where}{how} after {verdict.basis}; fixed beforehand, in {POWER:.0%} of studies {often}")
-    return f"{len(done)} runs: {'; '.join(said) or 'nothing compared'}"
+        state = "not decided" if verdict.word == Word.UNDETERMINED else "decided"
+        size = "no number" if fixed is None else f"about {fixed:,} pairs"
+        lines.append(f"{where}{state} after {verdict.basis}; a study of fixed size needs {size} for {POWER:.0%} power")
+    return f"{len(done)} runs: {'; '.join(lines) or 'nothing compared'}"
 
 
 def _done(jobs: Sequence[Job]) -> dict[Job, Run]:
-    """The finished runs of the jobs; the newest of each counts."""
+    """The newest finished run of each job that has one."""
     folders = all_folders(jobs[0].trainer.log_dir)
     found = sorted(map(read_run, folders), key=lambda run: run.started)
     return {job: run for run in found for job in jobs if job.is_trained_by(run)}
 
 
 def _interrupted(job: Job) -> Run | None:
-    """The newest run of a job that was cut off, and that no training is at work in."""
+    """The newest unfinished run of a job, unless another process is training it."""
     cut = [run for run in map(read_run, all_folders(job.trainer.log_dir)) if job.is_of(run) and not run.finished]
     with suppress(UserError):
         for run in sorted(cut, key=lambda run: run.started)[-1:]:
@@ -175,16 +190,19 @@ def _interrupted(job: Job) -> Run | None:
 def _build_parser() -> OneLineErrors:
     parser = OneLineErrors(
         prog="python -m keras_parity study",
-        description="Trains both frameworks for each seed, in turns, and compares them. Interrupted, it goes on where "
-        "it stopped: a finished run is never trained again.",
+        description="Trains both frameworks with each seed, in turns, compares the runs, and draws the images that "
+        "the frameworks predict differently into LOG_DIR/disagreements.png. If you interrupt it, the same command "
+        "continues: a finished run is never repeated.",
     )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
-    parser.add_argument("--seeds", type=int | None, help=f"How many seeds, from 0 on; by default {_SEEDS['seeds']}.")
-    until = f"Look after every seed, and stop when the row of {PRIMARY} is decided."
+    parser.add_argument("--seeds", type=int | None, help=f"Number of seeds, starting at 0; default {_SEEDS['seeds']}.")
+    until = f"Look after every seed, and stop once the row {PRIMARY} is decided."
     parser.add_argument("--until", choices=["decided"], default=None, help=until)
-    most = f"With --until: how many seeds at most; by default {_SEEDS['max_seeds']}."
+    most = f"With --until: maximum number of seeds; default {_SEEDS['max_seeds']}."
     parser.add_argument("--max_seeds", type=int | None, help=most)
-    parser.add_argument("--align", default="keras", choices=_ALIGNS, help="As --model.align, or both.")
+    parser.add_argument(
+        "--align", default="keras", choices=_ALIGNS, help="Like --model.align; keras,native trains both."
+    )
     for group, kind in GROUPS.items():
         skipped = names(kind, "seed", "framework") | {"enable_progress_bar", "enable_model_summary"}
         parser.add_class_arguments(kind, group, skip=skipped)
@@ -192,9 +210,9 @@ def _build_parser() -> OneLineErrors:
 
 
 def _disagreements(done: Mapping[Job, Run]) -> list[str]:
-    """The flags of ``compare`` for a picture of what the frameworks predict differently, where there is such a pair."""
-    read = Counter(job.model for job, run in done.items() if (run.folder / mistakes.FILE).is_file())
-    if max(read.values(), default=0) < len(TITLES):
+    """The flags with which ``compare`` draws the images predicted differently; empty without a pair of runs."""
+    known = Counter(job.model for job, run in done.items() if (run.folder / mistakes.FILE).is_file())
+    if max(known.values(), default=0) < len(TITLES):
         return []
     job = next(iter(done))
     return [f"--disagreements={Path(job.trainer.log_dir, 'disagreements.png')}", f"--data.data_dir={job.data.data_dir}"]

@@ -1,4 +1,4 @@
-"""One run of a study: the command that trains it, and how it is known again."""
+"""One run of a study: the command that trains it, and how it is recognised later."""
 
 import ctypes
 import signal
@@ -19,9 +19,9 @@ class Job:
 
     Attributes:
         framework: ``"keras"`` or ``"pytorch"``.
-        model: What is trained, its seed included.
-        data: On what, with the same seed.
-        trainer: For how long, and where the run folder goes.
+        model: Network, optimizer, loss, and seed.
+        data: Data set and batches, with the same seed.
+        trainer: Length of the training, and the folder of the logs.
     """
 
     framework: str
@@ -31,7 +31,7 @@ class Job:
 
     @property
     def command(self) -> list[str]:
-        """The command that trains it."""
+        """The command that trains the job."""
         flags = {
             f"{group}.{name}": value
             for group in GROUPS
@@ -43,7 +43,7 @@ class Job:
         return [*self._module, *(f"--{name}={value}" for name, value in flags.items() if value is not None)]
 
     def resume(self, run: Run | None) -> list[str]:
-        """The command with which one of its runs that was cut off goes on; empty without one."""
+        """The command that resumes an interrupted run of the job; empty if there is none."""
         quiet = "--trainer.enable_progress_bar=false"
         return [] if run is None else [*self._module, f"--resume={run.folder}", quiet]
 
@@ -52,14 +52,14 @@ class Job:
         return [sys.executable, "-m", *(["keras_parity"] if self.framework == KERAS else ["cnn_mnist", "fit"])]
 
     def is_of(self, run: Run) -> bool:
-        """Whether a run is one of this job."""
-        mine = settings_that_matter({group: asdict(getattr(self, group)) for group in GROUPS})
-        return (run.framework, run.seed, run.settings) == (self.framework, self.model.seed, mine)
+        """Whether a run belongs to this job."""
+        settings = settings_that_matter({group: asdict(getattr(self, group)) for group in GROUPS})
+        return (run.framework, run.seed, run.settings) == (self.framework, self.model.seed, settings)
 
     def is_trained_by(self, run: Run) -> bool:
-        """Whether a run is a finished one of this job, with all figures that it asks for."""
-        whole = not self.data.train_eval or tags.tag("train_eval", "acc") in run.points
-        return run.finished and whole and self.is_of(run)
+        """Whether a run belongs to this job and is finished, with all figures that the job needs."""
+        evaluated = not self.data.train_eval or tags.tag("train_eval", "acc") in run.points
+        return run.finished and evaluated and self.is_of(run)
 
     def __str__(self) -> str:
         native = ", native" if self.model.align == "native" else ""
@@ -67,9 +67,10 @@ class Job:
 
 
 def die_with_the_parent() -> None:
-    """Has Linux end this process when its parent is killed: its run would go on beside the one that takes its place.
+    """Makes Linux end this process when its parent is killed.
 
-    Nothing else does that: a study that is killed has no time to kill, and its trainings would crash into the next's.
+    A study that is killed has no time to end its training, which would then crash into that of the next study. Nothing
+    but prctl ends it.
     """
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of prctl(2)

@@ -1,4 +1,4 @@
-"""Runs the trainings of a study, each to its end in a process of its own."""
+"""Runs the trainings of a study one by one, each in a separate process."""
 
 import json
 import os
@@ -15,16 +15,23 @@ SECONDS_TO_STOP = 10
 
 
 class Runner:
-    """Forks trainings from servers that have their framework imported, one for each package; ``close`` ends those.
+    """Forks trainings from servers that have imported a framework, one for each package; ``close`` ends the servers.
 
-    What no server has imported, and everything where a fork would not be safe, is started as the command that it is.
+    Other commands are started as new processes, and so is every command if a fork would not be safe.
     """
 
     def __init__(self) -> None:
         self._servers: dict[str, subprocess.Popen[str] | None] = {}
 
     def run(self, command: list[str]) -> str:
-        """Runs a command to its end; gives the last line that it prints, or its exit code where it prints none."""
+        """Runs a command to its end.
+
+        Args:
+            command: Path of Python, ``"-m"``, package and arguments.
+
+        Returns:
+            The last line that it prints, or its exit code if it prints nothing.
+        """
         with tempfile.NamedTemporaryFile() as output:
             if server := self._server(command):
                 assert server.stdin
@@ -32,7 +39,7 @@ class Runner:
                 print(json.dumps([output.name, *command[2:]]), file=server.stdin, flush=True)
                 try:
                     code = server.stdout.readline().strip()
-                except KeyboardInterrupt:  # which the terminal has sent to the training too
+                except KeyboardInterrupt:  # the terminal interrupts the training as well
                     select.select([server.stdout], [], [], SECONDS_TO_STOP)
                     raise
             else:
@@ -42,7 +49,7 @@ class Runner:
         return (lines or [f"exit code {code}"])[-1]
 
     def close(self) -> None:
-        """Ends the servers, and with them a training that still runs."""
+        """Ends the servers, and any training that still runs."""
         for server in filter(None, self._servers.values()):
             with server:
                 server.kill()
@@ -59,7 +66,7 @@ class Runner:
                 stderr=subprocess.DEVNULL,
                 text=True,
                 preexec_fn=die_with_the_parent,
-                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # numpy's own thread would make two
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # numpy's thread would make forks unsafe
             )
             assert server.stdin
             assert server.stdout

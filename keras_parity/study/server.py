@@ -1,8 +1,9 @@
-"""A process that has imported one framework and forks itself for every training of a study: the import is paid once.
+"""Imports a framework once, and forks itself for every training of a study.
 
-``python -m keras_parity.study.server`` reads the package, then commands, a JSON list ``[output, module, *arguments]`` a
-line. It runs each in a child as ``python -m module`` would, with what it prints in the file ``output``, and answers
-with its exit code. A fork is safe while a process has one thread: it says how many it has before it takes the first.
+``python -m keras_parity.study.server`` reads the package, then one command per line, a JSON list
+``[output, module, *arguments]``. It runs each in a child process like ``python -m module``, redirects its output to the
+file ``output``, and prints its exit code. A fork is safe while a process has one thread, so the server first prints how
+many it has.
 """
 
 import json
@@ -21,18 +22,18 @@ PRELOADED = {
     "cnn_mnist": ("cnn_mnist.frameworks:importing_lightning", "cnn_mnist.pytorch.cli"),
     "keras_parity": ("keras_parity.frameworks:importing_tensorflow", "keras_parity.twin.train"),
 }
-"""What is imported for each package's commands, and within what."""
+"""For the commands of each package: the context of the import, and the module to import."""
 
 
 def main() -> None:
-    """Serves until its input ends; a child returns from here once it is the training that was asked for."""
+    """Serves until its input ends; in a child process, returns when its training has ended."""
     package, start = sys.stdin.readline().strip(), time.perf_counter()
     (module, _, name), preloaded = PRELOADED[package][0].partition(":"), PRELOADED[package][1]
     with getattr(import_module(module), name)():
         import_module(preloaded)
     spent = time.perf_counter() - start
     print(len(list(Path("/proc/self/task").iterdir())), flush=True)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which sends it to the training too
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the training as well
     for line in sys.stdin:
         child = os.fork()
         if not child:
@@ -44,7 +45,7 @@ def main() -> None:
 
 
 def _become(output: str, command: list[str], started: float) -> None:
-    """Turns this child into a command, begun at ``started``: its set-up time includes the import."""
+    """Runs a command in this child, as if it had started at ``started``: its set-up time includes the import."""
     die_with_the_parent()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

@@ -1,4 +1,4 @@
-"""What a Keras run writes, when it stops early, and its progress bar."""
+"""Keras callbacks: the log of a run, the end of a diverged run, and the progress bar."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -22,19 +22,22 @@ from keras_parity.twin.loader import TrainingBatches
 
 
 class RunLog:
-    """The event file of a run; the step of a point is the number of optimizer updates done so far.
+    """Writes the event file of a run; the step of a point is the number of optimizer updates so far.
 
     Args:
         folder: The run folder.
+
+    Attributes:
+        values: The last value of each tag.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.values: dict[str, float] = {}  # the last of each tag
+        self.values: dict[str, float] = {}
         self._recorder = Recorder(folder)
 
     def scalars(self, values: dict[str, float], step: int) -> None:
-        """Writes values by tag."""
+        """Writes values by tag, at a number of updates."""
         self.values |= values
         for tag, value in tags.with_curves(values).items():
             self._recorder.add_scalar(tag, value, step)
@@ -43,8 +46,8 @@ class RunLog:
         """Writes the number of parameters, the layer table, the settings and the examples.
 
         Args:
-            network: What is trained.
-            settings: TensorBoard's own records of the settings, see ``cnn_mnist.runs.hparams``.
+            network: The network.
+            settings: The settings as TensorBoard records, see ``cnn_mnist.runs.hparams``.
             train: The training images.
         """
         self.scalars({tags.PARAMETERS: network.parameters}, step=0)
@@ -54,13 +57,13 @@ class RunLog:
         self._recorder.add_image(tags.EXAMPLES, pictures.examples(*train), 0)
 
     def end(self, test: Split, probabilities: NDArray[np.floating], values: dict[str, float], step: int) -> None:
-        """Writes all that is known of the trained network, and last of all ``values``: they say that a run is whole.
+        """Writes the pictures, the mistakes, and last ``values``, which mark the run as finished.
 
         Args:
             test: The test set.
-            probabilities: What is predicted of it, [n, classes].
-            values: Evaluated, by tag.
-            step: Updates done.
+            probabilities: The predictions for it, [n, classes], in [0, 1].
+            values: The evaluated figures, by tag.
+            step: Optimizer updates so far.
         """
         predictions = probabilities.argmax(axis=1)
         confusion = pictures.confusion_matrix(test.labels, predictions, test.classes)
@@ -75,10 +78,10 @@ class EpochLog(keras.callbacks.Callback):
     """Sets the order of each epoch, and logs its metrics, ``time/*`` and ``throughput/*``.
 
     Args:
-        log: Where to.
-        batches: The training batches, which follow the epoch.
+        log: The log of the run.
+        batches: The training batches; their order depends on the epoch.
         images: Training images in an epoch.
-        every: Steps between two points within an epoch, 0 for none; steps of one execution divide it.
+        every: Steps between two points within an epoch, a multiple of ``steps_per_execution``; 0 for none.
     """
 
     def __init__(self, log: RunLog, batches: TrainingBatches, images: int, every: int) -> None:
@@ -89,20 +92,20 @@ class EpochLog(keras.callbacks.Callback):
         self._sums: list[Any] = []
 
     def go_on(self, first: int, state: Mapping[str, Any]) -> None:
-        """Goes on from batch ``first`` of the next epoch with what the checkpoint holds."""
+        """Resumes at batch ``first`` of an epoch, with the state from the checkpoint."""
         self._first, self._sums, self._setup_logged = first, state["sums"] if first else [], True
         self.stopwatch.go_on(state["seconds"])
         self.log.values |= state["figures"]
 
     @property
     def step(self) -> int:
-        """Updates done so far."""
+        """Optimizer updates so far."""
         return int(self.model.optimizer.iterations.numpy())
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Training begins, in the order of this epoch."""
+        """Starts the clock, with the order of this epoch."""
         self.batches.epoch = epoch
-        if self._sums:  # Keras has just reset them, and makes those of the accuracy with the first batch
+        if self._sums:  # Keras has just reset them; the accuracy's do not exist before a first batch
             self.model.compute_metrics(None, np.zeros(1), np.zeros((1, self.model.output_shape[-1])))
             for variable, value in zip(self.model.metrics_variables, self._sums, strict=True):
                 variable.assign(value)
@@ -110,7 +113,7 @@ class EpochLog(keras.callbacks.Callback):
         self.stopwatch.resume()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """The first call that returns ends the set-up; within the epoch, logs the running means when they are due."""
+        """Ends the set-up at the first call; logs the running means every ``every`` steps."""
         if not self._setup_logged:
             self._setup_logged = True
             self.log.scalars(self.stopwatch.setup_done(), self.step)
@@ -118,11 +121,11 @@ class EpochLog(keras.callbacks.Callback):
             self.log.scalars(_figures(logs), self.step)
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """Validation does not count."""
+        """Stops the clock: validation is not training time."""
         self.stopwatch.pause()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Logs the epoch; ends the training where its loss is no finite number."""
+        """Logs the epoch; raises ``UserError`` if its loss is not finite."""
         self._first = 0
         values = self.stopwatch.epoch_done(self.images) | _figures(logs)
         self.log.scalars(values, self.step)
@@ -134,13 +137,13 @@ class EpochLog(keras.callbacks.Callback):
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """The bar of ``console.progress`` on Keras's hooks; ``close`` gives the terminal back.
+    """Draws the bar of ``console.progress`` from Keras's hooks; ``close`` restores the terminal.
 
     Args:
-        enabled: Whether anything is drawn.
+        enabled: Whether to draw it.
 
     Attributes:
-        batches: Those of a validation, of which Keras tells a callback nothing.
+        batches: Number of validation batches, which Keras does not pass to callbacks.
     """
 
     def __init__(self, enabled: bool) -> None:
@@ -154,7 +157,7 @@ class ProgressBar(keras.callbacks.Callback):
         self._bar.start(f"epoch {epoch + 1}/{self.params['epochs']}", self.params["steps"])
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Moves it; Keras calls this once for every execution of several steps."""
+        """Advances the bar; Keras calls this once for each execution of several steps."""
         self._bar.move(min(batch + 1, self.params["steps"]), _figures(logs))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -166,15 +169,15 @@ class ProgressBar(keras.callbacks.Callback):
         self._bar.start("evaluation", self.batches)
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Moves it."""
+        """Advances the bar."""
         self._bar.move(min(batch + 1, self.batches))
 
     def on_test_end(self, logs: Any = None) -> None:
-        """Takes it away."""
+        """Removes the line."""
         self._bar.drop()
 
     def on_predict_begin(self, logs: Any = None) -> None:
-        """As for a validation."""
+        """Adds a line, as for a validation."""
         self.batches = self.params["steps"]
         self.on_test_begin()
 
@@ -182,7 +185,7 @@ class ProgressBar(keras.callbacks.Callback):
 
 
 def _figures(logs: Mapping[str, float] | None) -> dict[str, float]:
-    """What Keras calls ``loss`` and ``val_loss``, by tag."""
+    """Keras's logs, such as ``val_loss``, by tag."""
     splits: tuple[tuple[tags.SplitName, str], ...] = (("train", ""), ("val", "val_"))
     names = {f"{prefix}{name}": tags.tag(split, name) for split, prefix in splits for name in tags.METRICS}
     return {tag: logs[name] for name, tag in names.items() if logs and name in logs}

@@ -1,4 +1,4 @@
-"""Reads a ``.keras`` file of this project, safely, and goes on from it; writes one."""
+"""Writes checkpoints as ``.keras`` files, reads them safely, and restores them."""
 
 import json
 import math
@@ -20,18 +20,21 @@ from keras_parity.twin.network import load_weights, mask_states, read_weights
 from keras_parity.twin.optimizers import settings_of
 
 _STATE = "run.json"
-"""What a checkpoint holds beside Keras's own members, which pass it over."""
+"""The state of the run inside a checkpoint; Keras ignores it."""
 
 
 def save(path: Path, state: dict[str, Any], model: keras.Model, optimizer: keras.Optimizer, loss: Any) -> None:
-    """Writes a checkpoint that stock Keras loads, whole or not at all.
+    """Writes a checkpoint that stock Keras loads, atomically.
 
     Args:
-        path: Where.
-        state: What the run goes on with beside weights and optimizer.
-        model: As it is trained; it may have a loss and a schedule that no file can tell.
-        optimizer: A new one like the model's, which takes its state and is written in its place.
-        loss: Likewise.
+        path: The ``.keras`` file to write.
+        state: What a resume needs besides weights and optimizer.
+        model: The model in training; Keras may not be able to save its loss and schedule.
+        optimizer: The optimizer to save instead of the model's, with its state.
+        loss: The loss to save instead of the model's.
+
+    Raises:
+        OSError: The file cannot be written.
     """
     written = keras.Sequential([keras.Input(model.input_shape[1:]), *model.layers], name=model.name)
     written.compile(optimizer, loss=loss)
@@ -42,14 +45,14 @@ def save(path: Path, state: dict[str, Any], model: keras.Model, optimizer: keras
 
 
 def _check_size(path: str | Path) -> None:
-    """Raises ``UserError`` where a file has not the weights that it describes, before Keras takes memory for them."""
+    """Raises ``UserError`` if a file describes more weights than it holds, before Keras allocates memory for them."""
     try:
         parameters = read_network(str(path)).parameters
-    except UserError:  # no chain of layers that have records
+    except UserError:  # not a chain of known layers
         return
     with ZipFile(path) as archive:
         size = sum(member.file_size for member in archive.infolist() if member.filename == "model.weights.h5")
-    if 2 * size < parameters:  # a quantized one may take half a byte each
+    if 2 * size < parameters:  # a quantized weight may take half a byte
         raise UserError(
             f"expected a .keras file, got {path}, which cannot be loaded safely ({size:,} bytes of weights for "
             f"{parameters:,} parameters)"
@@ -57,16 +60,19 @@ def _check_size(path: str | Path) -> None:
 
 
 def read_state(path: str | Path) -> dict[str, Any] | None:
-    """The state that ``save`` has written; None for another file."""
+    """The state that ``save`` has written; None if the file has none."""
     with ZipFile(path) as archive:
         return json.loads(archive.read(_STATE)) if _STATE in archive.namelist() else None
 
 
 def read_model(path: str | Path) -> keras.Model:
-    """Loads a sequential model without running code from the file.
+    """Loads a model without running code from the file.
+
+    Args:
+        path: A ``.keras`` file.
 
     Raises:
-        UserError: There is no such file, it is truncated, or it holds no model that can be loaded safely.
+        UserError: There is no such file, it is damaged, or its model cannot be loaded safely.
     """
     if not Path(path).is_file():
         raise UserError(f"expected a .keras file, got {path}, which is no file")
@@ -74,7 +80,7 @@ def read_model(path: str | Path) -> keras.Model:
         raise UserError(f"expected a .keras file, got {path}, which cannot be loaded safely (it is damaged)")
     _check_size(path)
     try:
-        with warnings.catch_warnings():  # of a compiled model that was never trained
+        with warnings.catch_warnings():  # for a compiled model that was never trained
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             model = keras.saving.load_model(path, safe_mode=True)
     except (OSError, ValueError, KeyError, TypeError, BadZipFile, zlib.error) as error:
@@ -89,33 +95,33 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int, 
     Args:
         model: The model, compiled with ``settings``.
         path: The ``.keras`` file.
-        settings: What the user asks for; the file's own must be the same.
+        settings: The settings of this training; those in the file must be equal.
         steps: Optimizer updates in an epoch.
-        own: Whether the file is of the very run that goes on, whose settings are kept beside it.
+        own: Whether the file belongs to the run that is resumed, whose settings are saved in its folder.
 
     Returns:
-        The epoch that goes on, and how many of its batches are done.
+        The epoch to continue in, and the number of its batches that are done.
 
     Raises:
-        UserError: The file cannot be loaded, is of another network or other settings, or has a schedule over
-            another number of updates.
+        UserError: The file cannot be loaded, has another network or other settings, or its schedule spans another
+            number of updates.
     """
     saved = read_model(path)
     if read_network(path) != settings.network:
         raise UserError(
-            f"--ckpt_path: expected the weights of {title(settings.architecture)}, got {path}, which has others"
+            f"--ckpt_path: expected the weights of {title(settings.architecture)}, got {path} with another network"
         )
     load_weights(model, read_weights(saved, settings.network))
     kept = {} if own else settings_of(saved, path)
-    if not int(saved.optimizer.iterations):  # before the first update there are no settings to go on with
+    if not int(saved.optimizer.iterations):  # without an update, there is nothing to continue
         return 0, 0
     for name, asked in asdict(settings).items():
-        value = kept.get(name, asked)  # what this optimizer does not know is of no matter
+        value = kept.get(name, asked)  # settings that this optimizer does not use may differ
         if value != asked and not (isinstance(asked, float) and math.isclose(value, asked, rel_tol=1e-6)):
             raise UserError(
-                f"--model.{name}: {path} was trained with {value}, got {asked}; give its own to go on with it"
+                f"--model.{name}: {path} was trained with {value}, got {asked}; use the same value to continue it"
             )
-    for state in mask_states(model):  # which no file of Keras's holds; a step takes one mask of each
+    for state in mask_states(model):  # not saved by Keras; each step draws one mask per dropout
         state.assign([state.numpy()[0], int(saved.optimizer.iterations)])
     model.optimizer.build(model.trainable_variables)
     for variable, value in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):

@@ -1,4 +1,4 @@
-"""The twin's command line: flags in, a training out."""
+"""The twin's command line: reads the flags, trains the twin."""
 
 import argparse
 from argparse import RawDescriptionHelpFormatter
@@ -18,14 +18,14 @@ from keras_parity.settings import GROUPS, TrainerSettings, flags, taken_over, tw
 
 
 class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
-    """Leaves the list of commands as it is."""
+    """Keeps the line breaks of the list of commands."""
 
 
 class Parser(OneLineErrors):
-    """A parser with ``--trainer.*`` flags; its settings file may be one of ``python -m cnn_mnist fit``."""
+    """The twin's parser; it also reads settings files of ``python -m cnn_mnist fit``."""
 
     def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Takes Lightning's log folder; refuses what Keras cannot honour."""
+        """Translates Lightning's log folder; refuses settings that Keras cannot honour."""
         if isinstance(trainer := config.get("trainer"), dict):
             logger = trainer.get("logger")
             given = logger.get("init_args") if isinstance(logger, dict) else None
@@ -35,13 +35,13 @@ class Parser(OneLineErrors):
 
 
 def build_parser(commands: Mapping[str, str] | None = None) -> Parser:
-    """The twin's flags; those that mean the same as in ``python -m cnn_mnist fit`` bear the same name.
+    """Builds the twin's parser; its flags have the same names as in ``python -m cnn_mnist fit``.
 
     Args:
         commands: The other commands of ``python -m keras_parity``, each with its purpose, for the help.
     """
     lines = [f"  {name:18}{purpose}" for name, purpose in (commands or {}).items()]
-    heading = ["Without a command: trains the Keras twin of `python -m cnn_mnist fit`.", "", "commands:"]
+    heading = ["Without a command, trains the Keras twin of `python -m cnn_mnist fit`.", "", "commands:"]
     parser = Parser(
         prog="python -m keras_parity",
         usage="python -m keras_parity [COMMAND] [flags]" if commands else None,
@@ -53,30 +53,30 @@ def build_parser(commands: Mapping[str, str] | None = None) -> Parser:
     for group, kind in GROUPS.items():
         parser.add_class_arguments(kind, group, skip=names(kind, "seed"))
     parser.add_argument(
-        "--ckpt_path", type=str | None, help="A run folder, last for the newest, or a .keras file to go on from."
+        "--ckpt_path", type=str | None, help="Continue from this run folder (last: the newest) or .keras file."
     )
     parser.add_argument("--resume", type=str | None, help=resume.HELP)
     parser.add_argument("--checkpoint_every", type=int, default=0, help=resume.EVERY)
-    twin_of = "Folder of a Lightning run whose settings are taken over; flags typed beside it win."
+    twin_of = "Use the settings of this Lightning run folder; other flags override them."
     parser.add_argument("--twin_of", type=str | None, help=twin_of)
     return parser
 
 
 def parse(args: list[str], commands: Mapping[str, str] | None = None) -> tuple[Parser, Namespace]:
-    """Reads the arguments.
+    """Parses the arguments.
 
     Args:
-        args: Without the program's name.
-        commands: As in ``build_parser``.
+        args: The arguments, without the program's name.
+        commands: The other commands, each with its purpose, for the help.
 
     Returns:
-        The parser, and the settings, with those of the run that ``--twin_of`` names taken over.
+        The parser, and the settings, including those of ``--twin_of`` and ``--ckpt_path``.
 
     Raises:
-        UserError: That run cannot be taken over.
+        UserError: ``--twin_of`` or ``--ckpt_path`` names no run, or one with other settings.
     """
     parser = build_parser(commands)
-    # Looked for first and taken out, so that --print_config prints the settings that come of it.
+    # Parsed first and removed, so that --print_config prints the settings of that run.
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--twin_of")
     known, rest = early.parse_known_args(with_home(args))
@@ -84,7 +84,7 @@ def parse(args: list[str], commands: Mapping[str, str] | None = None) -> tuple[P
         taken = twin_settings(known.twin_of)
         unknown = taken.keys() - parser.get_defaults().keys()
         if unknown:
-            raise UserError(f"--twin_of: {known.twin_of} has settings that the twin does not know: {sorted(unknown)}")
+            raise UserError(f"--twin_of: {known.twin_of} has settings that the twin does not have: {sorted(unknown)}")
         parser.set_defaults(taken)
     config = parser.parse_args(rest)
     if config.ckpt_path is not None:
@@ -93,10 +93,10 @@ def parse(args: list[str], commands: Mapping[str, str] | None = None) -> tuple[P
 
 
 def _with_settings_of_checkpoint(parser: Parser, config: Namespace, args: list[str]) -> Namespace:
-    """Takes the settings of the run that a checkpoint lies in; what is typed against them is refused."""
+    """Uses the settings of the checkpoint's run; refuses typed settings that differ."""
     path = find_checkpoint(config.ckpt_path, KERAS)
     kept = read_config(path.parent.parent) if path.parent.name == CHECKPOINTS else None
-    taken: dict[str, Any] = {}  # of a file alone: what it tells itself is checked when it is restored
+    taken: dict[str, Any] = {}  # outside a run folder, the settings in the file itself are checked on restore
     if kept is not None:
         taken = flags(kept, "model", "data") | {"trainer.precision": kept["trainer"]["precision"]}
         for name in names(DataSettings, "surroundings"):
@@ -109,10 +109,14 @@ def _with_settings_of_checkpoint(parser: Parser, config: Namespace, args: list[s
 
 
 def main(args: list[str], commands: Mapping[str, str]) -> None:
-    """Trains with the settings that the arguments give, and prints the results.
+    """Trains the twin, and prints the results.
+
+    Args:
+        args: The arguments, without the program's name.
+        commands: The other commands, each with its purpose, for the help.
 
     Raises:
-        UserError: A mistake that the user can mend.
+        UserError: The arguments are wrong, or the training cannot run.
     """
     args, folder = resume.resumed(args, KERAS)
     parser, config = parse(args, commands)
@@ -120,13 +124,13 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
     trainer = TrainerSettings(**config.trainer.as_dict())
     model = ModelSettings(**config.model.as_dict(), seed=seed)
     data = DataSettings(**config.data.as_dict(), seed=seed)
-    config.model.architecture = model.architecture  # of a file, what it describes
+    config.model.architecture = model.architecture  # a file's path becomes its description
 
     with importing_tensorflow():
         from keras_parity.twin.train import train
 
     every = config.checkpoint_every
     log = train(trainer, model, data, partial(parser.save, config), config.ckpt_path, every, folder)
-    from cnn_mnist.console.results import finish  # here, since it imports numpy, which --help has no use for
+    from cnn_mnist.console.results import finish  # imports numpy, which --help does not need
 
     finish(log.values, str(log.folder))

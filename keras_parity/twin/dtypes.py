@@ -1,4 +1,4 @@
-"""Keras in a dtype that is asked for."""
+"""Builds and copies Keras models in a chosen dtype."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from keras_parity.twin.network import share_masks
 
 @contextmanager
 def in_dtype(dtype: str) -> Iterator[None]:
-    """Has Keras build in ``dtype`` meanwhile, and puts its settings back.
+    """Makes Keras build in ``dtype`` inside the context, and restores its settings.
 
     Args:
         dtype: ``"float32"`` or ``"float64"``.
@@ -28,12 +28,15 @@ def in_dtype(dtype: str) -> Iterator[None]:
 
 
 def copy_in(model: keras.Model, dtype: str, probe: Any = None) -> keras.Model:
-    """A copy of a model, with its weights, that computes in ``dtype``.
+    """Copies a model, with its weights, into another dtype.
 
     Args:
-        model: Any model that is built; a subclassed one is made again from its configuration.
+        model: Any built model; a subclassed model is rebuilt from its configuration.
         dtype: ``"float32"`` or ``"float64"``.
-        probe: What a subclassed model is called with, so that it makes its weights.
+        probe: An input for a subclassed model, which creates its weights when it is called.
+
+    Returns:
+        The copy.
     """
     with in_dtype(dtype):
         if _is_graph(model):
@@ -44,11 +47,11 @@ def copy_in(model: keras.Model, dtype: str, probe: Any = None) -> keras.Model:
         else:
             try:
                 copy = type(model).from_config(model.get_config())
-            except TypeError:  # a class whose constructor takes no name and no dtype
+            except TypeError:  # the constructor takes neither name nor dtype
                 copy = type(model)()
             copy(probe)
-            for ours, theirs in zip(copy._flatten_layers(), model._flatten_layers(), strict=True):
-                ours.trainable = theirs.trainable
+            for copied, original in zip(copy._flatten_layers(), model._flatten_layers(), strict=True):
+                copied.trainable = original.trainable
     copy.set_weights(model.get_weights())
     return copy
 
@@ -67,7 +70,7 @@ def _layer_in(layer: keras.Layer, dtype: str) -> keras.Layer:
         return keras.layers.Lambda(layer.function, layer._output_shape, layer.mask, layer.arguments,
             name=layer.name, dtype=dtype)  # fmt: skip
     if _is_graph(layer):
-        return copy_in(layer, dtype)  # whose own inputs would cast what they get to float32 again
+        return copy_in(layer, dtype)  # its own inputs would cast to float32 again
     config = layer.get_config()
     if callable(getattr(layer, "activation", None)) and "activation" in config:
         config["activation"] = layer.activation

@@ -1,4 +1,4 @@
-"""Evaluates a network: logits, loss and accuracy out of one pass over a split."""
+"""Evaluates a network: logits, loss and accuracy from one pass over a split."""
 
 from typing import Any
 
@@ -15,16 +15,19 @@ from keras_parity.twin.losses import make_loss
 def evaluate(
     model: keras.Model, settings: ModelSettings, batches: tf.data.Dataset, labels: NDArray, callback: Any = None
 ) -> tuple[dict[str, float], NDArray[np.floating]]:
-    """Loss in nats and accuracy in [0, 1], by ``METRICS``, and the logits [n, classes] that give them.
+    """Evaluates a network in one pass.
 
-    ``Model.evaluate`` would give the figures alone, by a graph that is traced beside that of ``Model.predict``.
+    ``Model.evaluate`` would give only the figures, and trace a second graph.
 
     Args:
-        model: The network; its ``steps_per_execution`` is 1 from here on, since more would be unrolled in the graph.
-        settings: Those of its loss.
+        model: The network; sets its ``steps_per_execution`` to 1, because more steps would be unrolled in the graph.
+        settings: The settings of the loss.
         batches: The images, see ``evaluation_batches``.
-        labels: The labels [n], integers.
-        callback: One of Keras's.
+        labels: The labels, integers [n].
+        callback: A Keras callback; None for none.
+
+    Returns:
+        Loss in nats and accuracy in [0, 1], by ``METRICS``; and the logits [n, classes].
     """
     model.steps_per_execution = 1
     callbacks = [callback] if callback else None

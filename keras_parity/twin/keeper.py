@@ -1,4 +1,4 @@
-"""Keeps what a training of the twin goes on from; the rules are those of ``cnn_mnist.pytorch.keeper``."""
+"""Saves the checkpoints that a training of the twin resumes from, by the rules of ``cnn_mnist.pytorch.keeper``."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +18,10 @@ class Keeper(keras.callbacks.Callback):
     """Writes a checkpoint after every epoch, every so many steps, and when the training is asked to stop.
 
     Args:
-        epochs: What has logged by then, and where.
-        folder: That of the checkpoints.
+        epochs: The log of the run.
+        folder: Folder of the checkpoints.
         every: Steps between two checkpoints within an epoch; 0 for none.
-        save: Writes a file, with what else it is to hold.
+        save: Writes a checkpoint with the given state.
     """
 
     def __init__(self, epochs: EpochLog, folder: Path, every: int, save: Save) -> None:
@@ -30,18 +30,18 @@ class Keeper(keras.callbacks.Callback):
         self.stops = Stops()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """From here on, a stop waits for the end of a step."""
+        """From now on, a stop waits for the end of a step."""
         self.stops.start()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Keeps a step that is due; the last of an epoch waits for its end."""
+        """Saves a checkpoint if one is due; at the last step, ``on_epoch_end`` does that."""
         due = self.stops.came or (self.every and self.epochs.step % self.every == 0)
         if due and batch + 1 < self.params["steps"]:
             self.on_epoch_end(self.epochs.batches.epoch)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Keeps the epoch so far, and of the files before it the newest."""
-        self.folder.mkdir(exist_ok=True)  # without the run folder: that is gone only where somebody removed it
+        """Saves a checkpoint, and keeps only the newest earlier one."""
+        self.folder.mkdir(exist_ok=True)  # fails if somebody has removed the run folder
         log = self.epochs.log
         state = {"log": log_sizes(log.folder), "seconds": self.epochs.stopwatch.state(), "figures": log.values}
         sums = [variable.numpy().tolist() for variable in self.model.metrics_variables]
@@ -50,7 +50,7 @@ class Keeper(keras.callbacks.Callback):
         self.stops.obey()
 
     def finish(self) -> None:
-        """The training is done: leaves the last file, and a stop need not wait any more."""
+        """Keeps only the last checkpoint; from now on, a stop acts at once."""
         self._drop(but=1)
         self.close()
         self.stops.obey()
@@ -61,5 +61,5 @@ class Keeper(keras.callbacks.Callback):
             old.unlink()
 
     def close(self) -> None:
-        """Signals act as before."""
+        """Restores the signal handlers."""
         self.stops.end()

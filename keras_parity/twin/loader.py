@@ -1,4 +1,4 @@
-"""Batches for Keras from a data set that lies in memory, in the order both frameworks share."""
+"""Batches for Keras from a data set in memory, in the order that both frameworks share."""
 
 import numpy as np
 import tensorflow as tf
@@ -13,16 +13,16 @@ from cnn_mnist.settings import DataSettings
 class TrainingBatches:
     """The training set as a ``tf.data.Dataset`` of one epoch, whose order follows ``epoch``.
 
-    Per batch nothing runs in Python, but for an augmentation: indices are cut and images gathered inside TensorFlow.
+    TensorFlow slices the indices and gathers the images; only an augmentation runs in Python for each batch.
 
     Args:
-        split: The training images and labels as found.
-        settings: Size of a batch, the last may hold fewer; seed of the order; how the images are moved.
-        dtype: What the images are given as, ``"float32"`` or ``"float64"``.
-        count: Batches of each epoch that are given; None for all.
+        split: The training images and labels.
+        settings: Batch size (the last batch may be smaller), seed of the order, augmentation.
+        dtype: Dtype of the images, ``"float32"`` or ``"float64"``.
+        count: Number of batches in each epoch; None for all.
 
     Attributes:
-        epoch: The epoch that the next iteration visits; set it before each.
+        epoch: The epoch of the next iteration; set it before each iteration.
         dataset: Batches (images [batch, height, width, channels] in [0, 1], labels int64 [batch]).
     """
 
@@ -45,28 +45,36 @@ class TrainingBatches:
             made = tf.numpy_function(lambda i: moved.batch(i, self.epoch), [indices], tf.float32)
             return tf.cast(tf.ensure_shape(made, [None, *split.image_shape]), dtype), tf.gather(labels, indices)
 
-        given = tf.data.Dataset.range(1).map(order).flat_map(batches)
-        self._given, self._batch, self._count = given, batch, count or batch_count(size, batch_size)
+        indices = tf.data.Dataset.range(1).map(order).flat_map(batches)
+        self._indices, self._batch, self._count = indices, batch, count or batch_count(size, batch_size)
         self.dataset = self.rest(0)
 
     def rest(self, first: int) -> tf.data.Dataset:
-        """As ``dataset``, without the batches of the epoch before ``first``."""
+        """The batches of ``dataset`` from number ``first`` on."""
         left = self._count - first
-        indices = self._given.skip(first).take(left)
+        indices = self._indices.skip(first).take(left)
         return _ahead(indices.map(self._batch).apply(tf.data.experimental.assert_cardinality(left)))
 
 
 def evaluation_batches(split: Split, dtype: str) -> tf.data.Dataset:
-    """A split in its own order, as large batches (images, labels); arguments and shapes as in ``TrainingBatches``."""
+    """A split in its own order, in large batches.
+
+    Args:
+        split: The images and labels.
+        dtype: Dtype of the images, ``"float32"`` or ``"float64"``.
+
+    Returns:
+        Batches (images [batch, height, width, channels] in [0, 1], labels int64 [batch]).
+    """
     size = evaluation_batch_size(split.image_shape)
     return _ahead(tf.data.Dataset.from_tensor_slices(_tensors(split, dtype)).batch(size))
 
 
 def _ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Has the next two batches made meanwhile, without the thread of ``tf.data.AUTOTUNE``.
+    """Prepares the next two batches in advance, without ``tf.data.AUTOTUNE``.
 
-    That one looks at the pipeline after 10 ms, 20, 40 and so on, and often whoever comes to the end of the batches
-    waits for its next look: all cores idle, for up to as long as the batches took.
+    Autotuning looks at the pipeline after 10 ms, 20, 40 and so on. The end of the batches often waits for its next
+    look, with all cores idle, for up to as long as the batches took.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -74,7 +82,7 @@ def _ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _tensors(split: Split, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Images scaled in numpy, since inside a ``tf.function`` the division comes out otherwise."""
+    """Scales the images in numpy, because the division rounds differently inside a ``tf.function``."""
     with tf.device("CPU"):
         images = tf.convert_to_tensor(mnist.scale(split.images).astype(dtype))
         return images, tf.convert_to_tensor(split.labels.astype(np.int64))

@@ -10,14 +10,14 @@ from cnn_mnist.settings import ModelSettings
 
 
 def make_loss(settings: ModelSettings) -> Any:
-    """The loss of the settings, from logits."""
+    """The loss that the settings name; it takes integer labels and logits."""
     if settings.label_smoothing:
         return partial(_smoothed_cross_entropy, smoothing=settings.label_smoothing)
     return _cross_entropy_of_softmax if settings.softmax_before_loss else cross_entropy()
 
 
 def cross_entropy() -> keras.Loss:
-    """The one that stock Keras has."""
+    """Keras's own cross-entropy from logits."""
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
@@ -27,7 +27,7 @@ def _smoothed_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: flo
 
 
 def _cross_entropy_of_softmax(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Softmax twice, written out: Keras takes a softmax off again that it finds before its own loss."""
+    """Softmax twice, written out: Keras removes a softmax that it finds before its own loss."""
     probabilities = keras.ops.softmax(logits)
     chosen = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), logits.shape[-1], dtype=probabilities.dtype)
     return keras.ops.logsumexp(probabilities, axis=-1) - keras.ops.sum(probabilities * chosen, axis=-1)

@@ -1,4 +1,4 @@
-"""The Keras network of a description."""
+"""Builds the Keras network of a description, and reads and loads its weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,15 +17,15 @@ from cnn_mnist.random_streams import dropout_mask
 
 
 def build_twin(network: Network, seed: int = 0) -> keras.Sequential:
-    """Builds the network, its layers named as ``Network.modules`` names them.
+    """Builds the network; its layers have the names of ``Network.modules``.
 
     Args:
-        network: What is built.
-        seed: Of the masks of the dropouts.
+        network: The description.
+        seed: Seed of the dropout masks.
 
     Returns:
-        A model from images [batch, height, width, channels] to logits [batch, classes], weights as Keras makes them,
-        with the name of the network where it has one.
+        A model from images [batch, height, width, channels] to logits [batch, classes], with Keras's own initial
+        weights, and with the name of the network if it has one.
     """
     name = plain(network)
     model = keras.Sequential([keras.Input(network.input_shape)], name=name if isinstance(name, str) else None)
@@ -35,21 +35,29 @@ def build_twin(network: Network, seed: int = 0) -> keras.Sequential:
 
 
 def load_weights(model: keras.Model, weights: Mapping[str, NDArray]) -> None:
-    """Copies neutral weights (see ``cnn_mnist.architecture.initial_weights``) into the model, in place."""
+    """Copies weights into a model, in place.
+
+    Args:
+        model: A model that ``build_twin`` made.
+        weights: Arrays by neutral name, see ``cnn_mnist.architecture.initial_weights``.
+    """
     for name, array in weights.items():
         layer, variable = name.split("/")
         getattr(model.get_layer(layer), variable).assign(array)
 
 
 def variables_of(model: keras.Model, network: Network) -> dict[str, keras.Variable]:
-    """A model's weights and statistics by neutral name, whatever its layers are called: in their order.
+    """Finds a model's weights and statistics by the order of its layers, whatever their names.
 
     Args:
-        model: A model of the network, ours or somebody else's.
-        network: What the model computes.
+        model: Any Keras model of the network.
+        network: The description.
+
+    Returns:
+        The variables by neutral name, such as ``"conv1/kernel"``.
 
     Raises:
-        UserError: Its layers with weights are not those of the network.
+        UserError: The weights of a layer are not those of the description.
     """
     layers = [layer for layer in model.layers if layer.weights]
     named: dict[str, keras.Variable] = {}
@@ -57,25 +65,36 @@ def variables_of(model: keras.Model, network: Network) -> dict[str, keras.Variab
         variables = {variable.name: variable for variable in layer.weights}
         for name, shape in traced.weight_shapes.items():
             if name not in variables or variables[name].shape != shape:
-                came = ", ".join(f"{variable.name} {tuple(variable.shape)}" for variable in layer.weights)
-                raise UserError(f"expected {traced.name}/{name} {shape} in {layer.name}, got {came}")
+                found = ", ".join(f"{variable.name} {tuple(variable.shape)}" for variable in layer.weights)
+                raise UserError(f"expected {traced.name}/{name} {shape} in {layer.name}, got {found}")
             named[f"{traced.name}/{name}"] = variables[name]
     return named
 
 
 def read_weights(model: keras.Model, network: Network) -> dict[str, NDArray]:
-    """The model's weights and statistics in the neutral layout, which is Keras's own."""
+    """Reads a model's weights and statistics.
+
+    Args:
+        model: Any Keras model of the network.
+        network: The description.
+
+    Returns:
+        Arrays by neutral name, in the neutral layout, which is Keras's own.
+
+    Raises:
+        UserError: The weights of a layer are not those of the description.
+    """
     return {name: variable.numpy() for name, variable in variables_of(model, network).items()}
 
 
 def mask_states(model: keras.Model) -> list[keras.Variable]:
-    """Of each dropout (which of them it is, training steps done), on which its masks depend."""
+    """The state of each dropout, (its number, training steps done), which its masks depend on."""
     return [layer.seed_generator.state for layer in model.layers if getattr(layer, "seed_generator", None)]
 
 
 @keras.saving.register_keras_serializable(package="keras_parity")
 def gelu_tanh(x: Any) -> Any:
-    """Gelu by its approximation with tanh, which Keras has no name for."""
+    """Gelu's tanh approximation, which has no name in Keras."""
     return keras.activations.gelu(x, approximate=True)
 
 
@@ -92,13 +111,13 @@ def _make(call: Call, seed: int) -> keras.Layer:
 
 
 def share_masks(dropout: keras.layers.Dropout, seed: int) -> None:
-    """Has a dropout take the masks that the PyTorch network takes; in a file it is Keras's own.
+    """Makes a dropout draw the same masks as the PyTorch network; saved files hold a stock Keras dropout.
 
-    The state of its seed generator is (its seed, steps done), so that a restored one goes on.
+    The state of its seed generator is (its seed, steps done), so that a restored dropout continues.
 
     Args:
-        dropout: With a rate over 0; its own seed says which dropout of the network it is.
-        seed: The run's, which it keeps as ``mask_seed``.
+        dropout: A dropout with a rate over 0; its own seed is its number in the network.
+        seed: The seed of the run, which the dropout keeps as ``mask_seed``.
     """
     rate, generator, dropout.mask_seed = dropout.rate, dropout.seed_generator, seed
 

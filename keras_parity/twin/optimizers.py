@@ -1,4 +1,4 @@
-"""The Keras optimizer that the settings name."""
+"""Makes the Keras optimizer that the settings name, and reads the settings of an optimizer."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -15,12 +15,12 @@ from cnn_mnist.settings import OPTIMIZERS, ModelSettings
 def make_optimizer(
     settings: ModelSettings, steps: int | None = None, clip_norm: float | None = None
 ) -> keras.Optimizer:
-    """Keras's own optimizer with every setting given, since the defaults of the frameworks differ.
+    """Makes Keras's own optimizer, with every setting passed, because the frameworks' defaults differ.
 
     Args:
-        settings: Which, and its settings.
-        steps: Updates in the whole training, which the schedule is laid over; None for a constant rate.
-        clip_norm: Greatest norm of all gradients as one vector; None for any.
+        settings: The optimizer's name and settings.
+        steps: Optimizer updates in the whole training, for the schedule; None for a constant rate.
+        clip_norm: Maximum global norm of the gradients; None for no clipping.
     """
     rate = settings.learning_rate if steps is None else _rate(settings, steps)
     decay = settings.weight_decay if settings.optimizer == "adamw" else settings.weight_decay or None
@@ -29,32 +29,41 @@ def make_optimizer(
 
 
 def copy_trained(trained: keras.Model, optimizer: keras.Optimizer, settings: ModelSettings) -> None:
-    """Gives an optimizer that ``make_optimizer`` made the state of a model's own, and a rate that a file can tell."""
+    """Copies the state of a model's optimizer into a new optimizer, with a learning rate that Keras can save.
+
+    Args:
+        trained: The model in training.
+        optimizer: An optimizer that ``make_optimizer`` made.
+        settings: The settings of both.
+    """
     optimizer.build(trained.trainable_variables)
-    for ours, theirs in zip(optimizer.variables, trained.optimizer.variables, strict=True):
-        ours.assign(theirs)
+    for variable, value in zip(optimizer.variables, trained.optimizer.variables, strict=True):
+        variable.assign(value)
     keep_rate(optimizer, settings)
 
 
 def keep_rate(optimizer: keras.Optimizer, settings: ModelSettings) -> None:
-    """Has a trained optimizer stay at its rate where a file could not tell stock Keras the schedule of ``settings``."""
+    """Freezes a trained optimizer's rate if stock Keras could not load the schedule of ``settings`` from a file."""
     if isinstance(_rate(settings, 1), _Table):
         now = float(optimizer.learning_rate)
         optimizer.learning_rate = keras.optimizers.schedules.PiecewiseConstantDecay([0], [now, now])
 
 
 def settings_of(model: keras.Model, path: str | Path) -> dict[str, Any]:
-    """The ``ModelSettings`` that a model's optimizer tells, by name; numbers as they were typed.
+    """Reads the ``ModelSettings`` of a model's optimizer.
 
     Args:
-        model: As it was loaded.
+        model: A loaded model.
         path: Its file, for the message.
 
+    Returns:
+        The settings by name; numbers as they were typed.
+
     Raises:
-        UserError: It has no optimizer, or one that ``ModelSettings`` cannot describe.
+        UserError: The model has no optimizer, or ``ModelSettings`` cannot describe it.
     """
-    optimizer: Any = getattr(model, "optimizer", None)  # which a model that was never compiled has not
-    expected = f"expected an optimizer of {', '.join(OPTIMIZERS)} at a constant, step or cosine rate in {path}"
+    optimizer: Any = getattr(model, "optimizer", None)  # a model that was never compiled has none
+    expected = f"expected one of {', '.join(OPTIMIZERS)} with a constant, step or cosine rate in {path}"
     if type(optimizer).__name__.lower() not in OPTIMIZERS:
         raise UserError(f"{expected}, got {type(optimizer).__name__ if optimizer else 'none'}")
     config = optimizer.get_config() | {"schedule": "constant"}
@@ -66,19 +75,19 @@ def settings_of(model: keras.Model, path: str | Path) -> dict[str, Any]:
         case {"class_name": other}:
             raise UserError(f"{expected}, got {other}")
     known = {entry.name for entry in fields(ModelSettings)}
-    # Keras keeps numbers as float32: seven digits are what was typed.
+    # Keras stores float32 numbers: seven digits restore what was typed.
     typed = {key: float(f"{value:.7g}") if isinstance(value, float) else value for key, value in config.items()}
     settings: dict[str, Any] = {key: value for key, value in typed.items() if key in known and value is not None}
     settings["optimizer"] = type(optimizer).__name__.lower()
-    ours = make_optimizer(ModelSettings(**settings)).get_config()
-    other = [key for key in sorted(ours.keys() - known - {"name", "global_clipnorm"}) if config[key] != ours[key]]
-    if other:
-        raise UserError(f"{expected}, got {type(optimizer).__name__} with {other[0]}={config[other[0]]}")
+    usual = make_optimizer(ModelSettings(**settings)).get_config()
+    unknown = [key for key in sorted(usual.keys() - known - {"name", "global_clipnorm"}) if config[key] != usual[key]]
+    if unknown:
+        raise UserError(f"{expected}, got {type(optimizer).__name__} with {unknown[0]}={config[unknown[0]]}")
     return settings
 
 
 def _rate(settings: ModelSettings, steps: int) -> Any:
-    """The learning rate, or its schedule: Keras's own, which a file can tell, where that is the same."""
+    """The learning rate, or its schedule: Keras's own, which can be saved, if it is the same."""
     s, schedules, rising = settings, keras.optimizers.schedules, warmup_steps(settings, steps)
     if s.schedule == "cosine":
         return schedules.CosineDecay(0.0, steps - rising, warmup_target=s.learning_rate, warmup_steps=rising)
@@ -90,7 +99,7 @@ def _rate(settings: ModelSettings, steps: int) -> Any:
 
 
 class _Table(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that is looked up, update by update; after them, the last one stays."""
+    """Looks up the learning rate of each update in a table; keeps the last one afterwards."""
 
     def __init__(self, rates: list[float]) -> None:
         self.rates = np.array(rates, keras.config.floatx())

@@ -1,4 +1,4 @@
-"""The logits of a trained network in Keras."""
+"""Computes the logits of a trained network in Keras."""
 
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,32 @@ from keras_parity.twin.checkpoints import read_model
 
 
 def compute_logits(path: Path, images: NDArray[np.uint8]) -> NDArray[np.floating]:
-    """The logits [n, classes] of images uint8 [n, height, width, channels], by the network of a ``.keras`` file.
+    """Computes the logits of a saved network.
+
+    Args:
+        path: A ``.keras`` file.
+        images: Images, uint8 [n, height, width, channels].
+
+    Returns:
+        The logits [n, classes].
 
     Raises:
-        UserError: The file holds no such network.
+        UserError: The file holds no network for such images.
     """
     check_input(path, read_network(str(path)), images.shape[1:])
     return logits_of(read_model(path), mnist.scale(images))
 
 
 def logits_of(model: Any, images: NDArray[np.floating]) -> NDArray[np.floating]:
-    """What a loaded model computes of images [n, height, width, channels]; probabilities as their logarithms."""
+    """Computes the logits of a loaded model; of a model with a softmax, the logarithms of its probabilities.
+
+    Args:
+        model: A sequential model.
+        images: Images in [0, 1], [n, height, width, channels].
+
+    Returns:
+        The logits [n, classes].
+    """
     outputs = model.predict(images, batch_size=evaluation_batch_size(images.shape[1:]), verbose=0)
     last = model.layers[-1]
     kind = getattr(getattr(last, "activation", None), "__name__", type(last).__name__)

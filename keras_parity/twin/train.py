@@ -35,16 +35,20 @@ from keras_parity.twin.network import build_twin, load_weights
 from keras_parity.twin.optimizers import copy_trained, make_optimizer
 
 STEPS_PER_EXECUTION = 32
-"""Most steps that TensorFlow runs between two returns to Python; an epoch's rest is run without a new trace."""
+"""Maximum number of steps that TensorFlow runs between two returns to Python; a shorter rest needs no new trace."""
 
 
 def compile_twin(settings: ModelSettings, steps: int, clip_norm: float | None = None) -> keras.Sequential:
-    """The twin with its initial weights, loss and optimizer, in the dtype policy that is in force.
+    """Builds and compiles the twin, in the current dtype policy.
 
     Args:
-        settings: Those of the Lightning module. ``align`` changes nothing here: Keras as it comes is the measure.
-        steps: Updates in the whole training.
-        clip_norm: Greatest norm of all gradients as one vector; None for any.
+        settings: The settings of the Lightning module; ``align`` has no effect, because Keras is the reference.
+        steps: Optimizer updates in the whole training.
+        clip_norm: Maximum global norm of the gradients; None for no clipping.
+
+    Returns:
+        The compiled model with its initial weights, from images [batch, height, width, channels] to logits
+        [batch, classes].
     """
     model = build_twin(settings.network, settings.seed)
     load_weights(model, initial_weights(settings.network, "keras", settings.seed))
@@ -67,23 +71,23 @@ def train(
     every: int = 0,
     folder: Path | None = None,
 ) -> RunLog:
-    """Trains, evaluates with the final weights, and writes the run folder of the contract.
+    """Trains the twin, evaluates it with the final weights, and writes its run folder.
 
     Args:
         trainer: Epochs, device, precision, folder.
-        model_settings: What is trained.
-        data: On what.
-        write_config: Writes ``config.yaml`` at the path it is given.
-        ckpt_path: A ``.keras`` file of this project to go on from, at an epoch's end.
+        model_settings: Network, optimizer and loss.
+        data: Data set and batches.
+        write_config: Writes ``config.yaml`` to a path.
+        ckpt_path: A ``.keras`` file of this project to continue from, at the end of an epoch.
         every: Steps between two checkpoints within an epoch; 0 for none.
-        folder: The run that goes on where it was stopped; None for a new one.
+        folder: Run folder to resume; None for a new run.
 
     Returns:
-        The log, with the last value of each tag and its folder.
+        The log, with the last value of each tag and the run folder.
 
     Raises:
-        UserError: No GPU where one is asked for, no data, a checkpoint of something else, a folder that cannot
-            be written, or a loss that is no finite number.
+        UserError: There is no GPU although one is required, the data are missing, the checkpoint does not fit, the
+            folder cannot be written, or the loss is not finite.
     """
     device = _choose_device(trainer.accelerator)
     policy = DTYPE_POLICIES[trainer.lightning_precision]
@@ -93,13 +97,13 @@ def train(
     keras.config.set_dtype_policy(policy)  # floatx alone does nothing once a policy is cached
     tf.config.experimental.enable_tensor_float_32_execution(False)
 
-    # Of a validation that is shorter than an execution of several steps; nothing is left out.
+    # Keras warns about a validation shorter than one execution of several steps; no batch is lost.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
 
     splits = load_splits(data)
     check_network(splits["train"], model_settings.network.input_shape, model_settings.network.classes)
     images = len(splits["train"].labels)
-    steps = trainer.batches_of(batch_count(images, data.batch_size))
+    steps = trainer.batches_per_epoch(batch_count(images, data.batch_size))
     model = compile_twin(model_settings, steps * trainer.max_epochs, trainer.gradient_clip_val)
     epoch, first, state = 0, 0, None
     if returns := math.gcd(trainer.log_every_n_steps, every):  # a point or checkpoint needs a return to Python
@@ -112,11 +116,11 @@ def train(
         epoch, first = restore(model, ckpt_path, model_settings, steps)
         if first:
             raise UserError(
-                f"--ckpt_path: expected the end of an epoch of {steps} updates, got {ckpt_path} at update {first} of "
-                "one; give the batch size and the validation split that it was trained with, or --resume its run"
+                f"--ckpt_path: expected a checkpoint at the end of an epoch ({steps} updates), got {ckpt_path} at "
+                f"update {first}; use its batch size and validation split, or --resume its run"
             )
         if epoch >= trainer.max_epochs:
-            raise UserError(f"{ckpt_path} has {epoch} epochs already; give a --trainer.max_epochs over that")
+            raise UserError(f"{ckpt_path} has already trained {epoch} epochs; set a larger --trainer.max_epochs")
     batches = TrainingBatches(splits["train"], data, dtype, steps)
     validation = evaluation_batches(splits["val"], dtype) if data.val_size else None
 
@@ -129,7 +133,7 @@ def train(
     threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
     log = RunLog(folder)
     epochs = EpochLog(log, batches, min(images, steps * data.batch_size), trainer.log_every_n_steps)
-    epochs.set_model(model)  # Keras does, but not where nothing is left to train
+    epochs.set_model(model)  # Keras does this too, but not if there is nothing to train
     if state is None:
         write_environment(folder, device=device, threads=threads, precision=trainer.lightning_precision)
         run = KERAS, model_settings, data, trainer.max_epochs, trainer.lightning_precision, folder.name
@@ -148,7 +152,7 @@ def train(
     keeper = Keeper(epochs, folder / CHECKPOINTS, every, keep)
     with closing(ProgressBar(trainer.enable_progress_bar)) as bar, _saying_how(epochs), closing(keeper), hold(folder):
         bar.batches = len(validation) if validation else 0
-        whole_from = epoch + bool(first)  # the rest of an epoch is a fit of its own, since Keras has all epochs alike
+        whole_from = epoch + bool(first)  # Keras's epochs are equally long, so the rest of one is a separate fit
         parts = (batches.rest(first), epoch, whole_from), (batches.dataset, whole_from, trainer.max_epochs)
         for dataset, start, end in parts:
             if start < end:
@@ -158,7 +162,7 @@ def train(
                     initial_epoch=start,
                     validation_data=validation,
                     callbacks=[epochs, bar, *[keeper] * trainer.enable_checkpointing],
-                    shuffle=False,  # the batches come in their order
+                    shuffle=False,  # the batches are already in order
                     verbose=0,
                 )
         keeper.finish()
@@ -178,7 +182,7 @@ def train(
 
 @contextmanager
 def _saying_how(epochs: EpochLog) -> Iterator[None]:
-    """An interrupt says how to go on."""
+    """Adds the command that resumes the run to an interrupt."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -187,7 +191,7 @@ def _saying_how(epochs: EpochLog) -> Iterator[None]:
 
 
 def _choose_device(accelerator: str) -> str:
-    """Hides the GPUs where the CPU is asked for; gives the name of what trains."""
+    """Hides the GPUs unless they are used; returns the name of the device."""
     gpus = tf.config.list_physical_devices("GPU")
     if accelerator == "gpu" and not gpus:
         raise UserError(

@@ -126,14 +126,18 @@ def test_without_arguments_the_newest_finished_pair_that_shares_settings_is_take
     content = json.loads(out)
     folders = [run for column in content["tables"][0]["columns"] for run in column["runs"]]
     assert folders == ["lightning_logs/keras/version_0", "lightning_logs/pytorch/version_0"]
-    assert any("pytorch/version_2 has not finished" in note for note in content["notes"])
+    assert content["notes"][:2] == [
+        "compared: lightning_logs/keras/version_0 and lightning_logs/pytorch/version_0, the newest finished runs with "
+        "the same settings; 1 more left out: python -m keras_parity compare lightning_logs takes all",
+        "lightning_logs/pytorch/version_2 is unfinished and left out",
+    ]
 
 
 def test_one_framework_is_printed_alone_and_what_is_missing_is_said(compare, make_run):
     make_run("pytorch")
     code, out, _ = compare()
     assert code == 0
-    assert "no run of Keras among these: python -m keras_parity makes one" in out
+    assert "no Keras run among these: python -m keras_parity trains one" in out
 
 
 def test_an_unfinished_run_is_shown_apart(compare, make_run):
@@ -142,13 +146,13 @@ def test_an_unfinished_run_is_shown_apart(compare, make_run):
     code, out, _ = compare("lightning_logs/keras/*", "--format=markdown")
     assert code == 0
     assert "|  | Keras (n = 1) | Keras (unfinished) (n = 1) | published Keras |" in out
-    assert "version_1 has not finished" in out
+    assert "version_1 is unfinished" in out
 
 
 def test_a_softmax_before_the_loss_is_flagged(compare, make_run):
     make_run("pytorch", **{"train/loss": 1.4704, "train/acc": 0.99})
     _, out, _ = compare()
-    assert "a loss of 1.4704 at an accuracy of 0.9900 is that of a softmax before the loss" in out
+    assert "a loss of 1.4704 at an accuracy of 0.9900 points to a softmax before the loss" in out
 
 
 def test_no_flag_for_a_network_that_has_not_learnt(compare, make_run):
@@ -294,7 +298,7 @@ def test_a_run_and_a_table_have_a_short_repr_and_a_table_prints_as_text(make_run
     [
         (["--format=text"], "text"),
         (["--output=table.csv", "--format=json"], "--format: expected csv, as --output=table.csv ends, got json"),
-        (["--rows=verdicts"], "--rows: expected the CSV format with it, got rich"),
+        (["--rows=verdicts"], "--rows: expected the CSV format, got rich"),
         (["--by=model.aling"], "got model.aling; did you mean model.align?"),
         (["--by=model.align"], "--by: expected runs that differ in model.align, got only align=keras"),
         (["--output=no/such/table.md"], "expected a folder that exists, got no/such"),
@@ -321,7 +325,7 @@ def test_a_mistake_is_one_line(compare, make_run, flags, message):
 def test_no_runs_at_all_says_which_commands_make_them(compare):
     code, _, err = compare()
     assert code == 1
-    assert "python -m cnn_mnist fit and python -m keras_parity make them" in err
+    assert "train some with python -m cnn_mnist fit and python -m keras_parity" in err
 
 
 def test_a_log_without_scalars_is_no_run(compare, make_run):

@@ -13,6 +13,7 @@ from cnn_mnist.data import mnist
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.mistakes import write_mistakes
 from keras_parity.compare import curves
+from keras_parity.compare.table import make_tables
 from keras_parity.logs.event_files import read_scalars
 from keras_parity.logs.run import read_run
 
@@ -88,6 +89,20 @@ def test_the_page_is_one_file_that_begins_with_the_verdict(compare, make_pairs, 
     assert "<script" not in text
 
 
+def test_a_notebook_shows_a_table_in_html_with_its_notes_folded(make_run):
+    runs = [
+        read_run(make_run(framework, seed, seed=seed, environment={"cpu": f"<{framework}>"}))
+        for framework in ("keras", "pytorch")
+        for seed in range(2)
+    ]
+    (table,) = make_tables(runs)
+    html = table._repr_html_()
+    assert html.count("<table>") == html.count("</table>") == 2
+    assert "<th>acc test</th><td>undetermined" in html
+    assert "<td>&lt;keras&gt;</td>" in html
+    assert html.index("</table>") < html.index("<details><summary>notes</summary><ul><li>") < html.index("Not a mean")
+
+
 def test_a_page_without_the_images_says_why_they_are_missing(compare, make_pairs, monkeypatch, tmp_path):
     make_pairs()
     for path in (tmp_path / "lightning_logs").glob("*/*"):
@@ -98,7 +113,7 @@ def test_a_page_without_the_images_says_why_they_are_missing(compare, make_pairs
 
     monkeypatch.setattr(mnist, "load_mnist", fail)
     assert compare("--output=report.html")[0] == 0
-    assert "is not drawn: no data here" in (tmp_path / "report.html").read_text()
+    assert "are not drawn: no data here" in (tmp_path / "report.html").read_text()
 
 
 def test_a_band_is_students_interval_at_the_steps_that_all_runs_share(make_run):
@@ -230,7 +245,7 @@ def test_a_greatest_difference_fails_where_an_experiment_or_a_time_was_not_compa
     make_run("keras", 9, settings=CONV5X5)
     code, _, err = compare("--max_difference=test/acc=1")
     assert code == 1
-    assert "experiment 2: no difference of test/acc: two columns of finished runs are needed" in err
+    assert "experiment 2: test/acc not compared: two columns of finished runs are needed" in err
 
 
 def test_a_greatest_difference_of_times_fails_on_other_hardware(compare, make_run):
@@ -238,4 +253,4 @@ def test_a_greatest_difference_of_times_fails_on_other_hardware(compare, make_ru
     make_run("pytorch", environment={"device": "cpu", "cpu": "B"})
     code, _, err = compare("--max_difference=time/fit_seconds=9")
     assert code == 1
-    assert "no difference of time/fit_seconds: other hardware" in err
+    assert "time/fit_seconds not compared: other hardware" in err

@@ -10,9 +10,9 @@ import scipy.stats
 from cnn_mnist.data import mnist
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.mistakes import read_mistakes, write_mistakes
-from keras_parity.compare import verdict
+from keras_parity.compare import intervals, verdict
+from keras_parity.compare.intervals import Estimate
 from keras_parity.compare.table import make_tables
-from keras_parity.compare.verdict import Estimate
 from keras_parity.logs.run import read_run
 from keras_parity.settings import settings_that_matter
 
@@ -62,7 +62,7 @@ def make_pairs(make_run):
 
 @pytest.mark.parametrize("values", [[0.99, 0.992], [1.0, 2.0, 4.0, 8.0], [3.0] * 3])
 def test_students_interval_is_scipys(values):
-    mean, half_width, n, _ = verdict.estimate(values)
+    mean, half_width, n, _ = intervals.estimate(values)
     low, high = (mean, mean) if len(set(values)) == 1 else scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (mean - half_width, mean + half_width) == pytest.approx((low, high))
     assert n == len(values)
@@ -70,40 +70,40 @@ def test_students_interval_is_scipys(values):
 
 def test_the_paired_interval_is_scipys():
     keras, pytorch = [0.990, 0.991, 0.989, 0.992], [0.991, 0.993, 0.989, 0.992]
-    found = verdict.difference(dict(enumerate(keras)), dict(enumerate(pytorch)))
+    found = intervals.difference(dict(enumerate(keras)), dict(enumerate(pytorch)))
     low, high = scipy.stats.ttest_rel(pytorch, keras).confidence_interval(0.95)
     assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high))
 
 
 def test_without_pairs_the_interval_is_welchs():
     keras, pytorch = [0.990, 0.991, 0.989], [0.991, 0.993, 0.988, 0.992, 0.99]
-    found = verdict.difference(dict(zip("abc", keras, strict=True)), dict(zip("defgh", pytorch, strict=True)))
+    found = intervals.difference(dict(zip("abc", keras, strict=True)), dict(zip("defgh", pytorch, strict=True)))
     low, high = scipy.stats.ttest_ind(pytorch, keras, equal_var=False).confidence_interval(0.95)
     assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high))
     assert found.n == 3
 
 
 def test_one_run_of_a_side_has_no_interval():
-    assert verdict.difference({0: 1.0}, {0: 1.5, 1: 2.5}) == Estimate(1.0, None, 1)
+    assert intervals.difference({0: 1.0}, {0: 1.5, 1: 2.5}) == Estimate(1.0, None, 1)
 
 
 def test_seeds_without_their_partner_are_compared_over_all_runs_and_never_thrown_away():
     keras, pytorch = dict(enumerate([0.990, 0.991, 0.989, 0.992])), dict(enumerate([0.991, 0.993, 0.988, 0.99], 2))
-    found = verdict.difference(keras, pytorch)
+    found = intervals.difference(keras, pytorch)
     sides = list(pytorch.values()), list(keras.values())
     low, high = scipy.stats.ttest_ind(*sides, equal_var=False).confidence_interval(0.95)
     assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high))
 
 
 def test_equal_differences_have_the_spread_that_rounding_hides():
-    found = verdict.difference(dict.fromkeys(range(3), 0.99), dict.fromkeys(range(3), 0.993), 1 / (10_000 * 12**0.5))
+    found = intervals.difference(dict.fromkeys(range(3), 0.99), dict.fromkeys(range(3), 0.993), 1 / (10_000 * 12**0.5))
     assert found.spread == pytest.approx(2**0.5 / (10_000 * 12**0.5))
     assert found.half_width == pytest.approx(4.302653 * found.spread / 3**0.5)
 
 
 @pytest.mark.parametrize(("n", "factor"), [(3, np.inf), (4, np.inf), (5, 8.45), (8, 4.25), (10, 3.87), (50, 3.32)])
 def test_an_interval_that_may_be_looked_at_is_wider_than_students(n, factor):
-    assert verdict.always_valid(n - 1, 0.05) == pytest.approx(factor, abs=0.005)
+    assert intervals.always_valid(n - 1, 0.05) == pytest.approx(factor, abs=0.005)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_the_number_of_pairs_that_is_named_decides_in_four_of_five_studies(mean,
     draws = np.random.default_rng(0).normal(mean, spread, (2_000, n))
 
     def decided(values):
-        return np.mean([verdict.judge(verdict.estimate(list(row)), 0.002)[0] != "undetermined" for row in values])
+        return np.mean([verdict.judge(intervals.estimate(list(row)), 0.002)[0] != "undetermined" for row in values])
 
     assert decided(draws) > 0.77
     assert decided(draws[:, :-1]) < 0.83
@@ -381,7 +381,7 @@ def test_a_number_beyond_the_test_set_is_one_line(compare, make_pairs, use_tiny_
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--disagreements=digits.png", "--disagreements: expected finished runs of both frameworks, of one seed"),
+        ("--disagreements=digits.png", "--disagreements: expected finished runs of both frameworks with the same seed"),
         ("--margin=test/acc=-1", "--margin: expected TAG=NUMBER, 0 or more, such as test/acc=0.003, got test/acc=-1"),
         ("--margin=accuracy=1", "--margin: expected one of the tags"),
     ],

@@ -29,7 +29,7 @@ def _hold_and_change(seed: int) -> tuple[Report, bool]:
     return report, kp.check(changed, model, images).same_function is False
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, 1, 75])  # at the fourth step of 75 rounding makes a gradient jump
 def test_a_random_port_holds_and_a_small_change_of_a_kernel_is_caught(seed):
     report, caught = _hold_and_change(seed)
     report.raise_if_broken()

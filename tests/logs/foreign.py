@@ -152,13 +152,13 @@ def write_large(path, megabytes):
                 break
 
 
-UNKNOWN = "no settings are known; such runs of one framework share a column"
-WALL = "times come from the wall times of {}, all that ran between them included"
+UNKNOWN = "settings unknown; all such runs of a framework share a column"
+WALL = "times are computed from the wall times of {}, and include everything between two points"
 LOSS, FIT, STEP = {"train/loss": 0.75}, {"time/fit_seconds": 6.0}, {"ms_per_step": 2000 / 938}
 ALL = {f"{split}/{metric}": 0.75 for split in ("train", "val") for metric in ("loss", "acc")}
 FILE = "log/events.out.tfevents.1.host"
-UNSHOWN = "read and not shown: {}; {} shows them"
-NONE = "read and not shown: {}; --alias=test/acc=NAME shows NAME as test/acc"
+UNSHOWN = "read but not shown: {}; {} shows them"
+NONE = "read but not shown: {}; --alias=test/acc=NAME shows NAME as test/acc"
 
 CASES = {  # name: what makes it in the folder log, what compare is given, the figures of its column, the notes on it
     "stock Keras, with validation": (
@@ -233,21 +233,21 @@ CASES = {  # name: what makes it in the folder log, what compare is given, the f
     ),
     "percent": (
         percent, ["log"], {"train/acc": 98.0, "test/acc": 99.1},
-        [UNKNOWN, "train/acc, test/acc over 1 (percent?); an accuracy is a fraction in [0, 1]"],
+        [UNKNOWN, "train/acc, test/acc over 1 (percent?); accuracies should be fractions in [0, 1]"],
     ),
     "a ._ companion": (companion, ["log"], LOSS | FIT, [UNKNOWN, WALL.format("train_loss")]),
     "a pointer of Git LFS": (
         broken(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), ["log"], None,
-        [f"{FILE} is a pointer of Git LFS; git lfs pull brings the file itself"],
+        [f"{FILE} is a Git LFS pointer; fetch the file with git lfs pull"],
     ),
     "zeros": (
         broken(bytes(4096)), ["log"], None,
-        [f"{FILE} has zeros, as a power cut leaves them, at byte 0, and is read to there"],
+        [f"{FILE} has zeros (a power cut?) at byte 0 and was read up to there"],
     ),
     "an empty event file": (broken(b""), ["log"], None, [f"{FILE} is empty"]),
-    "text in place of events": (broken(b"nothing of the kind"), ["log"], None, [f"{FILE} is no event file"]),
+    "text in place of events": (broken(b"nothing of the kind"), ["log"], None, [f"{FILE} is not an event file"]),
     "a file of notes, named": (
-        broken(b"nothing of the kind"), [FILE], None, [f"{FILE} is no event file"],
+        broken(b"nothing of the kind"), [FILE], None, [f"{FILE} is not an event file"],
     ),
     "cut off inside a record": (
         cut, ["log"], {"train/loss": 0.625, "time/fit_seconds": 4.0},
@@ -255,9 +255,9 @@ CASES = {  # name: what makes it in the folder log, what compare is given, the f
     ),
     "a flipped bit": (
         flipped, ["log"], {"train/loss": 0.625, "time/fit_seconds": 4.0},
-        [f"{FILE} has a record with a bad checksum at byte 182, which is left out", UNKNOWN, WALL.format("train_loss")],
+        [f"{FILE} has a record with a bad checksum at byte 182, which was skipped", UNKNOWN, WALL.format("train_loss")],
     ),
-    "records without scalars": (lambda log: write(log, {}), ["log"], None, ["log holds no scalars"]),
+    "records without scalars": (lambda log: write(log, {}), ["log"], None, ["log has no scalars"]),
     "a folder logs[1]": (in_brackets, ["log/logs[1]"], LOSS | FIT, [UNKNOWN, WALL.format("train_loss")]),
     "~": (in_brackets, ["~/log"], LOSS | FIT, [UNKNOWN, WALL.format("train_loss")]),
     "symbolic links, one in a circle": (linked, ["log"], LOSS | FIT, [UNKNOWN, WALL.format("train_loss")]),

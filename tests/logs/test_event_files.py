@@ -132,7 +132,7 @@ def test_a_bad_checksum_leaves_one_record_out_and_names_its_place(tmp_path):
     content[offset + 14] ^= 1
     path.write_bytes(content)
     assert _values(tmp_path) == [(1, 1.0), (3, 3.0)]
-    assert _notes(tmp_path) == f"{path} has a record with a bad checksum at byte {offset}, which is left out"
+    assert _notes(tmp_path) == f"{path} has a record with a bad checksum at byte {offset}, which was skipped"
 
 
 def test_a_bad_length_ends_the_reading_there(tmp_path):
@@ -143,7 +143,7 @@ def test_a_bad_length_ends_the_reading_there(tmp_path):
     content[offset] ^= 1
     path.write_bytes(content)
     assert _values(tmp_path) == [(1, 1.0)]
-    assert _notes(tmp_path) == f"{path} has a record with a bad checksum at byte {offset}, and is read to there"
+    assert _notes(tmp_path) == f"{path} has a record with a bad checksum at byte {offset} and was read up to there"
 
 
 @pytest.mark.parametrize("kept", [3, 11, 15, 20])
@@ -160,9 +160,9 @@ def test_a_truncated_file_is_read_as_far_as_it_goes(tmp_path, kept):
     ("content", "wrong"),
     [
         (b"", "is empty"),
-        (bytes(100), "has zeros, as a power cut leaves them, at byte 0, and is read to there"),
-        (b"these are notes, not events", "is no event file"),
-        (b"version https://git-lfs.github.com", "is a pointer of Git LFS; git lfs pull brings the file itself"),
+        (bytes(100), "has zeros (a power cut?) at byte 0 and was read up to there"),
+        (b"these are notes, not events", "is not an event file"),
+        (b"version https://git-lfs.github.com", "is a Git LFS pointer; fetch the file with git lfs pull"),
     ],
 )
 def test_a_file_without_events_is_one_note_and_the_others_are_read(tmp_path, content, wrong):
@@ -177,7 +177,7 @@ def test_records_of_something_else_are_one_note(tmp_path):
     path = tmp_path / "events.out.tfevents.1.x"
     other = type("Other", (), {"SerializeToString": lambda _: b"\x0b\x0b"})
     path.write_bytes(recorder.record(other()))
-    assert _notes(tmp_path) == f"{path} holds records of something else than events"
+    assert _notes(tmp_path) == f"{path} holds records that are not events"
 
 
 def test_a_file_that_cannot_be_opened_is_one_note(tmp_path, monkeypatch):

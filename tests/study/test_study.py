@@ -74,7 +74,19 @@ def test_each_seed_trains_both_frameworks_in_turns_and_ends_in_the_table(studied
         "[4/4] PyTorch, seed 1: test accuracy 0.9910, N s",
     ]
     assert "n = 2" in out
-    assert out.endswith("\nnext: tensorboard --logdir lightning_logs\n")
+    assert out.endswith(
+        "\nnext: tensorboard --logdir lightning_logs\n"
+        "      python -m keras_parity study --trainer.max_epochs=2 --seeds=4  # trains 2 more seeds\n"
+    )
+
+
+def test_two_seeds_print_a_table_at_80_columns(studied, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, *_ = studied("--seeds=2")
+    table = out.partition("results\n")[2].partition("\n\n")[0].splitlines()
+    assert table[0].split()[0] == "difference"
+    assert max(map(len, table)) <= 80
+    assert "verdict:" not in out  # no block of lines for each row
 
 
 def test_a_finished_run_is_never_trained_again(studied):
@@ -99,8 +111,8 @@ def test_a_study_until_decided_stops_there_says_so_and_marks_the_runs_that_it_lo
     code, out, err, trained = studied("--until=decided", "--max_seeds=9")
     assert (code, err) == (0, "")
     assert {seed for seed, *_ in trained} == set(range(5))  # equal runs: the first number with an interval
-    assert "10 runs: decided after 5 pairs; fixed beforehand, in 80% of studies by about 3 pairs\n" in out
-    assert "hold however often they are looked at" in out
+    assert "10 runs: decided after 5 pairs; a study of fixed size needs about 3 pairs for 80% power\n" in out
+    assert "valid at every look" in out
     configs = list(tmp_path.glob("lightning_logs/*/*/config.yaml"))
     assert [path.read_text().count("study: until=decided\n") for path in configs] == [1] * 10
     *_, trained = studied("--until=decided", "--max_seeds=9")
@@ -121,7 +133,7 @@ def test_a_study_that_is_not_decided_ends_after_its_most_seeds(studied):
 @pytest.mark.parametrize(
     ("failing", "said"),
     [
-        ("PyTorch, native", "18 runs: experiment 2: decided after 6 pairs; fixed"),
+        ("PyTorch, native", "18 runs: experiment 2: decided after 6 pairs; a study"),
         ("Keras", "12 runs: decided after 6 pairs"),
     ],
 )
@@ -207,7 +219,7 @@ def test_an_interrupted_study_waits_for_its_training_and_says_how_it_goes_on(tmp
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, err = process.communicate()
     assert process.returncode == 130
-    assert err == "study: interrupted; the same command goes on where it stopped\n"
+    assert err == "study: interrupted; repeat the command to continue\n"
     assert [path.name for path in tmp_path.glob("closed")] == left
 
 

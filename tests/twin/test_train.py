@@ -209,7 +209,7 @@ def refused(command):
         ("--data.batch_size=0", "batch_size: expected 1 or more images, got 0"),
         ("--data.batch_size=251", "batch_size: expected 1 to 250"),
         ("--model.architecture=lenet", "unknown architecture 'lenet'"),
-        ("--trainer.precision=16-mixed", "precision: expected one that Keras has too"),
+        ("--trainer.precision=16-mixed", "precision: expected a precision that Keras has too"),
         ("--trainer.max_epochs=0", "max_epochs: expected 1 or more epochs, got 0"),
         ("--trainer.accelerator=tpu", "trainer.accelerator"),
         ("--trainer.overfit_batches=2", "overfit_batches"),
@@ -300,7 +300,7 @@ def test_a_resumed_run_keeps_the_settings_of_its_run(command, refused, tmp_path)
     (checkpoint,) = tmp_path.rglob("*.keras")
     assert "--seed_everything" in refused(f"--ckpt_path={checkpoint}", "--seed_everything=4")
     assert "--data.batch_size" in refused(f"--ckpt_path={checkpoint}", "--data.batch_size=25")
-    assert "has 1 epochs already" in refused(f"--ckpt_path={checkpoint}", "--trainer.max_epochs=1")
+    assert "has already trained 1 epochs" in refused(f"--ckpt_path={checkpoint}", "--trainer.max_epochs=1")
     code, _, err = command("keras_parity", f"--ckpt_path={checkpoint}", "--trainer.max_epochs=2", *QUIET)
     assert code == 0, err
     config = yaml.safe_load((tmp_path / "lightning_logs/keras/version_1/config.yaml").read_text())

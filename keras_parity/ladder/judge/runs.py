@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from keras_parity.ladder.judge.keras_runner import KerasRunner
 from keras_parity.ladder.judge.model_pair import ModelPair
-from keras_parity.ladder.judge.nests import perturb, slice_samples
+from keras_parity.ladder.judge.nests import distance, perturb, slice_samples
 from keras_parity.ladder.judge.probe import PROBE_SAMPLES
 from keras_parity.ladder.judge.torch_runner import TorchRunner
 
@@ -21,6 +22,9 @@ DRAWS = 2
 
 HALF_ULP = 2.0**-25
 """Relative perturbation of inputs, and of weights in float64: half a unit in the last place of float32."""
+
+REPEATABLE = 2e-6
+"""Relative difference of two runs of one step."""
 
 DEFAULT_STEPS = 50
 SECONDS = 45
@@ -63,21 +67,24 @@ class Runs:
         side.reset()
         return runs
 
-    def train(self, side: Runner, precision: str, steps: Sequence[int], seed: int | None = None) -> Trajectory:
+    def train(
+        self, side: Runner, precision: str, steps: Sequence[int], seed: int | None = None, ulps: int = 1
+    ) -> Trajectory:
         """Trains one side from the user's weights.
 
         Args:
             side: The side.
             precision: ``"float32"`` or ``"float64"``.
             steps: The steps after which to record the outputs.
-            seed: Perturbs the start by one ulp; None trains as is.
+            seed: Perturbs the start; None trains as is.
+            ulps: The size of the perturbation.
         """
         inputs = self.pair.inputs(side.framework)
         if seed is None:
             side.reset()
             fed = inputs
         else:
-            fed = self._perturb(side, precision, seed, inputs)
+            fed = self._perturb(side, precision, seed, inputs, ulps)
         trajectory = {0: self.outputs(side, fed, PROBE_SAMPLES)}
         for step in range(max(steps, default=0)):
             self.step(side, step, fed)
@@ -86,12 +93,46 @@ class Runs:
         side.reset()
         return trajectory
 
-    def _perturb(self, side: Runner, precision: str, seed: int, inputs: Any) -> Any:
+    def train_both(self, sides: Sides, precision: str, steps: Sequence[int]) -> list[list[Trajectory]]:
+        """Trains both sides, each also ``DRAWS`` times from one ulp away."""
+        sides[0].dtype = getattr(torch, precision)
+        try:
+            return [[self.train(side, precision, steps, seed) for seed in (None, *range(DRAWS))] for side in sides]
+        finally:
+            sides[0].dtype = torch.float32
+
+    def _perturb(self, side: Runner, precision: str, seed: int, inputs: Any, ulps: int = 1) -> Any:
         """Perturbs a side's weights, from the user's; returns its inputs perturbed too."""
         random = np.random.default_rng(seed)
         side.reset()
-        side.perturb(random, None if precision == "float32" else HALF_ULP)
-        return perturb(inputs, random, HALF_ULP)
+        one_ulp = None if precision == "float32" else HALF_ULP
+        side.perturb(random, one_ulp if ulps == 1 else 2 * ulps * HALF_ULP)
+        return perturb(inputs, random, ulps * HALF_ULP)
+
+    def check_repeatable(self, sides: Sides, trained: list[list[Trajectory]]) -> None:
+        """Checks that a training gives the same when run again from the same state.
+
+        Args:
+            sides: Both sides.
+            trained: The runs of each.
+
+        Raises:
+            StepError: It gives something else.
+        """
+        for place, runs in enumerate(trained):
+            side: Runner = sides[place]
+            side.reset()
+            self.step(side, 0)
+            again = self.outputs(side, self.pair.inputs(side.framework), PROBE_SAMPLES)
+            side.reset()
+            if not (error := distance(runs[0][1], again)) <= REPEATABLE:
+                own_step = self.pair.torch_step is not None and side.framework == "PyTorch"
+                raise StepError(
+                    f"{side.framework}'s first step is not repeatable: from the same weights the outputs differ by "
+                    f"{error:.1e}, so it draws random numbers or keeps state that cannot be restored"
+                    + "; pass torch_optimizer= as well as torch_step="
+                    * own_step
+                )
 
     def step(self, side: Runner, step: int, inputs: Any = None) -> None:
         """Takes one training step of a side.
@@ -131,3 +172,10 @@ class Runs:
 def one_line(error: Exception) -> str:
     """Formats an error of the user's code for use in a sentence."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+
+
+def copied_runner(pair: ModelPair) -> KerasRunner:
+    """Makes a runner of a float64 copy of the Keras model and its training."""
+    from keras_parity.ladder.judge import in_float64  # deferred: imports this project's twin
+
+    return in_float64.copied_runner(pair)
