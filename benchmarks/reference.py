@@ -19,7 +19,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.text.summary_v2 import text_pb
 
 from cnn_mnist.architecture.examples import EXAMPLES
-from cnn_mnist.architecture.trace import layer_table
+from cnn_mnist.architecture.network import layer_table
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.errors import one_line_errors
 from cnn_mnist.runs import hparams, tags

@@ -1,4 +1,4 @@
-"""The one kind of error a user can mend, and how a command line ends on it."""
+"""Errors and notices for the user, and how a command prints them."""
 
 import os
 import signal
@@ -12,78 +12,99 @@ from typing import Any, NoReturn
 
 
 class UserError(ValueError):
-    """A mistake the user can mend; its one line says what was expected, what came and what to do."""
+    """A mistake that the user can fix. Its one line says what was expected, what was given and what to do."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came: somebody else interrupts, for example a cluster whose time is up."""
+    """SIGTERM was received, for example from a cluster whose time limit is reached."""
 
 
 class UserNotice(UserWarning):
-    """Something the user should know that stops nothing; one line."""
+    """One line that the user should know; the command continues."""
 
 
-_ALSO_CALLED = {"lr": "learning_rate", "alpha": "rho", "eps": "epsilon", "betas": "beta_1", "epochs": "max_epochs"}
+_SYNONYMS = {
+    "lr": "learning_rate",
+    "alpha": "rho",
+    "eps": "epsilon",
+    "betas": "beta_1",
+    "epochs": "max_epochs",
+    "train": "fit",
+    "eval": "test",
+    "evaluate": "test",
+}
 
 
 def nearest(typed: str, known: Iterable[str]) -> str:
-    """``"; did you mean ...?"`` with the known name that is most like the typed one; empty where none is.
+    """Suggests the known name that is most similar to a typed one.
+
+    A flag without its group is compared with the last parts of the known flags.
+
+    Args:
+        typed: An unknown name, flag or command.
+        known: The valid ones.
+
+    Returns:
+        ``"; did you mean ...?"``, or an empty string if no name is similar.
 
     Example:
-        >>> nearest("--model.lr", ["--model.learning_rate", "--model.rho"])
+        >>> nearest("--lr", ["--model.learning_rate", "--model.rho", "--help"])
         '; did you mean --model.learning_rate?'
     """
-    group, _, name = typed.rpartition(".")
-    usual = f"{group}.{_ALSO_CALLED.get(name, name)}".lstrip(".")
-    found = get_close_matches(usual, list(known), n=1)
+    group, _, name = typed.removeprefix("--").rpartition(".")
+    name, names = _SYNONYMS.get(name, name), list(known)
+    last_parts = {} if group else {full.rpartition(".")[2]: full for full in names if "." in full}
+    full = f"{'--' * typed.startswith('--')}{group}.{name}".replace("--.", "--").lstrip(".")
+    found = [last_parts[name]] if name in last_parts else get_close_matches(full, names, n=1)
+    found = found or [last_parts[part] for part in get_close_matches(name, last_parts, n=1)]
     return f"; did you mean {found[0]}?" if found else ""
 
 
 @contextmanager
 def one_line_errors(program: str) -> Iterator[None]:
-    """Prints a ``UserNotice`` as ``program: warning: ...``, and ends the process on a ``UserError``.
+    """Prints each ``UserNotice`` as ``program: warning: ...`` and turns errors into one line and an exit code.
 
-    The error is printed as ``program: error: ...`` on stderr and the exit code is 1; likewise where a disk or folder
-    fails. When the user interrupts, it is 130, on SIGTERM 143, and the ``KeyboardInterrupt``'s own text is printed, or
-    that it was interrupted.
+    A ``UserError`` or ``OSError`` is printed as ``program: error: ...`` on stderr; the exit code is 1. After an
+    interrupt the exit code is 130, after SIGTERM 143, and the text of the ``KeyboardInterrupt`` is printed, by default
+    ``interrupted``.
 
     Args:
-        program: What the user typed, for example ``"python -m cnn_mnist"``.
+        program: The command, for example ``"python -m cnn_mnist"``.
     """
 
     def show(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
         if issubclass(category, UserNotice):
-            print(f"{program}: warning: {_in_a_line(message)}", file=sys.stderr)
+            print(f"{program}: warning: {_one_line(message)}", file=sys.stderr)
         else:
-            usual(message, category, *args, **kwargs)
+            previous(message, category, *args, **kwargs)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserNotice)
-        usual, warnings.showwarning = warnings.showwarning, show
-        before = signal.signal(signal.SIGTERM, _terminate) if _may_take_signals() else None
+        previous, warnings.showwarning = warnings.showwarning, show
+        handler = signal.signal(signal.SIGTERM, _terminate) if _receives_signals() else None
         try:
             yield
         except UserError as error:
-            sys.exit(f"{program}: error: {_in_a_line(error)}")
-        except BrokenPipeError:  # who read the output, for example head, has enough
+            sys.exit(f"{program}: error: {_one_line(error)}")
+        except BrokenPipeError:  # the reader of the output, for example head, has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
-            where = f" at {_in_a_line(error.filename)}" if error.filename else ""
+            where = f" at {_one_line(error.filename)}" if error.filename else ""
             reason = f"got {error.strerror or error}{where}"
-            sys.exit(f"{program}: error: expected files that can be read and written, {reason}; see to it")
+            sys.exit(f"{program}: error: expected readable and writable files, {reason}; fix the file or its folder")
         except KeyboardInterrupt as interrupt:
             print(f"{program}: {str(interrupt) or 'interrupted'}", file=sys.stderr)
             sys.exit(143 if isinstance(interrupt, Terminated) else 130)
         finally:
-            if before is not None:
-                signal.signal(signal.SIGTERM, before)
+            if handler is not None:
+                signal.signal(signal.SIGTERM, handler)
 
 
-def _in_a_line(text: object) -> str:
-    return " ".join(str(text).splitlines())  # a file's name may hold line breaks
+def _one_line(text: object) -> str:
+    return " ".join(str(text).splitlines())  # a file name may contain line breaks
 
 
-def _may_take_signals() -> bool:
+def _receives_signals() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 

@@ -1,4 +1,4 @@
-"""What stands around a framework's import: when it comes, allocator, waiting threads, collector, TensorBoard's stub."""
+"""Process settings around a framework's import: allocator, waiting threads, garbage collector, TensorBoard's stub."""
 
 import ctypes
 import gc
@@ -13,18 +13,18 @@ from types import ModuleType
 from typing import Any
 
 WAIT_POLICY = {"GOMP_SPINCOUNT": "10000", "OMP_WAIT_POLICY": "PASSIVE"}
-"""What OpenMP reads at its start: the first for an idle machine, the second beside other work."""
+"""Environment variables that OpenMP reads at its start: the first for an idle machine, the second for a busy one."""
 
 PROC = Path("/proc")
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-def keep_large_buffers() -> None:
-    """Raises glibc's thresholds for returning memory to 1 GiB; does nothing where there is no glibc.
+def raise_malloc_thresholds() -> None:
+    """Raises glibc's thresholds for returning memory to 1 GiB; does nothing without glibc.
 
-    By default every activation buffer over 128 KiB is mapped anew, and its pages faulted in again, at every
-    step: half of a training step on a CPU.
+    By default glibc maps every activation buffer over 128 KiB again at each step. The page faults take half of a
+    training step on a CPU.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -35,11 +35,11 @@ def keep_large_buffers() -> None:
 
 
 def choose_wait_policy() -> None:
-    """Says how PyTorch's OpenMP threads wait for one another, unless the user has; call it before PyTorch's import.
+    """Sets OpenMP's wait policy for PyTorch's threads, unless the user has set it; call it before PyTorch's import.
 
-    GNU's OpenMP spins for some milliseconds, in which a waiting thread keeps a core from whoever has work: beside one
-    process that counts, a step of ``three_conv`` takes 68 ms, and 27 where waiting threads sleep at once. On an idle
-    machine it is the spin that is faster, and a short one is enough: see ``benchmarks/README.md``.
+    GNU's OpenMP spins for some milliseconds, and a spinning thread occupies a core. With one other busy process, a step
+    of ``three_conv`` takes 68 ms, but 27 ms if waiting threads sleep at once. On an idle machine spinning is faster,
+    and a short spin is enough: see ``benchmarks/README.md``.
     """
     if not (PROC / "stat").exists() or os.environ.keys() & WAIT_POLICY.keys():
         return
@@ -52,21 +52,21 @@ def choose_wait_policy() -> None:
 
 
 def _running_elsewhere() -> int:
-    """Runnable threads of the whole machine, without this process's: NumPy's run for a while after its import."""
+    """Counts the runnable threads of other processes; NumPy's own run for a while after its import."""
     everywhere = (PROC / "stat").read_text().partition("procs_running")[2].split()[0]
     own = 0
     for task in PROC.glob("self/task/*/stat"):
-        with suppress(OSError):  # a thread that has ended meanwhile
+        with suppress(OSError):  # the thread has ended
             own += task.read_text().rpartition(")")[2].split()[0] == "R"
     return int(everywhere) - own
 
 
 @contextmanager
-def collector_at_rest() -> Iterator[None]:
-    """Has Python look for no garbage meanwhile, and never again at what was imported.
+def gc_paused() -> Iterator[None]:
+    """Pauses the garbage collector, then freezes the objects that the import created.
 
-    A framework's import makes a million objects that stay; the looks at them, during the import and at the
-    process's exit, are a third of importing Lightning and a quarter of importing Keras and TensorFlow.
+    A framework's import creates a million permanent objects. Scanning them during the import and at exit takes a third
+    of importing Lightning and a quarter of importing Keras and TensorFlow.
     """
     gc.disable()
     try:
@@ -77,7 +77,7 @@ def collector_at_rest() -> Iterator[None]:
 
 
 class _Deferred(ModuleType):
-    """Stands for ``scipy.signal`` until something reads more of it than torchmetrics does: 1.1 s of every start."""
+    """Replaces ``scipy.signal`` until its first use beyond torchmetrics'; saves 1.1 s of every start."""
 
     hamming = None
 
@@ -90,14 +90,14 @@ class _Deferred(ModuleType):
 
 @contextmanager
 def importing_lightning() -> Iterator[None]:
-    """As ``collector_at_rest``, and without ``scipy.signal``.
+    """Pauses the garbage collector and defers ``scipy.signal``, for the import of Lightning.
 
-    torchmetrics imports it only to give it an old name, ``hamming``, back for other packages. Without it ``--help``
-    takes 3.2 s in place of 4.3 (medians of 4 pairs in turns, 2 cores with AVX-512), and 60 MB less.
+    torchmetrics imports ``scipy.signal`` only to restore an old name, ``hamming``. Without it ``--help`` takes 3.2 s
+    instead of 4.3 (medians of 4 pairs in turns, 2 cores with AVX-512), and 60 MB less.
     """
     name = "scipy.signal"
     sys.modules.setdefault(name, _Deferred(name))
-    with collector_at_rest():
+    with gc_paused():
         try:
             yield
         finally:
@@ -106,10 +106,10 @@ def importing_lightning() -> Iterator[None]:
 
 
 def keep_tensorflow_out() -> None:
-    """Has TensorBoard use its own stub even where TensorFlow is installed; call it before importing TensorBoard.
+    """Makes TensorBoard use its stub even if TensorFlow is installed; call it before importing TensorBoard.
 
-    TensorBoard takes the stub when a module ``tensorboard.compat.notf`` can be imported, which its wheel does
-    not hold. TensorFlow would cost seconds at start-up, and imported beside PyTorch it can crash the process.
+    TensorBoard uses the stub if it can import ``tensorboard.compat.notf``, which its wheel does not contain. TensorFlow
+    would cost seconds at start-up, and next to PyTorch it can crash the process.
     """
     name = "tensorboard.compat.notf"
     sys.modules.setdefault(name, ModuleType(name))

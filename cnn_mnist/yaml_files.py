@@ -1,4 +1,4 @@
-"""Reads YAML that anybody may have written, without running code from it or running out of memory."""
+"""Reads untrusted YAML without running its code or running out of memory."""
 
 import math
 from typing import Any
@@ -6,15 +6,21 @@ from typing import Any
 from cnn_mnist.errors import UserError
 
 _MOST_NODES = 100_000
-"""Of a YAML file; the longest of ours has 200."""
+"""Limit for a YAML file; the project's longest has 200."""
 
 
 def load_yaml(content: bytes | str) -> Any:
-    """The content of a YAML file.
+    """Parses YAML.
+
+    Args:
+        content: The text.
+
+    Returns:
+        Its value, of plain Python types.
 
     Raises:
-        UserError: Its aliases multiply.
-        yaml.YAMLError: It is no YAML.
+        UserError: Its aliases expand to too many values.
+        yaml.YAMLError: The text is not YAML.
     """
     import yaml
 
@@ -23,11 +29,14 @@ def load_yaml(content: bytes | str) -> Any:
 
 
 def check_aliases(content: bytes | str) -> None:
-    """Refuses YAML whose aliases multiply: whatever walks such a one finds no end.
+    """Refuses YAML whose aliases expand to too many values.
+
+    Args:
+        content: The text.
 
     Raises:
-        UserError: They do.
-        yaml.YAMLError: It is no YAML.
+        UserError: It expands to more than 100,000 values.
+        yaml.YAMLError: The text is not YAML.
     """
     import yaml
 
@@ -35,7 +44,7 @@ def check_aliases(content: bytes | str) -> None:
 
     def size(node: Any) -> float:
         if id(node) not in sizes:
-            sizes[id(node)] = math.inf  # of a node within itself
+            sizes[id(node)] = math.inf  # a node that contains itself
             inner = node.value if isinstance(node.value, list) else []
             parts = (part for entry in inner for part in (entry if isinstance(entry, tuple) else [entry]))
             sizes[id(node)] = 1 + sum(map(size, parts))
@@ -43,4 +52,4 @@ def check_aliases(content: bytes | str) -> None:
 
     root = yaml.compose(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     if root is not None and size(root) > _MOST_NODES:
-        raise UserError(f"expected YAML of {_MOST_NODES:,} values at most, got more from aliases; write them out")
+        raise UserError(f"expected YAML of at most {_MOST_NODES:,} values, got more through aliases; write them out")

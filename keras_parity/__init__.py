@@ -8,6 +8,7 @@ from typing import Any
 
 import lazy_loader
 
+from cnn_mnist import __version__ as __version__
 from keras_parity.frameworks import expect_any_order, importing_tensorflow
 
 expect_any_order()

@@ -8,3 +8,5 @@ from .logs.folders import find_folders as find_folders
 from .logs.run import read_run as read_run
 from .twin.network import build_twin as build_twin
 from .twin.train import compile_twin as compile_twin
+
+__version__: str

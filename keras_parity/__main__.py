@@ -3,6 +3,7 @@
 import sys
 from importlib import import_module
 
+from cnn_mnist import __version__
 from cnn_mnist.errors import UserError, nearest, one_line_errors
 from cnn_mnist.runs import timing  # noqa: F401 - first: the set-up time counts from its import
 
@@ -27,7 +28,9 @@ def main() -> None:
     """Runs the command that the arguments name; trains the twin if they name none."""
     with one_line_errors("python -m keras_parity"):
         arguments = sys.argv[1:]
-        if not arguments or arguments[0].startswith("-"):
+        if arguments[:1] == ["--version"]:
+            print(f"keras_parity {__version__}")
+        elif not arguments or arguments[0].startswith("-"):
             from keras_parity.twin import cli
 
             cli.main(arguments, COMMANDS)

@@ -2,14 +2,14 @@
 
 import contextlib
 
-from cnn_mnist.frameworks import choose_wait_policy, collector_at_rest, keep_large_buffers
+from cnn_mnist.frameworks import choose_wait_policy, gc_paused, raise_malloc_thresholds
 from keras_parity.frameworks import expect_any_order, importing_tensorflow
 
 choose_wait_policy()
-keep_large_buffers()
+raise_malloc_thresholds()
 expect_any_order()
 
-with collector_at_rest():
+with gc_paused():
     # triton must precede TensorFlow: see keep_triton_out.
     with contextlib.suppress(ImportError):
         import triton  # noqa: F401

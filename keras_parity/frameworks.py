@@ -9,7 +9,7 @@ from importlib.abc import MetaPathFinder
 from typing import Any
 
 from cnn_mnist.errors import UserError
-from cnn_mnist.frameworks import collector_at_rest, keep_large_buffers
+from cnn_mnist.frameworks import gc_paused, raise_malloc_thresholds
 
 BACKEND = "tensorflow"
 
@@ -37,13 +37,13 @@ def importing_tensorflow() -> Iterator[None]:
         raise UserError(
             f"expected Keras on {BACKEND}, got Keras on {chosen}; set KERAS_BACKEND={BACKEND} before importing Keras"
         )
-    keep_large_buffers()
+    raise_malloc_thresholds()
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
-        with collector_at_rest():
+        with gc_paused():
             yield
     finally:
         os.dup2(kept, 2)

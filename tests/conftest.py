@@ -11,7 +11,7 @@ from pathlib import Path
 
 from keras_parity import frameworks
 
-gc.disable()  # until all is imported, see collector_at_rest
+gc.disable()  # until all is imported, see gc_paused
 if "PYTEST_XDIST_WORKER" in os.environ:  # two processes on two cores: more threads would wait for one another
     os.environ["OMP_NUM_THREADS"] = os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
 os.environ["KERAS_BACKEND"] = "tensorflow"

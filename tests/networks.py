@@ -3,8 +3,8 @@
 from hypothesis import strategies as st
 
 from cnn_mnist.architecture.descriptions import read_network
-from cnn_mnist.architecture.record import ACTIVATIONS
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.layer_spec import ACTIVATIONS
+from cnn_mnist.architecture.network import Network
 from cnn_mnist.errors import UserError
 
 SIZES = st.integers(1, 3)

@@ -70,7 +70,7 @@ def same_in_both(network):
     images, channels_first, labels = data_of(network)
     assert sum(parameter.numel() for parameter in module.parameters()) == network.parameters
     assert sum(np.prod(variable.shape) for variable in model.trainable_variables) == network.parameters
-    for place in network.traced:
+    for place in network.placed:
         if not isinstance(place.layer, Activation):  # which may stand behind the pool that follows it
             assert model.get_layer(place.name).output.shape[1:] == place.output_shape
     with torch.no_grad():

@@ -1,5 +1,7 @@
 """What is exported from the two packages: found, and imported only when it is used."""
 
+from importlib.metadata import version
+
 import cnn_mnist
 import keras_parity
 
@@ -9,6 +11,17 @@ def test_every_exported_name_is_there_and_listed():
         for name in package.__all__:
             assert getattr(package, name).__doc__
             assert name in dir(package)
+
+
+def test_versions_are_those_of_the_installed_package(run_python):
+    for package in (cnn_mnist, keras_parity):
+        assert package.__version__ == version("cnn_mnist")
+        assert run_python("-m", package.__name__, "--version").stdout == f"{package.__name__} {version('cnn_mnist')}\n"
+
+
+def test_a_network_says_its_layers():
+    layers = "conv 32@5x5, ReLU; max pool 2; conv 64@5x5, ReLU; max pool 2; flatten; dense 10"
+    assert repr(cnn_mnist.EXAMPLES["conv5x5"]) == f"Network({layers}: 62,346 parameters)"
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -58,7 +58,7 @@ def test_a_process_that_fails_is_named_with_its_last_words(tmp_path):
 
 
 def test_the_floor_counts_the_multiply_adds_of_the_design():
-    total = sum(layer.multiply_adds for layer in EXAMPLES["three_conv"].traced)
+    total = sum(layer.multiply_adds for layer in EXAMPLES["three_conv"].placed)
     assert total == 26 * 26 * 9 * 32 + 11 * 11 * 288 * 64 + 3 * 3 * 576 * 64 + 576 * 64 + 640
 
 

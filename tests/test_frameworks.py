@@ -12,7 +12,7 @@ _SIZE = 2**26  # bytes, made by Python itself: numpy asks for huge pages of its 
 
 _FAULTS = f"""
 import resource
-from cnn_mnist.frameworks import keep_large_buffers
+from cnn_mnist.frameworks import raise_malloc_thresholds
 CALL
 b"1" * {_SIZE}
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -24,10 +24,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.fixture
 def with_and_without(run_python):
-    """What a script prints after ``keep_large_buffers`` and without it."""
+    """What a script prints after ``raise_malloc_thresholds`` and without it."""
 
     def run(script: str) -> tuple[int, int]:
-        scripts = (script.replace("CALL", call) for call in ("keep_large_buffers()", ""))
+        scripts = (script.replace("CALL", call) for call in ("raise_malloc_thresholds()", ""))
         with_it, without = (int(run_python("-c", text).stdout) for text in scripts)
         return with_it, without
 

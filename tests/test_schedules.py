@@ -122,5 +122,5 @@ def test_only_a_schedule_that_spans_the_training_needs_its_end(steps):
 
 def test_a_rate_that_would_jump_is_refused():
     check_resumed_rate(ModelSettings(schedule="cosine"), 0.001, 0.001 * (1 + 1e-15))
-    with pytest.raises(UserError, match=r"go on at a learning rate of 0.001, got 0.0011"):
+    with pytest.raises(UserError, match=r"continue at a learning rate of 0.001, got 0.0011"):
         check_resumed_rate(ModelSettings(schedule="cosine"), 0.001, 0.0011)

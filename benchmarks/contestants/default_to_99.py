@@ -22,7 +22,7 @@ from cnn_mnist.pytorch.training_log import TrainingLog
 
 
 class StopAt99(Callback):
-    """Stops where the validation, which is the test set here, reads 99%."""
+    """StopRequest where the validation, which is the test set here, reads 99%."""
 
     accuracy = 0.0
 

@@ -24,7 +24,7 @@ def main() -> None:
         a @ b
         times.append(time.perf_counter() - start)
     rate = 2 * SIZE**3 / median(times[5:])
-    forward = 2 * sum(layer.multiply_adds for layer in EXAMPLES["three_conv"].traced)  # a step takes three of them
+    forward = 2 * sum(layer.multiply_adds for layer in EXAMPLES["three_conv"].placed)  # a step takes three of them
     step = 3 * BATCH_SIZE * forward
     print(json.dumps({"milliseconds": 1e3 * step / rate, "microseconds": 1e6 * forward / rate, "gflops": rate / 1e9}))
 

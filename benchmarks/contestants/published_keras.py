@@ -26,7 +26,7 @@ class Clock(keras.callbacks.Callback):
         self.start = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:
-        """Stops."""
+        """StopRequest."""
         self.seconds = time.perf_counter() - self.start
 
 

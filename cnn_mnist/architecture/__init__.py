@@ -1,4 +1,4 @@
-"""What a network is: its layers, shapes, parameters, initial weights, and the layout of these in each framework.
+"""Descriptions of networks: layers, shapes, parameters, initial weights, and their layout in each framework.
 
 Core: imports numpy, no framework and no extra; every other room may import it.
 """

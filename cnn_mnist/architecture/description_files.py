@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from cnn_mnist.architecture.layers import ALSO, KINDS
+from cnn_mnist.architecture.layers import ALIASES, KINDS
 from cnn_mnist.errors import UserError
 from cnn_mnist.yaml_files import load_yaml
 
@@ -105,7 +105,7 @@ def _plain(layers: list[Any]) -> Iterator[Any]:
             continue
         number += 1
         record = KINDS.get(kind)
-        if record is None and kind not in ALSO:
+        if record is None and kind not in ALIASES:
             yield kind  # which whoever makes the records refuses
             continue
         names = {field.name for field in fields(record)} if record else set()

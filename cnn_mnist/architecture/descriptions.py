@@ -12,11 +12,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from cnn_mnist.architecture import description_files, objects
+from cnn_mnist.architecture import description_files, from_model
 from cnn_mnist.architecture.examples import EXAMPLES
-from cnn_mnist.architecture.layers import ALSO, KINDS
-from cnn_mnist.architecture.record import Layer
-from cnn_mnist.architecture.trace import IMAGE_SHAPE, Network
+from cnn_mnist.architecture.layer_spec import LayerSpec
+from cnn_mnist.architecture.layers import ALIASES, KINDS
+from cnn_mnist.architecture.network import IMAGE_SHAPE, Network
 from cnn_mnist.errors import UserError, nearest
 
 Description = str | list[Any]
@@ -65,7 +65,7 @@ def read_network(description: Any) -> Network:
         except UserError as error:
             raise UserError(f"{description}: {error}") from None
     if hasattr(description, "layers") or hasattr(description, "children"):
-        description = objects.describe(description, _fits)
+        description = from_model.describe(description, _fits)
     if isinstance(description, Mapping):
         description = description_files.from_keras(description)
     if not isinstance(description, Sequence):
@@ -78,7 +78,7 @@ def read_network(description: Any) -> Network:
 
 def _fits(description: list[Any], features: list[int]) -> bool:
     try:
-        traced = read_network(description).traced
+        traced = read_network(description).placed
     except UserError:
         return False
     pools = [(place.layer, place.input_shape) for place in traced if hasattr(place.layer, "pool_size")]
@@ -103,15 +103,15 @@ def title(description: Any) -> str:
     return description if isinstance(description, str) else f"{read_network(description).parameters:,} parameters"
 
 
-def _record(number: int, entry: Any) -> Layer:
+def _record(number: int, entry: Any) -> LayerSpec:
     kind, value = (entry, None) if isinstance(entry, str) else (None, None)
     if isinstance(entry, Mapping) and len(entry) == 1:
         ((kind, value),) = entry.items()
-    if str(kind) in ALSO and not value:
-        return ALSO[str(kind)]
+    if str(kind) in ALIASES and not value:
+        return ALIASES[str(kind)]
     make = KINDS.get(str(kind))
     if make is None:
-        known, came = [*KINDS, *ALSO], f"{_brief(entry)}{nearest(str(kind), [*KINDS, *ALSO])}"
+        known, came = [*KINDS, *ALIASES], f"{_brief(entry)}{nearest(str(kind), [*KINDS, *ALIASES])}"
         raise UserError(f"layer {number}: expected one of {', '.join(known)}, got {came}")
     arguments: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
     try:
@@ -127,7 +127,7 @@ def _record(number: int, entry: Any) -> Layer:
         raise UserError(f"layer {number}, {kind}: expected its {', '.join(known) or 'name alone'}, {came}") from None
 
 
-def _plain_record(layer: Layer) -> str | dict[str, Any]:
+def _plain_record(layer: LayerSpec) -> str | dict[str, Any]:
     """What the layer cannot be made without, and what is not a default."""
     kind = type(layer)
     arguments = {field.name: getattr(layer, field.name) for field in fields(layer)}

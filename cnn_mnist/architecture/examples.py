@@ -1,5 +1,6 @@
 """The packaged networks, by name."""
 
+from cnn_mnist.architecture.layer_spec import LayerSpec
 from cnn_mnist.architecture.layers import (
     Activation,
     AveragePooling2D,
@@ -14,15 +15,14 @@ from cnn_mnist.architecture.layers import (
     MaxPooling2D,
     SeparableConv2D,
 )
-from cnn_mnist.architecture.record import Layer
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.network import Network
 
 
 def _conv(filters: int, kernel_size: int, activation: str | None = "relu") -> Conv2D:
     return Conv2D(filters, kernel_size, activation=activation)
 
 
-def _relu_behind(layer: Layer) -> tuple[Layer, ...]:
+def _normalized(layer: LayerSpec) -> tuple[LayerSpec, ...]:
     return (layer, BatchNormalization(), Activation("relu"))
 
 
@@ -30,13 +30,13 @@ def _strided(filters: int) -> Conv2D:
     return Conv2D(filters, 3, strides=2, padding="same", activation="relu")
 
 
-_LAYERS: dict[str, tuple[Layer, ...]] = {
+_LAYERS: dict[str, tuple[LayerSpec, ...]] = {
     "three_conv": (
         *(_conv(32, 3), MaxPooling2D(2), _conv(64, 3), MaxPooling2D(2), _conv(64, 3)),
         *(Flatten(), Dense(64, activation="relu"), Dense(10)),
     ),
     "conv5x5": (_conv(32, 5), MaxPooling2D(2), _conv(64, 5), MaxPooling2D(2), Flatten(), Dense(10)),
-    # LeCun et al. 1998, as it is taught today.
+    # LeCun et al. 1998, in today's usual form.
     "lenet5": (
         *(Conv2D(6, 5, padding="same", activation="tanh"), AveragePooling2D(2)),
         *(_conv(16, 5, "tanh"), AveragePooling2D(2), Flatten()),
@@ -53,8 +53,8 @@ _LAYERS: dict[str, tuple[Layer, ...]] = {
         *(Flatten(), Dense(128, activation="relu"), Dropout(0.5), Dense(10)),
     ),
     "batch_norm": (
-        *(*_relu_behind(Conv2D(32, 3, use_bias=False)), MaxPooling2D(2)),
-        *(*_relu_behind(Conv2D(64, 3, use_bias=False)), MaxPooling2D(2)),
+        *(*_normalized(Conv2D(32, 3, use_bias=False)), MaxPooling2D(2)),
+        *(*_normalized(Conv2D(64, 3, use_bias=False)), MaxPooling2D(2)),
         *(Flatten(), Dense(10)),
     ),
     "all_convolutional": (
@@ -63,8 +63,8 @@ _LAYERS: dict[str, tuple[Layer, ...]] = {
     ),
     "depthwise": (
         _conv(16, 3),
-        *_relu_behind(DepthwiseConv2D(3, padding="same", use_bias=False)),
-        *_relu_behind(Conv2D(32, 1, use_bias=False)),
+        *_normalized(DepthwiseConv2D(3, padding="same", use_bias=False)),
+        *_normalized(Conv2D(32, 1, use_bias=False)),
         *(MaxPooling2D(2), SeparableConv2D(64, 3, activation="relu"), GlobalAveragePooling2D(), Dense(10)),
     ),
     "strided": (_strided(32), _strided(64), _strided(64), Flatten(), Dense(64, activation="relu"), Dense(10)),
@@ -76,4 +76,4 @@ _LAYERS: dict[str, tuple[Layer, ...]] = {
 }
 
 EXAMPLES: dict[str, Network] = {name: Network(layers) for name, layers in _LAYERS.items()}
-"""All end in logits: softmax belongs to the loss and to predict, never to the network."""
+"""The packaged networks; all end in logits, since loss and predict apply the softmax."""

@@ -1,40 +1,41 @@
-"""What each layer record is in Keras: the layer of its name, with its fields as arguments."""
+"""Keras's layers for a network: the class of the same name with the same arguments."""
 
 from collections.abc import Iterator
 from dataclasses import fields
 
 from cnn_mnist.architecture import layers as records
-from cnn_mnist.architecture.call import Call, source_of
-from cnn_mnist.architecture.trace import Network, TracedLayer
+from cnn_mnist.architecture.module_spec import ModuleSpec, source_of
+from cnn_mnist.architecture.network import Network, PlacedLayer
 
 
-def keras_layers(network: Network) -> list[Call]:
-    """The layers of a network in their order, named as ``Network.modules`` names them.
+def keras_layers(network: Network) -> list[ModuleSpec]:
+    """Returns Keras's layers in order, with the names of ``Network.modules``.
 
-    Keras's convolutions pad no explicit number of rows, so that a ``conv1_pad`` does it.
+    Keras's convolutions have no explicit padding, so a ``conv1_pad`` comes before them.
     """
-    return [call for place in network.modules for call in _calls(place)]
+    return [spec for place in network.modules for spec in _specs(place)]
 
 
 def keras_source(network: Network) -> str:
-    """The network as a user would write it, ready to paste."""
-    lines = [f"    layers.{source_of(call, name=call.name)}," for call in keras_layers(network)]
-    # Keras has no name for it.
+    """Returns the network as Keras source code."""
+    lines = [f"    layers.{source_of(spec, name=spec.name)}," for spec in keras_layers(network)]
+    # Keras has no name for the tanh approximation.
     tanh = "lambda x: keras.activations.gelu(x, approximate=True)"
     lines = [line.replace("'gelu_tanh'", tanh) for line in lines]
     start = ["import keras", "from keras import layers", "", "model = keras.Sequential(["]
     return "\n".join([*start, f"    keras.Input({network.input_shape}),", *lines, "])"])
 
 
-def _calls(place: TracedLayer) -> Iterator[Call]:
+def _specs(place: PlacedLayer) -> Iterator[ModuleSpec]:
     layer = place.layer
     if isinstance(layer, records.Activation):
         relu = layer.activation == "relu"
-        yield Call(place.name, "ReLU", {}) if relu else Call(place.name, "Activation", {"activation": layer.activation})
+        kind, arguments = ("ReLU", {}) if relu else ("Activation", {"activation": layer.activation})
+        yield ModuleSpec(place.name, kind, arguments)
         return
     arguments = {field.name: getattr(layer, field.name) for field in fields(layer) if field.name != "activation"}
     padding = arguments.get("padding")
     if isinstance(padding, tuple) and not isinstance(layer, records.ZeroPadding2D):
-        yield Call(f"{place.name}_pad", "ZeroPadding2D", {"padding": padding})
+        yield ModuleSpec(f"{place.name}_pad", "ZeroPadding2D", {"padding": padding})
         arguments["padding"] = "valid"
-    yield Call(place.name, type(layer).__name__, arguments)
+    yield ModuleSpec(place.name, type(layer).__name__, arguments)

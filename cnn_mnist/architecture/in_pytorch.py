@@ -1,12 +1,12 @@
-"""What each layer record is in PyTorch: modules of ``torch.nn`` by name, with their arguments."""
+"""PyTorch's modules for a network: class names of ``torch.nn`` with arguments."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from cnn_mnist.architecture import layers as records
-from cnn_mnist.architecture.call import Call, source_of
-from cnn_mnist.architecture.record import Layer, Pads
-from cnn_mnist.architecture.trace import Network, TracedLayer
+from cnn_mnist.architecture.layer_spec import LayerSpec, Pads
+from cnn_mnist.architecture.module_spec import ModuleSpec, source_of
+from cnn_mnist.architecture.network import Network, PlacedLayer
 
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "relu": ("ReLU", {}),
@@ -16,37 +16,37 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "silu": ("SiLU", {}),
     "tanh": ("Tanh", {}),
     "sigmoid": ("Sigmoid", {}),
-    "softplus": ("Softplus", {"threshold": 40}),  # from the default of 20 on, it is off by 2e-9
+    "softplus": ("Softplus", {"threshold": 40}),  # the default of 20 is off by 2e-9
 }
-"""PyTorch's module of an activation, and its arguments."""
+"""PyTorch's class and arguments for each activation."""
 
 
-def pytorch_modules(network: Network) -> list[Call]:
-    """The modules of a network in their order, named as ``Network.modules`` names them.
+def pytorch_modules(network: Network) -> list[ModuleSpec]:
+    """Returns PyTorch's modules in order, with the names of ``Network.modules``.
 
-    What one PyTorch module cannot do is done by one before it, ``conv1_pad`` where padding is not the same on both
-    sides, or by two within it: ``separable1.depthwise`` and ``separable1.pointwise``.
+    Asymmetric padding is a module before the convolution, ``conv1_pad``; a separable convolution contains two modules,
+    ``separable1.depthwise`` and ``separable1.pointwise``.
     """
-    return [call for place in network.modules for call in ENTRIES[type(place.layer)](place.layer, place)]
+    return [spec for place in network.modules for spec in ENTRIES[type(place.layer)](place.layer, place)]
 
 
 def pytorch_source(network: Network) -> str:
-    """The network as a user would write it, ready to paste."""
-    calls = pytorch_modules(network)
+    """Returns the network as PyTorch source code."""
+    specs = pytorch_modules(network)
     imports = ["from collections import OrderedDict", "", "from torch import nn"]
-    if any(call.kind == "LayerNorm2d" for call in calls):
+    if any(spec.kind == "LayerNorm2d" for spec in specs):
         imports.append("from torchvision.models.convnext import LayerNorm2d")
-    lines = [f"    {_entry(call)}," for call in calls]
+    lines = [f"    {_entry(spec)}," for spec in specs]
     return "\n".join([*imports, "", "network = nn.Sequential(OrderedDict([", *lines, "]))"])
 
 
-def _entry(call: Call) -> str:
-    if call.parts:
-        return f'("{call.name}", nn.Sequential(OrderedDict([{", ".join(map(_entry, call.parts))}])))'
-    return f'("{call.name}", {"" if call.kind == "LayerNorm2d" else "nn."}{source_of(call)})'
+def _entry(spec: ModuleSpec) -> str:
+    if spec.parts:
+        return f'("{spec.name}", nn.Sequential(OrderedDict([{", ".join(map(_entry, spec.parts))}])))'
+    return f'("{spec.name}", {"" if spec.kind == "LayerNorm2d" else "nn."}{source_of(spec)})'
 
 
-def _convolution(layer: Any, place: TracedLayer) -> Iterator[Call]:
+def _convolution(layer: Any, place: PlacedLayer) -> Iterator[ModuleSpec]:
     channels = place.input_shape[2]
     if isinstance(layer, records.DepthwiseConv2D | records.SeparableConv2D):
         out, groups = channels * layer.depth_multiplier, channels
@@ -69,79 +69,80 @@ def _convolution(layer: Any, place: TracedLayer) -> Iterator[Call]:
     }
     if separable:
         pointwise = {"in_channels": out, "out_channels": layer.filters, "kernel_size": (1, 1), "bias": layer.use_bias}
-        parts = Call("depthwise", "Conv2d", arguments), Call("pointwise", "Conv2d", pointwise)
-        yield Call(place.name, "Sequential", {}, parts)
+        parts = ModuleSpec("depthwise", "Conv2d", arguments), ModuleSpec("pointwise", "Conv2d", pointwise)
+        yield ModuleSpec(place.name, "Sequential", {}, parts)
     else:
-        yield Call(place.name, "Conv2d", arguments)
+        yield ModuleSpec(place.name, "Conv2d", arguments)
 
 
-def _pool(layer: Any, place: TracedLayer) -> Iterator[Call]:
-    """PyTorch pads both sides alike, so that an odd row at the end is one that windows may pass the end by.
+def _pool(layer: Any, place: PlacedLayer) -> Iterator[ModuleSpec]:
+    """Emulates padding="same", which may pad one row more at the end; PyTorch pads symmetrically.
 
-    Where windows are one apart, that would add no window: then both sides have the odd row, and the first window goes.
+    With strides over 1, ``ceil_mode`` adds the window over the end. With a stride of 1 both sides get the extra row,
+    and the first window is cropped.
     """
     padding, ends, first, passes = [], [], [], False
     axes = zip(layer.pads(place.input_shape), layer.strides, layer.window, place.output_shape, strict=False)
     for size, ((before, after), stride, window, rows) in zip(place.input_shape, axes, strict=False):
-        odd = before != after
-        padding.append(after if odd and stride == 1 else before)
-        first.append((-1 if odd and stride == 1 else 0, 0))
-        passes |= odd and stride > 1
+        uneven = before != after
+        padding.append(after if uneven and stride == 1 else before)
+        first.append((-1 if uneven and stride == 1 else 0, 0))
+        passes |= uneven and stride > 1
         ends.append((0, min(0, (rows - 1) * stride + window - size)))
-    if passes and any(end != (0, 0) for end in ends):  # what no window covers must go, or it gets a window too
+    if passes and any(end != (0, 0) for end in ends):  # crop uncovered rows, which would get a window too
         yield _padding(f"{place.name}_pad", (ends[0], ends[1]))
     arguments = {"kernel_size": layer.pool_size, "stride": layer.strides, "padding": tuple(padding)}
     arguments |= {"ceil_mode": True} if passes else {}
     arguments |= {"count_include_pad": False} if isinstance(layer, records.AveragePooling2D) else {}
     kind = "AvgPool2d" if isinstance(layer, records.AveragePooling2D) else "MaxPool2d"
     crops = any(crop != (0, 0) for crop in first)
-    yield Call(f"{place.name}_all" if crops else place.name, kind, arguments)
+    yield ModuleSpec(f"{place.name}_all" if crops else place.name, kind, arguments)
     if crops:
         yield _padding(place.name, (first[0], first[1]))
 
 
-def _global_pool(kind: str) -> Callable[[Layer, TracedLayer], Iterator[Call]]:
-    def calls(_: Layer, place: TracedLayer) -> Iterator[Call]:
-        yield Call(f"{place.name}_map", kind, {"output_size": 1})
-        yield Call(place.name, "Flatten", {})
+def _global_pool(kind: str) -> Callable[[LayerSpec, PlacedLayer], Iterator[ModuleSpec]]:
+    def specs(_: LayerSpec, place: PlacedLayer) -> Iterator[ModuleSpec]:
+        yield ModuleSpec(f"{place.name}_map", kind, {"output_size": 1})
+        yield ModuleSpec(place.name, "Flatten", {})
 
-    return calls
-
-
-def _padding(name: str, pads: Pads) -> Call:
-    return Call(name, "ZeroPad2d", {"padding": (*pads[1], *pads[0])})
+    return specs
 
 
-def _normalization(layer: records.BatchNormalization, place: TracedLayer) -> Iterator[Call]:
+def _padding(name: str, pads: Pads) -> ModuleSpec:
+    return ModuleSpec(name, "ZeroPad2d", {"padding": (*pads[1], *pads[0])})
+
+
+def _normalization(layer: records.BatchNormalization, place: PlacedLayer) -> Iterator[ModuleSpec]:
     kind = "BatchNorm2d" if len(place.input_shape) == 3 else "BatchNorm1d"
     rest = {"eps": layer.epsilon, "momentum": round(1 - layer.momentum, 12), "affine": layer.scale}
-    yield Call(place.name, kind, {"num_features": place.input_shape[-1]} | rest)
+    yield ModuleSpec(place.name, kind, {"num_features": place.input_shape[-1]} | rest)
 
 
-def _layer_norm(layer: records.LayerNormalization, place: TracedLayer) -> Iterator[Call]:
+def _layer_norm(layer: records.LayerNormalization, place: PlacedLayer) -> Iterator[ModuleSpec]:
     kind = "LayerNorm2d" if len(place.input_shape) == 3 else "LayerNorm"
-    yield Call(place.name, kind, {"normalized_shape": place.input_shape[-1:], "eps": layer.epsilon})
+    yield ModuleSpec(place.name, kind, {"normalized_shape": place.input_shape[-1:], "eps": layer.epsilon})
 
 
-def _dense(layer: records.Dense, place: TracedLayer) -> Iterator[Call]:
+def _dense(layer: records.Dense, place: PlacedLayer) -> Iterator[ModuleSpec]:
     sizes = {"in_features": place.input_shape[0], "out_features": layer.units}
-    yield Call(place.name, "Linear", sizes | {"bias": layer.use_bias})
+    yield ModuleSpec(place.name, "Linear", sizes | {"bias": layer.use_bias})
 
 
-def _activation(layer: records.Activation, place: TracedLayer) -> Iterator[Call]:
-    yield Call(place.name, *ACTIVATIONS[layer.activation])
+def _activation(layer: records.Activation, place: PlacedLayer) -> Iterator[ModuleSpec]:
+    yield ModuleSpec(place.name, *ACTIVATIONS[layer.activation])
 
 
-def _one(kind: str, **names: str) -> Callable[[Layer, TracedLayer], Iterator[Call]]:
-    """One module whose arguments are fields of the record under other names."""
+def _one(kind: str, **names: str) -> Callable[[LayerSpec, PlacedLayer], Iterator[ModuleSpec]]:
+    """Returns an entry of one module whose arguments are fields of the layer, possibly renamed."""
 
-    def calls(layer: Layer, place: TracedLayer) -> Iterator[Call]:
-        yield Call(place.name, kind, {theirs: getattr(layer, ours) for theirs, ours in names.items()})
+    def specs(layer: LayerSpec, place: PlacedLayer) -> Iterator[ModuleSpec]:
+        yield ModuleSpec(place.name, kind, {theirs: getattr(layer, ours) for theirs, ours in names.items()})
 
-    return calls
+    return specs
 
 
-ENTRIES: dict[type[Layer], Callable[[Any, TracedLayer], Iterator[Call]]] = {
+ENTRIES: dict[type[LayerSpec], Callable[[Any, PlacedLayer], Iterator[ModuleSpec]]] = {
     records.Conv2D: _convolution,
     records.DepthwiseConv2D: _convolution,
     records.SeparableConv2D: _convolution,
@@ -159,4 +160,4 @@ ENTRIES: dict[type[Layer], Callable[[Any, TracedLayer], Iterator[Call]]] = {
     records.LeakyReLU: _one("LeakyReLU", negative_slope="negative_slope"),
     records.ELU: _one("ELU", alpha="alpha"),
 }
-"""The modules of each record in its place."""
+"""PyTorch's modules for each class of layer."""

@@ -1,13 +1,13 @@
-"""Every layer record of a sequential network, and the one list of them.
+"""The layers of a sequential network, and the list of them.
 
-What each is in PyTorch and in Keras stands in ``in_pytorch`` and ``in_keras``.
+``in_pytorch`` and ``in_keras`` translate them to the frameworks.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from cnn_mnist.architecture.record import STATISTICS, Layer, Shape, bias, expect_image, times
+from cnn_mnist.architecture.layer_spec import STATISTICS, LayerSpec, Shape, bias, expect_image, times
 from cnn_mnist.architecture.windows import (
     AveragePooling2D,
     Conv2D,
@@ -19,26 +19,26 @@ from cnn_mnist.errors import UserError
 
 
 @dataclass(frozen=True)
-class GlobalMaxPooling2D(Layer):
-    """Maximum of each channel."""
+class GlobalMaxPooling2D(LayerSpec):
+    """Maximum of each channel over the image."""
 
     stem: ClassVar[str] = "global_max_pool"
 
     def output_shape(self, shape: Shape) -> Shape:
-        """(height, width, channels) to (channels,)."""
+        """Maps (height, width, channels) to (channels,)."""
         return expect_image(self, shape)[2:]
 
 
 @dataclass(frozen=True)
 class GlobalAveragePooling2D(GlobalMaxPooling2D):
-    """Mean of each channel."""
+    """Mean of each channel over the image."""
 
     stem: ClassVar[str] = "global_average_pool"
 
 
 @dataclass(frozen=True)
-class ZeroPadding2D(Layer):
-    """Zeros around an image: a number of rows and columns, (rows, columns) or ((above, below), (left, right))."""
+class ZeroPadding2D(LayerSpec):
+    """Pads an image with zeros: a number for all sides, (rows, columns), or ((above, below), (left, right))."""
 
     padding: Any = 1
     stem: ClassVar[str] = "pad"
@@ -49,19 +49,19 @@ class ZeroPadding2D(Layer):
             raise UserError(f"ZeroPadding2D: expected numbers of rows and columns, got {self.padding}")
 
     def output_shape(self, shape: Shape) -> Shape:
-        """(height, width, channels) to an image with more rows and columns."""
+        """Maps (height, width, channels) to a larger image."""
         height, width, channels = expect_image(self, shape)
         return (height + sum(self.padding[0]), width + sum(self.padding[1]), channels)
 
 
 @dataclass(frozen=True)
-class BatchNormalization(Layer):
-    """Each channel, less the mean of the batch, over its deviation; in inference by the moving statistics.
+class BatchNormalization(LayerSpec):
+    """Normalizes each channel with the statistics of the batch; in evaluation with the moving statistics.
 
     Args:
-        momentum: What of a moving statistic stays at an update; PyTorch's is the rest, 1 - momentum.
+        momentum: Fraction of the moving average kept at each update, in [0, 1); PyTorch's momentum is 1 - momentum.
         epsilon: Added to the variance.
-        center: Whether it has a beta; ``scale`` must be the same.
+        center: Whether it has a beta; must equal ``scale``.
         scale: Whether it has a gamma.
     """
 
@@ -74,29 +74,29 @@ class BatchNormalization(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.center != self.scale:
-            raise UserError("BatchNormalization: expected center and scale both or neither, as PyTorch has them")
+            raise UserError("BatchNormalization: expected center and scale to be equal, as PyTorch requires")
 
     def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Gamma, beta, moving mean and moving variance, each (channels,)."""
+        """Returns gamma, beta, moving mean and moving variance, each (channels,)."""
         trained = ("gamma", "beta") if self.scale else ()
         return dict.fromkeys((*trained, *STATISTICS), shape[-1:])
 
 
 @dataclass(frozen=True)
-class LayerNormalization(Layer):
-    """The channels of each place (or the features), less their mean, over their deviation."""
+class LayerNormalization(LayerSpec):
+    """Normalizes the channels at each position of an image, or all features."""
 
     epsilon: float = 1e-3
     stem: ClassVar[str] = "layer_norm"
 
     def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Gamma and beta, each (channels,)."""
+        """Returns gamma and beta, each (channels,)."""
         return {"gamma": shape[-1:], "beta": shape[-1:]}
 
 
 @dataclass(frozen=True)
-class Dropout(Layer):
-    """In training each element is 0 with probability ``rate``, else divided by 1 - rate."""
+class Dropout(LayerSpec):
+    """In training, sets elements to 0 with probability ``rate`` and divides the others by 1 - rate."""
 
     rate: float
     stem: ClassVar[str] = "dropout"
@@ -107,18 +107,18 @@ class Dropout(Layer):
 
 
 @dataclass(frozen=True)
-class Flatten(Layer):
-    """All elements in one row: height, width, channels in Keras; channels, height, width in PyTorch."""
+class Flatten(LayerSpec):
+    """Flattens an image, in the order height, width, channels in Keras and channels, height, width in PyTorch."""
 
     stem: ClassVar[str] = "flatten"
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Any shape to (number of elements,)."""
+        """Maps any shape to (number of elements,)."""
         return (math.prod(shape),)
 
 
 @dataclass(frozen=True)
-class Dense(Layer):
+class Dense(LayerSpec):
     """Fully connected layer; ``use_bias`` and ``activation`` as in ``Conv2D``."""
 
     units: int
@@ -131,41 +131,41 @@ class Dense(Layer):
         return f"dense {self.units}"
 
     def output_shape(self, shape: Shape) -> Shape:
-        """(features,) to (units,)."""
+        """Maps (features,) to (units,)."""
         if len(shape) != 1:
             raise UserError(f"{self}: expected a flat input, got {times(shape)}; put a Flatten before it")
         return (self.units,)
 
     def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Kernel (features, units) and bias (units,)."""
+        """Returns kernel (features, units) and bias (units,)."""
         return {"kernel": (shape[0], self.units)} | bias(self.use_bias, self.units)
 
 
 @dataclass(frozen=True)
-class Activation(Layer):
-    """One of ``ACTIVATIONS`` as a layer of its own; leaky_relu has Keras's slope of 0.2 here, elu an alpha of 1."""
+class Activation(LayerSpec):
+    """An activation from ``ACTIVATIONS``, with Keras's defaults: leaky_relu has a slope of 0.2, elu an alpha of 1."""
 
     activation: str
     stem: ClassVar[str] = "activation"
 
 
 @dataclass(frozen=True)
-class LeakyReLU(Layer):
-    """Elements under 0 times ``negative_slope``; PyTorch's default is 0.01."""
+class LeakyReLU(LayerSpec):
+    """Multiplies negative elements by ``negative_slope``; PyTorch's default is 0.01."""
 
     negative_slope: float = 0.3
     stem: ClassVar[str] = "leaky_relu"
 
 
 @dataclass(frozen=True)
-class ELU(Layer):
-    """Elements x under 0 as alpha * (exp(x) - 1)."""
+class ELU(LayerSpec):
+    """Maps negative elements x to alpha * (exp(x) - 1)."""
 
     alpha: float = 1.0
     stem: ClassVar[str] = "elu"
 
 
-KINDS: dict[str, type[Layer]] = {
+KINDS: dict[str, type[LayerSpec]] = {
     kind.__name__: kind
     for kind in (
         *(Conv2D, DepthwiseConv2D, SeparableConv2D, MaxPooling2D, AveragePooling2D, GlobalMaxPooling2D),
@@ -173,7 +173,7 @@ KINDS: dict[str, type[Layer]] = {
         *(Activation, LeakyReLU, ELU),
     )
 }
-"""Every record, by the name that a description gives it."""
+"""Classes of layers by their name in a description."""
 
-ALSO: dict[str, Layer] = {"ReLU": Activation("relu"), "Softmax": Activation("softmax")}
-"""Keras's layers that are a record under another name."""
+ALIASES: dict[str, LayerSpec] = {"ReLU": Activation("relu"), "Softmax": Activation("softmax")}
+"""Other names of layers in Keras."""

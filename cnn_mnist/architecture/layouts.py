@@ -1,6 +1,6 @@
-"""From the neutral (Keras) layout of weights to PyTorch's and back, in numpy.
+"""Converts weights between the neutral (Keras) layout and PyTorch's, in numpy.
 
-Anything with the shape of a weight travels the same way: gradients, and the slots of an optimizer.
+Gradients and optimizer slots, which have the shapes of weights, are converted the same way.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_mnist.architecture.layer_spec import STATISTICS, Shape
 from cnn_mnist.architecture.layers import SeparableConv2D
-from cnn_mnist.architecture.record import STATISTICS, Shape
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.network import Network
 
 Arrays = Mapping[str, NDArray[np.floating]]
 
@@ -24,34 +24,34 @@ PYTORCH_NAMES = {
     "beta": "bias",
     **dict(zip(STATISTICS, ("running_mean", "running_var"), strict=True)),
 }
-"""PyTorch's name of each array by Keras's."""
+"""PyTorch's name of each array, by Keras's."""
 
 
 def to_pytorch(weights: Arrays, network: Network) -> dict[str, NDArray[np.floating]]:
-    """Neutral weights as a PyTorch state dict.
+    """Converts neutral weights to a PyTorch state dict.
 
     Args:
-        weights: ``"conv1/kernel"`` and so on; kernels (height, width, in, out) or (in, out). Of those that the network
-            has, only some may be given.
-        network: The network they belong to.
+        weights: Some or all arrays of the network, by name such as ``"conv1/kernel"``; kernels (height, width, in, out)
+            or (in, out).
+        network: The network.
 
     Returns:
-        ``"conv1.weight"`` and so on; kernels (out, in, height, width) or (out, in), what follows a flatten in the
-        order channels, height, width, up to the next dense layer and its inputs.
+        The arrays by PyTorch's name such as ``"conv1.weight"``; kernels (out, in, height, width) or (out, in). Between
+        a flatten and the next dense layer's inputs, features are in the order channels, height, width.
     """
     found = [place for place in _places(network) if place.neutral in weights]
     return {place.pytorch: np.ascontiguousarray(place.to_pytorch(weights[place.neutral])) for place in found}
 
 
 def from_pytorch(state: Arrays, network: Network) -> dict[str, NDArray[np.floating]]:
-    """A PyTorch state dict as neutral weights: the inverse of ``to_pytorch``."""
+    """Converts a PyTorch state dict to neutral weights; the inverse of ``to_pytorch``."""
     found = [place for place in _places(network) if place.pytorch in state]
     return {place.neutral: np.ascontiguousarray(place.from_pytorch(state[place.pytorch])) for place in found}
 
 
 @dataclass(frozen=True)
 class _Place:
-    """One array: its names, its shape in Keras, whether each channel has its own kernel, what was flattened before."""
+    """An array: its names, Keras's shape, whether it is depthwise, and the image shape if its input is flattened."""
 
     neutral: str
     pytorch: str
@@ -80,11 +80,11 @@ class _Place:
 
 
 def _places(network: Network) -> Iterator[_Place]:
-    for traced in network.traced:
-        for name, shape in traced.weight_shapes.items():
-            module, depthwise = traced.name, name == traced.layer.depthwise
-            if isinstance(traced.layer, SeparableConv2D):
+    for layer in network.placed:
+        for name, shape in layer.weight_shapes.items():
+            module, depthwise = layer.name, name == layer.layer.depthwise
+            if isinstance(layer.layer, SeparableConv2D):
                 module += ".depthwise" if depthwise else ".pointwise"
-            # The bias of a dense layer counts its outputs, which are in one order everywhere.
-            flattened = traced.flattened if shape[0] == traced.input_shape[0] and name != "bias" else None
-            yield _Place(f"{traced.name}/{name}", f"{module}.{PYTORCH_NAMES[name]}", shape, depthwise, flattened)
+            # A dense layer's bias belongs to its outputs, whose order is the same in both frameworks.
+            flattened = layer.flattened if shape[0] == layer.input_shape[0] and name != "bias" else None
+            yield _Place(f"{layer.name}/{name}", f"{module}.{PYTORCH_NAMES[name]}", shape, depthwise, flattened)

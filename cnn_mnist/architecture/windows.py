@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from cnn_mnist.architecture.record import Layer, Pads, Pair, Shape, bias, expect_image, times
+from cnn_mnist.architecture.layer_spec import LayerSpec, Pads, Pair, Shape, bias, expect_image, times
 from cnn_mnist.errors import UserError
 
 
-class Windows(Layer):
+class Windows(LayerSpec):
     """What moves a window over an image."""
 
     kind: ClassVar[str]

@@ -1,4 +1,4 @@
-"""What a command line takes and prints, the same in both packages.
+"""Arguments and output of the commands in both packages.
 
 Core: imports no framework and no extra; the command lines may import it.
 """

@@ -1,4 +1,4 @@
-"""How both command lines take arguments: one line on stderr for a mistake, with the name that was meant."""
+"""The argument parser of both packages: a mistake is one line on stderr that suggests the nearest name."""
 
 import argparse
 import os
@@ -20,17 +20,28 @@ from cnn_mnist.settings import SEED
 from cnn_mnist.yaml_files import check_aliases
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-"""Where the settings lie that ``--config NAME`` finds, as NAME.yaml."""
+"""Folder of the packaged settings: ``--config NAME`` reads NAME.yaml."""
 
 SEED_FLAG: Mapping[str, Any] = {
     "type": int,
     "default": SEED,
-    "help": "Seed of everything random, at least 0: initial weights, order of the images, what is held out.",
+    "help": "Seed of initial weights, image order, validation split, dropout and augmentation, at least 0.",
 }
-"""What ``--seed_everything`` is."""
+"""Arguments of ``add_argument`` for ``--seed_everything``."""
 
 _NO_YAML = (yaml.YAMLError, AttributeError, KeyError, RecursionError, ValueError)
-"""What reading a text as YAML raises: for a date that is none, or a tag that does not fit, PyYAML raises the others."""
+"""Errors of reading YAML; the last four come from PyYAML on an impossible date or an unsuitable tag."""
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "NoneType": "null",
+    "list": "a list",
+    "dict": "a mapping",
+}
+"""Python's types in messages."""
 
 _read_yaml = get_loader("yaml")
 
@@ -40,13 +51,13 @@ def _load(text: str) -> Any:
     return _read_yaml(text)
 
 
-set_loader("yaml", _load, _NO_YAML)  # for settings within settings too: another file, a text, a variable, a flag
+set_loader("yaml", _load, _NO_YAML)  # applies to every source of settings: files, strings, environment variables, flags
 
 
 class OneLineErrors(ArgumentParser):
-    """A jsonargparse parser that says a mistake in one line, without the usage, and exits with 2.
+    """A jsonargparse parser that reports a mistake in one line, without the usage, and exits with 2.
 
-    A shortened or mistyped flag is refused with the nearest name; packaged settings are known by their names.
+    It refuses an abbreviated or mistyped flag and suggests the nearest; ``--config`` also takes packaged names.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -54,29 +65,29 @@ class OneLineErrors(ArgumentParser):
         super().__init__(*args, **({"allow_abbrev": False} | settings))
 
     def add_switch(self, name: str, help: str) -> None:
-        """Adds a flag that is true where it stands bare, and None where it does not stand."""
+        """Adds a flag that is true without a value, and None if it is not given."""
         self._switches.add(name)
         self.add_argument(name, type=bool, default=None, help=help)
 
     def add_some(self, kind: type, group: str, *names: str) -> None:
-        """Adds the flags of some settings of a class alone."""
+        """Adds flags for the named settings of a class only."""
         self.add_class_arguments(kind, group, skip={entry.name for entry in fields(kind)}.difference(names))
 
     def parse_args(self, args: Sequence[str], *more: Any, **settings: Any) -> Any:  # type: ignore[override]
         """Parses the arguments."""
-        given = _with_packaged(with_home(args))
-        typed = [arg for arg in given if arg != ALLOW]
+        expanded = _expand_packaged(expand_home(args))
+        typed = [arg for arg in expanded if arg != ALLOW]
         for place, (arg, value) in enumerate(zip(typed, [*typed, ""][1:], strict=True)):
             if arg in self._switches and value.lower() not in ("true", "false"):
                 typed[place] = f"{arg}=true"
         try:
-            with known_classes_only(None if ALLOW in given else self.error):
+            with known_classes_only(None if ALLOW in expanded else self.error):
                 return super().parse_args(typed, *more, **settings)
         except UnicodeDecodeError as error:
-            self.error(f"expected settings in UTF-8, got {error}; save the file as that")
+            self.error(f"expected settings in UTF-8, got {error}; save the file in UTF-8")
 
     def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
-        """A configuration file's content as this parser takes it; by default as it is."""
+        """Adapts the content of a configuration file to this parser; unchanged by default."""
         return config
 
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
@@ -84,33 +95,44 @@ class OneLineErrors(ArgumentParser):
         try:
             config = _load(content)
         except _NO_YAML:
-            config = None  # jsonargparse says what is wrong with it
+            config = None  # jsonargparse reports the error
         own = {name: value for name, value in config.items() if name != STUDY} if isinstance(config, dict) else None
-        if own is not None and (changed := with_home(self.rewritten(own))) != config:
+        if own is not None and (changed := expand_home(self.rewritten(own))) != config:
             content = yaml.safe_dump(changed, sort_keys=False)
         return super().parse_string(content, *args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Prints the message on one line, with the flag that was meant, and exits with 2."""
-        program = self.prog.replace(" [options]", "").replace("__main__.py", "python -m cnn_mnist")
+        """Prints the message on one line, with the nearest flag for an unknown one, and exits with 2."""
+        program = self.prog.replace(" [options]", "")
         unknown = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
         meant = nearest(unknown[1], self._option_string_actions) if unknown else ""
-        print(f"{program}: error: {' '.join(message.split())}{meant} (see --help)", file=sys.stderr)
+        print(f"{program}: error: {_plain_message(message)}{meant} (see --help)", file=sys.stderr)
         raise SystemExit(2)
 
 
-def with_home(given: Any) -> Any:
-    """Arguments, or a configuration, with the home folder for a ``~`` that a path begins with, as a shell has it."""
-    if isinstance(given, Mapping):
-        return {name: with_home(value) for name, value in given.items()}
-    if isinstance(given, str):
-        flag, equals, path = given.partition("=") if given.startswith("-") else ("", "", given)
+def _plain_message(message: str) -> str:
+    """Jsonargparse's message on one line; for a wrong value: the flag, the valid values and the given one."""
+    message = " ".join(message.split())
+    found = re.fullmatch(r'Parser key "([^"]+)":(.*?)\. Got value: (.*)', message)
+    found = found or re.fullmatch(r'Parser key "([^"]+)":.*Subtypes: (\[.*?\]) Errors: .* Given value: (.*)', message)
+    if not found or not (kinds := re.findall(r"Literal\[([^]]+)\]|<class '(\w+)'>", found[2])):
+        return message
+    words = ", ".join(literal.replace("'", "") or _KINDS.get(kind, kind) for literal, kind in kinds)
+    return f"--{found[1]}: expected {' or '.join(words.rsplit(', ', 1))}, got {found[3]}"
+
+
+def expand_home(value: Any) -> Any:
+    """Replaces a leading ``~`` by the home folder in arguments or a configuration, as a shell does."""
+    if isinstance(value, Mapping):
+        return {name: expand_home(entry) for name, entry in value.items()}
+    if isinstance(value, str):
+        flag, equals, path = value.partition("=") if value.startswith("-") else ("", "", value)
         return f"{flag}{equals}{os.path.expanduser(path)}"
-    return [with_home(value) for value in given] if isinstance(given, list | tuple) else given
+    return [expand_home(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
-def _with_packaged(args: Sequence[str]) -> list[str]:
-    """The arguments with the path of a packaged YAML file for its name after ``--config``."""
+def _expand_packaged(args: Sequence[str]) -> list[str]:
+    """Replaces the name of packaged settings after ``--config`` by the path of their file."""
     found = []
     for before, arg in zip(("", *args), args, strict=False):
         flag, _, name = arg.partition("=") if arg.startswith("-") else (before, "", arg)
@@ -121,10 +143,10 @@ def _with_packaged(args: Sequence[str]) -> list[str]:
 
 
 class OutputFile:
-    """The type of an argument that names a file to write.
+    """Type of an argument that names an output file.
 
     Args:
-        *endings: Those it may have, for example ``".csv", ".json"``.
+        *endings: Valid endings, for example ``".csv", ".json"``.
     """
 
     def __init__(self, *endings: str) -> None:
@@ -134,7 +156,7 @@ class OutputFile:
         return f"a {' or '.join(self.endings)} file"
 
     def __call__(self, path: str) -> str:
-        """The path, where its ending is one of those and its folder exists."""
+        """Returns the path if its ending is valid and its folder exists."""
         if Path(path).suffix not in self.endings:
             raise argparse.ArgumentTypeError(f"expected {self!r}, got {path}")
         if not Path(path).parent.is_dir():
@@ -143,15 +165,20 @@ class OutputFile:
 
 
 def refuse_others(kept: Mapping[str, Any], typed: Mapping[str, Any], path: str | Path) -> None:
-    """Refuses settings that differ from those a checkpoint was trained with, both by flag.
+    """Refuses settings that contradict those of a checkpoint.
+
+    Args:
+        kept: The checkpoint's settings, by flag.
+        typed: The command's settings, by flag.
+        path: The checkpoint.
 
     Raises:
-        UserError: One of ``kept`` was typed otherwise.
+        UserError: A typed setting differs from the checkpoint's.
     """
     for flag, value in kept.items():
-        same = flag == "model.architecture" and read_network(typed[flag]) == read_network(value)  # however written
+        same = flag == "model.architecture" and read_network(typed[flag]) == read_network(value)
         if typed[flag] != value and not same:
             raise UserError(
                 f"--{flag}: {path} was trained with {value}, got {typed[flag]}; "
-                "leave the flag out to go on with the checkpoint, or the checkpoint out to train anew"
+                "omit the flag to continue from the checkpoint, or omit --ckpt_path to train from scratch"
             )

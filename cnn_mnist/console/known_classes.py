@@ -1,4 +1,4 @@
-"""Which classes settings may name: jsonargparse imports what is named, and an import runs code."""
+"""Restricts the classes that settings may name, because jsonargparse imports them and an import runs code."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,51 +8,51 @@ from typing import Any, NoReturn
 from jsonargparse import _actions, _typehints, set_parsing_settings
 
 ALLOW = "--allow_classes"
-"""Lets settings name any class or function; naming one imports it, and so runs its code."""
+"""Lets settings name any class or function; naming one imports it and runs its code."""
 
 KNOWN = ("cnn_mnist", "lightning", "lightning_fabric", "pytorch_lightning", "torch", "torchmetrics")
-"""Packages whose classes settings may name without that flag."""
+"""Packages whose classes settings may always name."""
 
 _decided: ContextVar[bool] = ContextVar("_decided", default=False)
 
 
 @contextmanager
 def known_classes_only(refuse: Callable[[str], NoReturn] | None) -> Iterator[None]:
-    """Refuses every name but that of a class of a known package, whoever gives it: a file, a variable or a flag.
+    """Allows only class names of known packages, from files, environment variables and flags alike.
 
-    A package that is not known is not imported. What can be called is refused too: a function runs what its arguments
-    name (``torch.hub.load``), and so does an object that is called (``torch.distributed.launcher.api.elastic_launch``).
+    Other packages are not imported. Functions and classes with ``__call__`` are refused as well, because some run what
+    their arguments name: ``torch.hub.load``, ``torch.distributed.launcher.api.elastic_launch``.
 
-    This replaces the private ``import_object``, through which jsonargparse resolves names. Its public
-    ``set_parsing_settings(import_path_allowlist=...)`` was tried: it lets all of that by, and a setting that is a text
-    or a class, such as ``trainer.profiler``, silently takes a class that it refuses for a text.
+    This replaces the private ``import_object``, with which jsonargparse resolves names. The public
+    ``set_parsing_settings(import_path_allowlist=...)`` was tried. It allows all of these, and a setting that is a text
+    or a class, such as ``trainer.profiler``, silently reads a refused class as a text.
 
     Args:
-        refuse: Ends the process with a message; an exception would be swallowed where a setting has several types.
-            None has nothing refused.
+        refuse: Ends the process with a message; jsonargparse would swallow an exception for a setting of several
+            types. None allows every name.
     """
-    if _decided.get():  # the arguments of a subcommand are a part of those that were decided on
+    if _decided.get():  # a subcommand parses some of the same arguments again
         yield
         return
-    usual = _typehints.import_object
+    original = _typehints.import_object
 
     def import_known(path: Any) -> Any:
         names = path.split(".") if isinstance(path, str) else []
         if len(names) < 2 or not all(name.isidentifier() for name in names):
-            return usual(path)  # raises, since nothing can have that name
+            return original(path)  # raises, because no object has such a name
         if names[0] in KNOWN:
-            found = usual(path, check_path=False)  # else it warns, in several lines, of what is refused here
+            found = original(path, check_path=False)  # the check would print a warning of several lines
             kind = found if isinstance(found, type) else type(found)
             called = any("__call__" in vars(base) for base in kind.__mro__)
             if not called and str(kind.__module__).partition(".")[0] in KNOWN:
                 return found
         assert refuse
         return refuse(
-            f"expected classes of {', '.join(KNOWN)}, got {path}, whose code would run; add {ALLOW} where you trust "
-            "the file"
+            f"expected classes of {', '.join(KNOWN)}, got {path}, whose code would run; add {ALLOW} if you trust "
+            "the settings"
         )
 
-    # Else a class would be made wherever any value may stand, and some start processes as they are made.
+    # Otherwise a class is instantiated for any setting of type Any, and some classes start processes.
     set_parsing_settings(instantiate_subclass_spec_in_any=False)
     modules: tuple[Any, ...] = (_actions, _typehints) if refuse else ()
     token = _decided.set(True)
@@ -62,5 +62,5 @@ def known_classes_only(refuse: Callable[[str], NoReturn] | None) -> Iterator[Non
         yield
     finally:
         for module in modules:
-            module.import_object = usual
+            module.import_object = original
         _decided.reset(token)

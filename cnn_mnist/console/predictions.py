@@ -1,8 +1,8 @@
-"""What ``predict`` takes and gives in both frameworks: arguments, images, softmax, table, file and figure."""
+"""Predictions of ``predict`` as a table, a file and a figure, the same in both frameworks."""
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,141 +10,79 @@ import numpy as np
 from jsonargparse import Namespace
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.record import Shape, times
-from cnn_mnist.architecture.trace import Network
-from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.console.tables import print_table
-from cnn_mnist.data.known_sets import KNOWN_SETS
-from cnn_mnist.data.splits import MOST_VIEWS, Digits, load_whole
+from cnn_mnist.data.splits import MOST_VIEWS, Digits
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import pictures
-from cnn_mnist.runs.files import whole, write_whole
-from cnn_mnist.runs.folder import CHECKPOINTS, read_config
-from cnn_mnist.settings import DataSettings, KnownName
+from cnn_mnist.runs.files import atomic_write, atomic_write_text
 
-_MOST_LISTED = 20  # images of the test set
-_NEAR = 0.2  # between the two best probabilities, under which the second is told
+_MOST_LISTED = 20  # rows of the test set in the terminal
+_NEAR = 0.2  # the second class is shown if its probability is less than this below the best
 _PHOTO = 224  # pixels: the longer side of a photo in the figure
 
 
-Reader = Callable[[Sequence[str], bool | None, Shape], Digits]
-"""What reads pictures, given their paths, whether ink is darker than paper, and the shape of the network's images."""
-
-
 class Prediction(NamedTuple):
-    """What a network takes an image for: the digit, or number of the class, and its probability in [0, 1].
+    """The class that a network predicts for an image.
 
     Attributes:
-        digit: Number of the class.
-        probability: In [0, 1].
-        name: That of the class, where it is not its number.
-        runner_up: The second best with its probability, where it is near; else "".
+        digit: Number of the class, which for digits is the digit.
+        probability: Probability of that class, in [0, 1].
+        name: Name of the class; empty if the name is the number.
+        runner_up: Second class with its probability if that is close, otherwise empty.
+        probabilities: Probability of every class, in their order.
     """
 
     digit: int
     probability: float
     name: str = ""
     runner_up: str = ""
-
-
-def build_parser(program: str, description: str) -> OneLineErrors:
-    """The arguments of ``predict``: images, ckpt_path (a list), invert, data.*, output and figure."""
-    parser = OneLineErrors(prog=f"{program} predict", description=description)
-    parser.add_argument(
-        "images",
-        nargs="*",
-        type=str,
-        help="Pictures of digits, or folders of them: photos, scans or drawings; without any, the test set.",
-    )
-    parser.add_argument(
-        "--ckpt_path",
-        action="append",
-        type=str,
-        default=[],
-        help="A run folder, last for the newest, or a checkpoint file.",
-    )
-    parser.add_switch("--invert", "Ink is darker than paper; told from each picture where it is not given.")
-    parser.add_some(DataSettings, "data", "data_dir")
-    known = f"Whose test set, and names of classes: {', '.join(KNOWN_SETS)}; by default that of the run."
-    parser.add_argument("--data.dataset", type=KnownName | None, default=None, help=known)
-    parser.add_argument("--data.file", type=str | None, default=None, help="An .npz file in place of those.")
-    parser.add_argument(
-        "--output", type=OutputFile(".csv", ".json"), default=None, help="A .csv or .json file in place of the table."
-    )
-    parser.add_argument(
-        "--figure",
-        type=OutputFile(".png"),
-        default=None,
-        help="A .png file for each picture, what was cut out of it, and what the network saw.",
-    )
-    return parser
-
-
-def data_of(checkpoint: Path, config: Namespace) -> DataSettings:
-    """The data set that the arguments name, else that of the run that a checkpoint lies in."""
-    chosen = {name: config.data[name] for name in ("dataset", "file") if config.data[name] is not None}
-    if not chosen and checkpoint.parent.name == CHECKPOINTS:
-        kept = (read_config(checkpoint.parent.parent) or {}).get("data") or {}
-        chosen = {name: kept[name] for name in ("dataset", "file") if name in kept}
-    return DataSettings(data_dir=config.data.data_dir, **chosen)
-
-
-def load_digits(
-    shape: Shape, config: Namespace, data: DataSettings, read_pictures: Reader
-) -> tuple[Digits, Sequence[str]]:
-    """The images that the arguments name, or the test set where they name none, and the names of the classes.
-
-    Args:
-        shape: (height, width, channels) that the network takes.
-        config: The arguments.
-        data: The data set.
-        read_pictures: Reads the images that the arguments name.
-
-    Raises:
-        UserError: No image could be read, or the data are missing.
-    """
-    if config.images:
-        digits = read_pictures(config.images, config.invert, shape)
-        return digits, KNOWN_SETS[data.dataset].classes if data.file is None else ()
-    _, test = load_whole(data)
-    return Digits([str(number) for number in range(len(test.labels))], test.images, test.labels), test.classes
+    probabilities: tuple[float, ...] = ()
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Logits to probabilities, both [n, classes]."""
+    """Turns logits [n, classes] into probabilities [n, classes]."""
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponents / exponents.sum(axis=1, keepdims=True)
 
 
 def from_logits(logits: NDArray[np.floating], classes: Sequence[str] = ()) -> list[Prediction]:
-    """The prediction of each row of logits [n, classes], with the name of the class where it is known."""
+    """Turns logits into predictions.
+
+    Args:
+        logits: [n, classes].
+        classes: Names of the classes; empty if unknown.
+    """
     names = {number: name for number, name in enumerate(classes) if name != str(number)}
     predictions = []
     for row in softmax(logits):
         best, *others = map(int, np.argsort(-row, kind="stable")[:2])
         near = [f"{names.get(i, i)} ({row[i]:.2f})" for i in others if row[best] - row[i] < _NEAR]
-        predictions.append(Prediction(best, float(row[best]), names.get(best, ""), "".join(near)))
+        chances = tuple(map(float, row))
+        predictions.append(Prediction(best, chances[best], names.get(best, ""), "".join(near), chances))
     return predictions
 
 
-def put_out(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], config: Namespace) -> None:
-    """Prints the table, or writes it where ``--output`` says, and draws ``--figure``.
+def write_predictions(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], config: Namespace) -> None:
+    """Prints the predictions or writes ``--output``, and draws ``--figure``.
 
     Args:
-        digits: What was predicted.
-        predictions: By the name of a framework, or of two, which then stand side by side.
-        config: What the parser of ``build_parser`` gave.
+        digits: The images.
+        predictions: The predictions of one framework or of two, by its name.
+        config: The parsed arguments.
 
     Raises:
-        UserError: A file cannot be written.
+        UserError: A file cannot be written, or a named picture could not be read.
     """
-    records = _records(digits, predictions)
-    if config.output is None:
-        _print(records[: _MOST_LISTED if digits.labels is not None else None])
+    records = _records(digits, predictions, complete=config.output is not None)
+    if config.output is None and digits.labels is None:
+        _print(records)
+    elif config.output is None:
+        listed = records[:_MOST_LISTED]
+        _print(listed, title=f"first {len(listed)} of {len(records):,} test images")
     elif config.output.endswith(".json"):
-        write_whole(config.output, json.dumps(records, indent=1) + "\n")
+        atomic_write_text(config.output, json.dumps(records, indent=1) + "\n")
     else:
-        with whole(config.output) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        with atomic_write(config.output) as aside, aside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, _columns(records))
             writer.writeheader()
             writer.writerows(records)
@@ -153,13 +91,15 @@ def put_out(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], con
     if digits.labels is not None:
         for name, column in predictions.items():
             right = sum(found.digit == label for found, label in zip(column, digits.labels, strict=True))
-            print(f"{name}: {right} of {len(column)} test images right")
+            print(f"{name}: {right:,} of {len(column):,} test images right ({right / len(column):.2%})")
     for path in filter(None, (config.output, config.figure)):
         print(f"wrote {path}")
+    if digits.unreadable:
+        raise UserError(f"expected digits in every named picture, got none from {', '.join(digits.unreadable)}")
 
 
-def _records(digits: Digits, predictions: Mapping[str, Sequence[Prediction]]) -> list[dict[str, Any]]:
-    """One flat record for each image, its keys the columns of the table."""
+def _records(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], complete: bool) -> list[dict[str, Any]]:
+    """Returns a flat record for each image, keyed by column; a complete one has the probability of every class."""
     records = []
     for place, (file, *row) in enumerate(zip(digits.files, *predictions.values(), strict=True)):
         record: dict[str, Any] = {"file": file}
@@ -167,7 +107,13 @@ def _records(digits: Digits, predictions: Mapping[str, Sequence[Prediction]]) ->
             record = {"image": place, "label": int(digits.labels[place])}
         for name, prediction in zip(predictions, row, strict=True):
             prefix = f"{name}_" if len(predictions) > 1 else ""
-            record |= {f"{prefix}{field}": value for field, value in prediction._asdict().items() if value != ""}
+            found = {field: value for field, value in prediction._asdict().items() if value != ""}
+            chances = found.pop("probabilities")
+            if digits.labels is not None:
+                found["wrong"] = prediction.digit != int(digits.labels[place])
+            if complete:
+                found |= {f"p{number}": chance for number, chance in enumerate(chances)}
+            record |= {f"{prefix}{field}": value for field, value in found.items()}
         if len(predictions) > 1:
             record["differ"] = len({prediction.digit for prediction in row}) > 1
         records.append(record)
@@ -175,15 +121,15 @@ def _records(digits: Digits, predictions: Mapping[str, Sequence[Prediction]]) ->
 
 
 def _columns(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The fields of all records; not each has a name or a runner-up."""
+    """Returns the fields of all records; some have no name or runner-up."""
     longest = max(records, key=len)
     return [*longest, *dict.fromkeys(field for record in records for field in record if field not in longest)]
 
 
-def _print(records: Sequence[Mapping[str, Any]]) -> None:
+def _print(records: Sequence[Mapping[str, Any]], title: str = "") -> None:
     fields = _columns(records)
     header = [name.replace("_", " ") for name in fields]
-    print_table([header, *([_cell(record.get(field, "")) for field in fields] for record in records)])
+    print_table([header, *([_cell(record.get(field, "")) for field in fields] for record in records)], title)
 
 
 def _cell(value: object) -> str:
@@ -208,10 +154,3 @@ def _draw(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], path:
         shown += [*pictures.cut_out(*view), image]
         below += [Path(file).name, "", title]
     pictures.save(pictures.grid(shown, below, summary, columns=3, side=_PHOTO), path)
-
-
-def check_input(path: Path, network: Network, came: Shape) -> None:
-    """Raises ``UserError`` unless the network of a file takes images of the shape (height, width, channels)."""
-    if network.input_shape != came:
-        takes = times(network.input_shape)
-        raise UserError(f"--ckpt_path: expected a network of {times(came)} images, got {path}, which takes {takes}")

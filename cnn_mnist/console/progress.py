@@ -1,17 +1,21 @@
-"""The progress bar of both trainers: one line for each epoch, and one for an evaluation while it lasts."""
+"""The progress bar of both trainers: a line for each epoch, and one for an evaluation while it runs."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 
+from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 EVERY = 20
-"""Steps between two moves of an epoch's line; a move at each step would take longer than anybody can look."""
+"""Steps between two updates of an epoch's line; more frequent ones cost time and are not visible."""
 
 _WORDS = {"train/loss": "loss", "train/acc": "acc", "val/loss": "val", "val/acc": ""}
 
 
 class Bar:
-    """Draws the lines, in at most 80 columns; what is drawn stays when it stops, but for evaluations.
+    """Draws the lines in at most 80 columns. Epochs stay on the screen, evaluations disappear.
+
+    A notebook without ipywidgets cannot redraw a line, so there each finished epoch is printed.
 
     Args:
         enabled: Whether anything is drawn.
@@ -21,10 +25,17 @@ class Bar:
         self.enabled = enabled
         self._progress: Progress | None = None
         self._lines: list[TaskID] = []
+        self._prints = False
 
     def start(self, title: str, steps: int) -> None:
-        """Adds a line of so many steps."""
+        """Adds a line.
+
+        Args:
+            title: Its first words, for example ``epoch 1/10``.
+            steps: Its total number of steps.
+        """
         if self._progress is None:
+            self._prints = self.enabled and get_console().is_jupyter and not find_spec("ipywidgets")
             self._progress = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=12),
@@ -32,29 +43,41 @@ class Bar:
                 TimeRemainingColumn(compact=True, elapsed_when_finished=True),
                 TextColumn("{task.fields[figures]}"),
                 refresh_per_second=4,
-                disable=not self.enabled,
+                disable=self._prints or not self.enabled,
             )
             self._progress.start()
         self._lines.append(self._progress.add_task(title, total=steps, figures=""))
 
     def move(self, done: int, figures: Mapping[str, float] | None = None) -> None:
-        """Moves the newest line to so many steps, and shows its figures, by tag."""
+        """Updates the newest line.
+
+        Args:
+            done: Steps done.
+            figures: Loss and accuracy by tag, shown after the bar.
+        """
         if self._progress is not None:
             words = (f"{_WORDS[tag]} {value:.4f}" for tag, value in (figures or {}).items())
             self._progress.update(self._lines[-1], completed=done, figures=" ".join(words).replace("  ", " "))
 
+    def finish(self, done: int, figures: Mapping[str, float]) -> None:
+        """Shows the figures of a finished epoch; arguments as in ``move``."""
+        self.move(done, figures)
+        if self._progress is not None and self._prints:
+            task = self._progress.tasks[-1]
+            print(f"{task.description}  {done}/{done}  {task.elapsed or 0:.0f} s  {task.fields['figures']}")
+
     def advance(self) -> None:
-        """Moves the newest line by one step."""
+        """Advances the newest line by one step."""
         if self._progress is not None:
             self._progress.advance(self._lines[-1])
 
     def drop(self) -> None:
-        """Takes the newest line away."""
+        """Removes the newest line."""
         if self._progress is not None:
             self._progress.remove_task(self._lines.pop())
 
     def stop(self) -> None:
-        """Gives the terminal back."""
+        """Ends the drawing."""
         if self._progress is not None:
             self._progress.stop()
         self._progress = None

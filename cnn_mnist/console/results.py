@@ -1,4 +1,4 @@
-"""What the Lightning commands print when they are done."""
+"""The results that a training or an evaluation prints at its end."""
 
 import math
 from pathlib import Path
@@ -8,7 +8,7 @@ import yaml
 from cnn_mnist.console.tables import print_table
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import tags
-from cnn_mnist.runs.files import write_whole
+from cnn_mnist.runs.files import atomic_write_text
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH, RESULTS
 
 _SPLITS: dict[tags.SplitName, str] = {
@@ -19,28 +19,34 @@ _SPLITS: dict[tags.SplitName, str] = {
 }
 
 
-def finish(metrics: dict[str, float], run: str | None) -> None:
-    """As ``print_results``; the run folder keeps the figures, by which ``--resume`` knows that the run is finished."""
+def save_and_print_results(metrics: dict[str, float], run: str | None) -> None:
+    """Prints the results and saves them in the run folder, which marks the run as finished for ``--resume``.
+
+    Args:
+        metrics: Values by tag.
+        run: The run folder; None without a log.
+
+    Raises:
+        UserError: A value is NaN or infinite.
+    """
     print_results(metrics, run)
     if run is not None:
-        write_whole(Path(run, RESULTS), yaml.safe_dump(metrics))
+        atomic_write_text(Path(run, RESULTS), yaml.safe_dump(metrics))
 
 
 def print_results(metrics: dict[str, float], run: str | None) -> None:
-    """Prints loss and accuracy of every split, the time, the run folder and the next command.
+    """Prints loss and accuracy of each split, the training time, the run folder and the next commands.
 
     Args:
-        metrics: By tag, as logged.
-        run: The run folder; None for a run without a log.
+        metrics: Values by tag.
+        run: The run folder; None without a log.
 
     Raises:
-        UserError: A figure is NaN or infinite.
+        UserError: A value is NaN or infinite.
     """
-    odd = [tag for tag, value in metrics.items() if not math.isfinite(value)]
-    if odd:
-        raise UserError(
-            f"expected finite results, got {odd[0]}={metrics[odd[0]]} in {run}; lower --model.learning_rate"
-        )
+    for tag, value in metrics.items():
+        if not math.isfinite(value):
+            raise UserError(f"expected finite results, got {tag}={value} in {run}; lower --model.learning_rate")
     rows = [("", "loss", "accuracy")]
     for split, title in _SPLITS.items():
         loss, acc = (metrics.get(tags.tag(split, name)) for name in tags.METRICS)
@@ -52,8 +58,8 @@ def print_results(metrics: dict[str, float], run: str | None) -> None:
         print(f"training took {metrics[tags.FIT_SECONDS]:.1f} s, at {speed:,.0f} images/s in the last epoch")
     if run is not None:
         log_dir = str(Path(run).parent.parent)
-        usual = log_dir == LOG_DIR
-        following = "python -m keras_parity compare" + ("" if usual else f" '{log_dir}/*/version_*'")
+        default = log_dir == LOG_DIR
+        command = "python -m keras_parity compare" + ("" if default else f" '{log_dir}/*/version_*'")
         if Path(run).parent.name == PYTORCH:
-            following = f"python -m keras_parity --twin_of {run}" + ("" if usual else f" --trainer.log_dir={log_dir}")
-        print(f"run:  {run}\nnext: {following}\n      tensorboard --logdir {log_dir}")
+            command = f"python -m keras_parity --twin_of {run}" + ("" if default else f" --trainer.log_dir={log_dir}")
+        print(f"run:  {run}\nnext: {command}\n      tensorboard --logdir {log_dir}")

@@ -1,4 +1,4 @@
-"""``--resume=RUN_FOLDER``: a run that was stopped, at whatever moment, goes on in its own folder."""
+"""``--resume=RUN_FOLDER`` continues an interrupted run in its folder."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,27 +8,34 @@ import yaml
 
 from cnn_mnist.console.results import print_results
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.files import write_whole
+from cnn_mnist.runs.files import atomic_write_text
 from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, ENDINGS, KERAS, RESULTS, newest_run, read_config
 from cnn_mnist.schedules import spans_training
 
-HELP = "Run folder to go on in as if the run had not stopped, or last for the newest; its own settings hold."
+HELP = "Resume this run folder (`last`: the newest run) with its saved settings."
 
-EVERY = "Steps between two checkpoints within an epoch, from which --resume goes on; 0 for none."
+EVERY = "Steps between checkpoints within an epoch (0: none); a checkpoint is always saved after each epoch."
 
 _EPOCHS = "trainer.max_epochs"
-_BESIDE = (f"--{_EPOCHS}", "--trainer.enable_progress_bar", "--trainer.enable_model_summary", "--data.data_dir")
-"""What may be typed beside it."""
+_ALLOWED = (f"--{_EPOCHS}", "--trainer.enable_progress_bar", "--trainer.enable_model_summary", "--data.data_dir")
+"""Flags that may be combined with ``--resume``."""
 
 
 def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None]:
-    """The arguments of a run that goes on, in place of ``--resume``, and its folder; None without that flag.
+    """Replaces ``--resume`` by the arguments of the run that it names.
 
-    A run that is finished says so, and the process ends.
+    If the run is finished, prints its results and exits.
+
+    Args:
+        args: The arguments of ``fit`` or of the twin.
+        framework: ``"pytorch"`` or ``"keras"``.
+
+    Returns:
+        The new arguments, and the run folder; None without ``--resume``.
 
     Raises:
-        UserError: It names no run of the framework, a flag beside it would make it another run, or more epochs would
-            have its learning rate jump.
+        UserError: ``--resume`` names no run of the framework, another flag contradicts the run, or the learning rate
+            would jump.
     """
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--resume")
@@ -36,32 +43,32 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
     if known.resume is None:
         return list(args), None
     folder = newest_run(framework) if known.resume == "last" else Path(known.resume)
-    folder = folder if len(folder.parts) > 2 else folder.absolute()  # whose parents have names
+    folder = folder if len(folder.parts) > 2 else folder.absolute()  # so that its parents have names
     config = read_config(folder) or {}
     trainer = config.get("trainer")
     if not isinstance(trainer, dict) or ("log_dir" in trainer) != (framework == KERAS):
         raise UserError(f"--resume: expected a run folder of {framework} with its {CONFIG}, got {folder}; name another")
     for flag in rest:
-        if flag.startswith("-") and flag.partition("=")[0] not in _BESIDE:
-            raise UserError(f"--resume: expected none but {', '.join(_BESIDE)} beside it, got {flag}; leave it out")
+        if flag.startswith("-") and flag.partition("=")[0] not in _ALLOWED:
+            raise UserError(f"--resume: expected no other flags but {', '.join(_ALLOWED)}, got {flag}; omit it")
     early.add_argument(f"--{_EPOCHS}", type=int, dest="epochs")
     before, asked = trainer.get("max_epochs"), early.parse_known_args(rest)[0].epochs
     if asked not in (None, before):
         model = config["model"]
         if asked < before:
             raise UserError(
-                f"--{_EPOCHS}: expected more than the {before} of {folder}, got {asked}; train anew for fewer"
+                f"--{_EPOCHS}: expected more than the {before} of {folder}, got {asked}; start a new run for fewer"
             )
         if spans_training(model.get("schedule"), model.get("warmup")):
             raise UserError(
-                f"--{_EPOCHS}: expected {before}, over which the learning rate of {folder} was laid, got {asked}; a "
-                "rate laid over another number would jump: leave the flag out, or train anew"
+                f"--{_EPOCHS}: expected {before}, because the schedule of {folder} depends on it, got {asked}; the "
+                "learning rate would jump: omit the flag, or start a new run"
             )
         longer = config | {"trainer": trainer | {"max_epochs": asked}}
-        write_whole(folder / CONFIG, yaml.safe_dump(longer, sort_keys=False))
+        atomic_write_text(folder / CONFIG, yaml.safe_dump(longer, sort_keys=False))
     elif (results := read_config(folder, RESULTS)) is not None:
-        print(f"{folder} is finished; --{_EPOCHS} over {before} goes on\n")
+        print(f"{folder} is finished; to train longer, add --{_EPOCHS} over {before}\n")
         print_results(results, str(folder))
         raise SystemExit(0)
-    own = any(Path(folder, CHECKPOINTS).glob(f"[!.]*{ENDINGS[framework]}"))  # else where it went on from at first
+    own = any(Path(folder, CHECKPOINTS).glob(f"[!.]*{ENDINGS[framework]}"))  # otherwise config.yaml names one
     return [f"--config={folder / CONFIG}", *rest, *["--ckpt_path=null"] * own], folder

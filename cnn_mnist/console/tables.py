@@ -1,4 +1,4 @@
-"""Tables of strings, for the terminal and for Markdown."""
+"""Prints tables of strings in the terminal and in Markdown."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -20,21 +20,22 @@ _FIGURE = re.compile(r"[-+]?(?:\d|nan|inf)|-?$")
 
 
 def markdown_table(rows: Rows) -> str:
-    """A table in Markdown; the first row is its header. Asterisks stay asterisks."""
+    """Formats rows as a Markdown table; the first row is the header. Asterisks are escaped."""
     header, *body = [[cell.replace("*", r"\*") for cell in cells] for cells in rows]
     lines = [header, ["---"] * len(header), *body]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def print_table(rows: Rows, title: str = "", file: IO[str] | None = None) -> None:
-    """Prints a table no wider than the terminal, without breaking a word or a figure, and an empty line.
+    """Prints a table no wider than the terminal, followed by an empty line.
 
-    Cells wrap at spaces. Where the table is too wide even so, each row becomes lines of ``header: cell``.
+    Cells wrap at spaces, never inside a word or figure. If that is not enough, each row becomes lines of
+    ``header: cell``.
 
     Args:
         rows: The header, then the body. Columns of figures are aligned to the right.
-        title: A line above it.
-        file: Where it is printed; by default standard output.
+        title: A line above the table.
+        file: Output file; standard output by default.
     """
     from rich import box
     from rich.table import Table
@@ -59,7 +60,7 @@ def print_table(rows: Rows, title: str = "", file: IO[str] | None = None) -> Non
 
 
 def print_text(text: str, file: IO[str] | None = None, style: str = "") -> None:
-    """Prints a text whose lines wrap at spaces to the width of the terminal; an empty one is not printed."""
+    """Prints a text wrapped at spaces to the width of the terminal; prints nothing for an empty text."""
     console = _console(file)
     for line in text.split("\n") if text else ():
         for part in wrapped(line, console.width, _HANGING) or [""]:
@@ -67,23 +68,23 @@ def print_text(text: str, file: IO[str] | None = None, style: str = "") -> None:
 
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    """The lines of a text, no longer than ``width`` unless a single word or figure is; later ones are indented."""
+    """Splits a text into lines of at most ``width``, longer only for a single word or figure; indents later lines."""
     lines = wrap(unbroken(text), width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def unbroken(text: str) -> str:
-    """A text whose figures have no-break spaces inside."""
+    """Replaces the spaces inside figures by no-break spaces."""
     return _INSIDE_FIGURE.sub("\N{NO-BREAK SPACE}", text)
 
 
 def natural_width(rows: Rows) -> int:
-    """Characters that a table takes across where its headers wrap and its other cells do not."""
+    """Returns the width of a table in characters if only its headers wrap."""
     return sum(_body_widths(rows)) + _GAP * (len(rows[0]) - 1)
 
 
 def terminal_width() -> int:
-    """Characters across the terminal; 80 where there is none, unless ``COLUMNS`` says otherwise."""
+    """Returns the width of the terminal in characters: ``COLUMNS`` if set, otherwise 80 without a terminal."""
     return _console().width
 
 
@@ -94,7 +95,7 @@ def _console(file: IO[str] | None = None) -> "Console":
 
 
 def _widths(rows: Rows, room: int) -> list[int]:
-    """Of the columns: as they are, else headers wrap, else the widest columns shrink until all fit or none can."""
+    """Chooses column widths: unwrapped if they fit, otherwise headers wrap, then the widest columns shrink."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     if sum(widths) > room:
         widths = _body_widths(rows)

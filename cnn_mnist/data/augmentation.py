@@ -1,4 +1,4 @@
-"""Training images moved and turned at random: the same bits in both frameworks, in an epoch and in a resumed one."""
+"""Random shifts and rotations of training images, with the same bits in both frameworks and after a resume."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,27 +14,27 @@ from cnn_mnist.settings import DataSettings
 
 @dataclass(frozen=True, eq=False)
 class Augmentation:
-    """Batches of a split, each image turned about its centre, then shifted, with background where nothing comes from.
+    """Rotates each image about its centre, then shifts it; background fills the rest.
 
-    Angle and shift are a function of (seed, epoch, number of the image), whatever batch or process it falls into.
+    Angle and shift are a function of (seed, epoch, number of the image), independent of batch and process.
 
     Args:
         split: The training images.
-        settings: By how much, and the seed.
+        settings: Maximum shift and rotation, and the seed.
     """
 
     split: Split
     settings: DataSettings
 
     def batch(self, indices: NDArray[np.int64], epoch: int) -> NDArray[np.float32]:
-        """The images of a batch.
+        """Returns the augmented images of a batch.
 
         Args:
-            indices: Their numbers in the split, [batch].
+            indices: Numbers of the images in the split, int64 [batch].
             epoch: Counted from 0.
 
         Returns:
-            [batch, height, width, channels] in [0, 1].
+            float32 [batch, height, width, channels] in [0, 1].
         """
         drawn, most = _draws(len(self.split.labels), self.settings.seed, epoch)[indices], self.settings.shift
         shifts = np.floor(drawn[:, :2] * (2 * most + 1)) - most
@@ -43,29 +43,32 @@ class Augmentation:
 
 
 def augmentation(split: Split, settings: DataSettings) -> Augmentation | None:
-    """What the settings ask for; None where the images stay as they are."""
+    """Returns the augmentation that the settings ask for; None if they ask for none."""
     return Augmentation(split, settings) if settings.shift or settings.rotation else None
 
 
 @lru_cache(maxsize=1)
 def _draws(size: int, seed: int, epoch: int) -> NDArray[np.float64]:
-    """Numbers in [0, 1) for each image, [size, 3]; made once an epoch, in 1 ms."""
+    """Draws three numbers in [0, 1) for each image, [size, 3]; once an epoch, in 1 ms."""
     return uniform(3 * size, seed, Purpose.AUGMENTATION, epoch).reshape(size, 3)
 
 
 def move(images: NDArray[np.float32], shifts: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Turns each image about its centre and shifts it, with bilinear interpolation and zeros around it.
+    """Rotates each image about its centre and shifts it, with bilinear interpolation and zeros around it.
 
     Args:
         images: [n, height, width, channels].
         shifts: Pixels down and to the right, [n, 2].
-        angles: Radians, anticlockwise, [n].
+        angles: Radians, counterclockwise, [n].
+
+    Returns:
+        float32 [n, height, width, channels].
     """
     count, height, width, channels = images.shape
     rows, columns = np.mgrid[:height, :width].reshape(2, 1, -1) - np.array([height - 1, width - 1]).reshape(2, 1, 1) / 2
     down, right = rows - shifts[:, :1], columns - shifts[:, 1:]
     cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
-    # Where the value of each pixel comes from; two rows of zeros on every side stand for all that lies outside.
+    # The source position of each pixel; two rows of zeros on each side represent everything outside.
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0))).reshape(-1, channels)
     y = np.clip(cos * down + sin * right + (height + 3) / 2, 0, height + 2.5)
     x = np.clip(cos * right - sin * down + (width + 3) / 2, 0, width + 2.5)

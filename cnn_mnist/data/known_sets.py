@@ -1,12 +1,11 @@
-"""The sets that are known by name, as torchvision names, stores and labels them: three of 28x28 and ten classes."""
+"""The known data sets, with torchvision's names, files and labels: 28x28 pixels, ten classes each."""
 
 import hashlib
 from typing import NamedTuple
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 SIZES = dict(zip(FILES, (47_040_016, 60_008, 7_840_016, 10_008), strict=True))
-"""Bytes of each file, in every set."""
-
+"""Bytes of each file, equal in all sets."""
 
 SUMS = {
     "mnist": (
@@ -28,16 +27,16 @@ SUMS = {
         "9f55f451c0988b028eccdf7d5cc265ab",
     ),
 }
-"""Of the unpacked files of each set, in the order of ``FILES``: SHA-256, or MD5 where only that is published."""
+"""Checksums of the unpacked files, in the order of ``FILES``: SHA-256, or MD5 if only that is published."""
 
 
 class KnownSet(NamedTuple):
-    """How a set is called.
+    """The names of a data set.
 
     Attributes:
-        title: As it is written.
-        folder: torchvision's class, and the folder of its files.
-        classes: The name of each label, from 0 on.
+        title: Name in texts.
+        folder: torchvision's class and folder.
+        classes: Name of each label, from 0.
     """
 
     title: str
@@ -54,11 +53,11 @@ KNOWN_SETS = {
 
 
 def digest(data: bytes, kind: str = "sha256") -> str:
-    """The sum of a file's content, in hexadecimal; ``kind`` as hashlib names it."""
+    """Returns the checksum of a file's content in hexadecimal; ``kind`` is hashlib's name."""
     return hashlib.new(kind, data, usedforsecurity=False).hexdigest()
 
 
 def identify(data: bytes) -> tuple[str, str] | None:
-    """The known set, and its file, that a file's content is; None where it is none of these."""
+    """Returns the name of the known set and of the file with this content; None for other content."""
     by_sum = {found: (name, file) for name in SUMS for file, found in zip(FILES, SUMS[name], strict=True)}
     return by_sum.get(digest(data)) or by_sum.get(digest(data, "md5"))

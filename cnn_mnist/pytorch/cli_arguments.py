@@ -1,4 +1,4 @@
-"""What ``fit``, ``validate`` and ``test`` take on the command line: flags, defaults, checkpoints and runs to resume."""
+"""Arguments of ``fit``, ``validate`` and ``test``: flags, defaults, checkpoints and runs to resume."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,10 +7,11 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from cnn_mnist import settings
 from cnn_mnist.architecture.descriptions import plain, read_network
-from cnn_mnist.console import resume, summary
+from cnn_mnist.console import resume
 from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, refuse_others
+from cnn_mnist.console.commands import COMMANDS
+from cnn_mnist.console.predict_input import CKPT_PATH
 from cnn_mnist.errors import UserError
-from cnn_mnist.pytorch import predict
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH, find_checkpoint
 
@@ -24,22 +25,15 @@ DEFAULTS: dict[str, Any] = {
 
 
 class Parser(OneLineErrors, LightningArgumentParser):
-    """Lightning's parser with one-line errors, and with the project's other commands in its help."""
-
-    def add_subcommands(self, *args: Any, **kwargs: Any) -> Any:
-        """Adds ``predict`` and ``summary``, which ``__main__`` runs without Lightning."""
-        action = super().add_subcommands(*args, **kwargs)
-        for name, parser in {"predict": predict.build_parser(), "summary": summary.build_parser()}.items():
-            action.add_subcommand(name, parser, help=parser.description)
-        return action
+    """Lightning's parser with one-line errors."""
 
 
 class Arguments(LightningCLI):
-    """What the command line takes: the published experiment by default, and no flag that is silently ignored.
+    """Parses the command line. The defaults are the published experiment; no flag is silently ignored.
 
     Args:
-        args: What was typed after the program's name.
-        **settings: LightningCLI's own.
+        args: The arguments, beginning with the command.
+        **settings: Arguments of ``LightningCLI``.
     """
 
     def __init__(self, args: Sequence[str], **settings: Any) -> None:
@@ -51,19 +45,23 @@ class Arguments(LightningCLI):
         parser.add_argument("--seed_everything", **SEED_FLAG)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Links the seed, and sets the defaults."""
+        """Passes the seed to model and data, and sets the defaults."""
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("seed_everything", "data.seed")
         parser.set_defaults(DEFAULTS)
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """Lightning's, but for ``predict``, a command of its own; of these the typed one, as each costs time."""
+        """Lightning's commands without ``predict``; only the typed one if it is known, because each costs time."""
         known = {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
         return {name: skipped for name, skipped in known.items() if name in self.typed[:1]} or known
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Only ``fit`` makes a run folder, unless a logger is typed."""
+        """Adds our flags to Lightning's, and parses. Only ``fit`` logs by default."""
         for name, one in self._subcommand_parsers.items():
+            one.usage, one.description = f"python -m cnn_mnist {name} [flags]", COMMANDS[name]
+            # Lightning lists the trainer's 350 lines first.
+            one._action_groups = sorted(one._action_groups, key=lambda group: "Customize" in str(group.title))
+            next(action for action in one._actions if action.dest == "ckpt_path").help = CKPT_PATH
             if name == "fit":
                 one.add_argument("--resume", type=str | None, help=resume.HELP)
                 one.add_argument("--checkpoint_every", type=int, default=0, help=resume.EVERY)
@@ -71,10 +69,10 @@ class Arguments(LightningCLI):
                 one.set_defaults({"trainer.logger": False})
         self.run_folder = None
         if self.typed[:1] == ["fit"]:
-            given, folder = resume.resumed(self.typed[1:], PYTORCH)
+            resumed, folder = resume.resumed(self.typed[1:], PYTORCH)
             if folder is not None:
                 place = {"save_dir": folder.parent.parent, "name": folder.parent.name, "version": folder.name}
-                args = ["fit", *given, *(f"--trainer.logger.{name}={value}" for name, value in place.items())]
+                args = ["fit", *resumed, *(f"--trainer.logger.{name}={value}" for name, value in place.items())]
                 self.run_folder = folder
         self._args = args
         self._parse(parser, args)
@@ -83,13 +81,13 @@ class Arguments(LightningCLI):
             raise UserError(f"--seed_everything: expected 0 to {settings.SEEDS - 1}, got {seed}")
 
     def _parse(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Reads the arguments; a file that describes the network is read once, here."""
+        """Parses the arguments, and reads a file that describes the network once."""
         super().parse_arguments(parser, args)
         model = self.config[self.config["subcommand"]].model
         model.architecture = plain(read_network(model.architecture))
 
     def _parse_ckpt_path(self) -> None:
-        """Has the checkpoint's settings as defaults; what the user typed otherwise is refused, not ignored."""
+        """Uses the checkpoint's settings as defaults, and refuses typed ones that contradict them."""
         subcommand: str = self.config["subcommand"]
         path = self.config[subcommand].get("ckpt_path")
         if not path:
@@ -107,5 +105,5 @@ class Arguments(LightningCLI):
         self.config[subcommand].ckpt_path = path
         epochs, asked = checkpoint.get("epoch", -1) + 1, self.config[subcommand].trainer.max_epochs
         if subcommand == "fit" and checkpoint.get("loops") and asked is not None and 0 <= asked <= epochs:
-            raise UserError(f"--ckpt_path: {path} has {epochs} epochs already; give a --trainer.max_epochs over that")
+            raise UserError(f"--ckpt_path: {path} has {epochs} epochs already; set --trainer.max_epochs above that")
         refuse_others(kept, self.config[subcommand], path)

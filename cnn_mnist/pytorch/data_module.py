@@ -1,4 +1,4 @@
-"""MNIST, or another data set, for Lightning: the whole set in memory, scaled once."""
+"""Lightning's data module for MNIST or another data set, kept in memory and scaled once."""
 
 import inspect
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from cnn_mnist.settings import DataSettings, ModelSettings, check_names
 
 
 class MNISTDataModule(LightningDataModule):
-    """MNIST, or the data set that is named, in memory: uint8 as found, float32 in [0, 1] where it is trained on.
+    """MNIST or another data set in memory.
 
     Example:
         >>> images, labels = next(iter(MNISTDataModule().train_dataloader()))
@@ -24,14 +24,14 @@ class MNISTDataModule(LightningDataModule):
         torch.Size([64, 1, 28, 28])
 
     Args:
-        **settings: The fields of ``DataSettings``, see there.
+        **settings: Any field of ``DataSettings``; ``help(cnn_mnist.DataSettings)`` explains them.
 
     Attributes:
-        splits: ``"train"``, ``"val"`` and ``"test"`` as found, once they are loaded.
+        splits: ``"train"``, ``"val"`` and ``"test"`` as uint8; empty before they are loaded.
 
     Raises:
-        UserError: A setting is unknown or out of its range; when the data are first needed, they are missing or
-            others, do not fit the network that a trainer has, or are too few for the settings.
+        UserError: A setting is unknown or out of range; or at first use: the data are missing or damaged, do not fit
+            the trainer's network, or are too few for the settings.
     """
 
     __signature__ = inspect.signature(DataSettings)
@@ -45,38 +45,45 @@ class MNISTDataModule(LightningDataModule):
         self._on_device: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
 
     def prepare_data(self) -> None:
-        """Finds or makes the data, and checks settings and the trainer's network against them."""
+        """Loads the data, and checks settings and the trainer's network against them."""
         self.check(getattr(self.trainer, "lightning_module", None))
 
     def check(self, module: LightningModule | None) -> None:
-        """Loads the data and checks settings and network against them; ``fit`` does it before it makes a folder."""
+        """Loads the data, and checks settings and network against them.
+
+        Args:
+            module: The network's module; only a ``Classifier`` is checked.
+
+        Raises:
+            UserError: They do not fit.
+        """
         self._load()
         settings = getattr(module, "settings", None)
         if isinstance(settings, ModelSettings):
             check_network(self.splits["test"], settings.network.input_shape, settings.network.classes)
 
     def setup(self, stage: str) -> None:
-        """Reads the data, in every process."""
+        """Loads the data, in every process."""
         self._load()
 
     def train_dataloader(self) -> Loader:
-        """The training split, in the order of (seed, epoch)."""
+        """Returns the training split, in the order of (seed, epoch)."""
         self._load()
-        moved = augmentation(self.splits["train"], self.settings)
-        return self._loader("train", self.settings.batch_size, self.settings.seed, moved)
+        augmented = augmentation(self.splits["train"], self.settings)
+        return self._loader("train", self.settings.batch_size, self.settings.seed, augmented)
 
     def val_dataloader(self) -> Loader | list[Loader]:
-        """The validation split; an empty list where there is none, which Lightning skips."""
+        """Returns the validation split; an empty list without one, which Lightning skips."""
         if self.settings.val_size == 0:
             return []
         return self._loader("val")
 
     def train_eval_dataloader(self) -> Loader:
-        """The training split for evaluation: in order, in large batches."""
+        """Returns the training split for evaluation, in order and in large batches."""
         return self._loader("train")
 
     def test_dataloader(self) -> Loader | list[Loader]:
-        """The test set, whole; to a trainer that tests what it has trained, as a rule the training split behind it."""
+        """Returns the test set; after a fit, followed by the training split unless train_eval is off."""
         loader, trainer = self._loader("test"), self.trainer
         if self.settings.train_eval and trainer is not None and trainer.testing and trainer.global_step:
             return [loader, self.train_eval_dataloader()]
@@ -86,18 +93,18 @@ class MNISTDataModule(LightningDataModule):
         self.splits = self.splits or load_splits(self.settings)
 
     def _loader(
-        self, name: str, batch_size: int = 0, seed: int | None = None, moved: Augmentation | None = None
+        self, name: str, batch_size: int = 0, seed: int | None = None, augmented: Augmentation | None = None
     ) -> Loader:
-        """In order and in large batches, unless a size and a seed are given."""
+        """Returns a loader in order and in large batches, unless a size and a seed are given."""
         device, rank, world_size = torch.device("cpu"), 0, 1
         if trainer := self.trainer:
             device, rank, world_size = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
         tensors = self._tensors(name, device)
         size = batch_size or evaluation_batch_size(self.splits[name].image_shape)
-        return Loader(*tensors, size, seed, rank, world_size, moved)
+        return Loader(*tensors, size, seed, rank, world_size, augmented)
 
     def _tensors(self, name: str, device: torch.device) -> tuple[Tensor, Tensor]:
-        """A split's images and labels on the device that trains, made on first use and kept there."""
+        """Returns a split's images and labels on the training device, copied there at first use."""
         self._load()
         if (name, device) not in self._on_device:
             split = self.splits[name]

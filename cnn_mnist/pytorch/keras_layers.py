@@ -1,4 +1,4 @@
-"""Layers that do in training what Keras's do."""
+"""PyTorch layers that compute in training what Keras's layers compute."""
 
 import math
 from collections.abc import Iterator
@@ -9,18 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnn_mnist.architecture.record import Shape
+from cnn_mnist.architecture.layer_spec import Shape
 from cnn_mnist.random_streams import dropout_mask
 
 
 class MaskedDropout(nn.Dropout):
-    """Dropout whose masks are those of the Keras twin: a function of (seed, layer, training step).
+    """Dropout with the masks of the Keras twin: a function of (seed, layer, training step).
 
     Args:
-        rate: Part that is dropped.
+        rate: Probability of dropping an element, in [0, 1).
         seed: The run's seed.
-        number: Which dropout of the network this is, from 1.
-        flattened: The (height, width, channels) whose flattening the input is, if it is one.
+        number: Number of the dropout layer, from 1.
+        flattened: (height, width, channels) of the image if the input is a flattened image.
     """
 
     count: Tensor
@@ -28,10 +28,10 @@ class MaskedDropout(nn.Dropout):
     def __init__(self, rate: float, seed: int, number: int, flattened: Shape | None = None) -> None:
         super().__init__(rate)
         self.seed, self.number, self.flattened = seed, number, flattened
-        self.register_buffer("count", torch.zeros((), dtype=torch.int64))  # of training steps, for a resume
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))  # training steps, saved for a resume
 
     def forward(self, images: Tensor) -> Tensor:
-        """Any [batch, channels, height, width] or [batch, features]."""
+        """Maps [batch, channels, height, width] or [batch, features] to the same shape."""
         if not self.training or self.p == 0:
             return images
         size, *rest = images.shape
@@ -44,7 +44,7 @@ class MaskedDropout(nn.Dropout):
 
 
 def with_biased_variance(norm: nn.BatchNorm2d | nn.BatchNorm1d) -> nn.Module:
-    """Has it put the variance of the batch itself into its moving variance, in place; PyTorch takes n / (n - 1)."""
+    """Changes a batch norm in place to average the biased variance; PyTorch multiplies it by n / (n - 1)."""
     norm.__class__ = BatchNorm2d if isinstance(norm, nn.BatchNorm2d) else BatchNorm1d
     return norm
 
@@ -55,7 +55,7 @@ class _BiasedVariance(nn.modules.batchnorm._BatchNorm):
     momentum: float
 
     def forward(self, images: Tensor) -> Tensor:
-        """Any [batch, channels, height, width] or [batch, features]."""
+        """Maps [batch, channels, height, width] or [batch, features] to the same shape."""
         if not self.training:
             return super().forward(images)
         with torch.no_grad():
@@ -67,25 +67,25 @@ class _BiasedVariance(nn.modules.batchnorm._BatchNorm):
 
 
 class BatchNorm2d(_BiasedVariance, nn.BatchNorm2d):
-    """Of images."""
+    """Batch norm of images with Keras's moving variance."""
 
 
 class BatchNorm1d(_BiasedVariance, nn.BatchNorm1d):
-    """Of features."""
+    """Batch norm of features with Keras's moving variance."""
 
 
 class GELU(nn.GELU):
-    """Gelu whose constants are rounded through float32, as TensorFlow's are: in float64 that shows, by 5e-9."""
+    """GELU with constants rounded to float32 like TensorFlow's, which changes float64 results by 5e-9."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Any shape."""
+        """Maps any shape to the same shape."""
         with rounded_constants():
             return super().forward(images)
 
 
 @contextmanager
 def rounded_constants() -> Iterator[None]:
-    """Has PyTorch's functions of float64 round their constants through float32 meanwhile, as TensorFlow's do."""
+    """Makes PyTorch's float64 activations round their constants to float32, like TensorFlow's, within the block."""
     exact = F.gelu, F.leaky_relu
 
     def gelu(images: Tensor, approximate: str = "none") -> Tensor:

@@ -1,4 +1,4 @@
-"""Keras's optimizers in PyTorch."""
+"""Keras's optimizers in PyTorch, with the differences from PyTorch's own numbered."""
 
 from collections.abc import Callable
 from itertools import product
@@ -13,23 +13,23 @@ Slots = dict[str, list[Tensor]]
 
 
 class KerasOptimizer(torch.optim.Optimizer):
-    """What Keras's optimizers share.
+    """Base class of Keras's optimizers.
 
-    Differences from PyTorch's, which a subclass goes on counting:
+    Differences from PyTorch's; subclasses continue the numbering:
 
     1. Weight decay is decoupled for every optimizer, ``p -= p * weight_decay * lr`` before the step.
-    2. What Keras casts on its way, it casts through float32: 0.9 is 0.89999998 in a float64 step too.
+    2. Keras casts some constants to float32: 0.9 is 0.89999998 even in a float64 step.
 
-    The slots of a parameter bear Keras's names and hold Keras's values, so that they travel as they are.
+    The slots have Keras's names and values, so that they can be copied between the frameworks.
 
     Args:
         params: Parameters or parameter groups.
         lr: Learning rate.
-        weight_decay: Part of a parameter that is taken off at a learning rate of 1.
-        **defaults: The subclass's own settings.
+        weight_decay: Decoupled weight-decay coefficient.
+        **defaults: Settings of the subclass.
 
     Attributes:
-        slots: Name of each array that is kept for every parameter, and the setting without which it is not.
+        slots: Name of each array per parameter, and the setting that enables it; None: always.
     """
 
     slots: ClassVar[dict[str, str | None]]
@@ -38,11 +38,11 @@ class KerasOptimizer(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "step": 0, **defaults})
 
     def slot_names(self, group: Group) -> tuple[str, ...]:
-        """The names of the arrays that are kept for every parameter of a group."""
+        """Returns the names of the arrays that each parameter of a group has."""
         return tuple(name for name, setting in self.slots.items() if setting is None or group[setting])
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor], slots: Slots) -> None:
-        """One step of the parameters, in place; slots as lists in the order of the parameters."""
+        """Updates the parameters in place; slots are lists in the order of the parameters."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -72,17 +72,17 @@ class KerasOptimizer(torch.optim.Optimizer):
 class KerasRMSprop(KerasOptimizer):
     """``v = rho v + (1 - rho) g^2; p -= lr g / sqrt(v + epsilon)``; source: ``keras/src/optimizers/rmsprop.py``.
 
-    3. epsilon stands inside the root; no value of PyTorch's epsilon, which is added to the root, does the same.
-    4. The learning rate stands inside the momentum.
+    3. epsilon is inside the square root; PyTorch adds it outside, so no value of its epsilon is equivalent.
+    4. The momentum includes the learning rate.
 
     Args:
         params: Parameters or parameter groups.
         lr: Learning rate.
-        rho: Decay of the running means; PyTorch's alpha.
-        epsilon: Added under the root.
-        momentum: Decay of the sum of increments; 0 for none.
-        centered: Whether the square of the mean gradient is taken off the mean square.
-        weight_decay: As in ``KerasOptimizer``.
+        rho: Decay of the running means, in [0, 1); PyTorch's alpha.
+        epsilon: Added inside the square root.
+        momentum: Momentum, in [0, 1).
+        centered: Divide by the variance of the gradient instead of its mean square.
+        weight_decay: Decoupled weight-decay coefficient.
     """
 
     slots: ClassVar = {"velocity": None, "momentum": "momentum", "average_gradient": "centered"}
@@ -100,7 +100,7 @@ class KerasRMSprop(KerasOptimizer):
         super().__init__(params, lr, weight_decay, rho=rho, epsilon=epsilon, momentum=momentum, centered=centered)
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor], slots: Slots) -> None:
-        """One step."""
+        """Updates the parameters in place."""
         rho = group["rho"]
         torch._foreach_mul_(slots["velocity"], rho)
         torch._foreach_addcmul_(slots["velocity"], grads, grads, value=1 - rho)
@@ -125,16 +125,16 @@ class KerasAdam(KerasOptimizer):
     ``m += (g - m)(1 - beta_1); v += (g^2 - v)(1 - beta_2);
     p -= m lr sqrt(1 - beta_2^t) / (1 - beta_1^t) / (sqrt(v) + epsilon)``
 
-    3. epsilon is added to the root of the uncorrected ``v``; PyTorch corrects before it adds.
-    4. The correction is computed in the precision of the weights, where ``1 - 0.999`` is off by 2e-5 in float32.
+    3. epsilon is added to the square root of the uncorrected ``v``; PyTorch corrects ``v`` first.
+    4. The correction has the precision of the weights; in float32 ``1 - 0.999`` is off by 2e-5.
 
     Args:
         params: Parameters or parameter groups.
         lr: Learning rate.
-        beta_1: Decay of the mean gradient.
-        beta_2: Decay of the mean squared gradient.
-        epsilon: Added to the root.
-        weight_decay: As in ``KerasOptimizer``.
+        beta_1: Decay of the mean gradient, in [0, 1).
+        beta_2: Decay of the mean squared gradient, in [0, 1).
+        epsilon: Added to the square root.
+        weight_decay: Decoupled weight-decay coefficient.
     """
 
     slots: ClassVar = {"momentum": None, "velocity": None}
@@ -145,7 +145,7 @@ class KerasAdam(KerasOptimizer):
         super().__init__(params, lr, weight_decay, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor], slots: Slots) -> None:
-        """One step."""
+        """Updates the parameters in place."""
         real = np.float64 if params[0].dtype == torch.float64 else np.float32  # difference 4
         powers = [real(np.float32(group[beta])) ** real(group["step"]) for beta in ("beta_1", "beta_2")]  # difference 2
         alpha = float(real(group["lr"]) * np.sqrt(1 - powers[1]) / (1 - powers[0]))
@@ -161,14 +161,14 @@ class KerasSGD(KerasOptimizer):
 
     Source: ``keras/src/optimizers/sgd.py``.
 
-    3. The learning rate stands inside the momentum, so that a change of it acts on later gradients only.
+    3. The momentum includes the learning rate, so a change of it affects only later gradients.
 
     Args:
         params: Parameters or parameter groups.
         lr: Learning rate.
-        momentum: Decay of the sum of steps; 0 for none.
-        nesterov: Whether a step looks one step ahead.
-        weight_decay: As in ``KerasOptimizer``.
+        momentum: Momentum, in [0, 1).
+        nesterov: Nesterov momentum.
+        weight_decay: Decoupled weight-decay coefficient.
     """
 
     slots: ClassVar = {"momentum": "momentum"}
@@ -179,7 +179,7 @@ class KerasSGD(KerasOptimizer):
         super().__init__(params, lr, weight_decay, momentum=momentum, nesterov=nesterov)
 
     def update(self, group: Group, params: list[Tensor], grads: list[Tensor], slots: Slots) -> None:
-        """One step."""
+        """Updates the parameters in place."""
         if not slots:
             torch._foreach_add_(params, grads, alpha=-group["lr"])
             return

@@ -1,4 +1,4 @@
-"""Batches from a data set that lies in memory, resumable in the middle of an epoch."""
+"""Batches of a data set in memory, resumable within an epoch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from cnn_mnist.errors import UserError
 
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:
-    """Images [n, height, width, channels] as float32 [n, channels, height, width] in [0, 1]."""
+    """Converts images uint8 [n, height, width, channels] to float32 [n, channels, height, width] in [0, 1]."""
     return torch.from_numpy(scale(np.moveaxis(images, 3, 1)))
 
 
 @dataclass(eq=False)
 class Batch:
-    """One process's share of a batch; ``images, labels = batch`` takes it apart.
+    """One process's share of a batch; unpacks as ``images, labels = batch``.
 
     Attributes:
         images: float32 [share, channels, height, width] in [0, 1].
         labels: int64 [share].
-        indices: Place of each image in its data set, int64 [share].
-        size: Images in the whole batch, over all processes; a share may be smaller than the others by one.
+        indices: Number of each image in its data set, int64 [share].
+        size: Images in the batch over all processes, whose shares may differ by one image.
     """
 
     images: Tensor
@@ -38,7 +38,7 @@ class Batch:
 
     @classmethod
     def of(cls, batch: Any) -> "Batch":
-        """A pair (images, labels) of somebody else's loader as a batch, its images numbered within it."""
+        """Converts a pair (images, labels) of another loader; its images are numbered within the batch."""
         if isinstance(batch, cls):
             return batch
         images, labels = batch
@@ -48,25 +48,25 @@ class Batch:
         return iter((self.images, self.labels))
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch as it is: it was cut on the device that trains."""
+        """Returns the batch itself, which is already on the training device."""
         return self
 
 
 @dataclass(eq=False, repr=False)
 class Loader:
-    """Iterates over the batches of one epoch; every process takes its share of each.
+    """Iterates over the batches of an epoch; each process takes its share of every batch.
 
-    It speaks Lightning's two protocols: ``sampler.set_epoch`` for the epoch, and ``state_dict`` /
-    ``load_state_dict`` for the place in it.
+    Implements Lightning's protocols: ``sampler.set_epoch`` for the epoch, ``state_dict`` and ``load_state_dict`` for
+    the position within it.
 
     Args:
-        images: float32 [n, channels, height, width], on the device that trains.
-        labels: int64 [n], there too.
+        images: float32 [n, channels, height, width], on the training device.
+        labels: int64 [n], on the same device.
         batch_size: Images in a batch, over all processes.
         seed: Seed of the order; None for the order of the data set.
-        rank: Which process this is.
+        rank: Number of this process.
         world_size: Number of processes.
-        augmentation: What makes each batch's images in place of the tensor; None for the images as they are.
+        augmentation: Creates the images of each batch; None for unchanged images.
     """
 
     images: Tensor
@@ -77,12 +77,12 @@ class Loader:
     world_size: int = 1
     augmentation: Augmentation | None = None
 
-    batch_sampler: ClassVar = None  # Lightning asks where there is a sampler
+    batch_sampler: ClassVar = None  # Lightning reads it next to ``sampler``
 
     def __post_init__(self) -> None:
         self.epoch = 0
-        self.position = 0  # batches of this epoch handed out so far
-        self._first = 0  # batch at which the next iteration starts
+        self.position = 0  # batches of this epoch already returned
+        self._first = 0  # first batch of the next iteration
 
     def __len__(self) -> int:
         return batch_count(len(self.labels), self.batch_size)
@@ -107,27 +107,27 @@ class Loader:
 
     @property
     def sampler(self) -> "Loader":
-        """Where Lightning looks for ``set_epoch``."""
+        """The loader itself, on which Lightning calls ``set_epoch``."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Goes to the start of another epoch; keeps a restored place in this one."""
+        """Moves to the start of another epoch; keeps a restored position within the same one."""
         if epoch != self.epoch:
             self.epoch, self._first = epoch, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the data: seed, batch size, epoch and batches of it that were handed out."""
+        """Returns seed, batch size, epoch and number of batches already returned."""
         return {name: getattr(self, name) for name in ("seed", "batch_size", "epoch", "position")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes to a place that ``state_dict`` gave.
+        """Restores the result of ``state_dict``.
 
         Raises:
-            UserError: The place belongs to another order of the data.
+            UserError: Seed or batch size differs, so the order of the data differs.
         """
         for name in ("seed", "batch_size"):
             if state[name] != getattr(self, name):
                 raise UserError(
-                    f"{name}: the checkpoint's run has {state[name]}, got {getattr(self, name)}; go on with its own"
+                    f"{name}: expected the checkpoint's {state[name]}, got {getattr(self, name)}; use the same {name}"
                 )
         self.epoch, self._first = state["epoch"], state["position"]

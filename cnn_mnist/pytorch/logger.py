@@ -1,4 +1,4 @@
-"""Lightning's TensorBoard logger, with a run folder that no other training gets."""
+"""Lightning's TensorBoard logger with a run folder of its own for each training."""
 
 import shutil
 from collections.abc import Mapping
@@ -13,28 +13,28 @@ from cnn_mnist.runs.recorder import Recorder
 
 
 class RunLogger(TensorBoardLogger):
-    """Writes into ``save_dir/name/version_N``.
+    """Logs into ``save_dir/name/version_N``.
 
-    Lightning takes the next number of a listing, so that trainings that start together share a folder.
+    Lightning only looks for the next free number, so trainings that start together would share a folder.
     """
 
-    _made = False  # whether the folder is of this logger's own making
+    _made = False  # whether this logger created the folder
 
     @property
     def is_new(self) -> bool:
-        """Whether its folder is still to be made."""
+        """Whether the folder does not exist yet."""
         return self._version is None
 
     @property
     def version(self) -> int | str:
-        """The run's number: made with its folder at the first look, by the first process alone."""
+        """The run's number; the first process creates it and the folder at first access."""
         if self._version is None and getattr(rank_zero_only, "rank", 0) == 0:
             self._version = int(new_run_folder(self.save_dir, self.name).name.removeprefix("version_"))
             self._made = True
         return super().version
 
     def discard(self) -> None:
-        """Removes the run folder, if it is of this logger's own making; the next look makes another."""
+        """Removes the run folder if this logger created it; the next access creates another."""
         if self._made:
             shutil.rmtree(self.log_dir, ignore_errors=True)
             self._version, self._experiment, self._made = None, None, False
@@ -42,18 +42,18 @@ class RunLogger(TensorBoardLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Recorder:
-        """What writes its event file; a ``TensorBoardLogger`` has PyTorch's own, for graphs and histograms."""
+        """Writer of the event file; use a ``TensorBoardLogger`` for graphs and histograms."""
         if self._experiment is None:
             self._experiment = Recorder(self.log_dir)  # type: ignore[assignment]
         return self._experiment  # type: ignore[return-value]
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Writes values by tag; Lightning's own takes a full disk for a value that is no number."""
+        """Writes values by tag; Lightning's method reports a full disk as an invalid value."""
         for tag, value in metrics.items():
             self.experiment.add_scalar(tag, float(value), step or 0)
 
 
 def run_logger(trainer: Trainer) -> TensorBoardLogger | None:
-    """The first TensorBoard logger; None for a run without one."""
+    """Returns the first TensorBoard logger; None without one."""
     return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)

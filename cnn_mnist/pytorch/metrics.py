@@ -1,4 +1,4 @@
-"""Measures and logs loss and accuracy of each split, and the test predictions, over batches and processes."""
+"""Measures and logs loss and accuracy of each split, and collects the test predictions."""
 
 from typing import Any
 
@@ -9,32 +9,32 @@ from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.utilities import dim_zero_cat
 
+from cnn_mnist.console.results import print_results
 from cnn_mnist.runs import tags
 from cnn_mnist.settings import ModelSettings
 
 TEST_SPLITS: tuple[tags.SplitName, ...] = ("test", "train_eval")
-"""What the loaders given to ``Trainer.test`` are, in their order; the second is optional."""
+"""Splits of the loaders in ``Trainer.test``, in their order; the second is optional."""
 
-# Sums in float64 keep an epoch's mean exact to 1e-6; Apple's GPUs have no float64.
+# float64 sums keep an epoch's mean exact to 1e-6; Apple's GPUs have no float64.
 _SUM_DTYPE = torch.float32 if torch.backends.mps.is_available() else torch.float64
 
 
 def make_metric(name: str, classes: int) -> Metric:
-    """A mean, for ``"loss"``, or a micro accuracy, for ``"acc"``, over all samples since the last reset.
+    """Creates a metric over all samples since the last reset, without checks, which would wait for the GPU.
 
-    Neither checks its values, which would have a GPU waited for in every step; NaN stays NaN.
+    Args:
+        name: ``"loss"`` for a mean, ``"acc"`` for the micro accuracy.
+        classes: Number of classes.
     """
     if name == "acc":
         return MulticlassAccuracy(classes, average="micro", validate_args=False)
-    # It drops its weights together with its checks, so it is given the loss of every sample.
+    # Without checks MeanMetric ignores weights, so it gets the loss of every sample.
     return MeanMetric(nan_strategy="disable").set_dtype(_SUM_DTYPE)
 
 
 class Predictions(Metric):
-    """The probabilities of every sample seen, in the order of the data set.
-
-    ``compute`` gives (indices int64 [n], probabilities float32 [n, classes]), sorted by index.
-    """
+    """Collects the probabilities of all samples, in the order of the data set."""
 
     full_state_update = False
     indices: list[Tensor]
@@ -51,22 +51,22 @@ class Predictions(Metric):
         self.probabilities.append(logits.float().softmax(dim=1))
 
     def compute(self) -> tuple[Tensor, Tensor]:
-        """(indices, probabilities), sorted by index."""
+        """Returns indices int64 [n] and probabilities float32 [n, classes], sorted by index."""
         indices, probabilities = dim_zero_cat(self.indices), dim_zero_cat(self.probabilities)
         order = indices.argsort()
         return indices[order], probabilities[order]
 
 
 class MeasuredModule(LightningModule):
-    """A classifier whose splits are measured and logged: what the callbacks know of it.
+    """A classifier that measures and logs its splits; the interface that the callbacks use.
 
     Args:
-        settings: The model's.
+        settings: The model's settings.
 
     Attributes:
-        means: Loss and accuracy of each split, by ``METRICS``.
-        predictions: Those on the test set.
-        figures: Loss and accuracy of the epoch that runs, by tag.
+        means: Loss and accuracy metrics of each split.
+        predictions: Predictions on the test set.
+        figures: Loss and accuracy of the current epoch, by tag.
     """
 
     def __init__(self, settings: ModelSettings) -> None:
@@ -75,10 +75,11 @@ class MeasuredModule(LightningModule):
         splits: tuple[tags.SplitName, ...] = ("train", "val", *TEST_SPLITS)
         classes = settings.network.classes
         self.means = {split: {name: make_metric(name, classes) for name in tags.METRICS} for split in splits}
-        # Registered, so that they move to the device of the module.
+        # Registered as modules, so that they move to the device.
         self.metrics = nn.ModuleList([metric for means in self.means.values() for metric in means.values()])
         self.predictions = Predictions()
         self.figures: dict[str, float] = {}
+        self._prints_results = False
 
     def measure(self, split: tags.SplitName, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Adds a batch: losses [batch], logits [batch, classes], labels [batch]."""
@@ -87,13 +88,13 @@ class MeasuredModule(LightningModule):
         means["acc"].update(logits.detach(), labels)
 
     def on_train_epoch_start(self) -> None:
-        """An epoch has its own figures."""
+        """Clears the figures of the previous epoch."""
         self.figures.clear()
 
     def log_step(self, batch_idx: int) -> None:
-        """Logs ``train/*``, the running means over the epoch: at its end, and every so many steps before.
+        """Logs ``train/*``, running means over the epoch, every ``log_every_n_steps`` steps and at its end.
 
-        ``TrainingLog`` calls it, since a checkpoint of the step is written before the module's own hook.
+        ``TrainingLog`` calls it, because a checkpoint of the step is written before the module's own hook.
         """
         trainer: Any = self.trainer
         every, last = trainer.log_every_n_steps, trainer.is_last_batch
@@ -101,7 +102,7 @@ class MeasuredModule(LightningModule):
             self.log_split("train", reset=last)
 
     def on_train_epoch_end(self) -> None:
-        """Logs ``train/*`` of an epoch that ended before its last batch."""
+        """Logs ``train/*`` if the epoch ended before its last batch."""
         self.log_split("train")
 
     def on_validation_epoch_end(self) -> None:
@@ -109,19 +110,41 @@ class MeasuredModule(LightningModule):
         self.log_split("val")
 
     def on_test_epoch_end(self) -> None:
-        """Logs ``test/*`` and, where its loader was given, ``train_eval/*``."""
+        """Logs ``test/*`` and, with a second loader, ``train_eval/*``."""
         for split in TEST_SPLITS:
             self.log_split(split)
 
+    def on_test_start(self) -> None:
+        """Replaces Lightning's table, which repeats every value in a column for each loader."""
+        self._replace_table(self.trainer.test_loop)
+
+    def on_test_end(self) -> None:
+        """Prints the results, unless ``verbose=False`` was passed to the trainer."""
+        if self._prints_results and self.trainer.is_global_zero:
+            known = [tags.tag(split, name) for split in ("val", *TEST_SPLITS) for name in tags.METRICS]
+            logged = self.trainer.callback_metrics
+            print_results({tag: float(logged[tag]) for tag in known if tag in logged}, None)
+        self._prints_results = False
+
+    def on_validation_start(self) -> None:
+        """Replaces Lightning's table of ``Trainer.validate``."""
+        if self.trainer.state.fn == "validate":
+            self._replace_table(self.trainer.validate_loop)
+
+    on_validation_end = on_test_end
+
+    def _replace_table(self, loop: Any) -> None:
+        self._prints_results, loop.verbose = loop.verbose, False
+
     def log_split(self, split: tags.SplitName, *, reset: bool = True) -> None:
-        """Logs a split's means, where it has any, at the number of updates done so far."""
+        """Logs a split's means, if it has any, at the current number of updates."""
         metrics = {tags.tag(split, name): metric for name, metric in self.means[split].items()}
         if all(metric.update_called for metric in metrics.values()) and not self.trainer.sanity_checking:
             values = {tag: metric.compute() for tag, metric in metrics.items()}
-            numbers = {tag: value.item() for tag, value in values.items()}  # here alone: each look waits for a GPU
+            numbers = {tag: value.item() for tag, value in values.items()}  # each read waits for the GPU
             self.figures |= numbers
             if split == "train":
-                # By hand: Lightning would count an epoch's end as one update less, and add a tag of its own.
+                # Not through Lightning, which logs an epoch's end one update early and adds a tag.
                 self.log_dict(values, logger=False, prog_bar=True, rank_zero_only=True)
                 for logger in self.loggers:
                     logger.log_metrics(tags.with_curves(numbers), self.global_step)

@@ -1,4 +1,4 @@
-"""The network, its loss and its steps as a LightningModule."""
+"""The LightningModule: network, loss, steps and optimizer."""
 
 import inspect
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from cnn_mnist.architecture.initial_weights import initial_weights
 from cnn_mnist.pytorch.callbacks import RunRecord
-from cnn_mnist.pytorch.keeper import count_updates, keep
+from cnn_mnist.pytorch.checkpoint_callback import checkpoint_callbacks, restore_progress
 from cnn_mnist.pytorch.loader import Batch
 from cnn_mnist.pytorch.logger import RunLogger
 from cnn_mnist.pytorch.metrics import TEST_SPLITS, MeasuredModule
 from cnn_mnist.pytorch.monitors import fit_monitors
 from cnn_mnist.pytorch.network import build_network, load_weights
 from cnn_mnist.pytorch.notices import quieten_lightning
-from cnn_mnist.pytorch.optimizers import clip_by_global_norm, lay_schedule, make_optimizer, not_laid
+from cnn_mnist.pytorch.optimizers import attach_schedule, clip_by_global_norm, make_optimizer, placeholder_schedule
 from cnn_mnist.pytorch.progress import LayerTable, LineProgressBar
 from cnn_mnist.pytorch.training_log import StopOnNonFiniteLoss, TrainingLog
 from cnn_mnist.runs import tags
@@ -35,9 +35,9 @@ from cnn_mnist.settings import ModelSettings, check_names
 
 
 class Classifier(MeasuredModule):
-    """A CNN that emits logits, trained by cross-entropy from logits.
+    """A CNN that emits logits, trained with cross-entropy from logits.
 
-    A ``Trainer`` that trains it writes the run folder of the project, ``lightning_logs/pytorch/version_N``.
+    A ``Trainer`` that trains it writes the run folder ``lightning_logs/pytorch/version_N``.
 
     Example:
         >>> model, data, trainer = Classifier(learning_rate=0.01), MNISTDataModule(), Trainer(max_epochs=1)
@@ -45,10 +45,10 @@ class Classifier(MeasuredModule):
         >>> trainer.test(model, data)
 
     Args:
-        **settings: The fields of ``ModelSettings``, see there.
+        **settings: Any field of ``ModelSettings``; ``help(cnn_mnist.ModelSettings)`` explains them.
 
     Raises:
-        UserError: A setting is unknown or out of its range.
+        UserError: A setting is unknown or out of range.
     """
 
     __signature__ = inspect.signature(ModelSettings)
@@ -64,47 +64,49 @@ class Classifier(MeasuredModule):
         load_weights(self.network, weights, described)
 
     def configure_callbacks(self) -> Sequence[Callback]:
-        """What makes a run folder whole, and the project's own bar and layer table where Lightning's would be.
+        """Adds the callbacks that write the run folder, and replaces Lightning's progress bar and layer table.
 
-        Likewise the default logger gives way to one that writes where the commands write; an evaluation alone
-        leaves no folder.
+        Also replaces the default logger by one that logs where the commands do; an evaluation alone logs nothing.
 
         Raises:
-            UserError: A callback monitors what is not logged, or a schedule would span a training without an end.
+            UserError: A callback monitors an unknown tag, or a schedule needs a training with an end.
         """
         trainer: Any = self.trainer
-        fitting, there = trainer.state.fn == "fit", set(map(type, trainer.callbacks))  # a fit's own go on in its test
+        fitting, present = (
+            trainer.state.fn == "fit",
+            set(map(type, trainer.callbacks)),
+        )  # a fit's stay for its test
         if fitting:
             fit_monitors(trainer, self)
             check_length(self.settings, trainer.max_steps if trainer.max_epochs == -1 else 1)
         contract: tuple[type[Callback], ...] = (TrainingLog, RunRecord, StopOnNonFiniteLoss)
-        ours = [kind() for kind in contract if fitting or kind not in there]
+        ours = [kind() for kind in contract if fitting or kind not in present]
         for theirs, replacement in (RichProgressBar, LineProgressBar), (RichModelSummary, LayerTable):
             kept = [callback for callback in trainer.callbacks if type(callback) is not theirs]
             ours += [replacement()] * (len(kept) < len(trainer.callbacks))
             trainer.callbacks = kept
         for place, logger in enumerate(trainer.loggers):
             if type(logger) is TensorBoardLogger and logger.name == LOG_DIR:
-                ours_too = RunLogger(Path(logger.save_dir, LOG_DIR), PYTORCH, default_hp_metric=False)
-                trainer.loggers[place : place + 1] = [ours_too] if fitting else []
-        return ours + (keep(trainer) if fitting else [])
+                run_logger = RunLogger(Path(logger.save_dir, LOG_DIR), PYTORCH, default_hp_metric=False)
+                trainer.loggers[place : place + 1] = [run_logger] if fitting else []
+        return ours + (checkpoint_callbacks(trainer) if fitting else [])
 
     def setup(self, stage: str) -> None:
-        """Has a checkpoint's float64 loaded as such, and a GPU compute in full float32 where Keras is the measure."""
-        if self.trainer.precision == "64-true":  # Lightning casts the module after it has loaded a checkpoint
+        """Prepares float64 weights before a checkpoint is loaded, and disables TF32 with align=keras."""
+        if self.trainer.precision == "64-true":  # Lightning casts the module only after loading a checkpoint
             self.network.double()
         if self.settings.align == "keras":
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images float [batch, channels, height, width] in [0, 1] to logits [batch, classes]."""
+        """Maps images float [batch, channels, height, width] in [0, 1] to logits [batch, classes]."""
         return self.network(images)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of this process's share; averaged over the processes it is the mean of the whole batch."""
+        """Returns this process's loss, scaled so that the average over processes is the mean of the batch."""
         loss_sum, _ = self._shared_step(batch, "train")
-        # Not the share's own mean: shares of a batch that the processes do not divide differ by one image.
+        # Not the mean of the share, because shares may differ by one image.
         return loss_sum * (self.trainer.world_size / Batch.of(batch).size)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -112,31 +114,31 @@ class Classifier(MeasuredModule):
         self._shared_step(batch, "val")
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Adds the batch to ``test/*``, or from a second loader to ``train_eval/*``."""
+        """Adds the batch to ``test/*``, or for the second loader to ``train_eval/*``."""
         split = TEST_SPLITS[dataloader_idx]
         _, logits = self._shared_step(batch, split)
         if split == "test":
             self.predictions.update(Batch.of(batch).indices, logits)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer of the settings, with Keras's formula or PyTorch's as ``align`` says, and its schedule."""
+        """Returns optimizer and schedule of the settings; ``align`` chooses Keras's formula or PyTorch's."""
         optimizer = make_optimizer(self.network.parameters(), self.settings)
         if self.settings.schedule == "constant" and not self.settings.warmup:
             return optimizer
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": LambdaLR(optimizer, not_laid), "interval": "step"},
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, placeholder_schedule), "interval": "step"},
         }
 
     def on_train_start(self) -> None:
-        """Counts the updates of a converted checkpoint, and lays the schedule over all of them."""
-        count_updates(self.trainer)
-        lay_schedule(self.trainer, self.settings)
+        """Restores the progress of a converted checkpoint, and attaches the schedule."""
+        restore_progress(self.trainer)
+        attach_schedule(self.trainer, self.settings)
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clips by the norm of all gradients with Keras's formula or PyTorch's as ``align`` says."""
+        """Clips by the global norm; ``align`` chooses Keras's formula or PyTorch's."""
         limit = gradient_clip_val or 0.0
         if self.settings.align == "keras" and limit > 0 and gradient_clip_algorithm in (None, "norm"):
             clip_by_global_norm((param for group in optimizer.param_groups for param in group["params"]), limit)
@@ -144,7 +146,7 @@ class Classifier(MeasuredModule):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def _shared_step(self, batch: Batch, split: tags.SplitName) -> tuple[Tensor, Tensor]:
-        """Adds the batch to the split's metrics; gives the sum of its losses [] and its logits [batch, classes]."""
+        """Adds the batch to the split's metrics; returns the sum of its losses [] and its logits [batch, classes]."""
         images, labels = batch
         logits = self(images)
         scores = logits.softmax(dim=1) if self.settings.softmax_before_loss else logits

@@ -1,4 +1,4 @@
-"""The PyTorch optimizer that the settings name, its schedule, and Keras's clipping of gradients."""
+"""Optimizer and schedule of the settings in PyTorch, and Keras's gradient clipping."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -12,7 +12,7 @@ from cnn_mnist.pytorch.keras_optimizers import KerasAdam, KerasRMSprop, KerasSGD
 from cnn_mnist.schedules import check_length, check_resumed_rate, rate_factor
 from cnn_mnist.settings import OPTIMIZERS, ModelSettings
 
-if TYPE_CHECKING:  # a conversion, which has no trainer, does without Lightning
+if TYPE_CHECKING:  # a conversion needs no Lightning
     from lightning.pytorch import Trainer
 
 
@@ -25,20 +25,25 @@ _WITH_KERAS_FORMULA: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 def make_optimizer(params: Iterable[Tensor], settings: ModelSettings) -> torch.optim.Optimizer:
-    """The optimizer that the settings name: with Keras's formula under ``align: keras``, else PyTorch's own."""
+    """Creates the optimizer of the settings.
+
+    Args:
+        params: The parameters to train.
+        settings: The model's settings; ``align`` chooses Keras's formula or PyTorch's.
+    """
     params, rate, decay = list(params), settings.learning_rate, settings.weight_decay
     if settings.align == "keras":
         return _WITH_KERAS_FORMULA[settings.optimizer](params, rate, weight_decay=decay, **settings.optimizer_settings)
     name, takes = OPTIMIZERS[settings.optimizer]
-    given = {theirs: [getattr(settings, ours) for ours in takes if takes[ours] == theirs] for theirs in takes.values()}
+    values = {theirs: [getattr(settings, ours) for ours in takes if takes[ours] == theirs] for theirs in takes.values()}
     arguments: dict[str, Any] = {  # Adam's betas are a pair
-        theirs: values[0] if len(values) == 1 else tuple(values) for theirs, values in given.items()
+        theirs: found[0] if len(found) == 1 else tuple(found) for theirs, found in values.items()
     }
     return getattr(torch.optim, name)(params, lr=rate, weight_decay=decay, foreach=True, **arguments)
 
 
 def clip_by_global_norm(params: Iterable[Tensor], limit: float) -> None:
-    """Scales all gradients together, in place, down to a common norm of ``limit``; source: Keras's ``global_clipnorm``.
+    """Scales all gradients in place to a global norm of at most ``limit``; source: Keras's ``global_clipnorm``.
 
     PyTorch's ``clip_grad_norm_`` adds 1e-6 to the norm; this does not.
 
@@ -52,33 +57,32 @@ def clip_by_global_norm(params: Iterable[Tensor], limit: float) -> None:
     torch._foreach_mul_(grads, scale)
 
 
-def not_laid(step: int) -> float:
-    """Stands for the schedule's factor in ``configure_optimizers``, where the updates are not counted yet.
+def placeholder_schedule(step: int) -> float:
+    """Replaces the schedule's factor in ``configure_optimizers``, before the total number of updates is known.
 
-    To count them there, Lightning would have to set up the data, and a run that is resumed in the middle of an epoch
-    would not find its place in it again.
+    To count them there, Lightning would set up the data, and a run resumed within an epoch would lose its position.
     """
     return 1.0
 
 
-def lay_schedule(trainer: "Trainer", settings: ModelSettings) -> None:
-    """Lays the schedule over the updates of the training, in the place of ``not_laid``, in ``on_train_start``.
+def attach_schedule(trainer: "Trainer", settings: ModelSettings) -> None:
+    """Replaces ``placeholder_schedule`` by the schedule, which depends on the total number of updates.
 
     Args:
-        trainer: With its data set up and what it resumes restored.
-        settings: The schedule's.
+        trainer: The trainer, with its data set up and its checkpoint restored.
+        settings: The model's settings.
 
     Raises:
-        UserError: The training has no end, or the learning rate of a resumed one would jump.
+        UserError: The training has no end, or the learning rate of a resumed training would jump.
     """
     for config in trainer.lr_scheduler_configs:
         old = config.scheduler
-        if isinstance(old, LambdaLR) and not_laid in old.lr_lambdas:
+        if isinstance(old, LambdaLR) and placeholder_schedule in old.lr_lambdas:
             steps = trainer.estimated_stepping_batches
             check_length(settings, steps)
             config.scheduler = new = LambdaLR(
                 old.optimizer, partial(rate_factor, settings, steps=steps), old.last_epoch - 1
             )
-            new._step_count = old._step_count  # a part of the checkpoint's state, which no argument sets
+            new._step_count = old._step_count  # saved in the checkpoint, but no argument sets it
             if new.last_epoch:
                 check_resumed_rate(settings, float(old.get_last_lr()[0]), float(new.get_last_lr()[0]))

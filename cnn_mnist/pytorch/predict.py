@@ -1,4 +1,4 @@
-"""``python -m cnn_mnist predict [IMAGE...]``: the user's own digits, or the test set, in PyTorch."""
+"""``python -m cnn_mnist predict [IMAGE...]``: predicts your own digits or the test set in PyTorch."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from cnn_mnist.architecture.descriptions import read_network
-from cnn_mnist.console import predictions
+from cnn_mnist.console import predict_input, predictions
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.data.splits import evaluation_batch_size
 from cnn_mnist.errors import UserError
@@ -18,46 +18,55 @@ from cnn_mnist.runs.folder import PYTORCH, find_checkpoint
 
 
 def build_parser() -> OneLineErrors:
-    """The arguments of ``predict``."""
-    return predictions.build_parser(
+    """Builds the parser of ``predict``."""
+    return predict_input.build_parser(
         "python -m cnn_mnist", "Predicts your own digits, or the test set, with a trained network."
     )
 
 
-def main(args: list[str], read_pictures: predictions.Reader) -> None:
-    """Predicts the images that the arguments after ``predict`` name, and prints or writes the predictions.
+def main(args: list[str], read_pictures: predict_input.Reader) -> None:
+    """Runs ``predict``.
 
     Args:
-        args: The arguments.
-        read_pictures: Reads the images.
+        args: The arguments after the command.
+        read_pictures: Reads the named pictures.
 
     Raises:
-        UserError: A mistake that the user can mend.
+        UserError: A mistake that the user can fix.
     """
     config = build_parser().parse_args(args)
-    if len(config.ckpt_path) != 1:
+    if not config.ckpt_path:
+        raise UserError("--ckpt_path is required: expected a run folder or a .ckpt file, got none")
+    if len(config.ckpt_path) > 1:
         raise UserError(
-            f"--ckpt_path: expected one trained network, a run folder or a .ckpt file, got {len(config.ckpt_path)}; "
-            "python -m keras_parity predict sets two side by side"
+            f"--ckpt_path: expected one trained network, got {len(config.ckpt_path)}; "
+            "python -m keras_parity predict compares two"
         )
     checkpoint = find_checkpoint(config.ckpt_path[0], PYTORCH)
-    takes = read_network(read_checkpoint(checkpoint)["hyper_parameters"]["architecture"])
-    data = predictions.data_of(checkpoint, config)
-    digits, classes = predictions.load_digits(takes.input_shape, config, data, read_pictures)
+    network = read_network(read_checkpoint(checkpoint)["hyper_parameters"]["architecture"])
+    data = predict_input.data_of(checkpoint, config)
+    digits, classes = predict_input.load_digits(network.input_shape, config, data, read_pictures)
     found = predictions.from_logits(compute_logits(checkpoint, digits.images), classes)
-    predictions.put_out(digits, {PYTORCH: found}, config)
+    predictions.write_predictions(digits, {PYTORCH: found}, config)
 
 
 def compute_logits(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The logits [n, classes] of images uint8 [n, height, width, channels], by the network of a checkpoint.
+    """Computes logits with the network of a checkpoint.
+
+    Args:
+        path: The checkpoint.
+        images: uint8 [n, height, width, channels].
+
+    Returns:
+        float32 [n, classes].
 
     Raises:
-        UserError: The file is no checkpoint of this project.
+        UserError: The file is not a checkpoint of this project, or its network takes other images.
     """
     checkpoint = read_checkpoint(path)
     settings = checkpoint["hyper_parameters"]
     described = read_network(settings["architecture"])
-    predictions.check_input(path, described, images.shape[1:])
+    predict_input.check_input(path, described, images.shape[1:])
     network = build_network(described, settings.get("align", "keras")).eval()
     weights = checkpoint["state_dict"]
     network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in weights.items()})

@@ -1,4 +1,4 @@
-"""The project's progress bar and layer table in place of Lightning's."""
+"""The project's progress bar and layer table, used instead of Lightning's."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from cnn_mnist.pytorch.metrics import MeasuredModule
 
 
 class LineProgressBar(ProgressBar):
-    """One line for each epoch with the epoch's own figures, as the Keras twin draws it."""
+    """A line for each epoch with its loss and accuracy; the Keras twin draws the same."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,11 +19,11 @@ class LineProgressBar(ProgressBar):
         self._epoch = -1
 
     def disable(self) -> None:
-        """Draws nothing."""
+        """Stops drawing."""
         self._bar.enabled = False
 
     def enable(self) -> None:
-        """Draws again."""
+        """Starts drawing."""
         self._bar.enabled = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -33,7 +33,7 @@ class LineProgressBar(ProgressBar):
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: MeasuredModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Moves it."""
+        """Updates the epoch's line."""
         if batch_idx % EVERY == 0:
             self._begin(trainer)
             self._bar.move(batch_idx + 1, pl_module.figures)
@@ -41,7 +41,7 @@ class LineProgressBar(ProgressBar):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
         """Shows the figures of the whole epoch."""
         self._begin(trainer)
-        self._bar.move(int(self.total_train_batches), pl_module.figures)
+        self._bar.finish(int(self.total_train_batches), pl_module.figures)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the evaluation's line."""
@@ -52,25 +52,25 @@ class LineProgressBar(ProgressBar):
         self._evaluate(trainer.num_test_batches)
 
     def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """Moves it."""
+        """Updates the evaluation's line."""
         self._bar.advance()
 
     on_test_batch_end = on_validation_batch_end
 
     def on_validation_end(self, *args: Any, **kwargs: Any) -> None:
-        """Takes it away."""
+        """Removes the evaluation's line."""
         self._bar.drop()
 
     on_test_end = on_validation_end
 
     def teardown(self, *args: Any, **kwargs: Any) -> None:
-        """Gives the terminal back."""
+        """Ends the drawing."""
         self._bar.stop()
 
     on_exception = teardown
 
     def _begin(self, trainer: Trainer) -> None:
-        """Adds an epoch's line once; a run that is resumed in the middle of an epoch has no start of one."""
+        """Adds an epoch's line once; a run resumed within an epoch never calls ``on_train_epoch_start`` for it."""
         if self._epoch != trainer.current_epoch:
             self._epoch = trainer.current_epoch
             epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"
@@ -81,9 +81,9 @@ class LineProgressBar(ProgressBar):
 
 
 class LayerTable(Callback):
-    """Prints the layers with their shapes and parameters when a training starts."""
+    """Prints the layers with their shapes and parameters at the start of a training."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
-        """Prints them, in one process."""
+        """Prints the table in the first process."""
         if trainer.is_global_zero:
             summarize(pl_module.settings.network, "keras")

@@ -1,4 +1,4 @@
-"""What a Lightning run logs while it trains, and what its checkpoints hold beside weights, optimizer and place."""
+"""Logs a training, and adds to checkpoints all that an exact resume needs."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cnn_mnist.runs.timing import Stopwatch
 
 
 class TrainingLog(Callback):
-    """Logs ``train/*``, ``time/*`` and ``throughput/*``; has a checkpoint hold all that Lightning's own leaves out."""
+    """Logs ``train/*``, ``time/*`` and ``throughput/*``; adds to checkpoints what Lightning omits."""
 
     def __init__(self) -> None:
         self.stopwatch = Stopwatch()
@@ -29,7 +29,7 @@ class TrainingLog(Callback):
     def on_save_checkpoint(  # type: ignore[override]
         self, trainer: Trainer, pl_module: MeasuredModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Adds the sums of the epoch that runs, the random state, what the log holds by now, and the time so far."""
+        """Adds the metrics of the current epoch, the random state, the sizes of the log and the times."""
         checkpoint["sums"] = {name: dict(metric.metric_state) for name, metric in pl_module.means["train"].items()}
         checkpoint["random"] = {"cpu": torch.get_rng_state(), "cuda": _cuda_states()}
         if logger := run_logger(trainer):
@@ -41,7 +41,7 @@ class TrainingLog(Callback):
     def on_load_checkpoint(  # type: ignore[override]
         self, trainer: Trainer, pl_module: MeasuredModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Goes on from there; with log and time only in the run's own folder, elsewhere it is another run."""
+        """Restores this; log and times only in the same run folder, because another folder is a new run."""
         self._random = checkpoint.get("random")
         metrics = pl_module.means["train"]
         for name, sums in checkpoint.get("sums", {}).items():
@@ -50,26 +50,26 @@ class TrainingLog(Callback):
         logger, state = run_logger(trainer), checkpoint.get("run")
         if logger and state and all(Path(logger.log_dir, name).exists() for name in state["log"]):
             self._setup_logged, self._images, self._figures = True, state["images"], state["figures"]
-            self.stopwatch.go_on(state["seconds"])
+            self.stopwatch.load_state(state["seconds"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Goes on with the random state, which PyTorch's own dropout draws from."""
+        """Restores the random state, which PyTorch's own dropout uses, and starts the clock."""
         if self._random is not None:
             torch.set_rng_state(self._random["cpu"])
-            if len(self._random["cuda"]) == len(_cuda_states()):  # else it goes on with other devices
+            if len(self._random["cuda"]) == len(_cuda_states()):  # not if the devices differ
                 torch.cuda.set_rng_state_all(self._random["cuda"])
             self._random = None
 
-        self.stopwatch.resume()  # a run that is resumed in the middle of an epoch has no start of one
+        self.stopwatch.resume()  # a run resumed within an epoch has no on_train_epoch_start
 
     def on_train_epoch_start(self, *args: Any, **kwargs: Any) -> None:
-        """Training begins."""
+        """Starts the clock."""
         self.stopwatch.resume()
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: MeasuredModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Counts the images, and logs the running means where they are due; the first step ends the set-up."""
+        """Counts the images and logs due running means; the first step ends the set-up time."""
         self._images += Batch.of(batch).size
         if not self._setup_logged:
             self._setup_logged = True
@@ -78,12 +78,12 @@ class TrainingLog(Callback):
         pl_module.log_step(batch_idx)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Validation does not count."""
+        """Stops the clock."""
         self._synchronize(trainer)
         self.stopwatch.pause()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Training goes on."""
+        """Starts the clock again."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self.stopwatch.resume()
 
@@ -99,14 +99,14 @@ class TrainingLog(Callback):
         self._log(trainer, self.stopwatch.fit_done())
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs what a training has told before it was stopped behind its last epoch."""
+        """Restores the figures of a training that was stopped after its last epoch."""
         if self._figures:
             trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self._figures.items()})
             self.on_train_end(trainer, pl_module)
 
     @staticmethod
     def _synchronize(trainer: Trainer) -> None:
-        """Waits for a GPU, which is still at work when its step's call has returned."""
+        """Waits for a GPU, which still computes after the call of its step has returned."""
         if trainer.strategy.root_device.type != "cpu":
             torch.accelerator.synchronize()
 
@@ -118,12 +118,12 @@ class TrainingLog(Callback):
 
 
 class StopOnNonFiniteLoss(Callback):
-    """Ends the training with the step at which the loss first was no finite number.
+    """Ends the training if the loss is NaN or infinite, and names the first such step.
 
-    Losses are collected and looked at together, since each look waits for a GPU.
+    It checks many losses at once, because each check waits for the GPU.
 
     Args:
-        every: Steps between two looks.
+        every: Steps between two checks.
     """
 
     def __init__(self, every: int = 100) -> None:
@@ -131,17 +131,17 @@ class StopOnNonFiniteLoss(Callback):
         self._losses: list[tuple[int, Tensor]] = []  # with its step
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
-        """Keeps the step's loss."""
+        """Collects the step's loss."""
         self._losses.append((trainer.global_step, outputs["loss"]))
         if len(self._losses) == self.every:
-            self._look(trainer)
+            self._check(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Looks at the rest."""
+        """Checks the remaining losses."""
         if self._losses:
-            self._look(trainer)
+            self._check(trainer)
 
-    def _look(self, trainer: Trainer) -> None:
+    def _check(self, trainer: Trainer) -> None:
         steps, losses = zip(*self._losses, strict=True)
         finite = np.isfinite(torch.stack(losses).float().cpu().numpy())
         self._losses.clear()

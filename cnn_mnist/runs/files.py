@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and whether one that was written is whole still."""
+"""Atomic writes, checks of written files, and a lock for a folder."""
 
 import os
 import tempfile
@@ -10,43 +10,46 @@ from zipfile import BadZipFile, ZipFile
 
 from cnn_mnist.errors import UserError
 
-_LOCK = ".lock"  # stays in the folder, so that whoever waits for it sees the same file
+_LOCK = ".lock"  # is never removed, so that all processes lock the same file
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
-    """Gives another path to write to, whose file takes the place of ``path`` once it lies on the disk.
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path; after the block its file is synced to disk and replaces ``path``.
 
-    What was at ``path`` stays until then, and for good where the writing fails. Links are followed, as by any writer.
+    If writing fails, the old file remains. Symbolic links are followed.
+
+    Args:
+        path: The file to write.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: The file cannot be written.
     """
     target = Path(os.path.realpath(path))
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-            aside = Path(folder, target.name)  # the same name: PyTorch writes it into the file
+            aside = Path(folder, target.name)  # the same name, because PyTorch stores it in the file
             yield aside
             _sync(aside)
             aside.replace(target)
             _sync(target.parent)
-    except (OSError, RuntimeError) as error:  # PyTorch's and HDF5's for a full disk is a RuntimeError
+    except (OSError, RuntimeError) as error:  # PyTorch and HDF5 raise RuntimeError for a full disk
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
         raise UserError(
-            f"expected a file that can be written, got {path} ({reason}); make room for it or name another"
+            f"expected a file that can be written, got {path} ({reason}); free some space or choose another"
         ) from None
 
 
-def write_whole(path: str | Path, text: str) -> None:
-    """Writes a text, in UTF-8, as ``whole`` does."""
-    with whole(path) as aside:
+def atomic_write_text(path: str | Path, text: str) -> None:
+    """Writes a text in UTF-8 with ``atomic_write``."""
+    with atomic_write(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="")
 
 
-def is_whole(path: str | Path) -> bool:
-    """Whether every part of a ``.ckpt``, ``.pt`` or ``.keras`` file has the checksum that it was written with.
+def zip_is_intact(path: str | Path) -> bool:
+    """Returns whether all checksums in a ``.ckpt``, ``.pt`` or ``.keras`` file are right.
 
-    PyTorch looks at none of them, so that a flipped bit of a weight would be loaded without a word.
+    PyTorch does not check them and would silently load a weight with a flipped bit.
     """
     try:
         with ZipFile(path) as archive:
@@ -56,26 +59,29 @@ def is_whole(path: str | Path) -> bool:
 
 
 @contextmanager
-def hold(folder: str | Path) -> Iterator[None]:
-    """Locks a folder against every other process and training; the system unlocks it when this process dies.
+def lock_folder(folder: str | Path) -> Iterator[None]:
+    """Locks a folder against other processes and trainings; the system unlocks it when this process dies.
+
+    Args:
+        folder: An existing folder.
 
     Raises:
         UserError: Another process, or a training in this one, holds the lock.
     """
-    from filelock import FileLock, Timeout  # here, since a command that only prints needs none
+    from filelock import FileLock, Timeout  # imported here, because most commands do not lock
 
     try:
         with FileLock(Path(folder, _LOCK), timeout=0):
             yield
     except Timeout:
         raise UserError(
-            f"expected a folder that nobody is at work in, got {folder}, in which another training or study runs; wait "
-            "for its end, or name another folder"
+            f"expected an unused folder, got {folder}, in which another training or study runs; wait for its end, or "
+            "choose another folder"
         ) from None
 
 
 def _sync(path: Path) -> None:
-    if os.name != "posix":  # Windows opens no folder for that
+    if os.name != "posix":  # Windows cannot sync a folder
         return
     place = os.open(path, os.O_RDONLY)
     try:

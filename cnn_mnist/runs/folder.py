@@ -1,8 +1,7 @@
-"""What a run folder holds and the names of its tags: written by both trainers, read by ``compare``.
+"""Run folders: creation, environment, settings and checkpoints.
 
-A run folder is ``lightning_logs/<pytorch|keras>/version_N`` with event files, ``config.yaml`` (all that is
-needed to repeat the run), ``environment.yaml``, ``mistakes.csv`` and ``checkpoints/``. The step of every point is
-the number of optimizer updates done so far; loss is in nats, accuracy a fraction in [0, 1], time in wall-clock seconds.
+A run folder is ``lightning_logs/<pytorch|keras>/version_N`` with event files, ``config.yaml`` (all settings),
+``environment.yaml``, ``mistakes.csv`` and ``checkpoints/``.
 """
 
 import os
@@ -18,45 +17,52 @@ from typing import Any
 
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.frameworks import WAIT_POLICY
-from cnn_mnist.runs.files import is_whole, write_whole
+from cnn_mnist.runs.files import atomic_write_text, zip_is_intact
 from cnn_mnist.yaml_files import load_yaml
 
 LOG_DIR = "lightning_logs"
 PYTORCH, KERAS = "pytorch", "keras"
 
 ENDINGS = {PYTORCH: ".ckpt", KERAS: ".keras"}
-"""Of the files in ``checkpoints/``."""
+"""Endings of checkpoints by framework."""
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.yaml", "environment.yaml", "checkpoints"
 HPARAMS = "hparams.yaml"
 """Where Lightning's own loggers keep the hyper-parameters of a run."""
 
 RESULTS = "results.yaml"
-"""The last figure of each tag: the last thing that a run of a command writes."""
+"""The last value of each tag; a command writes this file last."""
 
 STUDY, UNTIL_DECIDED = "study", "until=decided"
-"""Key and value in the ``config.yaml`` of a run that a study looked at to see whether it may stop; no setting."""
+"""Key and value in the ``config.yaml`` of a run of a study with ``--until=decided``; not a setting."""
 
 _PACKAGES = ("torch", "lightning", "torchmetrics", "tensorflow", "keras", "tensorboard", "numpy")
 
 
 def check_writable(folder: str | Path) -> None:
-    """Raises ``UserError`` unless ``folder``, or the nearest one above it that exists, can be written."""
+    """Raises ``UserError`` unless ``folder``, or its nearest existing parent, is writable."""
     nearest = next(path for path in (Path(folder), *Path(folder).absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
         raise UserError(
-            f"expected a folder for logs that can be written, got {folder} ({error.strerror}); name another"
+            f"expected a folder for logs that can be written, got {folder} ({error.strerror}); choose another"
         ) from None
 
 
 def new_run_folder(log_dir: str | Path, framework: str) -> Path:
-    """Makes the next ``version_N`` of a framework; two processes never get the same.
+    """Creates the next ``version_N`` of a framework; each process gets its own.
+
+    Args:
+        log_dir: The log folder.
+        framework: ``"pytorch"`` or ``"keras"``.
+
+    Returns:
+        The new folder.
 
     Raises:
-        UserError: The folder cannot be written.
+        UserError: The log folder is not writable.
     """
     check_writable(Path(log_dir, framework))
     taken = [int(path.name[8:]) for path in Path(log_dir, framework).glob("version_*") if path.name[8:].isdigit()]
@@ -69,68 +75,80 @@ def new_run_folder(log_dir: str | Path, framework: str) -> Path:
 
 
 def newest_run(framework: str) -> Path:
-    """The run of a framework with the highest version.
+    """Returns the run of a framework with the highest version.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no run.
     """
     runs = {int(path.name[8:]): path for path in Path(LOG_DIR, framework).glob("version_*") if path.name[8:].isdigit()}
     if not runs:
-        raise UserError(f"last: expected a run in {Path(LOG_DIR, framework)}, got none; name its folder")
+        raise UserError(f"last: expected a run in {Path(LOG_DIR, framework)}, got none; name a run folder")
     return runs[max(runs)]
 
 
 def newest_checkpoint(folder: str | Path, *frameworks: str) -> Path | None:
-    """The newest whole checkpoint of a run, those of the first framework first; None where there is none.
+    """Finds the newest intact checkpoint of a run, with a notice about newer damaged ones.
 
-    Of a damaged one that is newer, a notice is given. Where all are damaged it is the newest, whose reader says why.
+    Args:
+        folder: The run folder.
+        *frameworks: Frameworks of the checkpoints, the preferred one first.
+
+    Returns:
+        The file; the newest if all are damaged; None without checkpoints.
     """
     endings = [ENDINGS[framework] for framework in frameworks]
     files = [file for file in Path(folder, CHECKPOINTS).glob("[!.]*") if file.suffix in endings]
     files.sort(key=lambda file: (-endings.index(file.suffix), age(file)), reverse=True)
     if not files:
         return None
-    good = next(filter(is_whole, files), files[0])
+    good = next(filter(zip_is_intact, files), files[0])
     for damaged in files[: files.index(good)]:
-        warnings.warn(UserNotice(f"{damaged} is damaged; the one before is taken, {good.name}"), stacklevel=2)
+        warnings.warn(UserNotice(f"{damaged} is damaged; using the one before it, {good.name}"), stacklevel=2)
     return good
 
 
 def age(file: Path) -> tuple[float, int, str]:
-    """What files of a run are sorted by, the oldest first; of two in one tick of the clock, step 8 before step 10."""
+    """Sort key of a run's files, the oldest first; at equal times step 8 comes before step 10."""
     return file.stat().st_mtime, len(file.name), file.name
 
 
 def find_checkpoint(path: str | Path, framework: str) -> Path:
-    """The newest checkpoint of a run folder, the framework's own first; what is no folder is given back as it is.
+    """Finds the checkpoint that ``--ckpt_path`` names.
 
-    ``"last"`` is the newest run of the framework.
+    Args:
+        path: A file, a run folder, or ``"last"`` for the newest run of the framework.
+        framework: Its checkpoints are preferred to the other framework's.
+
+    Returns:
+        The file, or the newest checkpoint in the run folder.
 
     Raises:
-        UserError: The folder holds none.
+        UserError: The path does not exist, or the folder has no checkpoint.
     """
     if not Path(path).exists() and str(path) in ("last", "best"):
         if str(path) == "best":
-            raise UserError("--ckpt_path=best: a run keeps its newest checkpoint alone; name last, or a run folder")
+            raise UserError("--ckpt_path=best: expected a run folder or last; a run keeps only its newest checkpoint")
         path = newest_run(framework)
+    if not Path(path).exists():
+        raise UserError(f"--ckpt_path: expected a run folder or a checkpoint file, got {path}, which does not exist")
     if not Path(path).is_dir():
         return Path(path)
     found = newest_checkpoint(path, framework, *ENDINGS)
     if found is None:
         raise UserError(
             f"expected a run folder with a {' or '.join(ENDINGS.values())} file in its {CHECKPOINTS} folder, "
-            f"got {path}; name another, or the file itself"
+            f"got {path}; choose another, or name the file"
         )
     return found
 
 
 def environment(*, device: str, threads: int | None, precision: str | None) -> dict[str, Any]:
-    """What a run's figures depend on and ``config.yaml`` does not say.
+    """Collects hardware, versions and other influences on a run that ``config.yaml`` does not contain.
 
     Args:
-        device: What trained, for example ``"cpu"`` or ``"NVIDIA H200"``.
+        device: Device of the training, for example ``"cpu"`` or ``"NVIDIA H200"``.
         threads: CPU threads inside one operation.
-        precision: As the trainer calls it, for example ``"32-true"``.
+        precision: The trainer's name of it, for example ``"32-true"``.
     """
     return {
         "device": device,
@@ -147,19 +165,19 @@ def environment(*, device: str, threads: int | None, precision: str | None) -> d
 
 
 def write_environment(folder: str | Path, **run: Any) -> None:
-    """Writes ``environment.yaml`` into a run folder; the other arguments are those of ``environment``."""
+    """Writes ``environment.yaml`` into a run folder; ``run`` has the arguments of ``environment``."""
     import yaml
 
-    write_whole(Path(folder, ENVIRONMENT), yaml.safe_dump(environment(**run), sort_keys=False))
+    atomic_write_text(Path(folder, ENVIRONMENT), yaml.safe_dump(environment(**run), sort_keys=False))
 
 
 def read_config(folder: str | Path, name: str = CONFIG) -> dict[str, Any] | None:
-    """The settings of a run as its ``config.yaml``, or another of its files, has them; None where none can be read."""
+    """Reads ``config.yaml`` or another YAML file of a run; None if it is missing, damaged or not a mapping."""
     import yaml
 
     try:
         config = load_yaml(Path(folder, name).read_bytes())
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):  # a ValueError is a date that is none
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):  # an impossible date raises ValueError
         return None
     return config if isinstance(config, dict) else None
 
@@ -181,7 +199,7 @@ def _cpu() -> str:
 
 
 def _commit() -> str | None:
-    """The project's commit, with ``-dirty`` where files differ from it; None outside a checkout."""
+    """Returns the project's commit, with ``-dirty`` if files were changed; None outside a checkout."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""What TensorBoard's HParams tab shows of a run: its settings, and which metrics it is judged by."""
+"""Records of a run for TensorBoard's HParams tab: its settings and metrics."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,21 +18,24 @@ _METRICS = (
 )
 
 _FIRST = ("architecture", "framework", "learning_rate", "optimizer", "seed")
-"""What the tab shows without a click: it sorts its columns by ``differs``, then by name, and ticks five."""
+"""Columns that the tab shows at first: it sorts by ``differs``, then by name, and shows five."""
 
 
 def summaries(
     framework: str, model: ModelSettings, data: DataSettings, max_epochs: int | None, precision: str, name: str
 ) -> "list[Summary]":
-    """The records of a run, as ``tensorboard.compat.proto.summary_pb2.Summary``.
+    """Builds the records of a run.
 
     Args:
         framework: ``"keras"`` or ``"pytorch"``.
-        model: What is trained.
-        data: On what.
-        max_epochs: For how long.
+        model: Settings of the model.
+        data: Settings of the data.
+        max_epochs: Number of epochs; None if unlimited.
         precision: Lightning's name of it.
-        name: The run's, for example ``"version_0"``; with the framework it names the trial.
+        name: Name of the run, for example ``"version_0"``; with the framework it identifies the trial.
+
+    Returns:
+        Two records, ``tensorboard.compat.proto.summary_pb2.Summary``.
     """
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import api_pb2, metadata, summary_v2
@@ -41,11 +44,11 @@ def summaries(
     chosen, left_out = asdict(data) | asdict(model), names(DataSettings, "surroundings")
     settings: Mapping[str, Any] = {
         "framework": framework,
-        **{name: _told(value) for name, value in chosen.items() if name not in left_out},
+        **{name: _plain_value(value) for name, value in chosen.items() if name not in left_out},
         "max_epochs": max_epochs or 0,
         "precision": precision,
     }
-    # The tab takes one experiment for all runs, so every run of both frameworks writes the same one.
+    # The tab uses one experiment for all runs, so every run of both frameworks writes the same one.
     experiment = api_pb2.Experiment(
         hparam_infos=[api_pb2.HParamInfo(name=field, differs=field in _FIRST) for field in settings],
         metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in _METRICS],
@@ -55,6 +58,6 @@ def summaries(
     return [Summary(value=[value]), summary_v2.hparams_pb(settings, trial_id=f"{framework}/{name}")]
 
 
-def _told(value: object) -> bool | int | float | str:
-    """A setting as the tab takes it: what is neither number nor text is told as text."""
+def _plain_value(value: object) -> bool | int | float | str:
+    """Converts a setting for the tab, which takes only numbers and texts."""
     return value if isinstance(value, bool | int | float | str) else str(value or "")

@@ -1,4 +1,4 @@
-"""The misclassified test images of a run, kept in its folder: with the labels, they are all its predictions."""
+"""The misclassified test images of a run; together with the labels they determine all its predictions."""
 
 import csv
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.files import whole
+from cnn_mnist.runs.files import atomic_write
 
 FILE = "mistakes.csv"
 Mistakes = dict[int, tuple[int, int]]
@@ -21,17 +21,20 @@ def write_mistakes(folder: str | Path, labels: NDArray[np.uint8], predictions: N
 
     Args:
         folder: The run folder.
-        labels: Those of the whole test set, [n].
-        predictions: Likewise, [n].
+        labels: Labels of the complete test set, [n].
+        predictions: Predicted classes, [n].
     """
-    with whole(Path(folder, FILE)) as aside, aside.open("w", newline="") as file:
+    with atomic_write(Path(folder, FILE)) as aside, aside.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_HEADER)
         writer.writerows((image, labels[image], predictions[image]) for image in np.flatnonzero(labels != predictions))
 
 
 def read_mistakes(folder: str | Path) -> Mistakes | None:
-    """What ``mistakes.csv`` says; None where a run has none.
+    """Reads ``mistakes.csv``.
+
+    Returns:
+        The misclassified images; None if the run has no such file.
 
     Raises:
         UserError: The file is damaged.

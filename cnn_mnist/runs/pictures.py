@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.runs.files import whole
+from cnn_mnist.runs.files import atomic_write
 
 if TYPE_CHECKING:
     from PIL import ImageFont
@@ -166,7 +166,7 @@ def save(picture: Picture, file: str | Path | IO[bytes]) -> None:
     """Writes a picture as a PNG file."""
     from PIL import Image
 
-    with whole(file) if isinstance(file, str | Path) else nullcontext(file) as place:
+    with atomic_write(file) if isinstance(file, str | Path) else nullcontext(file) as place:
         Image.fromarray(picture).save(place, format="png")
 
 

@@ -1,7 +1,7 @@
-"""Writes the event file of a run, without a framework; both trainers use it.
+"""Writes the event file of a run for both trainers, without a framework.
 
-Each record is with the system when its call returns: a process that is killed leaves whole ones, and a full disk is an
-error where it happens. PyTorch's and TensorFlow's writers queue them for a thread of their own.
+Each record is written before its call returns, so that a killed process leaves complete records and a full disk raises
+an error at once. The writers of PyTorch and TensorFlow queue records for another thread.
 """
 
 import io
@@ -26,10 +26,10 @@ _numbers = count()
 
 
 class Recorder:
-    """An event file of its own in a run folder, whose methods bear the names of PyTorch's ``SummaryWriter``.
+    """Writes a new event file; the methods have the names of PyTorch's ``SummaryWriter``.
 
     Args:
-        folder: The run's; it is made where it is missing.
+        folder: The run folder; it is created if missing.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -51,20 +51,20 @@ class Recorder:
         self._write(step, tag=tag + TEXT_SUFFIX, metadata=about, tensor=make_tensor_proto([text.encode()]))
 
     def add_image(self, tag: str, pixels: pictures.Picture, step: int, dataformats: str = "HWC") -> None:
-        """Writes a picture; the axes are those of ``HWC`` alone."""
+        """Writes a picture, uint8 [height, width, 3]; ``dataformats`` must be ``HWC``."""
         self.add_summary(picture(tag, pixels), step)
 
     @property
     def file_writer(self) -> "Recorder":
-        """Where a ``SummaryWriter`` has ``add_summary``."""
+        """The recorder itself: ``SummaryWriter`` has ``add_summary`` here."""
         return self
 
     def add_summary(self, summary: "Summary", step: int) -> None:
-        """Writes a record of TensorBoard's own."""
+        """Writes one of TensorBoard's ``Summary`` records."""
         self._write(step, summary=summary)
 
     def flush(self) -> None:
-        """Does nothing: nothing waits."""
+        """Does nothing, because records are not queued."""
 
     close = flush
 

@@ -1,4 +1,4 @@
-"""The log of a run that goes on: what came behind its last checkpoint is taken off, and will come again."""
+"""Cuts the log of a resumed run back to its last checkpoint; the training writes the rest again."""
 
 import os
 import shutil
@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.files import hold
+from cnn_mnist.runs.files import lock_folder
 from cnn_mnist.runs.folder import CHECKPOINTS, ENVIRONMENT, RESULTS
 
 _EVENTS = "events.out.tfevents*"
 
 
 def log_sizes(folder: str | Path) -> dict[str, int]:
-    """Bytes of each event file of a run, on the disk from here on: a checkpoint tells them."""
+    """Syncs the event files of a run to disk and returns the size of each in bytes, for a checkpoint."""
     sizes = {}
     for file in Path(folder).glob(_EVENTS):
         with file.open("rb") as content:
@@ -24,17 +24,17 @@ def log_sizes(folder: str | Path) -> dict[str, int]:
 
 
 def rewind(folder: str | Path, checkpoint: Path | None, state: Mapping[str, Any] | None) -> None:
-    """Takes a run's log back to where its newest checkpoint was written; without one, the run to its beginning.
+    """Cuts a run's log back to its newest checkpoint, or empties it if there is no checkpoint.
 
     Args:
-        folder: The run's.
-        checkpoint: The file.
-        state: What it holds of the run.
+        folder: The run folder.
+        checkpoint: The newest checkpoint.
+        state: Run state in the checkpoint, with the sizes of the event files.
 
     Raises:
-        UserError: It holds nothing, the log is shorter than it was then, or the run is at work elsewhere.
+        UserError: The checkpoint has no run state, the log is shorter than recorded, or another process trains the run.
     """
-    with hold(folder):
+    with lock_folder(folder):
         pass
     if checkpoint is not None and state is None:
         raise UserError(
@@ -46,8 +46,8 @@ def rewind(folder: str | Path, checkpoint: Path | None, state: Mapping[str, Any]
     for name, size in sizes.items():
         if name not in files or files[name].stat().st_size < size:
             raise UserError(
-                f"--resume: expected {size} bytes of log in {Path(folder, name)}, got fewer; train anew, or go on in a "
-                "new folder with --ckpt_path"
+                f"--resume: expected {size} bytes of log in {Path(folder, name)}, got fewer; start a new run, or "
+                "continue in a new folder with --ckpt_path"
             )
     for name, file in files.items():
         if name in sizes:
@@ -57,5 +57,5 @@ def rewind(folder: str | Path, checkpoint: Path | None, state: Mapping[str, Any]
     Path(folder, RESULTS).unlink(missing_ok=True)
     if not sizes:
         Path(folder, ENVIRONMENT).unlink(missing_ok=True)
-    for half in Path(folder, CHECKPOINTS).glob(".*"):  # of a process that was killed while it wrote
+    for half in Path(folder, CHECKPOINTS).glob(".*"):  # left by a process that was killed while writing
         shutil.rmtree(half)

@@ -17,7 +17,7 @@ IMAGES_PER_SECOND = "throughput/images_per_second"
 
 LAYERS = "model/layers"
 TEXT_SUFFIX = "/text_summary"  # PyTorch's SummaryWriter adds it to the tag of a text
-# TensorBoard sorts by name and opens what comes first: losses and accuracies, not pictures and a constant.
+# TensorBoard sorts by name and opens the first groups, which should be losses and accuracies.
 EXAMPLES = "visual/examples"
 CONFUSION_MATRIX = "visual/confusion_matrix"
 MISTAKES = "visual/mistakes"
@@ -25,13 +25,13 @@ PARAMETERS = "weights/parameters"
 
 
 def tag(split: SplitName, metric: str) -> str:
-    """The tag of a split's loss or accuracy, ``"test/acc"``."""
+    """Returns the tag of a split's loss or accuracy, for example ``"test/acc"``."""
     return f"{split}/{metric}"
 
 
 def with_curves(values: Mapping[str, float]) -> dict[str, float]:
-    """The values by tag, those of ``train/*`` once more as ``curves/*``.
+    """Adds ``curves/*`` copies of the values of ``train/*``.
 
-    TensorBoard sorts by name and opens the first groups alone: ``train`` would come after ``throughput`` and ``time``.
+    TensorBoard sorts by name and opens only the first groups; ``train`` comes after ``throughput`` and ``time``.
     """
     return {**values, **{f"curves/{tag.replace('/', '_')}": values[tag] for tag in values if tag.startswith("train/")}}

@@ -1,4 +1,4 @@
-"""What ``time/*`` and ``throughput/*`` mean: one stopwatch that both trainers drive."""
+"""The stopwatch behind ``time/*`` and ``throughput/*``, used by both trainers."""
 
 import time
 from collections.abc import Mapping
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from cnn_mnist.runs import tags
 
 imported = time.perf_counter()
-"""Where a set-up begins; a process that is forked to be a training sets it anew."""
+"""Start of the set-up time; a forked training resets it."""
 
 
 class Stopwatch:
-    """Wall-clock seconds of set-up and of training, evaluation left out.
+    """Measures wall-clock seconds of set-up and training, without evaluation.
 
     Args:
-        started: ``time.perf_counter()`` at the start of the call; by default when this module was imported,
-            which a command line does first.
+        started: ``time.perf_counter()`` at the start of the call; by default the import of this module, the first
+            of a command.
     """
 
     def __init__(self, started: float | None = None) -> None:
@@ -24,34 +24,34 @@ class Stopwatch:
         self.fit_seconds = 0.0
 
     def resume(self) -> None:
-        """Training begins or goes on, at the start of an epoch or after a validation; a second call does nothing."""
+        """Starts the clock, at the start of an epoch or after a validation; a second call does nothing."""
         if self._resumed is None:
             self._resumed = time.perf_counter()
 
     def pause(self) -> None:
-        """Training stops for a validation or at the end of an epoch; a second call does nothing."""
+        """Stops the clock, for a validation or at the end of an epoch; a second call does nothing."""
         if self._resumed is not None:
             self._epoch += time.perf_counter() - self._resumed
             self._resumed = None
 
     def state(self) -> dict[str, float]:
-        """Seconds of the epoch that runs and of those before it, for a training that goes on from here."""
+        """Returns the seconds of the current epoch and of all earlier ones, for a checkpoint."""
         running = 0.0 if self._resumed is None else time.perf_counter() - self._resumed
         return {"epoch": self._epoch + running, "fit": self.fit_seconds}
 
-    def go_on(self, state: Mapping[str, float]) -> None:
-        """Goes on from what ``state`` gave."""
+    def load_state(self, state: Mapping[str, float]) -> None:
+        """Restores the result of ``state``."""
         self._epoch, self.fit_seconds = state["epoch"], state["fit"]
 
     def setup_done(self) -> dict[str, float]:
-        """The tag of the set-up time, at the end of the first step."""
+        """Returns the set-up time by its tag; call it after the first step."""
         return {tags.SETUP_SECONDS: time.perf_counter() - self._started}
 
     def epoch_done(self, images: int) -> dict[str, float]:
-        """The tags of the epoch that ends here.
+        """Ends an epoch and returns its time and throughput by tag.
 
         Args:
-            images: How many training images the epoch took.
+            images: Number of training images in the epoch.
         """
         self.pause()
         seconds, self._epoch = self._epoch, 0.0
@@ -59,5 +59,5 @@ class Stopwatch:
         return {tags.EPOCH_SECONDS: seconds, tags.IMAGES_PER_SECOND: images / seconds}
 
     def fit_done(self) -> dict[str, float]:
-        """The tag of the whole training."""
+        """Returns the time of the whole training by its tag."""
         return {tags.FIT_SECONDS: self.fit_seconds}

@@ -4,6 +4,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import numpy as np
 from tensorboard.plugins.text.summary_v2 import text_pb
 
 from cnn_mnist.console.arguments import OneLineErrors, OutputFile
-from cnn_mnist.data.splits import load_whole
+from cnn_mnist.data.splits import load_full_sets
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.runs import mistakes, pictures
-from cnn_mnist.runs.files import whole, write_whole
+from cnn_mnist.runs.files import atomic_write, atomic_write_text
 from cnn_mnist.runs.folder import LOG_DIR
 from cnn_mnist.settings import DataSettings
 from keras_parity.compare import curves, data_formats, demands, page, report
@@ -118,13 +119,13 @@ def main(args: list[str]) -> None:
     writers = _WRITERS | {"html": partial(page.to_html, disagreements=drawn)}
     text = writers[config.rows or form](tables) if form != "rich" else ""
     if config.output is not None:
-        write_whole(config.output, text)
+        atomic_write_text(config.output, text)
     elif config.table and form == "rich":
         report.print_tables(tables)
     elif config.table:
         print(text, end="")
     if config.figure is not None:
-        with whole(config.figure) as aside:
+        with atomic_write(config.figure) as aside:
             curves.draw(tables).savefig(aside, dpi=120)
     if config.disagreements is not None and drawn is not None:
         pictures.save(drawn, config.disagreements)
@@ -182,7 +183,8 @@ def _disagreements(tables: Sequence[Table], data_dir: str) -> pictures.Picture:
     drawn = []
     for where, part in compared:
         kept = {name: part.first.runs[0].settings.get(f"data.{name}") for name in ("dataset", "file")}
-        _, test = load_whole(DataSettings(data_dir=data_dir, **{name: v for name, v in kept.items() if v is not None}))
+        chosen = {name: value for name, value in kept.items() if value is not None}
+        _, test = load_full_sets(replace(DataSettings(data_dir=data_dir), **chosen))
         known = [misclassified for pair in part.pairs for misclassified in pair]
         last = max(max(misclassified, default=0) for misclassified in known)
         if last >= len(test.labels):

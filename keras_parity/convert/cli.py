@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_mnist.architecture.descriptions import Description, read_network
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.network import Network
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.data import mnist
 from cnn_mnist.errors import UserError, UserNotice
-from cnn_mnist.runs.files import whole
+from cnn_mnist.runs.files import atomic_write
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from cnn_mnist.settings import DataSettings
 from keras_parity.convert import keras_files, pytorch_files
@@ -114,7 +114,7 @@ def convert_weights(
     kind = "test images"
     if images is None or images.shape[1:] != shape:
         images, kind = np.random.default_rng(0).random((1000, *shape), np.float32), "noise images"
-    with whole(target) as aside:
+    with atomic_write(target) as aside:
         writes.write(portable, aside)
         agreement = _compare(before(images), writes.read(aside, portable.network)[1](images), f"{len(images):,} {kind}")
         if not agreement.difference <= GREATEST_DIFFERENCE or agreement.changed:

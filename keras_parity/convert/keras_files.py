@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from cnn_mnist.architecture.descriptions import plain, read_network
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.network import Network
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import ModelSettings
 from keras_parity.convert.portable import Arrays, Logits, Portable, choose_network, renamed_weights

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.network import Network
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import ModelSettings
 

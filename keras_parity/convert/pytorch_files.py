@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from cnn_mnist.architecture.description_files import ARCHITECTURE
 from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.architecture.layouts import from_pytorch, to_pytorch
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.network import Network
 from cnn_mnist.data.splits import evaluation_batch_size
 from cnn_mnist.errors import UserError
-from cnn_mnist.pytorch.checkpoints import read_checkpoint, why
+from cnn_mnist.pytorch.checkpoints import read_checkpoint, reason_of
 from cnn_mnist.pytorch.keras_layers import MaskedDropout
 from cnn_mnist.pytorch.keras_optimizers import KerasOptimizer
 from cnn_mnist.pytorch.network import build_network, load_weights
@@ -99,7 +99,7 @@ def read_state_dict(path: Path, network: Network | None = None) -> tuple[Portabl
         OSError, RuntimeError, UnpicklingError, EOFError, KeyError, AttributeError, TypeError, ValueError,
         SafetensorError,
     ) as error:  # fmt: skip
-        raise UserError(f"{expected}, which cannot be loaded safely ({why(error)})") from None
+        raise UserError(f"{expected}, which cannot be loaded safely ({reason_of(error)})") from None
     network = choose_network(path, described, network)
     shapes = {name: tuple(tensor.shape) for name, tensor in build_network(network).state_dict().items()}
     wanted = {name: shape for name, shape in shapes.items() if name.rpartition(".")[2] not in _COUNTERS}

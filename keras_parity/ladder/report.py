@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_mnist.console.tables import markdown_table
-from cnn_mnist.runs.files import write_whole
+from cnn_mnist.runs.files import atomic_write_text
 from keras_parity.ladder.diagnosis.finding import Finding
 from keras_parity.ladder.judge.verdict import StepComparison, Verdict
 from keras_parity.ladder.matching.match_weights import Match
@@ -134,7 +134,7 @@ class Report:
         else:
             head = f'<!doctype html>\n<meta charset="utf-8">\n<title>{escape(self.verdict)}</title>'
             text = f"{head}\n<pre>{escape(str(self))}</pre>"
-        write_whole(path, text.rstrip() + "\n")
+        atomic_write_text(path, text.rstrip() + "\n")
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_mnist.architecture.descriptions import read_network
-from cnn_mnist.console import predictions
+from cnn_mnist.console import predict_input, predictions
 from cnn_mnist.errors import UserError
-from cnn_mnist.frameworks import collector_at_rest
+from cnn_mnist.frameworks import gc_paused
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from keras_parity.frameworks import importing_tensorflow
 
@@ -17,7 +17,7 @@ DESCRIPTION = """Predicts your own digits, or the test set, with a trained netwo
 Two --ckpt_path, one of each framework, print both predictions side by side."""
 
 
-def main(args: list[str], read_pictures: predictions.Reader) -> None:
+def main(args: list[str], read_pictures: predict_input.Reader) -> None:
     """Predicts images, and prints or writes the predictions.
 
     Args:
@@ -27,21 +27,21 @@ def main(args: list[str], read_pictures: predictions.Reader) -> None:
     Raises:
         UserError: The arguments are wrong, or a file cannot be read.
     """
-    config = predictions.build_parser("python -m keras_parity", DESCRIPTION).parse_args(args)
+    config = predict_input.build_parser("python -m keras_parity", DESCRIPTION).parse_args(args)
     checkpoints = _by_framework([find_checkpoint(path, KERAS) for path in config.ckpt_path])
-    data = predictions.data_of(next(iter(checkpoints.values())), config)
+    data = predict_input.data_of(next(iter(checkpoints.values())), config)
     if len(checkpoints) > 1:
         import keras_parity.both_frameworks  # noqa: F401 - must precede both, see there
     shapes = {framework: read_network(str(path)).input_shape for framework, path in checkpoints.items()}
     # Reads the photos once for each input size: usually once.
     sizes = dict.fromkeys(shapes.values())
-    read = {shape: predictions.load_digits(shape, config, data, read_pictures) for shape in sizes}
+    read = {shape: predict_input.load_digits(shape, config, data, read_pictures) for shape in sizes}
     found = {}
     for framework, path in checkpoints.items():
         digits, classes = read[shapes[framework]]
         found[framework] = predictions.from_logits(_computed_by(framework)(path, digits.images), classes)
     digits, _ = next(iter(read.values()))
-    predictions.put_out(digits, found, config)
+    predictions.write_predictions(digits, found, config)
 
 
 def _computed_by(framework: str) -> Callable[[Path, NDArray[np.uint8]], NDArray[np.floating]]:
@@ -50,7 +50,7 @@ def _computed_by(framework: str) -> Callable[[Path, NDArray[np.uint8]], NDArray[
         with importing_tensorflow():
             from keras_parity.twin.predict import compute_logits
         return compute_logits
-    with collector_at_rest():
+    with gc_paused():
         from cnn_mnist.pytorch.predict import compute_logits as compute_in_pytorch
     return compute_in_pytorch
 

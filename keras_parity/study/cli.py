@@ -16,7 +16,7 @@ from rich.progress import Progress
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import mistakes
-from cnn_mnist.runs.files import hold
+from cnn_mnist.runs.files import lock_folder
 from cnn_mnist.runs.folder import CONFIG, STUDY, UNTIL_DECIDED, check_writable
 from cnn_mnist.settings import names
 from keras_parity.compare import cli as compare
@@ -63,7 +63,7 @@ def main(args: list[str]) -> None:
     ]
     try:
         by = "model.align" if "," in config.align else ""
-        with hold(trainer.log_dir):
+        with lock_folder(trainer.log_dir):
             done, failed = _train(jobs, by, looks=config.until is not None)
     except KeyboardInterrupt as interrupt:
         interrupt.args = ("interrupted; repeat the command to continue",)
@@ -182,7 +182,7 @@ def _interrupted(job: Job) -> Run | None:
     cut = [run for run in map(read_run, all_folders(job.trainer.log_dir)) if job.is_of(run) and not run.finished]
     with suppress(UserError):
         for run in sorted(cut, key=lambda run: run.started)[-1:]:
-            with hold(run.folder):
+            with lock_folder(run.folder):
                 return run
     return None
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.trace import Network, layer_table
+from cnn_mnist.architecture.network import Network, layer_table
 from cnn_mnist.console.progress import Bar
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.data.splits import Split
@@ -94,7 +94,7 @@ class EpochLog(keras.callbacks.Callback):
     def go_on(self, first: int, state: Mapping[str, Any]) -> None:
         """Resumes at batch ``first`` of an epoch, with the state from the checkpoint."""
         self._first, self._sums, self._setup_logged = first, state["sums"] if first else [], True
-        self.stopwatch.go_on(state["seconds"])
+        self.stopwatch.load_state(state["seconds"])
         self.log.values |= state["figures"]
 
     @property
@@ -162,7 +162,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Shows the figures of the whole epoch."""
-        self._bar.move(self.params["steps"], _figures(logs))
+        self._bar.finish(self.params["steps"], _figures(logs))
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Adds the evaluation's line."""

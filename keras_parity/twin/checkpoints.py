@@ -13,7 +13,7 @@ import keras
 
 from cnn_mnist.architecture.descriptions import read_network, title
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.files import is_whole, whole
+from cnn_mnist.runs.files import atomic_write, zip_is_intact
 from cnn_mnist.schedules import check_resumed_rate
 from cnn_mnist.settings import ModelSettings
 from keras_parity.twin.network import load_weights, mask_states, read_weights
@@ -38,7 +38,7 @@ def save(path: Path, state: dict[str, Any], model: keras.Model, optimizer: keras
     """
     written = keras.Sequential([keras.Input(model.input_shape[1:]), *model.layers], name=model.name)
     written.compile(optimizer, loss=loss)
-    with whole(path) as aside:
+    with atomic_write(path) as aside:
         written.save(aside)
         with ZipFile(aside, "a") as archive:
             archive.writestr(_STATE, json.dumps(state))
@@ -76,7 +76,7 @@ def read_model(path: str | Path) -> keras.Model:
     """
     if not Path(path).is_file():
         raise UserError(f"expected a .keras file, got {path}, which is no file")
-    if not is_whole(path):
+    if not zip_is_intact(path):
         raise UserError(f"expected a .keras file, got {path}, which cannot be loaded safely (it is damaged)")
     _check_size(path)
     try:

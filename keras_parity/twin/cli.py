@@ -9,7 +9,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
 
 from cnn_mnist.console import resume
-from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, refuse_others, with_home
+from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, expand_home, refuse_others
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CHECKPOINTS, KERAS, find_checkpoint, read_config
 from cnn_mnist.settings import DataSettings, ModelSettings, names
@@ -79,7 +79,7 @@ def parse(args: list[str], commands: Mapping[str, str] | None = None) -> tuple[P
     # Parsed first and removed, so that --print_config prints the settings of that run.
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--twin_of")
-    known, rest = early.parse_known_args(with_home(args))
+    known, rest = early.parse_known_args(expand_home(args))
     if known.twin_of is not None:
         taken = twin_settings(known.twin_of)
         unknown = taken.keys() - parser.get_defaults().keys()
@@ -131,6 +131,6 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
 
     every = config.checkpoint_every
     log = train(trainer, model, data, partial(parser.save, config), config.ckpt_path, every, folder)
-    from cnn_mnist.console.results import finish  # imports numpy, which --help does not need
+    from cnn_mnist.console.results import save_and_print_results  # imports numpy, which --help does not need
 
-    finish(log.values, str(log.folder))
+    save_and_print_results(log.values, str(log.folder))

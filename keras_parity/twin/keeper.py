@@ -8,7 +8,7 @@ import keras
 
 from cnn_mnist.runs.folder import age
 from cnn_mnist.runs.resume import log_sizes
-from cnn_mnist.runs.stops import Stops
+from cnn_mnist.runs.signals import StopRequest
 from keras_parity.twin.callbacks import EpochLog
 
 Save = Callable[[Path, dict[str, Any]], None]
@@ -27,15 +27,15 @@ class Keeper(keras.callbacks.Callback):
     def __init__(self, epochs: EpochLog, folder: Path, every: int, save: Save) -> None:
         super().__init__()
         self.epochs, self.folder, self.every, self.save = epochs, folder, every, save
-        self.stops = Stops()
+        self.stop = StopRequest()
 
     def on_train_begin(self, logs: Any = None) -> None:
         """From now on, a stop waits for the end of a step."""
-        self.stops.start()
+        self.stop.start()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Saves a checkpoint if one is due; at the last step, ``on_epoch_end`` does that."""
-        due = self.stops.came or (self.every and self.epochs.step % self.every == 0)
+        due = self.stop.requested or (self.every and self.epochs.step % self.every == 0)
         if due and batch + 1 < self.params["steps"]:
             self.on_epoch_end(self.epochs.batches.epoch)
 
@@ -47,13 +47,13 @@ class Keeper(keras.callbacks.Callback):
         sums = [variable.numpy().tolist() for variable in self.model.metrics_variables]
         self.save(self.folder / f"epoch={epoch}-step={self.epochs.step}.keras", state | {"sums": sums})
         self._drop(but=2)
-        self.stops.obey()
+        self.stop.raise_if_requested()
 
     def finish(self) -> None:
         """Keeps only the last checkpoint; from now on, a stop acts at once."""
         self._drop(but=1)
         self.close()
-        self.stops.obey()
+        self.stop.raise_if_requested()
 
     def _drop(self, but: int) -> None:
         files = sorted(self.folder.glob("epoch=*-step=*.keras"), key=age)
@@ -62,4 +62,4 @@ class Keeper(keras.callbacks.Callback):
 
     def close(self) -> None:
         """Restores the signal handlers."""
-        self.stops.end()
+        self.stop.end()

@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cnn_mnist.architecture.call import Call, number_of
 from cnn_mnist.architecture.descriptions import plain
 from cnn_mnist.architecture.in_keras import keras_layers
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.module_spec import ModuleSpec, number_of
+from cnn_mnist.architecture.network import Network
 from cnn_mnist.errors import UserError
 from cnn_mnist.random_streams import dropout_mask
 
@@ -61,7 +61,7 @@ def variables_of(model: keras.Model, network: Network) -> dict[str, keras.Variab
     """
     layers = [layer for layer in model.layers if layer.weights]
     named: dict[str, keras.Variable] = {}
-    for traced, layer in zip([traced for traced in network.traced if traced.weight_shapes], layers, strict=True):
+    for traced, layer in zip([traced for traced in network.placed if traced.weight_shapes], layers, strict=True):
         variables = {variable.name: variable for variable in layer.weights}
         for name, shape in traced.weight_shapes.items():
             if name not in variables or variables[name].shape != shape:
@@ -98,7 +98,7 @@ def gelu_tanh(x: Any) -> Any:
     return keras.activations.gelu(x, approximate=True)
 
 
-def _make(call: Call, seed: int) -> keras.Layer:
+def _make(call: ModuleSpec, seed: int) -> keras.Layer:
     arguments = dict(call.arguments)
     if arguments.get("activation") == gelu_tanh.__name__:
         arguments["activation"] = gelu_tanh

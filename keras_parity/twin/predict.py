@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_mnist.architecture.descriptions import read_network
-from cnn_mnist.console.predictions import check_input
+from cnn_mnist.console.predict_input import check_input
 from cnn_mnist.data import mnist
 from cnn_mnist.data.splits import evaluation_batch_size
 from keras_parity.twin.checkpoints import read_model

@@ -18,10 +18,10 @@ from cnn_mnist.data.order import batch_count
 from cnn_mnist.data.splits import check_network, load_splits
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import hparams, tags
-from cnn_mnist.runs.files import hold, whole
+from cnn_mnist.runs.files import atomic_write, lock_folder
 from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, KERAS, new_run_folder, newest_checkpoint, write_environment
 from cnn_mnist.runs.resume import rewind
-from cnn_mnist.runs.stops import how_to_go_on
+from cnn_mnist.runs.signals import resume_hint
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.frameworks import gpu_messages
 from keras_parity.settings import DTYPE_POLICIES, TrainerSettings
@@ -126,7 +126,7 @@ def train(
 
     if folder is None:
         folder = new_run_folder(trainer.log_dir, KERAS)
-        with whole(folder / CONFIG) as aside:
+        with atomic_write(folder / CONFIG) as aside:
             write_config(aside)
     else:
         rewind(folder, kept, state)
@@ -150,7 +150,12 @@ def train(
         save(path, state, model, optimizer, cross_entropy())
 
     keeper = Keeper(epochs, folder / CHECKPOINTS, every, keep)
-    with closing(ProgressBar(trainer.enable_progress_bar)) as bar, _saying_how(epochs), closing(keeper), hold(folder):
+    with (
+        closing(ProgressBar(trainer.enable_progress_bar)) as bar,
+        _saying_how(epochs),
+        closing(keeper),
+        lock_folder(folder),
+    ):
         bar.batches = len(validation) if validation else 0
         whole_from = epoch + bool(first)  # Keras's epochs are equally long, so the rest of one is a separate fit
         parts = (batches.rest(first), epoch, whole_from), (batches.dataset, whole_from, trainer.max_epochs)
@@ -186,7 +191,7 @@ def _saying_how(epochs: EpochLog) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        interrupt.args = (how_to_go_on("python -m keras_parity", epochs.log.folder, epochs.step),)
+        interrupt.args = (resume_hint("python -m keras_parity", epochs.log.folder, epochs.step),)
         raise
 
 

@@ -13,7 +13,7 @@ from cnn_mnist.architecture.examples import EXAMPLES
 from cnn_mnist.architecture.in_keras import keras_layers
 from cnn_mnist.architecture.in_pytorch import ENTRIES, pytorch_modules
 from cnn_mnist.architecture.layers import KINDS, Conv2D, Dense, Dropout, Flatten
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.network import Network
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import ModelSettings
 from tests.networks import broken, networks

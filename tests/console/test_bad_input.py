@@ -64,7 +64,7 @@ def test_an_unknown_architecture_lists_the_known_ones(refused, command_name):
     [
         ("--data.batch_size=0", "batch_size: expected 1 or more images, got 0"),
         ("--data.batch_size=251", "batch_size: expected 1 to 250 (the training images), got 251"),
-        ("--data.val_size=250", "val_size: expected 0 to 249 of the 250 training images, since one must train"),
+        ("--data.val_size=250", "val_size: expected 0 to 249 of the 250 training images, since one must remain"),
         ("--data.val_size=-1", "val_size: expected 0 or more images, got -1"),
         ("--data.val_size=200", "batch_size: expected 1 to 50 (the training images), got 64"),
         ("--model.learning_rate=0", "learning_rate: expected a number over 0, got 0.0"),
@@ -73,7 +73,10 @@ def test_an_unknown_architecture_lists_the_known_ones(refused, command_name):
         ("--trainer.max_epochs=0", "fit: expected something to train"),
         ("--trainer.strategy=foo", "--trainer: "),
         ("--model.rho=1", "rho: expected 0 or more and less than 1, got 1.0"),
-        ("--model.learning_rate=fast", "Parser key \"model.learning_rate\": Expected a <class 'float'>"),
+        ("--model.learning_rate=fast", "--model.learning_rate: expected a number, got fast"),
+        ("--model.optimizer=Adam", "--model.optimizer: expected rmsprop, adam, adamw or sgd, got Adam"),
+        ("--trainer.max_epochs=ten", "--trainer.max_epochs: expected a whole number or null, got ten"),
+        ("--lr=0.1", "--lr=0.1; did you mean --model.learning_rate?"),
         ("--model.learning_rates=1", "model.learning_rates"),
         ("--trainer.max_epochs=soon", "trainer.max_epochs"),
         ("--config=missing.yaml", "missing.yaml"),
@@ -121,7 +124,7 @@ def test_no_data_and_no_network(refused, monkeypatch, tmp_path):
 
 def test_a_checkpoint_that_has_its_epochs_already(refused, checkpoint):
     error = refused("fit", f"--ckpt_path={checkpoint}", "--trainer.max_epochs=1", *QUIET)
-    assert "has 1 epochs already; give a --trainer.max_epochs over that" in error
+    assert "has 1 epochs already; set --trainer.max_epochs above that" in error
 
 
 def test_a_network_that_is_nan_after_its_last_step(command):
@@ -132,19 +135,19 @@ def test_a_network_that_is_nan_after_its_last_step(command):
 
 
 def test_test_without_a_checkpoint(refused):
-    assert "test: expected a trained network; name one with --ckpt_path=FILE.ckpt" in refused("test", *QUIET)
+    assert "test: expected a trained network; name one with --ckpt_path=RUN_FOLDER" in refused("test", *QUIET)
 
 
 def test_validate_without_a_held_out_part(refused, checkpoint):
     error = refused("validate", f"--ckpt_path={checkpoint}", *QUIET)
-    assert "expected a validation split, got --data.val_size=0" in error
+    assert "expected a run with a validation split, got one that trained on all images; use test instead" in error
 
 
 class TestCheckpoints:
     @pytest.mark.parametrize("command_name", ["fit", "test", "predict"])
     def test_a_file_that_is_missing(self, refused, command_name):
         error = refused(command_name, "--ckpt_path=none.ckpt")
-        assert "expected a checkpoint of cnn_mnist, got none.ckpt, which is no file" in error
+        assert "expected a run folder or a checkpoint file, got none.ckpt, which does not exist" in error
 
     def test_a_truncated_one(self, refused, checkpoint, tmp_path):
         (tmp_path / "cut.ckpt").write_bytes(checkpoint.read_bytes()[:20_000])
@@ -167,13 +170,13 @@ class TestCheckpoints:
 
     def test_weights_of_something_else(self, refused, tmp_path):
         torch.save({"layer.weight": torch.zeros(2)}, tmp_path / "other.ckpt")
-        assert "which has no state_dict and hyper_parameters" in refused("test", "--ckpt_path=other.ckpt")
+        assert "without state_dict and hyper_parameters" in refused("test", "--ckpt_path=other.ckpt")
 
     def test_weights_that_are_not_the_architectures(self, refused, checkpoint, tmp_path):
         content = torch.load(checkpoint, weights_only=True)
         content["hyper_parameters"]["architecture"] = "conv5x5"
         torch.save(content, tmp_path / "other.ckpt")
-        assert "whose weights are not those of conv5x5" in refused("test", "--ckpt_path=other.ckpt")
+        assert "whose weights do not fit conv5x5" in refused("test", "--ckpt_path=other.ckpt")
 
     def test_another_architecture_typed_beside_it(self, refused, checkpoint):
         error = refused("test", f"--ckpt_path={checkpoint}", "--model.architecture=conv5x5")

@@ -77,7 +77,7 @@ def test_last_is_the_newest_run_of_the_framework_and_best_is_refused(command, di
         assert command(package, "predict", "--ckpt_path=last", digits) == of_folder
         code, _, err = command(package, "predict", "--ckpt_path=best", digits)
         assert (code, err.count("\n")) == (1, 1)
-        assert "a run keeps its newest checkpoint alone; name last" in err
+        assert "expected a run folder or last; a run keeps only its newest checkpoint" in err
 
 
 def test_two_runs_stand_side_by_side_in_either_order(command, digits, tmp_path, runs, monkeypatch):
@@ -103,14 +103,14 @@ def test_two_runs_stand_side_by_side_in_either_order(command, digits, tmp_path, 
 def test_a_disagreement_is_marked(capsys):
     from jsonargparse import Namespace
 
-    from cnn_mnist.console.predictions import Prediction, put_out
+    from cnn_mnist.console.predictions import Prediction, write_predictions
     from cnn_mnist.data.splits import Digits
 
     predictions = {
         "keras": [Prediction(3, 0.5), Prediction(8, 0.9)],
         "pytorch": [Prediction(3, 0.6), Prediction(6, 0.7)],
     }
-    put_out(
+    write_predictions(
         Digits(["a.png", "b.png"], np.zeros((2, 28, 28), np.uint8)), predictions, Namespace(output=None, figure=None)
     )
     same, other = (line for line in capsys.readouterr().out.splitlines() if ".png" in line)
@@ -123,12 +123,18 @@ def test_without_images_both_predict_the_test_set_as_their_runs_did(command, use
     for package, run in runs.items():
         code, out, err = command(package, "predict", f"--ckpt_path={run}", "--data.data_dir=elsewhere")
         assert (code, err) == (0, "")
-        assert f"{run.parent.name}: {right[run.parent.name]} of 70 test images right" in out
+        assert f"{run.parent.name}: {right[run.parent.name]} of 70 test images right (" in out
+        assert "first 20 of 70 test images" in out
         assert out.count("\n") < 30  # the first images only
     command("keras_parity", "predict", f"--ckpt_path={runs['keras_parity']}", "--output=a.csv")
     with open(tmp_path / "a.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(int(row["image"]), int(row["label"])) for row in rows] == [(i, i % 10) for i in range(70)]
+    assert [row["wrong"] for row in rows] == [str(row["digit"] != row["label"]) for row in rows]
+    for row in rows:
+        chances = [float(row[f"p{digit}"]) for digit in range(10)]
+        assert sum(chances) == pytest.approx(1, abs=1e-5)
+        assert chances[int(row["digit"])] == max(chances) == float(row["probability"])
 
 
 @pytest.mark.parametrize("place", [0, 2])
@@ -206,11 +212,11 @@ class TestMistakes:
         code, out, err = command(
             "cnn_mnist", "predict", f"--ckpt_path={runs['cnn_mnist']}", "missing.png", "empty", digits
         )
-        assert code == 0
+        assert code == 1  # a named file is missing; those in a folder are only reported
         assert out.count(".png") == 3
-        for line, word in zip(
-            err.splitlines(), ("missing.png", "empty", "text.png", "truncated.png", "white.png"), strict=True
-        ):
+        *notices, error = err.splitlines()
+        assert error.endswith("error: expected digits in every named picture, got none from missing.png")
+        for line, word in zip(notices, ("missing.png", "empty", "text.png", "truncated.png", "white.png"), strict=True):
             assert line.startswith("python -m cnn_mnist: warning: ")
             assert word in line
 
@@ -221,7 +227,7 @@ class TestMistakes:
         assert "got no such file" in refused("cnn_mnist", path, images="missing.png")
         code, _, err = command("cnn_mnist", "predict", path, "missing.png", "empty")
         assert code == 1
-        assert err.splitlines()[-1].endswith("expected an image that can be read, got none; the warnings say why")
+        assert err.splitlines()[-1].endswith("expected a readable picture, got none; see the warnings")
 
     def test_flags(self, refused):
         for package in RUNS:

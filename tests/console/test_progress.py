@@ -3,7 +3,9 @@
 import re
 
 import pytest
+from rich.console import Console
 
+from cnn_mnist.console import progress
 from cnn_mnist.console.progress import Bar
 from keras_parity import read_run
 
@@ -28,6 +30,16 @@ def test_turned_off_it_prints_nothing(capsys):
     bar.move(2, FIGURES)
     bar.stop()
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("package", ["cnn_mnist", "keras_parity"])
+def test_a_notebook_without_ipywidgets_gets_a_line_for_each_epoch(command, package, monkeypatch):
+    monkeypatch.setattr(progress, "get_console", lambda: Console(force_jupyter=True))
+    monkeypatch.setattr(progress, "find_spec", lambda name: None)
+    flags = ("--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--data.val_size=50")
+    _, out, err = command(package, *["fit"] * (package == "cnn_mnist"), *flags)
+    assert err == ""
+    assert re.findall(r"^epoch (\d)/2  4/4  \d+ s  loss \S+ acc \S+ val \S+ \S+$", out, re.MULTILINE) == ["1", "2"]
 
 
 @pytest.mark.parametrize("package", ["cnn_mnist", "keras_parity"])

@@ -25,7 +25,7 @@ LAUGHS = "a: &a [x, x]\n" + "".join(
 LOOP = "a: &a [*a]"
 REFUSED = (
     "expected classes of cnn_mnist, lightning, lightning_fabric, pytorch_lightning, torch, torchmetrics, got {}, whose "
-    "code would run; add --allow_classes where you trust the file"
+    "code would run; add --allow_classes if you trust the settings"
 )
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from cnn_mnist.architecture.examples import EXAMPLES
-from cnn_mnist.architecture.trace import layer_table
+from cnn_mnist.architecture.network import layer_table
 from cnn_mnist.console.tables import print_table, wrapped
 
 WIDTHS = [80, 100, 140]

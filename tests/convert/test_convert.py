@@ -11,10 +11,10 @@ import torch
 from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.architecture.examples import EXAMPLES
 from cnn_mnist.architecture.initial_weights import initial_weights
+from cnn_mnist.architecture.layer_spec import ACTIVATIONS
 from cnn_mnist.architecture.layers import Conv2D, Dense, Flatten
 from cnn_mnist.architecture.layouts import to_pytorch
-from cnn_mnist.architecture.record import ACTIVATIONS
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.network import Network
 from cnn_mnist.data import mnist
 from cnn_mnist.data.mnist import scale
 from cnn_mnist.errors import UserError, UserNotice
@@ -148,7 +148,7 @@ def test_keras_then_pytorch_then_keras_is_one_training(command, use_tiny_mnist, 
 def test_a_converted_checkpoint_that_fit_cannot_go_on_from_is_one_line(command, keras_checkpoint, images, tmp_path):
     convert_weights(keras_checkpoint, tmp_path / "a.ckpt", images, with_optimizer=True)
     code, _, err = command("cnn_mnist", "fit", "--ckpt_path=a.ckpt", *LIGHTNING)
-    assert (code, "has 1 epochs already; give a --trainer.max_epochs over that" in err) == (1, True), err
+    assert (code, "has 1 epochs already; set --trainer.max_epochs above that" in err) == (1, True), err
     code, _, err = command("cnn_mnist", "fit", "--ckpt_path=a.ckpt", "--data.batch_size=100", *LIGHTNING)
     assert (code, "expected the end of an epoch of 3 updates" in err) == (1, True), err
     assert not list((tmp_path / "lightning_logs/pytorch").glob("*"))

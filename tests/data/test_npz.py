@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cnn_mnist.data import npz
-from cnn_mnist.data.splits import check_network, load_splits, load_whole
+from cnn_mnist.data.splits import check_network, load_full_sets, load_splits
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import DataSettings
 
@@ -42,11 +42,11 @@ def test_a_file_of_any_shape_and_number_of_classes_is_split(write, shape):
         ({"x_train": np.zeros((21, 32, 32, 3), np.float32)}, r"expected x_train as uint8 .*, got float32 21x32x32x3"),
         ({"x_train": np.zeros((21, 32), np.uint8)}, r"x_train as uint8 \[n, height, width\] or .*, got uint8 21x32"),
         ({"y_train": np.zeros((21, 1), np.uint8)}, r"expected y_train as uint8 \[n\], got uint8 21x1"),
-        ({"y_train": np.zeros(20, np.uint8)}, "expected a label for each image, got 21 and 20 in train"),
+        ({"y_train": np.zeros(20, np.uint8)}, "expected a label for each image in train, got 21 images and 20 labels"),
         ({"x_test": np.zeros((9, 32, 30, 3), np.uint8)}, "of one shape in .*, got 32x32x3 and 32x30x3"),
         ({"x_test": np.zeros((0, 32, 32, 3), np.uint8)}, "expected x_test as uint8 .*, got uint8 0x32x32x3"),
-        ({"y_train": np.arange(21, dtype=np.uint8) % 7 + 1}, "labels from 0 to 7, all in y_train, got none of 0"),
-        ({"y_test": np.full(9, 7, np.uint8)}, "labels from 0 to 6, all in y_train, got none of 7 there"),
+        ({"y_train": np.arange(21, dtype=np.uint8) % 7 + 1}, "every label from 0 to 7 in y_train, got none of 0"),
+        ({"y_test": np.full(9, 7, np.uint8)}, "every label from 0 to 6 in y_train, got none of 7"),
         ({"x_train": np.array([{}] * 21)}, "expected an .npz file .*allow_pickle=False"),
     ],
     ids=["missing", "float", "flat", "column", "count", "shapes", "empty", "from one", "unseen", "objects"],
@@ -80,7 +80,7 @@ def test_a_file_that_claims_or_unpacks_to_too_much_is_refused(tmp_path, monkeypa
 
 
 def test_data_that_do_not_fit_the_network_say_how_to_describe_one(write):
-    test = load_whole(DataSettings(file=str(write(**_arrays()))))[1]
+    test = load_full_sets(DataSettings(file=str(write(**_arrays()))))[1]
     check_network(test, (32, 32, 3), 7)
     with pytest.raises(UserError) as error:
         check_network(test, (28, 28, 1), 10)
@@ -94,7 +94,7 @@ def test_data_that_do_not_fit_the_network_say_how_to_describe_one(write):
 
 
 def test_a_file_and_another_named_set_exclude_each_other():
-    with pytest.raises(UserError, match="dataset: expected no other one beside a file, got kmnist"):
+    with pytest.raises(UserError, match="dataset: expected no other data set with a file, got kmnist"):
         DataSettings(file="my.npz", dataset="kmnist")
     with pytest.raises(UserError, match="dataset: expected one of mnist, fashion_mnist, kmnist, got cifar"):
         DataSettings(dataset="cifar")

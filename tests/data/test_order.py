@@ -66,7 +66,7 @@ def test_no_split_trains_on_everything_in_order():
     assert len(val) == 0
 
 
-@pytest.mark.parametrize(("val_size", "message"), [(10, "since one must train, got 10"), (-1, "got -1")])
+@pytest.mark.parametrize(("val_size", "message"), [(10, "since one must remain, got 10"), (-1, "got -1")])
 def test_a_split_that_leaves_nothing_is_refused(val_size, message):
     with pytest.raises(UserError, match=message):
         order.split(np.zeros(10, np.uint8), val_size, seed=0)

@@ -216,6 +216,6 @@ main()
 """  # in a process of its own, since Lightning leaves SIGINT ignored
     answer = run_python("-c", code, "fit", f"--data.file={tiny_file}", "--trainer.enable_progress_bar=false")
     assert answer.returncode == 130
-    how = "python -m cnn_mnist fit --resume=lightning_logs/pytorch/version_0 goes on"
+    how = "resume with: python -m cnn_mnist fit --resume=lightning_logs/pytorch/version_0"
     assert answer.stderr.splitlines()[-1] == f"python -m cnn_mnist: interrupted at step 0; {how}"
     assert "Traceback" not in answer.stderr

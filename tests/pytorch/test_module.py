@@ -1,6 +1,7 @@
 """The module and the data module in Python, without the command line."""
 
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,8 @@ def test_a_training_in_python_is_a_whole_run(trainer, capsys, tmp_path):
     assert "epoch" not in tags
     assert "conv 32@3x3" in out
     assert "Tip" not in out
+    assert "DataLoader" not in out  # Lightning's table repeats each figure for each loader
+    assert len(re.findall(rf"test set, final weights +{figures['test/loss']:.4f}", out)) == 1
 
 
 def test_it_is_the_experiment_that_the_command_line_trains(trainer, command):

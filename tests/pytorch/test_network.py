@@ -6,7 +6,7 @@ from torch import nn
 from cnn_mnist.architecture.examples import EXAMPLES
 from cnn_mnist.architecture.initial_weights import initial_weights
 from cnn_mnist.architecture.layers import Activation, Dense, DepthwiseConv2D, Flatten
-from cnn_mnist.architecture.trace import Network
+from cnn_mnist.architecture.network import Network
 from cnn_mnist.pytorch.network import build_network, load_weights
 
 
@@ -23,7 +23,7 @@ def test_the_built_network_has_the_shapes_that_trace_gives(name):
     for module_name, module in network.named_modules():
         module.register_forward_hook(lambda _, __, out, key=module_name: shapes.update({key: tuple(out.shape[1:])}))
     network(torch.zeros(2, 1, 28, 28))
-    for traced in EXAMPLES[name].traced:
+    for traced in EXAMPLES[name].placed:
         if isinstance(traced.layer, Activation):  # which may stand behind the pool that follows it
             continue
         shape = traced.output_shape

@@ -106,7 +106,7 @@ def test_a_schedule_over_a_training_without_an_end_is_refused(settings, tmp_path
 )
 def test_a_resume_that_would_lay_the_schedule_anew_is_refused(settings, tmp_path):
     fit(settings, tmp_path)
-    with pytest.raises(UserError, match=r"--ckpt_path: expected schedule=.* to go on at a learning rate of"):
+    with pytest.raises(UserError, match=r"--ckpt_path: expected schedule=.* to continue at a learning rate of"):
         fit(settings, tmp_path / "resumed", tmp_path / "epoch=0-step=6.ckpt", max_epochs=3)
 
 

@@ -12,37 +12,37 @@ import torch
 
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
-from cnn_mnist.runs.files import hold, is_whole, whole, write_whole
+from cnn_mnist.runs.files import atomic_write, atomic_write_text, lock_folder, zip_is_intact
 from cnn_mnist.runs.folder import find_checkpoint
 from cnn_mnist.runs.mistakes import read_mistakes, write_mistakes
 from tests.conftest import PROJECT
 
 
 def test_a_file_appears_at_once_and_nothing_stays_beside_it(tmp_path):
-    with whole(tmp_path / "a b[1].txt") as aside:
+    with atomic_write(tmp_path / "a b[1].txt") as aside:
         aside.write_text("half")
         assert not (tmp_path / "a b[1].txt").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["a b[1].txt"]
 
 
 def test_a_failed_writing_leaves_what_was_there(tmp_path):
-    write_whole(tmp_path / "kept.txt", "old")
-    with pytest.raises(ZeroDivisionError), whole(tmp_path / "kept.txt") as aside:
+    atomic_write_text(tmp_path / "kept.txt", "old")
+    with pytest.raises(ZeroDivisionError), atomic_write(tmp_path / "kept.txt") as aside:
         aside.write_text(f"half {1 / 0}")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("kept.txt", "old")]
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("No space left on device")])
 def test_a_full_disk_is_one_line(tmp_path, error):
-    with pytest.raises(UserError, match=r"got .*new\.txt \(No space left on device\); make room"):  # noqa: SIM117
-        with whole(tmp_path / "new.txt"):
+    with pytest.raises(UserError, match=r"got .*new\.txt \(No space left on device\); free some space"):  # noqa: SIM117
+        with atomic_write(tmp_path / "new.txt"):
             raise error
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_is_gone_is_one_line(tmp_path):
     with pytest.raises(UserError, match="No such file or directory"):
-        write_whole(tmp_path / "gone/new.txt", "")
+        atomic_write_text(tmp_path / "gone/new.txt", "")
 
 
 def test_a_link_is_followed_and_the_umask_holds(tmp_path):
@@ -50,7 +50,7 @@ def test_a_link_is_followed_and_the_umask_holds(tmp_path):
     (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
     before = os.umask(0o027)
     try:
-        write_whole(tmp_path / "link.txt", "new")
+        atomic_write_text(tmp_path / "link.txt", "new")
     finally:
         os.umask(before)
     assert (tmp_path / "link.txt").is_symlink()
@@ -74,7 +74,7 @@ def _checkpoint(path):
 
 def test_each_flipped_bit_of_a_weight_is_found(tmp_path):
     content = _checkpoint(tmp_path / "a.ckpt")
-    assert is_whole(tmp_path / "a.ckpt")
+    assert zip_is_intact(tmp_path / "a.ckpt")
     start = content.index(torch.arange(5000.0).numpy().tobytes()[:400])
     generator = random.Random(0)
     for _ in range(50):
@@ -91,7 +91,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before_with_a_notice(t
     content = _checkpoint(older)
     os.utime(older, (1, 1))
     newer.write_bytes(content[:-300])
-    with pytest.warns(UserNotice, match=r"epoch=2-step=2\.ckpt is damaged; the one before is taken, epoch=1"):
+    with pytest.warns(UserNotice, match=r"epoch=2-step=2\.ckpt is damaged; using the one before it, epoch=1"):
         assert find_checkpoint(tmp_path, "pytorch") == older
     older.unlink()
     assert find_checkpoint(tmp_path, "pytorch") == newer  # whose reader says what is wrong
@@ -108,29 +108,29 @@ def test_of_two_checkpoints_in_one_tick_of_the_clock_the_later_step_is_the_newer
 @pytest.mark.parametrize("content", [b"", b"PK\x05\x06" + bytes(18), b"text", bytes(1000)])
 def test_what_is_no_archive_is_not_whole(tmp_path, content):
     (tmp_path / "a.keras").write_bytes(content)
-    assert is_whole(tmp_path / "a.keras") == zipfile.is_zipfile(io.BytesIO(content))
-    assert not is_whole(tmp_path / "none.keras")
+    assert zip_is_intact(tmp_path / "a.keras") == zipfile.is_zipfile(io.BytesIO(content))
+    assert not zip_is_intact(tmp_path / "none.keras")
 
 
 def test_a_folder_is_held_by_one_and_then_free_again(tmp_path):
     for _ in range(2):
-        with hold(tmp_path):  # noqa: SIM117
-            with pytest.raises(UserError, match="in which another training or study runs"), hold(tmp_path):
+        with lock_folder(tmp_path):  # noqa: SIM117
+            with pytest.raises(UserError, match="in which another training or study runs"), lock_folder(tmp_path):
                 pass
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     code = f"""
 import time
-from cnn_mnist.runs.files import hold
-with hold({str(tmp_path)!r}):
+from cnn_mnist.runs.files import lock_folder
+with lock_folder({str(tmp_path)!r}):
     print(flush=True)
     time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"\n"
-        with pytest.raises(UserError, match="in which another training or study runs"), hold(tmp_path):
+        with pytest.raises(UserError, match="in which another training or study runs"), lock_folder(tmp_path):
             pass
         process.kill()
-    with hold(tmp_path):
+    with lock_folder(tmp_path):
         pass

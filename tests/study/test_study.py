@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from cnn_mnist.runs import tags
-from cnn_mnist.runs.files import hold
+from cnn_mnist.runs.files import lock_folder
 from cnn_mnist.runs.folder import KERAS, PYTORCH
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.logs.folders import all_folders
@@ -298,7 +298,7 @@ def test_a_run_that_was_cut_off_is_resumed_and_one_that_still_trains_is_left_alo
     cut = cli._interrupted(job)
     assert cut is not None
     assert cut.folder.name == "version_0"
-    with hold(cut.folder):
+    with lock_folder(cut.folder):
         assert cli._interrupted(job) is None
         code, _, err = command(package, *job.resume(cut)[3:])
         assert (code, err.count("\n")) == (1, 1)
@@ -310,7 +310,7 @@ def test_a_run_that_was_cut_off_is_resumed_and_one_that_still_trains_is_left_alo
 
 def test_a_second_study_in_a_folder_says_that_one_is_at_work(studied, tmp_path):
     (tmp_path / "lightning_logs").mkdir()
-    with hold(tmp_path / "lightning_logs"):
+    with lock_folder(tmp_path / "lightning_logs"):
         code, _, err, trained = studied("--seeds=1")
     assert (code, trained, err.count("\n")) == (1, [], 1)
     assert "got lightning_logs, in which another training or study runs; wait for its end" in err

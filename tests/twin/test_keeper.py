@@ -109,7 +109,7 @@ def test_a_run_that_is_killed_in_its_evaluation_is_finished_by_resume(fit, tmp_p
     lines = [[line for line in out.splitlines() if "│" in line] for out in (straight, resumed)]
     assert lines[0] == lines[1]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert "version_1 is finished; --trainer.max_epochs over 3 goes on" in fit("--resume=last")[1]
+    assert "version_1 is finished; to train longer, add --trainer.max_epochs over 3" in fit("--resume=last")[1]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
@@ -126,7 +126,7 @@ def test_more_epochs_go_on_in_the_same_folder_as_if_they_had_been_asked_for(fit,
     ("flags", "message"),
     [
         (["--resume=none"], "--resume: expected a run folder of keras with its config.yaml, got"),
-        (["--resume=last", "--model.rho=0.5"], "beside it, got --model.rho=0.5; leave it out"),
+        (["--resume=last", "--model.rho=0.5"], "got --model.rho=0.5; omit it"),
         (["--resume=last", "--trainer.max_epochs=5"], "over which the learning rate of"),
     ],
 )
@@ -159,7 +159,7 @@ def test_a_signal_ends_the_step_keeps_it_and_says_how_to_go_on(fit, straight, tm
         version = len(list(runs.iterdir())) - 1
         run = f"lightning_logs/keras/version_{version}"
         assert err.splitlines()[-1] == (
-            f"python -m keras_parity: interrupted at step {step}; python -m keras_parity --resume={run} goes on"
+            f"python -m keras_parity: interrupted at step {step}; resume with: python -m keras_parity --resume={run}"
         )
         assert list((tmp_path / run / "checkpoints").glob(f"*step={step}.keras"))
         assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == usual

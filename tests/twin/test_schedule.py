@@ -68,7 +68,7 @@ def test_a_fit_is_resumed_for_more_epochs_only_where_its_schedule_lets_it(comman
     run = "--ckpt_path=lightning_logs/pytorch/version_0"
     code, _, err = command("cnn_mnist", "fit", *QUIET, run, "--trainer.max_epochs=2")
     assert (code, err.count("\n")) == (1, 1)
-    assert "--ckpt_path: expected schedule=cosine to go on at a learning rate of 0, got 0.005" in err
+    assert "--ckpt_path: expected schedule=cosine to continue at a learning rate of 0, got 0.005" in err
     assert [run.name for run in (tmp_path / "lightning_logs/pytorch").iterdir()] == ["version_0"]
 
 

@@ -214,7 +214,10 @@ def refused(command):
         ("--trainer.accelerator=tpu", "trainer.accelerator"),
         ("--trainer.overfit_batches=2", "overfit_batches"),
         ("--twin_of=nowhere", "--twin_of: expected the folder of a Lightning run with its config.yaml, got nowhere"),
-        ("--ckpt_path=nothing.keras", "expected a .keras file, got nothing.keras, which is no file"),
+        (
+            "--ckpt_path=nothing.keras",
+            "a checkpoint file, got nothing.keras, which does not exist",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(refused, tmp_path, flag, message):

@@ -1,7 +1,7 @@
-"""The user's own digits: picture files to images like MNIST's.
+"""Converts photos and scans of digits to images like MNIST's.
 
-``files`` gives grey values, ``page`` the ink on the paper, ``lines`` takes printed lines out, ``pieces`` tells what is
-a digit, ``read`` makes MNIST's image of it.
+``files`` reads grey values, ``page`` finds the ink on the paper, ``lines`` removes printed lines, ``pieces`` finds the
+digits, ``read`` converts them to MNIST's format.
 
 Extra: only ``__main__`` may import it, and of it ``read``.
 """

@@ -1,4 +1,4 @@
-"""A picture file of any common kind to its grey values or to a network's input; for ``digits`` alone."""
+"""Reads picture files of common formats as grey values or as a network's input."""
 
 import warnings
 from collections.abc import Callable
@@ -11,32 +11,37 @@ from numpy.typing import NDArray
 
 from cnn_mnist.errors import UserError
 
-if TYPE_CHECKING:  # Pillow is imported where it reads
+if TYPE_CHECKING:  # Pillow is imported only when a file is read
     from PIL import Image
 
 FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF",
     ".gif": "GIF",
 }  # fmt: skip
-"""What is read from a folder: endings, and Pillow's name of each."""
+"""Endings of picture files, and Pillow's name of each format."""
 
 PHONE = (".heic", ".heif", ".avif")
-"""What phones write and Pillow cannot read without more packages."""
+"""Formats of phones that Pillow cannot read without more packages."""
 
 MOST_PIXELS = 120_000_000
-"""Of a picture; a file of a few bytes may claim any number."""
+"""Limit for a picture; a tiny file may claim any number."""
 
-_BAND = 4_000_000  # pixels that are brought to grey at once, which bounds the memory of a large picture
+_BAND = 4_000_000  # pixels that are converted at once, which limits the memory for a large picture
 
 
 def read_grey(file: Path, side: int) -> NDArray[np.float32]:
-    """A file's grey values, [height, width] from 0 (black) to 255, averaged down to a longest side of about ``side``.
+    """Reads the grey values of a file, averaged down to a longer side of about ``side``.
 
-    A picture is turned as its metadata say. A transparent one lies on white paper where what is visible is dark,
-    else on black. The bits of a deep one are told by what is in it: 10 or 12 of 16 are no darker than 16.
+    The picture is rotated by its metadata. A transparent picture gets a white background if its visible part is dark,
+    otherwise a black one. The range of a deep picture is detected: 10 or 12 bits in 16 are not dark.
+
+    Args:
+        file: The picture file.
+        side: Pixels.
 
     Returns:
-        The longest side between ``side`` and twice ``side``, or the file's own where that is less.
+        float32 [height, width], from 0 (black) to 255 (white). The longer side is between ``side`` and twice ``side``,
+        or the file's if that is smaller.
 
     Raises:
         UserError: The file is missing, damaged, too large or of another kind.
@@ -45,14 +50,20 @@ def read_grey(file: Path, side: int) -> NDArray[np.float32]:
 
 
 def read_scaled(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """A file at the size of a network's input, in grey or in colour; of other proportions, its middle.
+    """Reads a file at the size of a network's input, cropped to its middle if the proportions differ.
 
     Args:
-        file: As for ``read_grey``, with its errors.
-        shape: (height, width, channels), with 1 or 3 channels.
+        file: The picture file.
+        shape: (height, width, channels), with 1 channel (grey) or 3 (colour).
+
+    Returns:
+        uint8 of that shape.
+
+    Raises:
+        UserError: The file is missing, damaged, too large or of another kind, or the network has other channels.
     """
     if shape[2] not in (1, 3):
-        raise UserError(f"expected a network of 1 or 3 channels for a picture, got one of {shape[2]}")
+        raise UserError(f"expected a network with 1 or 3 input channels for a picture, got {shape[2]}")
     return _read(file, partial(_scaled, shape=shape)).reshape(shape)
 
 
@@ -75,7 +86,7 @@ def _read(file: Path, read: "Callable[[Image.Image], NDArray]") -> NDArray:
         raise UserError("expected a picture file, got no such file") from None
     except Image.DecompressionBombError:
         raise UserError(f"expected at most {MOST_PIXELS // 1_000_000} megapixels, got many more") from None
-    except Exception as error:  # a damaged file fails in each codec with errors of its own
+    except Exception as error:  # each codec raises other errors for a damaged file
         reason = " ".join(str(error).split()).replace(f" {str(file)!r}", "")
         raise UserError(f"expected {kinds}, got what cannot be read as one ({reason})") from None
 
@@ -85,16 +96,16 @@ def _scaled(opened: "Image.Image", shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
     height, width, channels = shape
     mode = "L" if channels == 1 else "RGB"
-    opened.draft(mode, (width, height))  # a JPEG file is decoded at down to an eighth of its size
+    opened.draft(mode, (width, height))  # decodes a JPEG file at down to an eighth of its size
     ImageOps.exif_transpose(opened, in_place=True)
     return np.asarray(ImageOps.fit(opened.convert(mode), (width, height), Image.Resampling.LANCZOS))
 
 
 def _grey(opened: "Image.Image", side: int) -> NDArray[np.float32]:
-    """What is visible over the paper, band by band."""
+    """Converts a picture to grey values over its background, band by band."""
     from PIL import Image, ImageOps
 
-    opened.draft("L", (side, side))  # a JPEG file is decoded at down to an eighth of its size
+    opened.draft("L", (side, side))  # decodes a JPEG file at down to an eighth of its size
     ImageOps.exif_transpose(opened, in_place=True)
     factor = max(1, max(opened.size) // side)
     rows = max(1, _BAND // opened.width // factor) * factor
@@ -104,7 +115,7 @@ def _grey(opened: "Image.Image", side: int) -> NDArray[np.float32]:
     visible, cover = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
     for top in range(0, opened.height, rows):
         band = opened.crop((0, top, opened.width, min(top + rows, opened.height)))
-        if not deep:  # convert() would clip those
+        if not deep:  # convert() would clip deep pictures
             band = band.convert("RGBA").convert("LA") if band.has_transparency_data else band.convert("L")
         layers = np.moveaxis(np.atleast_3d(np.asarray(band, np.float32)), 2, 0)
         alpha = layers[1] / 255 if len(layers) > 1 else np.ones_like(layers[0])

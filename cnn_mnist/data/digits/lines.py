@@ -1,4 +1,4 @@
-"""Printed lines taken out of a page's ink, for ``pieces`` alone."""
+"""Removes printed lines from a page's ink."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ from scipy import ndimage
 from cnn_mnist.data.digits.page import Mask, Page, unit
 
 _TRIES = 200
-"""Places where a line may be, the likeliest first; squared paper has 40, noise any number."""
+"""Largest number of candidate lines; squared paper has 40, noise any number."""
 
 
 def without_lines(ink: Page, sheet: Mask, level: float) -> Page:
-    """Without the thin lines that cross the page, level or upright; a stroke that one crosses is mended."""
+    """Removes thin horizontal and vertical lines across the page, and repairs the strokes that they cross."""
     level_ones = _lines(ink, sheet, level)
     upright = _lines(ink.T, sheet.T, level)
     clear = ink.copy()
@@ -37,20 +37,20 @@ class _Line(NamedTuple):
     height: int
 
     def band(self, more: int) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
-        """Its pixels, and so many rows more on both sides."""
+        """Returns its pixels, and ``more`` rows on both sides."""
         reach = np.arange(-self.half - more, self.half + more + 1)[:, None]
         return np.clip(self.centre + reach, 0, self.height - 1), np.broadcast_to(
             self.columns, (len(reach), len(self.columns))
         )
 
     def beyond(self, page: Page) -> Page:
-        """The ink that lies on both sides of each of its columns, or up to its thickness beside it."""
+        """Returns the ink on both sides of each of its columns, searched within its thickness."""
         rows = np.clip(self.centre + np.array([[-self.half - 1], [self.half + 1]]), 0, self.height - 1)
         return ndimage.maximum_filter1d(page[rows, self.columns], 2 * self.half + 1, axis=1).min(axis=0)
 
 
 def _lines(ink: Page, sheet: Mask, level: float) -> list[_Line]:
-    """Level lines up to 15 degrees off, told by a Hough transform of what is thin from top to bottom."""
+    """Finds lines within 15 degrees of horizontal by a Hough transform of vertically thin ink."""
     dark = (ink > level).astype(np.int8)
     high = unit(ink, 0.015)
     thin = dark & ~ndimage.maximum_filter1d(ndimage.minimum_filter1d(dark, high, axis=0), high, axis=0)

@@ -1,6 +1,6 @@
-"""The ink on a page: the sheet found, light and shadow taken out; ``pieces`` and ``lines`` import it.
+"""Finds the sheet in a photo and the ink on it, without light and shadow.
 
-Lengths are in parts of the page's shorter side where nothing else is said, ink is 1 - grey / paper.
+Lengths are fractions of the page's shorter side unless stated otherwise; ink is 1 - grey / paper.
 """
 
 import numpy as np
@@ -12,23 +12,23 @@ Page = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
 LEAST_INK = 0.08
-"""Ink under which a page is blank."""
+"""A page with less ink is blank."""
 
 
 def unit(page: NDArray[np.generic], part: float) -> int:
-    """A part of a page's shorter side in pixels, at least 1."""
+    """Converts a fraction of a page's shorter side to pixels, at least 1."""
     return max(1, round(part * min(page.shape)))
 
 
 def _small(page: Page, side: int) -> Page:
-    """The page with a shorter side of about ``side``, averaged."""
+    """Averages the page down to a shorter side of about ``side`` pixels."""
     from PIL import Image
 
     return np.asarray(Image.fromarray(page).reduce(max(1, min(page.shape) // side)))
 
 
 def is_dark_ink(grey: Page) -> bool:
-    """Whether the page departs from its border, light that falls off aside, more downwards than upwards."""
+    """Returns whether the page differs from its border more towards dark than towards bright, ignoring uneven light."""
     level = _small(grey, 100)
     level = level - ndimage.gaussian_filter(level, unit(level, 0.3))
     paper = np.median(np.concatenate([level[0], level[-1], level[:, 0], level[:, -1]]))
@@ -36,7 +36,7 @@ def is_dark_ink(grey: Page) -> bool:
 
 
 def find_sheet(grey: Page) -> Mask | None:
-    """A sheet without its rim, where one lies on something darker: sharp edges bound it, which shadows have not."""
+    """Finds a sheet on a darker surface by its sharp edges, which shadows lack; returns it without its rim, or None."""
     small = _small(grey, 200)
     level = np.log(small + 8)
     smooth = ndimage.maximum_filter(level, 3) - ndimage.minimum_filter(level, 3) < 0.3
@@ -53,16 +53,16 @@ def find_sheet(grey: Page) -> Mask | None:
 
 
 def _is_rectangle(filled: Mask) -> bool:
-    """Whether an area is a rectangle in any position, as a sheet is and a thick 0, an ellipse, is not."""
+    """Returns whether an area is a rectangle at any angle, like a sheet and unlike a thick 0."""
     _, sides = least_rectangle(np.argwhere(filled))
     return bool(filled.sum() > 0.8 * (sides + 1).prod())
 
 
 def least_rectangle(places: NDArray[np.int_]) -> tuple[ConvexHull, NDArray[np.floating]]:
-    """The convex hull of places [n, 2], and the two sides of the least rectangle around it in any position.
+    """Returns the convex hull of points [n, 2] and the sides of its smallest enclosing rectangle at any angle.
 
     Raises:
-        QhullError: They lie on a line.
+        QhullError: The points are on a line.
     """
     hull = ConvexHull(places)
     turns = np.deg2rad(np.arange(-45, 45))
@@ -72,11 +72,11 @@ def least_rectangle(places: NDArray[np.int_]) -> tuple[ConvexHull, NDArray[np.fl
 
 
 def ink_on(grey: Page, sheet: Mask) -> Page:
-    """1 - grey / paper, the paper told from what lies around each pixel, so that light and shadow fall out."""
+    """Computes 1 - grey / paper, with the paper estimated around each pixel, which removes light and shadow."""
     small = _small(grey, 250) + 1
     on = _small(sheet.astype(np.float32), 250) > 0.99
     around = ndimage.grey_closing(small, unit(small, 0.25))
-    if (small < 0.7 * around)[on].mean() < 0.06:  # no stroke is wider than half of that, but a shadow's tip may be
+    if (small < 0.7 * around)[on].mean() < 0.06:  # wider than any stroke, but not than the tip of a shadow
         around = ndimage.grey_closing(small, unit(small, 0.12))
     bare = (small > 0.85 * around) & on
     bare = ndimage.binary_erosion(bare, iterations=2, border_value=1).astype(np.float32)
@@ -95,5 +95,5 @@ def _resized(page: NDArray[np.generic], shape: tuple[int, ...]) -> Page:
 
 
 def noise_level(ink: Page, sheet: Mask) -> float:
-    """Ink that is more than the paper's noise."""
+    """Returns the ink level above the noise of the paper."""
     return max(LEAST_INK, 5 * 1.05 * float(np.median(np.abs(np.diff(ink, axis=1)[sheet[:, 1:]]))))

@@ -1,4 +1,4 @@
-"""Which pieces of a page's ink are digits, and in which order they are read; ``read`` imports it."""
+"""Finds the digits in a page's ink, in reading order."""
 
 from typing import NamedTuple
 
@@ -12,19 +12,19 @@ from cnn_mnist.data.digits.page import Mask, Page, find_sheet, ink_on, is_dark_i
 from cnn_mnist.errors import UserError
 
 MOST_PIECES = 60
-"""Of ink on a page with digits; more are text, noise or dirt."""
+"""Limit for a page with digits; more pieces are text, noise or dirt."""
 
 FLOOR = 0.4
-"""Part of a digit's ink under which a pixel is paper."""
+"""Fraction of a digit's ink below which a pixel is paper."""
 
 
 class Piece(NamedTuple):
     """A digit on a page.
 
     Attributes:
-        ink: [height, width] of its box, 0 where there is other ink.
-        box: Its rows and columns on the page.
-        rims: How many of the page's four sides it reaches.
+        ink: Ink in its box, [height, width], without other ink.
+        box: Rows and columns of the box on the page.
+        rims: Number of the page's four sides that it touches.
     """
 
     ink: Page
@@ -33,14 +33,14 @@ class Piece(NamedTuple):
 
 
 def find_pieces(grey: Page, invert: bool | None = None) -> list[Piece]:
-    """The digits of a page in reading order.
+    """Finds the digits of a page, in reading order.
 
     Args:
         grey: [height, width], 0 (black) to 255 (white).
-        invert: Whether ink is darker than paper; None to tell from the page.
+        invert: Whether ink is darker than paper; None to detect it.
 
     Raises:
-        UserError: There is none; the message says what there is.
+        UserError: The page has no digit; the message says what it has.
     """
     sheet = find_sheet(grey) if invert is None else None
     if sheet is None:
@@ -53,7 +53,7 @@ def find_pieces(grey: Page, invert: bool | None = None) -> list[Piece]:
 
 
 def _pieces(ink: Page, sheet: Mask, level: float) -> list[Piece]:
-    """What of the ink is a digit; where nothing is, the error says what the largest piece is."""
+    """Selects the digits from the ink; if there is none, the error describes the largest piece."""
     ink = ndimage.gaussian_filter(ink, min(ink.shape) / 1000)
     labels, count = ndimage.label(ink > level, np.ones((3, 3)))
     if not count:
@@ -74,7 +74,7 @@ def _pieces(ink: Page, sheet: Mask, level: float) -> list[Piece]:
     groups = _groups([boxes[i] for i in kept], areas[kept])
     if sum(areas[kept[i]] for group in groups for i in group) < 0.4 * areas[kept].sum() or len(groups) > 12:
         raise UserError(f"expected a digit, got {count} pieces of ink; cut out the digit if there is one")
-    pieces, doubts = [], []
+    pieces, reasons = [], []
     for group in groups:
         numbers = [kept[i] + 1 for i in group]
         own = [boxes[number - 1] for number in numbers]
@@ -83,20 +83,25 @@ def _pieces(ink: Page, sheet: Mask, level: float) -> list[Piece]:
         )
         mine = np.where(np.isin(labels[rows, columns], numbers), ink[rows, columns], 0)
         piece = Piece(mine, (rows, columns), _rims((rows, columns), sheet))
-        doubt = _doubt(piece, min(ink.shape))
-        pieces += [] if doubt else [piece]
-        doubts.append(doubt)
+        reason = _rejection_reason(piece, min(ink.shape))
+        pieces += [] if reason else [piece]
+        reasons.append(reason)
     if not pieces:
-        raise UserError(f"expected a digit, got {doubts[0]}")
+        raise UserError(f"expected a digit, got {reasons[0]}")
     return pieces
 
 
-def _doubt(piece: Piece, page: int) -> str:
-    """What a piece is when it is no digit; the page's shorter side in pixels."""
+def _rejection_reason(piece: Piece, page: int) -> str:
+    """Returns what a piece is if not a digit, otherwise an empty text.
+
+    Args:
+        piece: The piece of ink.
+        page: The page's shorter side in pixels.
+    """
     mask = piece.ink > 0
     if max(mask.shape) < 0.025 * page:
         return f"specks of at most {max(mask.shape)} pixels of {page}"
-    reach = 1 + page // 250  # of a pencil's gaps
+    reach = 1 + page // 250  # bridges the gaps of a pencil
     labels, _ = ndimage.label(ndimage.maximum_filter(mask.astype(np.int8), 2 * reach + 1), np.ones((3, 3)))
     labels *= mask
     if np.bincount(labels.ravel())[1:].max() < 0.2 * mask.sum():
@@ -114,7 +119,7 @@ def _doubt(piece: Piece, page: int) -> str:
 
 
 def _rims(box: tuple[slice, slice], sheet: Mask) -> int:
-    """How many of a sheet's four sides a box reaches."""
+    """Counts the sheet's sides that a box touches."""
     sides = 0
     for axis in (0, 1):
         there = np.flatnonzero(sheet.any(axis=1 - axis))
@@ -124,12 +129,12 @@ def _rims(box: tuple[slice, slice], sheet: Mask) -> int:
 
 
 def stroke_width(mask: Mask) -> float:
-    """Pixels across a stroke, on average: four times the mean distance to its edge."""
+    """Returns the mean stroke width in pixels: four times the mean distance to the edge."""
     return 4 * float(ndimage.distance_transform_edt(np.pad(mask, 1)).sum() / mask.sum()) - 1
 
 
 def _frame(mask: Mask) -> bool:
-    """Whether a piece is the frame of a cell: its convex hull is a rectangle and its ink lies along it."""
+    """Returns whether a piece is the frame of a cell: a rectangular hull with all ink along it."""
     if min(mask.shape) < 8:
         return False
     places = np.argwhere(mask)
@@ -143,13 +148,13 @@ def _frame(mask: Mask) -> bool:
 
 
 def _groups(boxes: list[tuple[slice, slice]], areas: NDArray[np.floating]) -> list[list[int]]:
-    """Which pieces of ink make up a digit, in reading order; specks are in none."""
+    """Groups pieces of ink to digits, in reading order, without specks."""
     low, high = (np.array([[getattr(side, end) for side in box] for box in boxes]) for end in ("start", "stop"))
     sides, largest = high - low, int(np.argmax(areas))
     unit = sides[largest].max()
     gaps = np.maximum(low[:, None], low) - np.minimum(high[:, None], high)  # below 0 where two overlap
     away = np.hypot(*np.moveaxis(np.maximum(gaps, 0), 2, 0)) / unit
-    # Two large pieces are two digits where they stand side by side, or far above one another.
+    # Two large pieces are two digits if they are next to each other or far above one another.
     beside = gaps[..., 1] > -0.3 * np.minimum(sides[:, None, 1], sides[:, 1])
     apart = away > np.where(beside, 0.1, 0.5)
     large = (sides[:, 0] > 0.5 * unit) & (areas > 0.15 * areas[largest])

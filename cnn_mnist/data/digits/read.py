@@ -1,4 +1,4 @@
-"""The user's own pictures: digits to images like MNIST's, others whole, at the size that a network takes."""
+"""Reads pictures: digits as images like MNIST's, other pictures at the size of a network's input."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,30 +16,30 @@ from cnn_mnist.data.splits import MOST_VIEWS, Digits, View
 from cnn_mnist.errors import UserError, UserNotice
 
 SIDE, BOX, MIDDLE = 28, 20, 14
-"""MNIST's image, the box its digits are scaled to, and the pixel its centres of mass lie on (LeCun, and so it is)."""
+"""MNIST's image side, the box that its digits are scaled to, and the pixel of their centre of mass (LeCun)."""
 
 STROKE = 0.11
-"""Width of a stroke in parts of the digit's longer side that a thinner one is drawn with; MNIST's pens are as wide."""
+"""MNIST's stroke width as a fraction of the digit's longer side; thinner strokes are widened to it."""
 
 FLOOR = 0.2
-"""Part of the contrast under which a pixel of a small picture is paper."""
+"""Fraction of the contrast below which a pixel of a small picture is paper."""
 
 LEAST_CONTRAST = 16
-"""Grey levels of 255 under which a small picture is blank."""
+"""A small picture with a smaller contrast, of 255 grey levels, is blank."""
 
-_SMALL = 100  # pixels; a picture whose longer side is at most this is a drawing of one digit, no page
-_READ = 800  # a photo's longer side is averaged down to between this and its double, which takes its noise away
-_TINY = 24  # pixels of those
-_SMOOTH, _SOFT = 1.0, 0.3  # standard deviations: of a stroke's edge in pixels, and of MNIST's ink in its own pixels
+_SMALL = 100  # pixels: a picture with a longer side up to this is a drawing of one digit
+_READ = 800  # pixels: a photo is averaged down to a longer side between this and its double, which removes noise
+_TINY = 24  # pixels: a lower digit is too small
+_SMOOTH, _SOFT = 1.0, 0.3  # standard deviations: of a stroke's edge in pixels, of MNIST's ink in its pixels
 
 
 class Found(NamedTuple):
-    """A digit of a picture.
+    """A digit in a picture.
 
     Attributes:
-        image: uint8 [28, 28], 0 is background and the brightest pixel 255.
-        box: Its rows and columns in the picture.
-        warnings: What makes its reading unsure.
+        image: uint8 [28, 28], background 0, brightest pixel 255.
+        box: Rows and columns in the picture.
+        warnings: Reasons to doubt the reading.
     """
 
     image: NDArray[np.uint8]
@@ -50,18 +50,22 @@ class Found(NamedTuple):
 def read_digits(
     paths: Sequence[str | Path], invert: bool | None = None, shape: tuple[int, ...] = (SIDE, SIDE, 1)
 ) -> Digits:
-    """Reads pictures and folders of them, with a ``UserNotice`` for what cannot be read or is unsure.
+    """Reads pictures and folders of pictures, with a ``UserNotice`` for each unreadable or doubtful one.
 
     Args:
-        paths: Files, and folders whose pictures are taken by name.
-        invert: Whether ink is darker than paper; None to tell from each picture.
-        shape: What the network takes: of MNIST's, digits are looked for in the picture; else it is scaled whole.
+        paths: Files, and folders whose pictures are read in the order of their names.
+        invert: Whether ink is darker than paper; None to detect it for each picture.
+        shape: (height, width, channels) of the network's input. For MNIST's, digits are searched in the picture;
+            otherwise the whole picture is scaled.
+
+    Returns:
+        The images, with the named files that could not be read.
 
     Raises:
-        UserError: None could be read.
+        UserError: No image could be read.
     """
     names, images, notices = list[str](), list[NDArray[np.uint8]](), list[str]()
-    views: list[View] = []
+    views, unreadable = list[View](), list[str]()
     for path in map(Path, paths):
         for file in _inside(path, notices) if path.is_dir() else [path]:
             try:
@@ -74,6 +78,7 @@ def read_digits(
                 found = find_digits(grey, invert)
             except UserError as error:
                 notices.append(f"{file}: {error}")
+                unreadable += [str(file)] * (file == path)
                 continue
             for number, digit in enumerate(found):
                 names.append(f"{file}[{number}]" if len(found) > 1 else str(file))
@@ -86,31 +91,31 @@ def read_digits(
     for notice in notices:
         warnings.warn(UserNotice(notice), stacklevel=2)
     if not images:
-        raise UserError("expected an image that can be read, got none; the warnings say why")
-    return Digits(names, np.stack(images), views=views)
+        raise UserError("expected a readable picture, got none; see the warnings")
+    return Digits(names, np.stack(images), views=views, unreadable=unreadable)
 
 
 def _inside(folder: Path, notices: list[str]) -> Iterator[Path]:
-    """The pictures of a folder by name; what else could be meant is said."""
+    """Yields the pictures of a folder by name, and adds a notice about subfolders or an empty folder."""
     before = len(notices)
     files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in (*FORMATS, *PHONE)]
-    notices += [f"{path}: a folder in a folder is read where it is named" for path in folder.iterdir() if path.is_dir()]
+    notices += [f"{path}: subfolders are read only if named" for path in folder.iterdir() if path.is_dir()]
     if not files and len(notices) == before:
         notices.append(f"expected a folder with {', '.join(FORMATS)} files, got {folder}, which has none")
     yield from files
 
 
 def find_digits(grey: Page, invert: bool | None = None) -> list[Found]:
-    """The digits of a picture in reading order, scaled, centred and stretched as MNIST's are.
+    """Finds the digits of a picture in reading order, and scales, centres and stretches them like MNIST's.
 
-    An image of MNIST stays nearly as it is.
+    An image of MNIST hardly changes.
 
     Args:
         grey: float32 [height, width], any size, 0 (black) to 255 (white).
-        invert: Whether ink is darker than paper; None to tell from the picture.
+        invert: Whether ink is darker than paper; None to detect it.
 
     Raises:
-        UserError: There is no digit in it; the message says what there is.
+        UserError: The picture has no digit; the message says what it has.
     """
     if max(grey.shape) <= _SMALL:
         return [_find_drawn(grey, invert)]
@@ -119,13 +124,13 @@ def find_digits(grey: Page, invert: bool | None = None) -> list[Found]:
 
 def _warnings(piece: Piece) -> list[str]:
     high, wide = piece.ink.shape
-    told = ["the digit reaches the edge of the page; is it whole?"] if piece.rims else []
-    told += [f"the digit is {high} pixels high; go nearer"] if high < _TINY else []
-    return told + (["what is read as one digit is broad; are there two?"] if wide > 1.5 * high else [])
+    found = ["the digit reaches the edge of the page; is it whole?"] if piece.rims else []
+    found += [f"the digit is {high} pixels high; move closer"] if high < _TINY else []
+    return found + (["the digit is very wide; are there two?"] if wide > 1.5 * high else [])
 
 
 def _inked(piece: Piece) -> Page:
-    """A digit from a page as a pen as wide as MNIST's would have drawn it, [height, width] from 0 to 1."""
+    """Redraws a digit with MNIST's stroke width, [height, width] from 0 to 1."""
     mask = np.pad(piece.ink > 0, 4)
     smooth = ndimage.gaussian_filter(mask.astype(np.float32), _SMOOTH) > 0.5
     mask, side = smooth if smooth.any() else mask, max(piece.ink.shape)
@@ -138,7 +143,7 @@ def _inked(piece: Piece) -> Page:
 
 
 def _find_drawn(grey: Page, invert: bool | None) -> Found:
-    """The digit of a small picture, whose paper is its border's median."""
+    """Finds the digit of a small picture; the median of its border is the paper."""
     paper = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
     white_paper = bool(grey.max() - paper < paper - grey.min())
     if invert is not None and invert != white_paper:  # the border is ink, or the digit fills the picture
@@ -149,14 +154,14 @@ def _find_drawn(grey: Page, invert: bool | None) -> Found:
     rows, columns = (np.flatnonzero((ink > FLOOR * ink.max()).any(axis=axis)) for axis in (1, 0))
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     ink = ink[box]
-    if grey.shape != (SIDE, SIDE) or max(ink.shape) > BOX:  # else scaling would only blur
+    if grey.shape != (SIDE, SIDE) or max(ink.shape) > BOX:  # otherwise scaling would only blur
         ink = _scaled(ink)
         ink = np.where(ink < FLOOR * ink.max(), 0, ink)
     return Found(_centred(ink), box)
 
 
 def _scaled(ink: Page) -> Page:
-    """Ink with a longer side of 20."""
+    """Scales ink to a longer side of 20 pixels."""
     from PIL import Image
 
     height, width = (max(1, round(BOX * side / max(ink.shape))) for side in ink.shape)
@@ -164,14 +169,14 @@ def _scaled(ink: Page) -> Page:
 
 
 def _centred(ink: Page) -> NDArray[np.uint8]:
-    """MNIST's image of ink [height, width], both at most 28."""
+    """Places ink of at most 28 x 28 pixels in MNIST's image, by its centre of mass."""
     image = np.zeros((SIDE, SIDE))
     image[_middle(ink.sum(axis=1)), _middle(ink.sum(axis=0))] = ink
     return np.round(image * (255 / image.max())).astype(np.uint8)
 
 
 def _middle(mass: NDArray[np.floating]) -> slice:
-    """Where a box lies along an axis, its centre of mass in the middle as far as the image has room."""
+    """Returns the slice of a box along an axis that centres its mass as far as the image has room."""
     centre = (mass @ np.arange(len(mass))) / mass.sum()
     start = int(np.clip(round(MIDDLE - centre), 0, SIDE - len(mass)))
     return slice(start, start + len(mass))

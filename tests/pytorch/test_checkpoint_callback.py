@@ -6,7 +6,7 @@ import signal
 import pytest
 import yaml
 
-from cnn_mnist.pytorch import keeper
+from cnn_mnist.pytorch import checkpoint_callback
 from cnn_mnist.pytorch.module import Classifier
 from tests.lives import NET, QUIET, Killed, check_same
 
@@ -21,14 +21,14 @@ def fit(command, tmp_path, monkeypatch):
     def run(*flags, die=None, code=0):
         with monkeypatch.context() as patch:
             if die is not None:
-                own = keeper.Keeper.on_train_batch_end
+                own = checkpoint_callback.ResumableCheckpoint.on_train_batch_end
 
                 def end(self, trainer, *args):
                     own(self, trainer, *args)
                     if trainer.global_step == die:
                         raise Killed
 
-                patch.setattr(keeper.Keeper, "on_train_batch_end", end)
+                patch.setattr(checkpoint_callback.ResumableCheckpoint, "on_train_batch_end", end)
                 with pytest.raises(Killed):
                     command("cnn_mnist", "fit", *flags)
                 return None
@@ -99,7 +99,7 @@ def test_a_finished_run_says_so_and_nothing_is_written(fit, straight, tmp_path):
     straight(*QUIET)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     _, out, _ = fit("--resume=last")
-    assert "version_0 is finished; --trainer.max_epochs over 3 goes on" in out
+    assert "version_0 is finished; to train longer, add --trainer.max_epochs over 3" in out
     assert "test set, final weights" in out
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
@@ -120,7 +120,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(fit, straight,
     newest = runs / "version_1/checkpoints/epoch=1-step=10.ckpt"
     newest.write_bytes(newest.read_bytes()[:-1000])
     _, _, err = fit("--resume=last")
-    assert err.count("epoch=1-step=10.ckpt is damaged; the one before is taken, epoch=0-step=5.ckpt") == 1
+    assert err.count("epoch=1-step=10.ckpt is damaged; using the one before it, epoch=0-step=5.ckpt") == 1
     check_same(runs / "version_0", runs / "version_1")
 
 
@@ -129,7 +129,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(fit, straight,
     [
         (["--resume=none"], "--resume: expected a run folder of pytorch with its config.yaml, got"),
         (["--resume=keras/version_0"], "--resume: expected a run folder of pytorch with its config.yaml, got"),
-        (["--resume=last", "--model.rho=0.5"], "beside it, got --model.rho=0.5; leave it out"),
+        (["--resume=last", "--model.rho=0.5"], "got --model.rho=0.5; omit it"),
         (["--resume=last", "--trainer.max_epochs=2"], "expected more than the 3 of"),
         (["--resume=last", "--trainer.max_epochs=5"], "over which the learning rate of"),
     ],
@@ -172,7 +172,7 @@ def test_a_signal_ends_the_step_keeps_it_and_says_how_to_go_on(
     steps = {"training_step": 6, "validation_step": 4, "test_step": 12}[where]
     run = "lightning_logs/pytorch/version_1"
     assert err.splitlines()[-1] == (
-        f"python -m cnn_mnist: interrupted at step {steps}; python -m cnn_mnist fit --resume={run} goes on"
+        f"python -m cnn_mnist: interrupted at step {steps}; resume with: python -m cnn_mnist fit --resume={run}"
     )
     assert list((tmp_path / run / "checkpoints").glob(f"*step={steps}.ckpt"))
     assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == usual

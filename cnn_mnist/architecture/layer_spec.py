@@ -1,7 +1,7 @@
-"""What every layer record is, and what its fields may hold.
+"""``LayerSpec``, the base class of all layers in a description, and the checks of their fields.
 
-Names and arguments are Keras's, and so are the meanings: ``padding="same"`` pads more at the end, a moving variance is
-that of the batch itself. Shapes are in Keras's order, (height, width, channels), without the batch.
+Names, arguments and meanings are Keras's: ``padding="same"`` pads more at the end, and a moving variance is biased.
+Shapes are in Keras's order, (height, width, channels), without the batch.
 """
 
 import math
@@ -14,10 +14,10 @@ from cnn_mnist.errors import UserError, nearest
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
-"""Rows above and below, columns to the left and to the right."""
+"""Padding as ((above, below), (left, right))."""
 
 STATISTICS = ("moving_mean", "moving_variance")
-"""Arrays that a training moves without a gradient."""
+"""Arrays that training updates without a gradient."""
 
 ACTIVATIONS = (
     *("relu", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid", "softplus", "softmax"),
@@ -25,21 +25,21 @@ ACTIVATIONS = (
 
 
 def times(shape: Shape) -> str:
-    """A shape as it is written in a table, ``26x26x32``."""
+    """Formats a shape, for example ``26x26x32``."""
     return "x".join(map(str, shape))
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One record of a sequential network.
+class LayerSpec:
+    """A layer of a sequential network, as data.
 
-    A subclass says what it does to a shape; without weights it overrides ``output_shape`` alone.
+    A subclass overrides ``output_shape``, and ``weight_shapes`` if it has weights.
     """
 
     stem: ClassVar[str]
-    """What both frameworks call such a layer, before its number."""
+    """Name of such layers in both frameworks, before the number."""
     depthwise: ClassVar[str] = ""
-    """The array in which each channel has kernels of its own, if there is one."""
+    """Name of the depthwise kernel; empty without one."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -53,19 +53,19 @@ class Layer:
 
     @property
     def _words(self) -> str:
-        """Kind and sizes, as a table shows them."""
+        """Kind and sizes for a table."""
         return self.stem.replace("_", " ")
 
     def output_shape(self, shape: Shape) -> Shape:
-        """The shape that comes out when ``shape`` goes in; raises ``UserError`` where it does not fit."""
+        """Returns the output shape for an input shape; raises ``UserError`` if the input does not fit."""
         return shape
 
     def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Name and shape (Keras's) of each array, statistics too, for an input of ``shape``."""
+        """Returns Keras's name and shape of each array, including statistics, for an input shape."""
         return {}
 
     def arithmetic(self, shape: Shape) -> str:
-        """How the number of its trained parameters comes about, as a Python expression; empty where it has none."""
+        """Returns the number of trained parameters as a Python expression; empty without parameters."""
         weights = {n: list(map(str, s)) for n, s in self.weight_shapes(shape).items() if n not in STATISTICS}
         if {"kernel", "bias"} <= weights.keys():
             *inputs, outputs = weights["kernel"]
@@ -74,25 +74,25 @@ class Layer:
 
 
 def bias(wanted: bool, size: int) -> dict[str, Shape]:
-    """The array of a bias, where one is wanted."""
+    """Returns name and shape of a bias; an empty dict if none is wanted."""
     return {"bias": (size,)} if wanted else {}
 
 
-def expect_image(layer: Layer, shape: Shape) -> Shape:
-    """``shape`` itself, if it is one of an image."""
+def expect_image(layer: LayerSpec, shape: Shape) -> Shape:
+    """Returns the shape of an image; raises ``UserError`` for another one."""
     if len(shape) != 3:
         raise UserError(f"{layer}: expected height x width x channels, got {times(shape)}")
     return shape
 
 
 def _both(value: Any) -> Any:
-    """A number for both axes of an image as two; anything else as it is."""
+    """Repeats a single number for both axes; returns other values unchanged."""
     return (value, value) if isinstance(value, int) else value
 
 
 def _number(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"{name}: expected a whole number from 1 on, got {value!r}")
+        raise UserError(f"{name}: expected a whole number of at least 1, got {value!r}")
     return value
 
 
@@ -124,7 +124,7 @@ def _activation(name: str, value: Any) -> str | None:
     return str(value)
 
 
-def _part(name: str, value: Any) -> float:
+def _fraction(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
         raise UserError(f"{name}: expected 0 or more and less than 1, got {value!r}")
     return float(value)
@@ -145,10 +145,10 @@ def _flag(name: str, value: Any) -> bool:
 _CHECKS = {
     **dict.fromkeys(("filters", "units", "groups", "depth_multiplier"), _number),
     **dict.fromkeys(("kernel_size", "strides", "pool_size", "dilation_rate"), _pair),
-    **dict.fromkeys(("rate", "momentum"), _part),
+    **dict.fromkeys(("rate", "momentum"), _fraction),
     **dict.fromkeys(("epsilon", "negative_slope", "alpha"), _positive),
     **dict.fromkeys(("use_bias", "center", "scale"), _flag),
     "padding": _padding,
     "activation": _activation,
 }
-"""What a field's value must be, by name; each gives it in one form."""
+"""Check and normal form of each field, by name."""

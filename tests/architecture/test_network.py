@@ -2,7 +2,7 @@ import pytest
 
 from cnn_mnist.architecture.examples import EXAMPLES
 from cnn_mnist.architecture.layers import Activation, Conv2D, Dense, Flatten, MaxPooling2D, SeparableConv2D
-from cnn_mnist.architecture.trace import Network, layer_table
+from cnn_mnist.architecture.network import Network, layer_table
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.errors import UserError
 
@@ -46,7 +46,7 @@ def test_trace_gives_the_published_shapes_parameters_and_totals(name):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_arithmetic_of_every_layer_comes_to_its_parameters(name):
-    for traced in EXAMPLES[name].traced:
+    for traced in EXAMPLES[name].placed:
         assert eval(traced.arithmetic or "0") == traced.parameters
 
 
@@ -56,7 +56,7 @@ def test_pytorch_order_puts_channels_first():
 
 
 def test_layers_are_named_by_kind_and_number():
-    names = [traced.name for traced in EXAMPLES["three_conv"].traced]
+    names = [traced.name for traced in EXAMPLES["three_conv"].placed]
     assert names == ["conv1", "pool1", "conv2", "pool2", "conv3", "flatten1", "dense1", "dense2"]
 
 
@@ -104,5 +104,5 @@ def test_a_softmax_at_the_end_is_left_out_and_refused_elsewhere():
 
 def test_multiply_adds_are_those_of_every_place_that_a_kernel_is_laid_on():
     network = Network([SeparableConv2D(8, 3), Flatten(), Dense(10)])
-    assert network.traced[0].multiply_adds == 26 * 26 * (9 + 8)
-    assert network.traced[2].multiply_adds == 26 * 26 * 8 * 10
+    assert network.placed[0].multiply_adds == 26 * 26 * (9 + 8)
+    assert network.placed[2].multiply_adds == 26 * 26 * 8 * 10

@@ -1,0 +1,102 @@
+"""Arguments and images of ``predict``, the same in both frameworks."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from cnn_mnist.architecture.layer_spec import Shape, times
+from cnn_mnist.architecture.network import Network
+from cnn_mnist.console.arguments import OneLineErrors, OutputFile
+from cnn_mnist.data.known_sets import KNOWN_SETS
+from cnn_mnist.data.splits import Digits, load_full_sets
+from cnn_mnist.errors import UserError
+from cnn_mnist.runs.folder import CHECKPOINTS, read_config
+from cnn_mnist.settings import DataSettings, KnownName
+
+CKPT_PATH = "A run folder, `last` for the newest run, or a checkpoint file."
+"""Help of ``--ckpt_path`` in every command."""
+
+Reader = Callable[[Sequence[str], bool | None, Shape], Digits]
+"""Reads pictures. Arguments: paths, whether ink is darker than paper (None: detect), shape of the network's images."""
+
+
+def build_parser(program: str, description: str) -> OneLineErrors:
+    """Builds the parser of ``predict``.
+
+    Args:
+        program: The package's command, for example ``"python -m cnn_mnist"``.
+        description: First line of the help.
+
+    Returns:
+        A parser of images, ckpt_path (a list), invert, data.*, output and figure.
+    """
+    parser = OneLineErrors(prog=f"{program} predict", description=description)
+    parser.add_argument(
+        "images",
+        nargs="*",
+        type=str,
+        help="Photos, scans or drawings of digits, or folders of them (default: the test set).",
+    )
+    parser.add_argument(
+        "--ckpt_path",
+        action="append",
+        type=str,
+        default=[],
+        help=CKPT_PATH,
+    )
+    parser.add_switch("--invert", "Treat ink as darker than paper (default: detect).")
+    parser.add_some(DataSettings, "data", "data_dir")
+    known = f"Data set of the test images and class names: {', '.join(KNOWN_SETS)} (default: the run's)."
+    parser.add_argument("--data.dataset", type=KnownName | None, default=None, help=known)
+    parser.add_argument("--data.file", type=str | None, default=None, help="An .npz file instead of a known data set.")
+    parser.add_argument(
+        "--output", type=OutputFile(".csv", ".json"), default=None, help="A .csv or .json file instead of the table."
+    )
+    parser.add_argument(
+        "--figure",
+        type=OutputFile(".png"),
+        default=None,
+        help="A .png file that shows each picture, the part that was cut out, and the network's input.",
+    )
+    return parser
+
+
+def data_of(checkpoint: Path, config: Namespace) -> DataSettings:
+    """Returns the data set that the arguments name, otherwise the one of the checkpoint's run."""
+    chosen = {name: config.data[name] for name in ("dataset", "file") if config.data[name] is not None}
+    if not chosen and checkpoint.parent.name == CHECKPOINTS:
+        saved = (read_config(checkpoint.parent.parent) or {}).get("data") or {}
+        chosen = {name: saved[name] for name in ("dataset", "file") if name in saved}
+    return DataSettings(data_dir=config.data.data_dir, **chosen)
+
+
+def load_digits(
+    shape: Shape, config: Namespace, data: DataSettings, read_pictures: Reader
+) -> tuple[Digits, Sequence[str]]:
+    """Loads the images that the arguments name, by default the test set.
+
+    Args:
+        shape: (height, width, channels) of the network's input.
+        config: The parsed arguments.
+        data: The data set.
+        read_pictures: Reads the named pictures.
+
+    Returns:
+        The images, and the names of the classes.
+
+    Raises:
+        UserError: No image could be read, or the data are missing.
+    """
+    if config.images:
+        digits = read_pictures(config.images, config.invert, shape)
+        return digits, KNOWN_SETS[data.dataset].classes if data.file is None else ()
+    _, test = load_full_sets(data)
+    return Digits([str(number) for number in range(len(test.labels))], test.images, test.labels), test.classes
+
+
+def check_input(path: Path, network: Network, shape: Shape) -> None:
+    """Raises ``UserError`` unless the network of a file takes images of the shape (height, width, channels)."""
+    if network.input_shape != shape:
+        takes = times(network.input_shape)
+        raise UserError(f"--ckpt_path: expected a network for {times(shape)} images, got {path}, which takes {takes}")
