@@ -68,7 +68,7 @@ def decided(first: list[Run], second: list[Run]) -> str:
     Returns:
         One line.
     """
-    floor = resolution(PRIMARY, first[0].settings)
+    floor = resolution(PRIMARY, first[0].settings, [run.last(PRIMARY) or 0.0 for run in (*first, *second)])
 
     def estimated(count: int, reach: Reach) -> Estimate:
         keras, pytorch = ({run.partner: run.last(PRIMARY) or 0.0 for run in runs[:count]} for runs in (first, second))

@@ -155,6 +155,10 @@ def train(command, use_tiny_mnist, tmp_path, tmp_path_factory, _trained):
     return run
 
 
+MACHINE = {"device": "cpu", "cpu": "of a test", "cores": 2}
+"""What made-up runs ran on; None for runs whose hardware is unknown."""
+
+
 @pytest.fixture
 def make_run(tmp_path):
     """Makes a run folder of the contract; unnamed values are those of a good run.
@@ -162,7 +166,7 @@ def make_run(tmp_path):
     Without ``epochs`` it is one of the published experiment's ten, of which two are logged.
     """
 
-    def make(framework, version=0, *, epochs=None, finished=True, settings=None, seed=0, environment=None, **values):
+    def make(framework, version=0, *, epochs=None, finished=True, settings=None, seed=0, environment=MACHINE, **values):
         folder = tmp_path / "lightning_logs" / framework / f"version_{version}"
         from torch.utils.tensorboard import SummaryWriter
 

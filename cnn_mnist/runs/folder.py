@@ -27,6 +27,8 @@ ENDINGS = {PYTORCH: ".ckpt", KERAS: ".keras"}
 """Endings of checkpoints by framework."""
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.yaml", "environment.yaml", "checkpoints"
+HPARAMS = "hparams.yaml"
+"""Where Lightning's own loggers keep the hyper-parameters of a run."""
 
 RESULTS = "results.yaml"
 """The last value of each tag; a command writes this file last."""

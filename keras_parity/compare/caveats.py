@@ -7,15 +7,12 @@ from collections.abc import Iterator, Sequence
 from cnn_mnist.runs import tags
 from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
 from keras_parity.compare.rows import ROWS
+from keras_parity.logs.folders import split_in
 from keras_parity.logs.run import Run
-
-_SPLITS = {"train": "train", "val": "val", "eval": "val", "test": "test"}
-"""The split of a tag, by how one of its words begins."""
+from keras_parity.logs.run_points import few
 
 _COUNTERS = {"epoch", "hp_metric", tags.EPOCH_SECONDS}
 """Tags outside the table that nobody misses: Lightning's own, and those that the rows are computed from."""
-
-_MOST = 6
 
 
 def notes_on(runs: Sequence[Run]) -> list[str]:
@@ -24,7 +21,7 @@ def notes_on(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         for text in _caveats(run):
             folders.setdefault(text, []).append(str(run.folder))
-    return [note for run in runs for note in run.notes] + [f"{_few(where)}: {text}" for text, where in folders.items()]
+    return [note for run in runs for note in run.notes] + [f"{few(where)}: {text}" for text, where in folders.items()]
 
 
 def _caveats(run: Run) -> Iterator[str]:
@@ -33,7 +30,7 @@ def _caveats(run: Run) -> Iterator[str]:
     if run.clock:
         yield f"times are computed from the wall times of {run.clock}, and include everything between two points"
     if percent := [tag for tag in ROWS if tag.endswith("/acc") and (run.last(tag) or 0) > 1]:
-        yield f"{_few(percent)} over 1 (percent?); accuracies should be fractions in [0, 1]"
+        yield f"{few(percent)} over 1 (percent?); accuracies should be fractions in [0, 1]"
     loss, acc = run.last("train/loss"), run.last("train/acc")
     smoothed = run.settings.get("model.label_smoothing")  # changes the minimum of the loss
     if loss and acc and loss >= SOFTMAX_TWICE_FLOOR - 1e-4 and acc >= 0.9 and not smoothed:
@@ -45,21 +42,20 @@ def _caveats(run: Run) -> Iterator[str]:
     left = [tag for tag in run.points.keys() - _COUNTERS if not any(run.points[tag] is points for points in shown)]
     if left and tags.PARAMETERS not in run.points:
         left.sort(key=lambda tag: ("epoch" not in tag, tag))
-        guesses = {row: tag for tag in reversed(left) if (row := _nearest_row(tag)) and row not in run.points}
-        flags = [shlex.quote(f"--alias={row}={tag}") for row, tag in sorted(guesses.items())]
-        hint = f"try {' '.join(flags)}" if flags else "--alias=test/acc=NAME shows NAME as test/acc"
-        yield f"read but not shown: {_few(left)}; {hint}"
+        found: dict[str, list[str]] = {}
+        for tag in left:
+            found.setdefault(_row_of(tag), []).append(tag)
+        by_epoch = {row: [tag for tag in alike if "epoch" in tag] or alike for row, alike in found.items()}
+        rows = ROWS.keys() - run.points.keys()
+        hints = {row: alike[0] for row, alike in by_epoch.items() if len(alike) == 1 and row in rows}
+        flags = [shlex.quote(f"--alias={row}={tag}") for row, tag in sorted(hints.items())]
+        hint = f"{' '.join(flags)} shows them" if flags else "--alias=test/acc=NAME shows NAME as test/acc"
+        yield f"read but not shown: {few(left)}; {hint}"
 
 
-def _nearest_row(tag: str) -> str | None:
-    """The row that a tag probably belongs to: ``"test/acc"`` for ``"Accuracy/test"``; by default of training."""
+def _row_of(tag: str) -> str:
+    """The row of a tag that names its split and its metric, ``"test/acc"`` for ``"Accuracy/test"``; else empty."""
     words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", tag)]
-    metric = next((name for word in words for name in tags.METRICS if word.startswith(name)), None)
-    split = next((split for word in words for start, split in _SPLITS.items() if word.startswith(start)), "train")
-    return metric and f"{split}/{metric}"
-
-
-def _few(names: Sequence[str]) -> str:
-    """The first names, and the number of the others."""
-    more = len(names) - _MOST
-    return ", ".join(names[:_MOST]) + (f" and {more} more" if more > 0 else "")
+    metrics = {name for word in words for name in tags.METRICS if word.startswith(name)}
+    split = split_in(tag)
+    return f"{split}/{metrics.pop()}" if split and len(metrics) == 1 else ""

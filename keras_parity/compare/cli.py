@@ -3,7 +3,7 @@
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,11 @@ from cnn_mnist.settings import DataSettings
 from keras_parity.compare import curves, data_formats, demands, page, report
 from keras_parity.compare.disagreements import draw
 from keras_parity.compare.report import Table
+from keras_parity.compare.select_runs import HOW, select_runs
 from keras_parity.compare.table import make_tables
 from keras_parity.logs.event_writer import picture
-from keras_parity.logs.folders import COMPARE, find_folders, search
-from keras_parity.logs.run import ALIASES, Run, newest_pair, read_run
+from keras_parity.logs.folders import COMPARE
 
-_HOW = "train some with python -m cnn_mnist fit and python -m keras_parity"
 _ENDINGS = {"markdown": ".md", "csv": ".csv", "json": ".json", "html": ".html"}
 _WRITERS: dict[str, Callable[[Sequence[Table]], str]] = {
     "markdown": report.to_markdown,
@@ -54,6 +53,7 @@ _REPEATED = {
     "max_difference": "Fail if the difference is larger, such as 'test/acc=0.003'.",
     "margin": "Margin of a row: differences up to it count as same, such as 'test/acc=0.002'.",
     "alias": "Show another tag in a row, such as 'test/acc=my_accuracy'.",
+    "framework": "Framework of the runs whose folders match a pattern, such as 'runs/torch*:pytorch'.",
 }
 
 
@@ -101,7 +101,10 @@ def main(args: list[str]) -> None:
     config = build_parser().parse_args(args)
     typed = {flag: [demands.read(flag, text) for text in config[flag]] for flag in _REPEATED}
     form = _format(config.output, config.format, config.rows)
-    found, notes = _read(config.runs, config.log_dir, {tag: name for tag, _, name in typed["alias"]}, config.by)
+    frameworks = {pattern: framework for pattern, _, framework in typed["framework"]}
+    found, notes = select_runs(
+        config.runs, config.log_dir, {tag: name for tag, _, name in typed["alias"]}, config.by, frameworks
+    )
     margins = {tag: float(margin) for tag, _, margin in typed["margin"]}
     tables = make_tables(found, margins, by=config.by, show_published=bool(config.published))
     tables[0].notes[:0] = notes
@@ -175,7 +178,7 @@ def _disagreements(tables: Sequence[Table], data_dir: str) -> pictures.Picture:
     if not compared:
         raise UserError(
             f"--disagreements: expected finished runs of both frameworks with the same seed and {mistakes.FILE}, "
-            f"found none; {_HOW}"
+            f"found none; {HOW}"
         )
     drawn = []
     for where, part in compared:
@@ -191,29 +194,3 @@ def _disagreements(tables: Sequence[Table], data_dir: str) -> pictures.Picture:
             raise UserError(f"expected numbers of {len(test.classes)} classes in {mistakes.FILE}, got {last}")
         drawn.append(draw(part.pairs, test, (part.first.side, part.second.side), where))
     return np.concatenate(drawn)
-
-
-def _read(patterns: Sequence[str], log_dir: str, typed: Mapping[str, str], by: str) -> tuple[list[Run], list[str]]:
-    """The runs to compare, and a note on each run that is left out."""
-    aliases = ALIASES | {tag: (name, *ALIASES.get(tag, ())) for tag, name in typed.items()}
-    folders = find_folders(patterns) if patterns else search(log_dir)
-    runs = [read_run(folder, aliases, typed) for folder in folders]
-    found = [run for run in runs if run.points]
-    notes = [note for run in runs if not run.points for note in run.notes]
-    if not found:
-        raise UserError(f"expected runs with scalars, found none ({'; '.join(notes) or log_dir}); {_HOW}")
-    for name in typed.values():
-        if not any(name in run.points for run in found):
-            raise UserError(f"--alias: expected a tag of these runs, got {name}, which none of them has")
-    if patterns or by:
-        return found, notes
-    unfinished = [str(run.folder) for run in found if not run.finished]
-    pair = newest_pair(found)
-    if not pair:
-        raise UserError(f"expected finished runs in {log_dir}, found only {', '.join(unfinished)}; {_HOW}")
-    taken = f"compared: {' and '.join(str(run.folder) for run in pair)}"
-    if len(pair) > 1 and pair[0].settings == pair[1].settings:
-        taken += ", the newest finished runs with the same settings"
-    if others := len(found) - len(unfinished) - len(pair):
-        taken += f"; {others} more left out: python -m keras_parity compare {shlex.quote(log_dir)} takes all"
-    return pair, [taken, *notes, *(f"{folder} is unfinished and left out" for folder in unfinished)]

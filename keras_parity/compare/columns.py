@@ -78,7 +78,7 @@ def make_column(title: str, side: str, runs: Sequence[Run], timed: tuple[Run, ..
     column = Column(title, side, runs[0].framework, tuple(runs), {}, timed)
     for key in ROWS:
         if figures := column.figures(key):
-            column.cells[key] = estimate(list(figures.values()), resolution(key, runs[0].settings))
+            column.cells[key] = estimate(list(figures.values()), resolution(key, runs[0].settings, figures.values()))
     return column
 
 
@@ -115,7 +115,8 @@ def compare_columns(
             {partner: row.judged(figure) for partner, figure in column.figures(key).items()}
             for column in (first, second)
         )
-        estimated = difference(one, two, resolution(key, first.runs[0].settings), alpha, reach)
+        step = resolution(key, first.runs[0].settings, [*one.values(), *two.values()])
+        estimated = difference(one, two, step, alpha, reach)
         if key == tags.PARAMETERS:  # not random: one run of each decides
             estimated, fewest = estimated._replace(half_width=0.0, spread=None), 1
         basis = f"{len(one)} and {len(two)} runs"

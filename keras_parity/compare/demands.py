@@ -23,6 +23,7 @@ _FLAGS = {
     "max_difference": _LIMIT,
     "margin": _LIMIT,
     "alias": (r"(\S+?)(=)(.+)", "TAG=NAME, such as test/acc=my_accuracy"),
+    "framework": (r"(.+)(:)(pytorch|keras)", "PATTERN:pytorch or PATTERN:keras, such as runs/torch*:pytorch"),
 }
 """The pattern of each flag's value, and its description."""
 
@@ -44,7 +45,7 @@ def read(flag: str, text: str) -> tuple[str, str, str]:
     match = re.fullmatch(pattern, text.strip())
     if not match:
         raise UserError(f"--{flag}: expected {expected}, got {text}")
-    if match[1] not in ROWS:
+    if flag != "framework" and match[1] not in ROWS:
         raise UserError(f"--{flag}: expected one of the tags {', '.join(ROWS)}, got {match[1]}")
     return match[1], match[2], match[3]
 

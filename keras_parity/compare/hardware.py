@@ -26,6 +26,8 @@ def apart_in_time(first: Run, second: Run) -> Word | None:
     """Why the times of two runs are not comparable (other clock, other hardware); None if they are."""
     if bool(first.clock) != bool(second.clock):
         return Word.OTHER_CLOCK
+    if not (first.environment and second.environment):
+        return Word.UNKNOWN_HARDWARE
     return Word.OTHER_HARDWARE if machine(first) != machine(second) else None
 
 

@@ -1,10 +1,12 @@
 """The rows of the results table: how each figure is read from a run, and its margin."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 from statistics import fmean, harmonic_mean
 from typing import NamedTuple
+
+import numpy as np
 
 from cnn_mnist.data.order import batch_count
 from cnn_mnist.runs import tags
@@ -64,15 +66,31 @@ TIMED = frozenset({tags.FIT_SECONDS, "ms_per_step", tags.IMAGES_PER_SECOND, tags
 """Rows that are averaged and compared only on equal hardware."""
 
 
-def resolution(key: str, settings: Mapping[str, object]) -> float:
-    """Standard deviation of rounding an accuracy to whole images; 0 for rows that are no accuracies."""
+def resolution(key: str, settings: Mapping[str, object], figures: Collection[float]) -> float:
+    """Standard deviation of rounding an accuracy to whole images; 0 for rows that are no accuracies.
+
+    Args:
+        key: Of the row.
+        settings: Of a run; they give the number of images of the sets that this project knows.
+        figures: The accuracies; of other sets, the smallest number of images that gives all of them is taken.
+    """
     split, _, metric = key.partition("/")
     if metric != "acc":
         return 0.0
     typed = settings.get("data.val_size")
     held_out = typed if isinstance(typed, int) and 0 < typed < _IMAGES else 0
     images = {"test": _TEST_IMAGES, "val": held_out or _TEST_IMAGES}.get(split, _IMAGES - held_out)
+    if settings.get("data.dataset") is None or settings.get("data.file") is not None:
+        images = _fewest_images(figures)
     return 1 / (images * math.sqrt(12))
+
+
+def _fewest_images(accuracies: Collection[float]) -> int:
+    """The smallest number of images of which each accuracy, a float32, may be a share."""
+    counts = np.arange(1, _IMAGES + 1)
+    right = np.outer(list(accuracies), counts)
+    fits = (np.abs(right - right.round()) <= 1.2e-7 * counts).all(axis=0)
+    return int(counts[fits.argmax()]) if fits.any() else _IMAGES
 
 
 def _last(tag: str) -> Callable[[Run], float | None]:

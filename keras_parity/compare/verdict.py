@@ -19,7 +19,7 @@ _MOST = 10**6
 
 
 class Word(StrEnum):
-    """A verdict as printed; the last two are for rows of times that cannot be compared."""
+    """What a verdict says, as printed; the last three of a row of times whose sides cannot be compared."""
 
     SAME = "same"
     SAME_NOT_EQUAL = "same, but not equal"
@@ -27,11 +27,12 @@ class Word(StrEnum):
     DIFFERENT_SLIGHTLY = "different, perhaps slightly"
     UNDETERMINED = "undetermined"
     OTHER_HARDWARE = "other hardware"
+    UNKNOWN_HARDWARE = "unknown hardware"
     OTHER_CLOCK = "other clock"
 
 
-APART = (Word.OTHER_HARDWARE, Word.OTHER_CLOCK)
-"""Verdicts that have no difference."""
+APART = (Word.OTHER_HARDWARE, Word.UNKNOWN_HARDWARE, Word.OTHER_CLOCK)
+"""Verdicts without a difference."""
 
 MEANINGS: dict[Word, str] = {
     Word.SAME: "the whole interval is inside the margin",

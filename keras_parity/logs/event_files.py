@@ -3,25 +3,25 @@
 TensorBoard's own readers thin out the points, and silently stop at damage.
 """
 
+import math
 import os
 import struct
-from array import array
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
-import numpy as np
 from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.util.tensor_util import make_ndarray
 
+from cnn_mnist.runs.folder import KERAS, PYTORCH
 from cnn_mnist.runs.recorder import masked_crc
+from keras_parity.logs.points import Point, Points
 
-PATTERN = "[!.]*tfevents*"  # hidden files are an operating system's, not logs
+PATTERN = "[!.]*tfevents*"  # operating systems put hidden files next to logs
+_PROFILE = ".profile-empty"
 OURS = ".compare"
 """Ending of the files that ``compare`` writes."""
 
@@ -30,70 +30,53 @@ _CRC = struct.Struct("<I")
 _LFS = b"version http"  # the placeholder of a file that Git LFS has not fetched
 
 
-class Point(NamedTuple):
-    """One value of a scalar.
-
-    Attributes:
-        step: The step as written; in this project the number of optimizer updates so far.
-        wall_time: Seconds since 1970.
-        value: The value as written, widened to float64.
-    """
-
-    step: int
-    wall_time: float
-    value: float
-
-
-@dataclass(repr=False)
-class Points(Sequence[Point]):
-    """The points of a tag in ascending order, one for each step.
-
-    Each takes 24 bytes; a tuple would take 150, and a log of 300 MB has millions of points.
-    """
-
-    _numbers: "array[float]" = field(default_factory=lambda: array("d"))  # three per point
-
-    def __len__(self) -> int:
-        return len(self._numbers) // 3
-
-    def __getitem__(self, place: Any) -> Any:  # no slices
-        start = 3 * range(len(self))[place]
-        step, wall_time, value = self._numbers[start : start + 3]
-        return Point(int(step), wall_time, value)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.float64]:
-        """Step, wall time and value of each point, float64 [n, 3]; numpy uses this instead of the items."""
-        return np.array(self._numbers).reshape(-1, 3)
-
-    def add(self, point: Point) -> None:
-        """Appends a point.
-
-        If the step is not larger than the last one, the run was restarted from there: later points are replaced.
-
-        Args:
-            point: The point.
-        """
-        while self._numbers and self._numbers[-3] >= point.step:
-            del self._numbers[-3:]
-        self._numbers.extend(point)
-
-
 class Scalars(NamedTuple):
-    """The scalars of a log.
+    """Scalars of some log files.
 
     Attributes:
         points: The points of each tag.
-        keras: Whether Keras or TensorFlow wrote them: they write tensors, PyTorch writes simple values.
-        notes: The defects of the files, one line each.
+        framework: ``"keras"`` or ``"pytorch"``, of the library that wrote the first record.
+        guessed: Whether that record names no writer, and the encoding of the values decided.
+        notes: Defects of the files, one line each.
     """
 
     points: dict[str, Points]
-    keras: bool
+    framework: str
+    guessed: bool
     notes: list[str]
 
 
+_WRITERS = {
+    "tensorflow.core.util.events_writer": KERAS,
+    "tensorboard.summary.writer.event_file_writer": PYTORCH,  # of torch.utils.tensorboard, and so of Lightning
+}
+
+
+class _Restarts:
+    """Finds the points that a restart replaces, as TensorBoard's ``EventAccumulator`` does."""
+
+    def __init__(self) -> None:
+        self._version, self._newest = 0.0, 0
+
+    def purge(self, event: Event, points: Mapping[str, Points]) -> None:
+        """Removes the points that an event makes obsolete."""
+        if event.file_version.startswith("brain.Event:"):
+            self._version = float(event.file_version.partition(":")[2])
+        if self._version >= 2:
+            if event.session_log.status == SessionLog.START:
+                for tag in points:
+                    points[tag].purge(event.step)
+        elif event.step < self._newest and event.HasField("summary"):
+            for tag in {value.tag for value in event.summary.value} & points.keys():
+                points[tag].purge(event.step)
+        else:
+            self._newest = event.step
+
+
 def read_scalars(folder: str | Path) -> Scalars:
-    """Reads the event files in a folder (not below it), oldest first, each up to any damage.
+    """Reads the event files directly in a folder, each as far as it is intact.
+
+    A restart that a log records (``purge_step``) removes the points it repeats, as TensorBoard's own reader does.
 
     Args:
         folder: The folder, or one event file.
@@ -102,15 +85,21 @@ def read_scalars(folder: str | Path) -> Scalars:
         The points of all files; damage becomes a note.
     """
     points = defaultdict[str, Points](Points)
-    keras, notes = False, list[str]()
+    plugins, restarts = dict[str, str](), _Restarts()
+    framework, tensors, notes = "", False, list[str]()
     for file in files_in(Path(folder)):
         for event in _read_events(file, notes):
+            framework = framework or _WRITERS.get(event.source_metadata.writer, "")
+            restarts.purge(event, points)
             for value in event.summary.value:
-                number = _number(value)
+                tag = value.tag or value.node_name
+                plugin = plugins.setdefault(tag, value.metadata.plugin_data.plugin_name)
+                number = _number(value) if plugin in ("", "scalars") else None  # those of HParams look like scalars
                 if number is not None:
-                    keras |= value.HasField("tensor")
-                    points[value.tag].add(Point(event.step, event.wall_time, number))
-    return Scalars(dict(points), keras, notes)
+                    tensors |= value.HasField("tensor")
+                    points[tag].add(Point(event.step, event.wall_time, number))
+    kept = {tag: found for tag, found in points.items() if found}
+    return Scalars(kept, framework or (KERAS if tensors else PYTORCH), not framework and bool(kept), notes)
 
 
 def read_pictures(folder: str | Path) -> dict[str, bytes]:
@@ -127,18 +116,18 @@ def read_pictures(folder: str | Path) -> dict[str, bytes]:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The event files in a folder, oldest first; of a file, the file itself."""
+    """The event files of a folder by name, as TensorBoard reads them, or the one that is named."""
     if folder.is_file():
         return [folder]
-    return sorted((file for file in folder.glob(PATTERN) if file.is_file()), key=_start)
+    return sorted(file for file in folder.glob(PATTERN) if file.is_file() and not file.name.endswith(_PROFILE))
 
 
 def _number(value: Summary.Value) -> float | None:
     """The value of a scalar in either encoding; None for anything else."""
-    if value.metadata.plugin_data.plugin_name not in ("", "scalars"):  # HParams records look like scalars
-        return None
     if value.HasField("simple_value"):
         return value.simple_value
+    if math.prod(dim.size for dim in value.tensor.tensor_shape.dim) != 1:  # no array of a declared size is made
+        return None
     if len(value.tensor.float_val) == 1 and not value.tensor.tensor_shape.dim:  # as TensorFlow writes them
         return value.tensor.float_val[0]
     try:
@@ -195,13 +184,3 @@ def _good_events(file: BinaryIO) -> Generator[Event, None, str]:
             wrong = wrong or f"has a record with a bad checksum at byte {offset}, which was skipped"
         offset = end
     return wrong
-
-
-def _start(path: Path) -> tuple[float, str]:
-    """When a file was started, from its first record; an unreadable file counts as the oldest."""
-    try:
-        with path.open("rb") as file:
-            length = min(_HEADER.unpack(file.read(_HEADER.size))[0], 1 << 20)
-            return (Event.FromString(file.read(length)).wall_time, path.name)
-    except Exception:  # protobuf raises anything on garbage; the note comes from reading the file
-        return (0.0, path.name)

@@ -1,84 +1,135 @@
-"""Finds runs in the folders, files and globs that a user names."""
+"""Finds the runs below the folders that a user names, and the event files that belong to each."""
 
 import os
+import re
 from collections.abc import Iterable
-from glob import glob
+from glob import glob, has_magic
 from pathlib import Path
 
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.folder import KERAS, LOG_DIR, PYTORCH
+from cnn_mnist.runs.folder import CONFIG, HPARAMS, KERAS, LOG_DIR, PYTORCH
 from keras_parity.logs.csv_files import is_csv_log
 from keras_parity.logs.event_files import OURS, files_in
 
 COMPARE = "compare"
-"""Name of the folder that ``compare`` writes into, in the folder of the logs."""
+"""Name of the folder among the logs that comparisons write into."""
 
-PARTS = ("train", "validation", "test")
-"""Folders in which TensorFlow's users, and Keras's stock callback, save the splits of one run."""
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "eval", "evaluation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+SPLIT_FOLDERS = frozenset(_SPLITS)
+"""Folders in which people and Keras's stock callback keep the parts of one run."""
+
+
+def split_in(name: str) -> str:
+    """The split that a tag or folder names, ``"val"`` for ``"loss_validation"``; empty where it names none or two."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    found = {_SPLITS[word.lower()] for word in words if word.lower() in _SPLITS}
+    return found.pop() if len(found) == 1 else ""
 
 
 def find_folders(patterns: Iterable[str]) -> list[Path]:
-    """Finds the runs that the user names.
+    """The runs that the user names.
 
     Args:
-        patterns: Folders (searched recursively), event files, CSV files, or globs. Files that ``compare`` wrote are
-            ignored.
-
-    Returns:
-        The run folders and files, each once.
+        patterns: Folders, which are searched downwards, or event and CSV files. A name that does not exist is a glob,
+            in which ``**`` matches any number of folders. A glob skips the files that a comparison wrote.
 
     Raises:
-        UserError: A pattern matches no run.
+        UserError: One of them names no run.
     """
     folders: dict[Path, Path] = {}
     for pattern in patterns:
         named = os.path.expanduser(pattern)
-        found = [Path(path) for path in ([named] if os.path.exists(named) else sorted(glob(named)))]
-        paths = [path for path in found if not _written_by_a_comparison(path)]
-        logs = [log for path in paths for log in ([path] if path.is_file() else search(path))]
-        if not logs and paths == found:
+        exists = os.path.exists(named) or not has_magic(named)
+        found = [Path(named)] if exists else [Path(path) for path in sorted(glob(named, recursive=True))]
+        paths = [path for path in found if path.exists() and not _written_by_a_comparison(path)]
+        logs = [log for path in paths for log in (search(path) if path.is_dir() else _log_of(path, exists))]
+        if not logs and not (found and not paths and Path(found[0]).exists()):
             raise UserError(f"expected a run folder with event files, got {pattern}; see {LOG_DIR}/*/version_*")
         folders |= {path.resolve(): path for path in logs if path.resolve() not in folders}
-    return list(folders.values())
+    return _without_parts(folders)
 
 
 def search(folder: str | Path) -> list[Path]:
-    """Finds the runs in a folder and below it: folders with event files, and CSV files.
+    """The runs in a folder and below it: folders with event files, and CSV files.
 
-    Ignores hidden files and files that ``compare`` wrote below it; follows links, but visits each folder once.
-
-    Args:
-        folder: The folder.
-
-    Returns:
-        The run folders and files, in alphabetical order.
+    A folder with event files is one run, and event files in its sub-folders belong to it (``parts_of``). Hidden files
+    and files of comparisons are skipped. Links are followed, each place once.
     """
     found, seen = list[Path](), set[Path]()
     for name, below, files in os.walk(folder, followlinks=True):
         place = Path(name)
-        parts = [part for part in below if part in PARTS and files_in(place / part)]
-        below[:] = sorted(part for part in below if part[0] != "." and part not in parts)
+        below[:] = sorted(sub for sub in below if sub[0] != ".")
+        parts = _parts(place, below)
         if place.resolve() in seen:
             below.clear()
-        elif parts or any(place == Path(folder) or not file.name.endswith(OURS) for file in files_in(place)):
+        elif parts or _has_events(place, place == Path(folder)):
             found.append(place)
+            below[:] = [sub for sub in below if place / sub not in parts]
         else:
             found += (place / file for file in sorted(files) if file[0] != "." and is_csv_log(place / file))
         seen.add(place.resolve())
     return found
 
 
+def parts_of(folder: Path) -> list[Path]:
+    """The folders below a run, at any depth, whose event files belong to it."""
+    if folder.is_file():
+        return []
+    below = sorted(sub.name for sub in folder.iterdir() if sub.is_dir() and sub.name[0] != ".")
+    inside = [Path(name) for part in _parts(folder, below) for name, *_ in os.walk(part)]
+    return sorted(
+        (place for place in inside if files_in(place)), key=lambda place: (split_in(place.name) != "train", place)
+    )
+
+
 def all_folders(log_dir: str | Path = LOG_DIR) -> list[Path]:
-    """Finds this project's run folders.
-
-    Args:
-        log_dir: Folder of the runs.
-
-    Returns:
-        Every folder LOG_DIR/keras/version_N and LOG_DIR/pytorch/version_N that has event files.
-    """
+    """Every run folder of the contract under ``log_dir``."""
     places = (Path(log_dir, framework) for framework in (KERAS, PYTORCH))
     return [path for place in places for path in sorted(place.glob("version_*")) if files_in(path)]
+
+
+def _parts(place: Path, below: Iterable[str]) -> list[Path]:
+    """The sub-folders that belong to the run in a folder.
+
+    If the folder has event files, all of them but those that hold runs; else those named after a split.
+    """
+    subs = [place / name for name in below if name != COMPARE and not (place / name).is_symlink()]
+    if _has_events(place):
+        return [sub for sub in subs if not any(map(_is_a_run, map(Path, (name for name, *_ in os.walk(sub)))))]
+    return [sub for sub in subs if sub.name.lower() in SPLIT_FOLDERS and files_in(sub) and not _is_a_run(sub)]
+
+
+def _has_events(place: Path, also_comparisons: bool = False) -> bool:
+    return any(also_comparisons or not file.name.endswith(OURS) for file in files_in(place))
+
+
+def _is_a_run(place: Path) -> bool:
+    """Whether a folder says that it is a run itself: by its settings, or as Lightning numbers its runs."""
+    settings = any((place / name).is_file() for name in (CONFIG, HPARAMS))
+    return settings or bool(re.fullmatch(r"version_\d+", place.name))
+
+
+def _log_of(path: Path, exists: bool) -> list[Path]:
+    """A file that was named itself; of those that a glob finds, the logs."""
+    return [path] if exists or files_in(path.parent).count(path) or is_csv_log(path) else []
+
+
+def _without_parts(folders: dict[Path, Path]) -> list[Path]:
+    """The runs without those folders that are part of another run, as ``**`` finds both."""
+    parts = {
+        place.resolve()
+        for path in folders.values()
+        for part in parts_of(path)
+        for place in (part, *part.parents)
+        if path in place.parents
+    }
+    files = {file.resolve() for path in folders.values() if path.is_dir() for file in files_in(path)}
+    return [path for place, path in folders.items() if place not in parts | files and place.parent not in parts]
 
 
 def _written_by_a_comparison(path: Path) -> bool:

@@ -8,25 +8,11 @@ from typing import Any
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import tags
-from cnn_mnist.runs.folder import ENVIRONMENT, KERAS, PYTORCH, STUDY, UNTIL_DECIDED, read_config
+from cnn_mnist.runs.folder import CONFIG, ENVIRONMENT, HPARAMS, STUDY, UNTIL_DECIDED, read_config
 from cnn_mnist.runs.mistakes import Mistakes, read_mistakes
-from keras_parity.logs.csv_files import is_csv_log, read_csv
-from keras_parity.logs.event_files import Point, read_scalars
-from keras_parity.logs.folders import PARTS
+from keras_parity.logs.points import Point
+from keras_parity.logs.run_points import ALIASES, apply_aliases, read_points, take_times
 from keras_parity.settings import settings_that_matter
-
-ALIASES: dict[str, tuple[str, ...]] = {
-    # from stock Lightning loggers, Keras's stock callbacks, and TensorFlow writers named train and test
-    "train/loss": ("train_loss_epoch", "train_loss", "train/epoch_loss"),
-    "train/acc": (
-        *("train_acc_epoch", "train_acc", "train_accuracy", "train/epoch_accuracy", "train/epoch_acc"),
-        "train/accuracy",
-    ),
-    "val/loss": ("val_loss_epoch", "val_loss", "validation/epoch_loss"),
-    "val/acc": ("val_acc_epoch", "val_acc", "val_accuracy", "validation/epoch_accuracy", "validation/epoch_acc"),
-    "test/loss": ("test_loss_epoch", "test_loss"),
-    "test/acc": ("test_acc_epoch", "test_acc", "test_accuracy", "test/accuracy"),
-}
 
 _LAST = {tags.tag("train", "loss"), tags.FIT_SECONDS, tags.tag("test", "acc")}
 _TRAIN_EVAL = tags.tag("train_eval", "acc")
@@ -39,8 +25,8 @@ class Run:
 
     Attributes:
         folder: The run folder or log file.
-        framework: ``"keras"`` or ``"pytorch"``: the name of the parent folder, else the framework that writes such
-            records.
+        framework: ``"keras"`` or ``"pytorch"``: the name of the parent folder, else the library that wrote the
+            first record.
         settings: The settings that averaged runs must share, by name, without the seed. The ``config.yaml`` of other
             code is used unchanged. Empty without a ``config.yaml``.
         seed: The run's seed; None if unknown.
@@ -98,29 +84,14 @@ def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASE
     """
     folder = Path(folder)
     home = folder.parent if folder.is_file() else folder
-    points: dict[str, Sequence[Point]] = {}
-    keras, notes = False, list[str]()
-    for place, part in (folder, home.name), *((folder / name, name) for name in PARTS):
-        log = read_csv(place) if is_csv_log(place) else read_scalars(place)
-        for tag, values in log.points.items():
-            bare = part in PARTS and ("/" not in tag or tag in points)  # the folder names the split
-            points[f"{part}/{tag}" if bare else tag] = values
-        keras |= log.keras
-        notes += log.notes
-    if not (points or notes):
-        notes.append(f"{folder} has no scalars")
-    for tag, others in aliases.items():
-        known = next((points[other] for other in others if other in points), None)
-        if known is not None and (tag not in points or (tag in typed and others[0] in points)):
-            points[tag] = known
-    native, config = tags.PARAMETERS in points, read_config(home) or {}  # native: of this project
+    points, notes, framework = read_points(folder, home.name)
+    apply_aliases(points, aliases, typed)
+    native, config = tags.PARAMETERS in points, _read_settings(home, notes)  # native: of this project
     groups = (config.get(group) or {} for group in ("model", "data", "trainer"))
     as_written = native and all(isinstance(group, dict) for group in groups)
     evaluates = not as_written or (config.get("data") or {}).get("train_eval", True)
-    seed = config.pop("seed_everything", None)
-    framework = home.parent.name
-    if framework not in (KERAS, PYTORCH):
-        framework = KERAS if keras else PYTORCH
+    seeds = [config.pop(name, None) for name in ("seed_everything", "seed")]
+    seed = next((seed for seed in seeds if type(seed) is int), None)
     mistakes = None
     try:
         mistakes = read_mistakes(home) if native else None
@@ -130,15 +101,26 @@ def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASE
         folder=folder,
         framework=framework,
         settings=settings_that_matter(config) if config and as_written else _flat(config),
-        seed=seed if type(seed) is int else None,
+        seed=seed,
         finished=not native or points.keys() >= (_LAST | {_TRAIN_EVAL} if evaluates else _LAST),
         mistakes=mistakes,
-        clock="" if native else _take_times(points),
+        clock="" if native else take_times(points),
         points=points,
         notes=tuple(notes),
         looked_at=config.get(STUDY) == UNTIL_DECIDED,
         environment=_flat(read_config(home, ENVIRONMENT) or {}),
     )
+
+
+def _read_settings(home: Path, notes: list[str]) -> dict[str, Any]:
+    """The settings beside a log, of our own runs or as Lightning's loggers write them."""
+    for name in (CONFIG, HPARAMS):
+        config = read_config(home, name)
+        if config is None and (home / name).is_file() and (home / name).stat().st_size:
+            notes.append(f"{home / name} is no plain YAML of settings; it is left out")
+        if config:
+            return config
+    return {}
 
 
 def newest_pair(found: Iterable[Run]) -> list[Run]:
@@ -175,21 +157,6 @@ def newest_by_seed(found: Sequence[Run]) -> list[Run]:
     """The newest run of each seed: a repeated seed adds no information."""
     newest = {run.partner: run.folder for run in _oldest_first(found)}
     return [run for run in found if run.folder == newest[run.partner]]
-
-
-def _take_times(points: dict[str, Sequence[Point]]) -> str:
-    """Adds missing times to a log, from the wall times of its longest tag, and returns that tag."""
-    clock = max(points, key=lambda tag: len(points[tag]), default="")
-    if points.keys() & {tags.FIT_SECONDS, tags.EPOCH_SECONDS} or not clock:
-        return ""
-    first, last, count = points[clock][0], points[clock][-1], len(points[clock])
-    seconds = last.wall_time - first.wall_time
-    if count < 2 or seconds <= 0:
-        return ""
-    points[tags.FIT_SECONDS] = [last._replace(value=seconds * count / (count - 1))]  # the first interval is not logged
-    if last.step - first.step >= count:  # otherwise the steps may be epochs
-        points[tags.EPOCH_SECONDS] = [point._replace(value=seconds) for point in (first, last)]
-    return clock
 
 
 def _flat(config: Mapping[Any, Any], group: str = "") -> dict[str, Any]:

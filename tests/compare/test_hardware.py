@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 
 from tests.logs import foreign
 
@@ -71,6 +72,9 @@ def test_times_of_two_logs_by_their_wall_times_are_compared(compare, tmp_path):
     for framework in ("keras", "pytorch"):
         for seed in range(3):
             foreign.write(tmp_path / f"lightning_logs/{framework}/version_{seed}", foreign.by_epoch("train_loss"))
+            (tmp_path / f"lightning_logs/{framework}/version_{seed}/environment.yaml").write_text(
+                yaml.safe_dump(LAPTOP)
+            )
     assert "| time (s) | same | +0.0%" in compare("--format=markdown")[1]
 
 
@@ -130,5 +134,5 @@ def test_a_damaged_environment_is_one_that_is_not_known(compare, make_pairs, tmp
     (tmp_path / "lightning_logs/keras/version_0/environment.yaml").write_text("device: [")
     code, out, err = compare("--format=markdown")
     assert (code, err) == (0, "")
-    assert "| time (s) | other hardware |" in out
+    assert "| time (s) | unknown hardware |" in out
     assert "Keras on unknown hardware" in out

@@ -23,14 +23,20 @@ from cnn_mnist.runs.recorder import record
 from keras_parity.compare import cli
 
 EPOCHS = range(3)
+PYTORCH_WRITER = "tensorboard.summary.writer.event_file_writer"
+KERAS_WRITER = "tensorflow.core.util.events_writer"
 
 
-def write(folder, points, *, tensors=False, name="events.out.tfevents.1.host", seconds=2.0):
+def write(folder, points, *, tensors=False, name="events.out.tfevents.1.host", seconds=2.0, writer=None):
     """Writes ``{tag: [(step, value), ...]}`` as TensorFlow 2 (tensors) or PyTorch and tensorboardX do.
 
     The points of a tag lie ``seconds`` apart.
     """
     events = [Event(wall_time=1e9, file_version="brain.Event:2")]
+    if writer is None:
+        writer = KERAS_WRITER if tensors else PYTORCH_WRITER
+    if writer:
+        events[0].source_metadata.writer = writer
     for tag, values in points.items():
         for place, (step, value) in enumerate(values):
             simple = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
@@ -151,26 +157,26 @@ WALL = "times are computed from the wall times of {}, and include everything bet
 LOSS, FIT, STEP = {"train/loss": 0.75}, {"time/fit_seconds": 6.0}, {"ms_per_step": 2000 / 938}
 ALL = {f"{split}/{metric}": 0.75 for split in ("train", "val") for metric in ("loss", "acc")}
 FILE = "log/events.out.tfevents.1.host"
-UNSHOWN = "read but not shown: {}; try {}"
+UNSHOWN = "read but not shown: {}; {} shows them"
 NONE = "read but not shown: {}; --alias=test/acc=NAME shows NAME as test/acc"
 
 CASES = {  # name: what makes it in the folder log, what compare is given, the figures of its column, the notes on it
     "stock Keras, with validation": (
         keras, ["log"], ALL | FIT,
         [UNKNOWN, WALL.format("train/epoch_loss"),
-         NONE.format("validation/evaluation_accuracy_vs_iterations, validation/evaluation_loss_vs_iterations")],
+         NONE.format("val/evaluation_accuracy_vs_iterations, val/evaluation_loss_vs_iterations")],
     ),
     "stock Keras, update_freq a number": (
         keras_update_freq, ["log"], FIT | {"ms_per_step": 20.0},
         [UNKNOWN, WALL.format("train/batch_loss"),
-         UNSHOWN.format("train/batch_accuracy, train/batch_loss, validation/evaluation_accuracy_vs_iterations",
+         UNSHOWN.format("train/batch_accuracy, train/batch_loss, val/evaluation_accuracy_vs_iterations",
                         "--alias=train/acc=train/batch_accuracy --alias=train/loss=train/batch_loss "
-                        "--alias=val/acc=validation/evaluation_accuracy_vs_iterations")],
+                        "--alias=val/acc=val/evaluation_accuracy_vs_iterations")],
     ),
     "the same, with the aliases": (
         keras_update_freq,
         ["log", "--alias=train/loss=train/batch_loss", "--alias=train/acc=train/batch_accuracy",
-         "--alias=val/acc=validation/evaluation_accuracy_vs_iterations"],
+         "--alias=val/acc=val/evaluation_accuracy_vs_iterations"],
         {tag: 0.75 for tag in ALL if tag != "val/loss"} | FIT | {"ms_per_step": 20.0},
         [UNKNOWN, WALL.format("train/batch_loss")],
     ),
@@ -178,11 +184,11 @@ CASES = {  # name: what makes it in the folder log, what compare is given, the f
         lambda log: keras(log, "sparse_categorical_accuracy"), ["log"],
         {"train/loss": 0.75, "val/loss": 0.75} | FIT,
         [UNKNOWN, WALL.format("train/epoch_loss"),
-         UNSHOWN.format("train/epoch_sparse_categorical_accuracy, validation/epoch_sparse_categorical_accuracy, "
-                        "validation/evaluation_loss_vs_iterations, "
-                        "validation/evaluation_sparse_categorical_accuracy_vs_iterations",
+         UNSHOWN.format("train/epoch_sparse_categorical_accuracy, val/epoch_sparse_categorical_accuracy, "
+                        "val/evaluation_loss_vs_iterations, "
+                        "val/evaluation_sparse_categorical_accuracy_vs_iterations",
                         "--alias=train/acc=train/epoch_sparse_categorical_accuracy "
-                        "--alias=val/acc=validation/epoch_sparse_categorical_accuracy")],
+                        "--alias=val/acc=val/epoch_sparse_categorical_accuracy")],
     ),
     "its training part alone": (
         keras, ["log/train"], {"train/loss": 0.75, "train/acc": 0.75} | FIT, [UNKNOWN, WALL.format("train/epoch_loss")],
@@ -195,19 +201,22 @@ CASES = {  # name: what makes it in the folder log, what compare is given, the f
         lightning_csv, ["log"], {"train/loss": 0.25, "val/acc": 0.75, "val/loss": 0.4}, [UNKNOWN],
     ),
     "Keras's CSVLogger": (
-        keras_csv, ["log"], {"train/acc": 0.8, "train/loss": 0.25, "val/acc": 0.5, "val/loss": 0.6}, [UNKNOWN],
+        keras_csv, ["log"], {"train/acc": 0.75, "train/loss": 0.25, "val/acc": 0.5, "val/loss": 0.6},
+        ["log/training.log ends inside line 4, which is left out", UNKNOWN],
     ),
     "the same, with semicolons": (
         lambda log: keras_csv(log, ";"), ["log/training.log"],
-        {"train/acc": 0.8, "train/loss": 0.25, "val/acc": 0.5, "val/loss": 0.6}, [UNKNOWN],
+        {"train/acc": 0.75, "train/loss": 0.25, "val/acc": 0.5, "val/loss": 0.6},
+        ["log/training.log ends inside line 4, which is left out", UNKNOWN],
     ),
     "tf.summary, folders train and test": (
         tf_summary, ["log"], {"train/loss": 0.75, "train/acc": 0.75, "test/loss": 0.75, "test/acc": 0.75} | FIT,
         [UNKNOWN, WALL.format("train/loss")],
     ),
     "tensorboardX, data/ tags": (
-        lambda log: write(log, by_epoch("data/train_loss", "data/lr", steps=938)), ["log"], FIT | STEP,
-        [UNKNOWN, WALL.format("data/train_loss"),
+        lambda log: write(log, by_epoch("data/train_loss", "data/lr", steps=938), writer=""), ["log"], FIT | STEP,
+        ["no record names its writer; taken as pytorch's, which --framework overrules", UNKNOWN,
+         WALL.format("data/train_loss"),
          UNSHOWN.format("data/lr, data/train_loss", "--alias=train/loss=data/train_loss")],
     ),
     "tags of PyTorch's tutorial": (
@@ -242,18 +251,21 @@ CASES = {  # name: what makes it in the folder log, what compare is given, the f
     ),
     "cut off inside a record": (
         cut, ["log"], {"train/loss": 0.625, "time/fit_seconds": 4.0},
-        [f"{FILE} ends inside a record at byte 134", UNKNOWN, WALL.format("train_loss")],
+        [f"{FILE} ends inside a record at byte 182", UNKNOWN, WALL.format("train_loss")],
     ),
     "a flipped bit": (
         flipped, ["log"], {"train/loss": 0.625, "time/fit_seconds": 4.0},
-        [f"{FILE} has a record with a bad checksum at byte 134, which was skipped", UNKNOWN, WALL.format("train_loss")],
+        [f"{FILE} has a record with a bad checksum at byte 182, which was skipped", UNKNOWN, WALL.format("train_loss")],
     ),
     "records without scalars": (lambda log: write(log, {}), ["log"], None, ["log has no scalars"]),
     "a folder logs[1]": (in_brackets, ["log/logs[1]"], LOSS | FIT, [UNKNOWN, WALL.format("train_loss")]),
     "~": (in_brackets, ["~/log"], LOSS | FIT, [UNKNOWN, WALL.format("train_loss")]),
     "symbolic links, one in a circle": (linked, ["log"], LOSS | FIT, [UNKNOWN, WALL.format("train_loss")]),
     "a config.yaml of hydra": (hydra, ["log"], LOSS | FIT, [WALL.format("train_loss")]),
-    "a config.yaml that is none": (no_yaml, ["log"], LOSS | FIT, [UNKNOWN, WALL.format("train_loss")]),
+    "a config.yaml that is none": (
+        no_yaml, ["log"], LOSS | FIT,
+        ["log/config.yaml is no plain YAML of settings; it is left out", UNKNOWN, WALL.format("train_loss")],
+    ),
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from cnn_mnist.runs import recorder
 from keras_parity.logs import event_files
 from keras_parity.logs.event_files import read_scalars
 from keras_parity.logs.event_writer import margin_charts, picture, write_events
+from keras_parity.logs.run import read_run
 
 _PICTURE = np.random.default_rng(0).integers(0, 255, (3, 5, 3), dtype=np.uint8)
 
@@ -77,14 +78,20 @@ def test_tensorflows_tensors_are_read_as_pytorchs_values_are(tmp_path):
         tf.summary.image("image", np.zeros((1, 2, 2, 3), np.uint8), 0)
         tf.summary.histogram("histogram", [1.0, 2.0], 0)
     scalars = read_scalars(tmp_path)
-    assert scalars.keras
+    assert scalars.framework == "keras"
     assert scalars.points.keys() == {"loss", "half"}
     assert _values(tmp_path) == [(step, float(np.float32(step / 7))) for step in range(30)]
 
 
-def test_pytorchs_records_are_no_tensors(tmp_path):
-    _write(tmp_path, "loss", [(0, 1.0)])
-    assert not read_scalars(tmp_path).keras
+@pytest.mark.parametrize("new_style", [False, True])
+def test_the_first_record_names_the_framework_however_values_are_encoded(tmp_path, new_style):
+    with SummaryWriter(tmp_path / "pytorch") as writer:
+        writer.add_scalar("loss", 1.0, 0, new_style=new_style)
+    assert read_scalars(tmp_path / "pytorch").framework == "pytorch"
+    with tf.Graph().as_default(), tf.compat.v1.summary.FileWriter(str(tmp_path / "tf1")) as writer:
+        value = tf.compat.v1.Summary.Value(tag="loss", simple_value=2.0)
+        writer.add_summary(tf.compat.v1.Summary(value=[value]), 3)
+    assert read_scalars(tmp_path / "tf1").framework == "keras"
 
 
 def test_several_files_are_one_run_in_the_order_of_steps(tmp_path):
@@ -95,8 +102,26 @@ def test_several_files_are_one_run_in_the_order_of_steps(tmp_path):
 
 def test_a_restart_replaces_what_was_written_from_its_step_on(tmp_path):
     _write(tmp_path, "loss", [(10, 1.0), (20, 2.0), (30, 3.0)])
-    _write(tmp_path, "loss", [(20, 2.5), (25, 2.75)], filename_suffix=".again")
+    _write(tmp_path, "loss", [(20, 2.5), (25, 2.75)], filename_suffix=".again", purge_step=15)
     assert _values(tmp_path) == [(10, 1.0), (20, 2.5), (25, 2.75)]
+
+
+def test_of_steps_that_go_back_without_a_restart_a_run_has_the_later_ones_and_says_so(tmp_path):
+    _write(tmp_path, "loss", [(10, 1.0), (20, 2.0), (30, 3.0)])
+    _write(tmp_path, "loss", [(20, 2.5), (25, 2.75)], filename_suffix=".z")
+    assert [step for step, _ in _values(tmp_path)] == [10, 20, 30, 20, 25]  # as TensorBoard draws them
+    run = read_run(tmp_path)
+    assert [(point.step, point.value) for point in run.points["loss"]] == [(10, 1.0), (20, 2.5), (25, 2.75)]
+    assert f"{tmp_path}: steps of loss go back; later points replace those from that step on" in run.notes
+
+
+def test_a_tensor_that_declares_more_than_it_holds_takes_no_memory(tmp_path):
+    value = Summary.Value(tag="loss")
+    value.tensor.dtype = 1
+    value.tensor.tensor_shape.dim.add().size = 2 * 10**12
+    event = Event(wall_time=1.0, step=1, summary=Summary(value=[value]))
+    (tmp_path / "events.out.tfevents.1.host").write_bytes(recorder.record(event))
+    assert read_scalars(tmp_path).points == {}
 
 
 def test_a_bad_checksum_leaves_one_record_out_and_names_its_place(tmp_path):

@@ -1,6 +1,7 @@
 """Logs that this project did not write, or that were damaged: each is shown, or said, beside a run of ours."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_parts_of_a_run_whose_tags_are_alike_keep_both(tmp_path):
     for part, value in ("train", 0.5), ("validation", 0.25):
         foreign.write(tmp_path / part, {"metrics/loss": [(1, value)]})
     run = read_run(tmp_path)
-    assert (run.last("metrics/loss"), run.last("validation/metrics/loss")) == (0.5, 0.25)
+    assert (run.last("train/metrics/loss"), run.last("val/metrics/loss")) == (0.5, 0.25)
 
 
 def test_the_published_columns_stand_beside_the_published_experiment_alone(command, make_run, tmp_path):
@@ -171,3 +172,45 @@ def test_the_writers_of_keras_and_lightning_write_such_logs(compared, tmp_path):
     logger.log_metrics({"val_acc": 0.75, "epoch": 0}, 7)
     logger.save()
     assert list(compared("lightning")[0].values()) == [{"train/loss": 0.5, "val/acc": 0.75}]
+
+
+def test_the_framework_of_a_log_can_be_overruled(compared, command, tmp_path):
+    for seed in range(2):
+        foreign.write(tmp_path / f"log/a_{seed}", {"test_acc": [(1, 0.5)]}, writer="")
+        foreign.write(tmp_path / f"log/b_{seed}", {"test_acc": [(1, 0.6)]}, writer="")
+    _, out, _ = command("keras_parity", "compare", "log", "--framework=log/a_*:keras", "--format=json")
+    columns = {column["title"]: column["runs"] for column in json.loads(out)["tables"][0]["columns"]}
+    assert columns == {"Keras": ["log/a_0", "log/a_1"], "PyTorch": ["log/b_0", "log/b_1"]}
+    _, _, err = command("keras_parity", "compare", "log", "--framework=nothing*:keras")
+    assert "expected a pattern of these runs' folders, got nothing*, which none has" in err
+    _, _, err = command("keras_parity", "compare", "log", "--framework=log*:jax")
+    assert "expected PATTERN:pytorch or PATTERN:keras" in err
+
+
+def test_the_resolution_of_an_accuracy_is_of_the_images_that_it_may_be_of(compared, command, tmp_path):
+    """Three runs of 200 test images: 0.97 three times is no proof of equality to 0.0001."""
+    for name, writer in ("keras", foreign.KERAS_WRITER), ("torch", foreign.PYTORCH_WRITER):
+        for seed in range(3):
+            foreign.write(tmp_path / f"log/{name}_{seed}", {"test_acc": [(1, 0.97)]}, writer=writer)
+    _, out, _ = command("keras_parity", "compare", "log", "--format=json")
+    verdict = json.loads(out)["tables"][0]["verdicts"]["test/acc"]
+    assert verdict["word"] == "undetermined"
+
+
+def test_times_of_unknown_hardware_get_no_verdict(command, tmp_path):
+    for name, writer in ("keras", foreign.KERAS_WRITER), ("torch", foreign.PYTORCH_WRITER):
+        for seed in range(3):
+            foreign.write(tmp_path / f"log/{name}_{seed}", foreign.by_epoch("train_loss", steps=9), writer=writer)
+    _, out, _ = command("keras_parity", "compare", "log", "--format=json")
+    assert json.loads(out)["tables"][0]["verdicts"]["time/fit_seconds"]["word"] == "unknown hardware"
+
+
+@pytest.mark.parametrize("name", foreign.CASES)
+def test_a_hint_followed_shows_the_row_that_it_promises(command, tmp_path, name):
+    foreign.CASES[name][0](tmp_path / "log")
+    code, out, _ = command("keras_parity", "compare", "log", "--format=json")
+    for hint in re.findall(r"--alias=(\S+?)=(\S+)(?= )", " ".join(json.loads(out)["notes"]) if not code else ""):
+        if hint[1] == "NAME":
+            continue
+        _, out, _ = command("keras_parity", "compare", "log", f"--alias={hint[0]}={hint[1]}", "--format=json")
+        assert hint[0] in json.loads(out)["tables"][0]["columns"][0]["cells"]

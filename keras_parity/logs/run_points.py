@@ -1,0 +1,102 @@
+"""The points of a run: of its own folder and of those that belong to it, under this project's tags."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from cnn_mnist.runs import tags
+from cnn_mnist.runs.folder import KERAS, PYTORCH
+from keras_parity.logs.csv_files import is_csv_log, read_csv
+from keras_parity.logs.event_files import read_scalars
+from keras_parity.logs.folders import SPLIT_FOLDERS, parts_of, split_in
+from keras_parity.logs.points import Point
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    # of stock Lightning loggers, of Keras's stock callbacks, and of TensorFlow's writers called train and test
+    "train/loss": ("train_loss_epoch", "train_loss", "train/epoch_loss"),
+    "train/acc": (
+        *("train_acc_epoch", "train_acc", "train_accuracy", "train/epoch_accuracy", "train/epoch_acc"),
+        "train/accuracy",
+    ),
+    "val/loss": ("val_loss_epoch", "val_loss", "val/epoch_loss"),
+    "val/acc": (
+        *("val_acc_epoch", "val_acc", "val_accuracy", "val/epoch_accuracy", "val/epoch_acc"),
+        "val/accuracy",
+    ),
+    "test/loss": ("test_loss_epoch", "test_loss"),
+    "test/acc": ("test_acc_epoch", "test_acc", "test_accuracy", "test/accuracy"),
+}
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+"""The folders that ``add_hparams`` makes, named by the time."""
+
+
+def read_points(folder: Path, name: str) -> tuple[dict[str, Sequence[Point]], list[str], str]:
+    """The points of a run and of the folders that belong to it, notes, and the framework that wrote them."""
+    points, notes, framework, guessed = dict[str, Sequence[Point]](), list[str](), "", False
+    back, own = list[str](), list[str]()
+    for place in (folder, *parts_of(folder)):
+        log = read_csv(place) if is_csv_log(place) else read_scalars(place)
+        inside = place.relative_to(folder).as_posix() if place != folder else name
+        split = split_in(inside) if place != folder or name.lower() in SPLIT_FOLDERS else ""
+        for tag, values in log.points.items():
+            bare = "/" not in tag or (place != folder and not split_in(tag))
+            full = f"{split}/{tag}" if split and bare else tag
+            if place != folder and not split and not _NUMBER.fullmatch(inside):  # as add_scalars names its folders
+                full = f"{inside}/{tag}"
+            if full in points and place != folder:
+                continue  # the run's own, or what add_hparams repeats
+            points[full] = values.ascending()
+            back += [full] if len(points[full]) < len({point.step for point in values}) else []
+        own += [inside] if log.points and place != folder and not split else []
+        if log.points and (not framework or guessed):
+            framework, guessed = log.framework, log.guessed
+        notes += log.notes
+    if back:
+        notes.append(f"{folder}: steps of {few(back)} go back; later points replace those from that step on")
+    others = [name for name in own if not _NUMBER.fullmatch(name)]
+    if others:
+        notes.append(f"{folder}: its sub-folders {few(others)} are read as parts of it; name them to read them as runs")
+    if not (points or notes):
+        notes.append(f"{folder} has no scalars")
+    framework = _named_framework(folder) or framework
+    if guessed and not _named_framework(folder):
+        notes.append(f"{folder}: no record names its writer; taken as {framework}'s, which --framework overrules")
+    return points, notes, framework or PYTORCH
+
+
+def _named_framework(folder: Path) -> str:
+    """The framework that the folders of this project's runs are named after; empty elsewhere."""
+    name = (folder.parent if folder.is_file() else folder).parent.name
+    return name if name in (KERAS, PYTORCH) else ""
+
+
+def apply_aliases(
+    points: dict[str, Sequence[Point]], aliases: Mapping[str, tuple[str, ...]], typed: Collection[str]
+) -> None:
+    """Adds the tags of the contract under which others log; arguments as of ``read_run``."""
+    for tag, others in aliases.items():
+        known = next((points[other] for other in others if other in points), None)
+        if known is not None and (tag not in points or (tag in typed and others[0] in points)):
+            points[tag] = known
+
+
+def take_times(points: dict[str, Sequence[Point]]) -> str:
+    """Puts in the times that a log does not hold, by the wall times of its longest tag, which is given back."""
+    clock = max(points, key=lambda tag: len(points[tag]), default="")
+    if points.keys() & {tags.FIT_SECONDS, tags.EPOCH_SECONDS} or not clock:
+        return ""
+    first, last, count = points[clock][0], points[clock][-1], len(points[clock])
+    seconds = last.wall_time - first.wall_time
+    if count < 2 or seconds <= 0:
+        return ""
+    points[tags.FIT_SECONDS] = [last._replace(value=seconds * count / (count - 1))]  # the first interval is not seen
+    if last.step - first.step >= count:  # else these may be epochs, not steps
+        points[tags.EPOCH_SECONDS] = [point._replace(value=seconds) for point in (first, last)]
+    return clock
+
+
+def few(names: Sequence[str], most: int = 6) -> str:
+    """The first of some names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
