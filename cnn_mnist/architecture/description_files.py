@@ -1,4 +1,4 @@
-"""Reads descriptions out of files, without running code from them and without a framework."""
+"""Reads descriptions of networks from files, without running code in them and without a framework."""
 
 import io
 import json
@@ -17,12 +17,12 @@ ARCHITECTURE = "architecture"
 """Key of the description in the metadata of a ``.safetensors`` file and among the settings of a ``.ckpt``."""
 
 GELU_TANH = "keras_parity>gelu_tanh"
-"""The registered name of the only function that Keras has no name for and that a record has."""
+"""Registered name of the tanh approximation of GELU, which Keras has no name for."""
 
 _LARGEST = 2**24
-"""Bytes of a configuration, at most."""
+"""Limit for a configuration in bytes."""
 
-# What changes no number once the weights are there.
+# Settings that do not affect the output of trained weights.
 _NO_PART = ("name", "dtype", "seed", "renorm_momentum")
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "trainable": (True,),
@@ -33,11 +33,11 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "negative_slope": (0,),
     "threshold": (0,),
 }
-"""The only values that these may have."""
+"""Neutral values of settings that a description does not have."""
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML or JSON file."""
+    """Reads a YAML or JSON file."""
     import yaml
 
     try:
@@ -47,7 +47,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def read_keras(path: Path) -> Any:
-    """Keras's configuration of the model in a ``.keras`` file."""
+    """Reads Keras's configuration of the model in a ``.keras`` file."""
     config = _member(path, "config.json")
     try:
         return json.loads(config)
@@ -56,7 +56,7 @@ def read_keras(path: Path) -> Any:
 
 
 def read_safetensors(path: Path) -> Any:
-    """The description in the metadata of a ``.safetensors`` file."""
+    """Reads the description in the metadata of a ``.safetensors`` file."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
@@ -71,7 +71,7 @@ def read_safetensors(path: Path) -> Any:
 
 
 def read_ckpt(path: Path) -> Any:
-    """The description among the settings of a Lightning checkpoint."""
+    """Reads the description in the settings of a Lightning checkpoint."""
     pickled = _member(path, "/data.pkl")
     try:
         settings = _Inert(pickled).load()["hyper_parameters"]
@@ -81,10 +81,16 @@ def read_ckpt(path: Path) -> Any:
 
 
 def from_keras(config: Mapping[str, Any]) -> list[Any]:
-    """The plain form of Keras's configuration of a model whose layers form one chain.
+    """Converts Keras's configuration of a sequential model to the plain form.
+
+    Args:
+        config: Keras's configuration.
+
+    Returns:
+        The plain form.
 
     Raises:
-        UserError: It is no such model, or a layer of it does something that no record does.
+        UserError: The model is not sequential, or a layer has no equivalent.
     """
     body: Any = config.get("config")
     known = config.get("class_name") in ("Sequential", "Functional", "Model") and isinstance(body, Mapping)
@@ -92,7 +98,7 @@ def from_keras(config: Mapping[str, Any]) -> list[Any]:
         came = config.get("class_name") or f"a mapping of {', '.join(map(str, config)) or 'nothing'}"
         raise UserError(f"expected a list of layers, or Keras's configuration of a sequential model, got {came}")
     found = list(_plain(layers))
-    built = body.get("build_input_shape")  # of a sequential model that names no input
+    built = body.get("build_input_shape")  # a sequential model without an Input layer
     return [{"Input": built[1:]}, *found] if built and layers[0]["class_name"] != "InputLayer" else found
 
 
@@ -106,34 +112,34 @@ def _plain(layers: list[Any]) -> Iterator[Any]:
         number += 1
         record = KINDS.get(kind)
         if record is None and kind not in ALIASES:
-            yield kind  # which whoever makes the records refuses
+            yield kind  # refused when the layers are created
             continue
         names = {field.name for field in fields(record)} if record else set()
         arguments = {name: _value(number, kind, name, value) for name, value in config.items() if name in names}
         for name in config.keys() - names:
             if not _is_neutral(name, config[name]):
-                raise UserError(f"layer {number}, {kind}: {name}={config[name]}, which no record has")
+                raise UserError(f"layer {number}, {kind}: {name}={config[name]} is not supported")
         yield {kind: arguments} if arguments else kind
 
 
 def _value(number: int, kind: str, name: str, value: Any) -> Any:
-    if name == "activation" and isinstance(value, Mapping):  # a function that Keras has no name for
+    if name == "activation" and isinstance(value, Mapping):  # a function without a name in Keras
         function = value.get("config")
         if function != GELU_TANH:
-            raise UserError(f"layer {number}, {kind}: the activation {function}, which no record has")
+            raise UserError(f"layer {number}, {kind}: the activation {function} is not supported")
         return GELU_TANH.rpartition(">")[2]
     return value
 
 
 def _is_neutral(name: str, value: Any) -> bool:
-    """Whether a setting that no record has changes nothing."""
+    """Returns whether a setting without an equivalent has a neutral value."""
     if name in _NEUTRAL:
         return value in _NEUTRAL[name]
     return value is None or value is False or name in _NO_PART or name.endswith("_initializer")
 
 
 def _is_chain(layers: Any) -> bool:
-    """Whether each layer of a functional model takes the one before it alone; those of a sequential one do."""
+    """Returns whether each layer has only the previous one as input."""
     if not isinstance(layers, list) or not layers:
         return False
     if not all(isinstance(entry, Mapping) and {"class_name", "config"} <= entry.keys() for entry in layers):
@@ -150,7 +156,7 @@ def _is_chain(layers: Any) -> bool:
 
 
 def _member(path: Path, ending: str) -> bytes:
-    """The only file in a zip archive that ends so."""
+    """Reads the only file with this ending in a zip archive."""
     try:
         with ZipFile(path) as archive:
             (name,) = (name for name in archive.namelist() if f"/{name}".endswith(f"/{ending.lstrip('/')}"))
@@ -167,22 +173,22 @@ def _bounded(data: bytes) -> bytes:
 
 
 class _Inert(pickle.Unpickler):
-    """Reads a pickle's own dicts, lists, strings and numbers; whatever else is in it becomes an empty object."""
+    """Reads only dicts, lists, strings and numbers of a pickle; everything else becomes an empty object."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data))
 
     def find_class(self, module: str, name: str) -> Any:
-        """Nothing is imported and nothing is called."""
+        """Returns an inert class, without importing anything."""
         return _Nothing
 
     def persistent_load(self, pid: Any) -> Any:
-        """A tensor's storage."""
+        """Skips the storage of a tensor."""
         return None
 
 
 class _Nothing(dict):
-    """Takes whatever a pickle does to an object."""
+    """Accepts everything that a pickle does to an object."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Where a network's description comes from, and the one plain form in which it is stored.
+"""Reads descriptions of networks from all sources, and writes them in the plain form.
 
-The plain form is what a user writes in YAML: ``[{"Conv2D": {"filters": 32, "kernel_size": 3}}, "Flatten",
-{"Dense": 10}]``, with ``{"Input": [32, 32, 3]}`` before it where the images are others; or the name of a packaged
+The plain form is the content of a YAML file: ``[{"Conv2D": {"filters": 32, "kernel_size": 3}}, "Flatten",
+{"Dense": 10}]``, beginning with ``{"Input": [32, 32, 3]}`` if images are not 28x28x1; or the name of a packaged
 network.
 """
 
@@ -27,20 +27,22 @@ FILES: dict[str, Callable[[Path], Any]] = {
     ".ckpt": description_files.read_ckpt,
     ".safetensors": description_files.read_safetensors,
 }
-"""What reads the description out of a file, by the file's ending."""
+"""Reader of a description by the ending of its file."""
 
 
 def read_network(description: Any) -> Network:
-    """The network of a description.
+    """Reads a network from a description, without running code and without importing a framework.
 
     Args:
-        description: The name of a packaged network; a list of records in the plain form; Keras's own configuration of a
-            model; or a file that holds one of these: ``.yaml``, ``.json``, ``.keras``, or a ``.ckpt`` or
-            ``.safetensors`` of this project. In Python also a Keras model, or a torch ``nn.Sequential``, which is taken
-            to see square images. No code runs, and no framework is imported.
+        description: The name of a packaged network; a list of layers in the plain form; Keras's configuration of a
+            model; a file with one of these (``.yaml``, ``.json``, ``.keras``, or this project's ``.ckpt`` or
+            ``.safetensors``); a Keras model; or an ``nn.Sequential``, whose input is assumed to be square images.
+
+    Returns:
+        The network.
 
     Raises:
-        UserError: It is none of these, or a layer is unknown, has a wrong argument or does not fit.
+        UserError: The description is of another kind, or a layer is unknown, has a wrong argument or does not fit.
 
     Example:
         >>> read_network([{"Conv2D": {"filters": 8, "kernel_size": 3}}, "Flatten", {"Dense": 10}]).parameters
@@ -59,7 +61,7 @@ def read_network(description: Any) -> Network:
                 f"{', '.join(FILES)}{nearest(description, EXAMPLES)}"
             )
         if not path.is_file():
-            raise UserError(f"architecture: expected a file, got {description}, which is not there")
+            raise UserError(f"architecture: expected a file, got {description}, which does not exist")
         try:
             return read_network(FILES[path.suffix](path))
         except UserError as error:
@@ -78,19 +80,19 @@ def read_network(description: Any) -> Network:
 
 def _fits(description: list[Any], features: list[int]) -> bool:
     try:
-        traced = read_network(description).placed
+        layers = read_network(description).placed
     except UserError:
         return False
-    pools = [(place.layer, place.input_shape) for place in traced if hasattr(place.layer, "pool_size")]
+    pools = [(place.layer, place.input_shape) for place in layers if hasattr(place.layer, "pool_size")]
     corners = all(before == 0 for layer, shape in pools for before, _ in layer.pads(shape))  # type: ignore[attr-defined]
     takers = (KINDS["Dense"], KINDS["LayerNormalization"])
     return corners and features == [
-        place.input_shape[0] for place in traced if isinstance(place.layer, takers) and len(place.input_shape) == 1
+        place.input_shape[0] for place in layers if isinstance(place.layer, takers) and len(place.input_shape) == 1
     ]
 
 
 def plain(network: Network) -> Description:
-    """The shortest description of a network, of strings, numbers, lists and dicts alone; ``read_network``'s inverse."""
+    """Returns the shortest description of a network in the plain form; the inverse of ``read_network``."""
     for name, known in EXAMPLES.items():
         if network == known:
             return name
@@ -99,7 +101,7 @@ def plain(network: Network) -> Description:
 
 
 def title(description: Any) -> str:
-    """What a network is called in one word: its name, or how many parameters it has."""
+    """Returns the name of a packaged network, otherwise its number of parameters."""
     return description if isinstance(description, str) else f"{read_network(description).parameters:,} parameters"
 
 
@@ -111,8 +113,8 @@ def _record(number: int, entry: Any) -> LayerSpec:
         return ALIASES[str(kind)]
     make = KINDS.get(str(kind))
     if make is None:
-        known, came = [*KINDS, *ALIASES], f"{_brief(entry)}{nearest(str(kind), [*KINDS, *ALIASES])}"
-        raise UserError(f"layer {number}: expected one of {', '.join(known)}, got {came}")
+        known, actual = [*KINDS, *ALIASES], f"{_brief(entry)}{nearest(str(kind), [*KINDS, *ALIASES])}"
+        raise UserError(f"layer {number}: expected one of {', '.join(known)}, got {actual}")
     arguments: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
     try:
         if value is None or isinstance(value, Mapping):
@@ -122,13 +124,15 @@ def _record(number: int, entry: Any) -> LayerSpec:
         raise UserError(f"layer {number}, {kind}: {error}") from None
     except TypeError:
         known = [field.name for field in fields(make)]
-        odd = next((name for name in arguments if name not in known), None)
-        came = f"got {odd}{nearest(odd, known)}" if odd is not None else f"got {_brief(value)}"
-        raise UserError(f"layer {number}, {kind}: expected its {', '.join(known) or 'name alone'}, {came}") from None
+        unknown = next((name for name in arguments if name not in known), None)
+        actual = f"{unknown}{nearest(unknown, known)}" if unknown is not None else _brief(value)
+        raise UserError(
+            f"layer {number}, {kind}: expected its {', '.join(known) or 'name only'}, got {actual}"
+        ) from None
 
 
 def _plain_record(layer: LayerSpec) -> str | dict[str, Any]:
-    """What the layer cannot be made without, and what is not a default."""
+    """Returns the layer with its required and non-default arguments."""
     kind = type(layer)
     arguments = {field.name: getattr(layer, field.name) for field in fields(layer)}
     for name in list(arguments):
@@ -136,7 +140,7 @@ def _plain_record(layer: LayerSpec) -> str | dict[str, Any]:
         try:
             if kind(**fewer) == layer:
                 arguments = fewer
-        except TypeError:  # it is needed
+        except TypeError:  # a required argument
             continue
     if not arguments:
         return kind.__name__
@@ -146,7 +150,7 @@ def _plain_record(layer: LayerSpec) -> str | dict[str, Any]:
 
 
 def _short(value: Any) -> Any:
-    """Tuples as lists, equal pairs as one."""
+    """Converts tuples to lists, and pairs of equal numbers to one number."""
     if not isinstance(value, tuple):
         return value
     sides = [_short(side) for side in value]
@@ -154,7 +158,7 @@ def _short(value: Any) -> Any:
 
 
 def _brief(value: Any) -> str:
-    """A value as a message shows it, whatever it holds."""
+    """Shortens a value for a message."""
     return textwrap.shorten(reprlib.repr(value), 100)
 
 

@@ -1,7 +1,4 @@
-"""The plain form of a model that somebody has made in Python; ``descriptions`` imports it.
-
-Objects are asked by name for what they are, so that no framework is imported.
-"""
+"""Describes a Keras or PyTorch model in the plain form, without importing a framework: classes are known by name."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -11,20 +8,22 @@ from cnn_mnist.architecture.description_files import from_keras
 from cnn_mnist.architecture.in_pytorch import ACTIVATIONS
 from cnn_mnist.errors import UserError
 
-_SIDES = (28, 32, *range(1, 513))  # of an image, the likeliest first
+_SIDES = (28, 32, *range(1, 513))  # of an image, the most common first
 
 
 def describe(model: Any, fits: Callable[[list[Any], list[int]], bool]) -> list[Any]:
-    """The records of a Keras model that is a chain, or of a torch ``nn.Sequential``.
+    """Describes a sequential Keras model or an ``nn.Sequential``.
 
     Args:
         model: The model.
-        fits: Whether records that begin with an input give the dense layers, and the norms of layers behind a flatten,
-            these numbers of features, and pad no pooling before its image: PyTorch's windows over the end, which "same"
-            stands for, begin at the corner.
+        fits: Returns whether a description gives these numbers of input features to dense layers and layer norms after
+            a flatten, and starts all pooling windows at the corner, as PyTorch's ``ceil_mode`` does.
+
+    Returns:
+        The plain form.
 
     Raises:
-        UserError: It is neither, or a layer of it does something that no record does.
+        UserError: It is neither, or a layer has no equivalent.
     """
     if hasattr(model, "to_json"):
         return from_keras(json.loads(model.to_json()))
@@ -39,8 +38,8 @@ def describe(model: Any, fits: Callable[[list[Any], list[int]], bool]) -> list[A
         if fits(described, features):
             return described
     raise UserError(
-        f"architecture: expected dense layers and layer norms of {features} features behind a square image, and "
-        "windows that begin at its corner, got none"
+        f"architecture: expected a square input image that gives {features} features and pooling windows from its "
+        "corner, found none; describe the network as a list of layers"
     )
 
 
@@ -48,7 +47,7 @@ def _leaves(module: Any) -> Iterator[Any]:
     children = list(module.children())
     if children and type(module).__name__ != "Sequential":
         raise UserError(
-            f"architecture: expected an nn.Sequential, got {type(module).__name__}, whose order is in its code"
+            f"architecture: expected an nn.Sequential, got {type(module).__name__}, whose forward() is code"
         )
     for child in children:
         yield from _leaves(child)
@@ -57,14 +56,14 @@ def _leaves(module: Any) -> Iterator[Any]:
 
 
 def _records(number: int, leaf: Any) -> list[Any]:
-    """What one module is; a padding that no record has stands before it as one."""
+    """Describes a module; an unusual padding becomes a ZeroPadding2D before it."""
     kind = type(leaf).__name__
     if (mode := getattr(leaf, "padding_mode", "zeros")) != "zeros":
-        raise UserError(f"layer {number}, {kind}: expected zeros around it, got padding_mode={mode}")
+        raise UserError(f"layer {number}, {kind}: expected padding_mode=zeros, got {mode}")
     if kind in _KINDS:
         return _KINDS[kind](leaf)
     names = [name for name, (theirs, _) in ACTIVATIONS.items() if theirs == kind]
-    if names:  # gelu has two, the one by tanh last
+    if names:  # GELU has two names, the tanh approximation last
         return [{"Activation": names[getattr(leaf, "approximate", "none") == "tanh"]}]
     raise UserError(f"layer {number}: expected one of {', '.join(sorted(_KINDS))} or an activation, got {leaf}")
 
@@ -86,9 +85,9 @@ def _convolution(leaf: Any) -> list[Any]:
 
 def _pool(kind: str) -> Callable[[Any], list[Any]]:
     def record(leaf: Any) -> list[Any]:
-        whole = leaf.padding in (0, (0, 0), [0, 0]) and getattr(leaf, "dilation", 1) in (1, (1, 1), [1, 1])
-        if not whole or getattr(leaf, "divisor_override", None) is not None:
-            raise UserError(f"{leaf}: expected windows without padding, gaps and a divisor, as the records have them")
+        plain = leaf.padding in (0, (0, 0), [0, 0]) and getattr(leaf, "dilation", 1) in (1, (1, 1), [1, 1])
+        if not plain or getattr(leaf, "divisor_override", None) is not None:
+            raise UserError(f"{leaf}: expected a pool without padding, dilation and divisor_override")
         padding = "same" if leaf.ceil_mode else "valid"
         return [{kind: {"pool_size": leaf.kernel_size, "strides": leaf.stride, "padding": padding}}]
 
@@ -98,7 +97,7 @@ def _pool(kind: str) -> Callable[[Any], list[Any]]:
 def _global(kind: str) -> Callable[[Any], list[Any]]:
     def record(leaf: Any) -> list[Any]:
         if leaf.output_size not in (1, (1, 1), [1, 1]):
-            raise UserError(f"{leaf}: expected an output of 1 by 1 pixels, got {leaf.output_size}")
+            raise UserError(f"{leaf}: expected an output of 1 x 1, got {leaf.output_size}")
         return [kind]
 
     return record
@@ -106,14 +105,14 @@ def _global(kind: str) -> Callable[[Any], list[Any]]:
 
 def _norm(leaf: Any) -> list[Any]:
     if leaf.momentum is None:
-        raise UserError(f"{leaf}: expected a momentum, got None, a mean over all batches")
+        raise UserError(f"{leaf}: expected a momentum, got None (a cumulative average)")
     affine = {} if leaf.affine else {"center": False, "scale": False}
     return [{"BatchNormalization": {"momentum": round(1 - leaf.momentum, 12), "epsilon": leaf.eps, **affine}}]
 
 
 def _flatten(leaf: Any) -> list[Any]:
     if (leaf.start_dim, leaf.end_dim) != (1, -1):
-        raise UserError(f"{leaf}: expected all axes but the first flattened")
+        raise UserError(f"{leaf}: expected to flatten all axes but the first")
     return ["Flatten"]
 
 
@@ -140,10 +139,10 @@ _KINDS: dict[str, Callable[[Any], list[Any]]] = {
     "ELU": lambda leaf: [{"ELU": leaf.alpha}],
     "Softmax": lambda leaf: ["Softmax"],
 }
-"""The records of each of PyTorch's modules."""
+"""Description of each of PyTorch's modules."""
 
 _FEATURES: dict[str, Callable[[Any], int]] = {
     "Linear": lambda leaf: int(leaf.in_features),
     "LayerNorm": lambda leaf: int(leaf.normalized_shape[0]) if len(leaf.normalized_shape) == 1 else -1,
 }
-"""The features that a module behind a flatten takes; before it, a ``LayerNorm`` takes other axes than a record."""
+"""Input features of a module after a flatten; before it, a ``LayerNorm`` normalizes other axes."""

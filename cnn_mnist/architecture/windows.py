@@ -1,4 +1,4 @@
-"""The records of layers that move a window over an image: convolutions and pools."""
+"""Layers that move a window over an image: convolutions and pools."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -8,10 +8,10 @@ from cnn_mnist.errors import UserError
 
 
 class Windows(LayerSpec):
-    """What moves a window over an image."""
+    """Base class of convolutions and pools."""
 
     kind: ClassVar[str]
-    """What a table calls it."""
+    """Name in a table."""
 
     kernel_size: Any
     strides: Any
@@ -19,7 +19,7 @@ class Windows(LayerSpec):
     dilation_rate: Any
 
     def output_shape(self, shape: Shape) -> Shape:
-        """(height, width, channels) to the windows that fit, by the padding, and the channels that come out."""
+        """Maps (height, width, channels) to (rows, columns, output channels)."""
         height, width, channels = expect_image(self, shape)
         padded = [n + sum(pad) for n, pad in zip((height, width), self.pads(shape), strict=True)]
         if any(n < k for n, k in zip(padded, self.window, strict=True)):
@@ -29,12 +29,12 @@ class Windows(LayerSpec):
 
     @property
     def window(self) -> Pair:
-        """Rows and columns that one output sees."""
+        """Rows and columns of the receptive field of one output."""
         rows, columns = self.kernel_size
         return (self.dilation_rate[0] * (rows - 1) + 1, self.dilation_rate[1] * (columns - 1) + 1)
 
     def channels(self, channels: int) -> int:
-        """Channels that come out; ``filters`` where the record has them."""
+        """Returns the number of output channels for input channels."""
         return getattr(self, "filters", channels)
 
     @property
@@ -43,7 +43,7 @@ class Windows(LayerSpec):
         return f"{self.kind} {filters}{times(self.kernel_size)}"
 
     def pads(self, shape: Shape) -> Pads:
-        """Rows and columns that are put around an input of ``shape``; under "same" the odd one at the end."""
+        """Returns the padding for an input of ``shape``; "same" pads an extra row or column at the end."""
         if self.padding == "valid":
             return ((0, 0), (0, 0))
         if self.padding != "same":
@@ -53,7 +53,7 @@ class Windows(LayerSpec):
 
 
 def pad_same(length: int, window: int, stride: int) -> Pair:
-    """How much padding "same" adds before and after an axis: enough for ceil(length / stride) outputs, more after."""
+    """Returns the padding of "same" before and after an axis, which gives ceil(length / stride) outputs."""
     total = max((-(-length // stride) - 1) * stride + window - length, 0)
     return (total // 2, total - total // 2)
 
@@ -63,13 +63,13 @@ class Conv2D(Windows):
     """Convolution.
 
     Args:
-        filters: Channels that come out.
-        kernel_size: Height and width, or both.
-        strides: Likewise; 1 where the kernel is dilated.
+        filters: Number of output channels.
+        kernel_size: (height, width), or one number for both.
+        strides: (down, across), or one number for both; 1 for a dilated kernel.
         padding: "valid", "same", or explicit: a number, (rows, columns), or ((above, below), (left, right)).
-        dilation_rate: Distance of two elements of the kernel.
-        groups: Into how many the channels are split.
-        use_bias: Whether it adds a bias.
+        dilation_rate: Distance between elements of the kernel.
+        groups: Number of groups of channels.
+        use_bias: Whether to add a bias.
         activation: One of ``ACTIVATIONS``.
     """
 
@@ -85,7 +85,7 @@ class Conv2D(Windows):
     kind: ClassVar[str] = "conv"
 
     def output_shape(self, shape: Shape) -> Shape:
-        """(height, width, channels) to (rows, columns, filters)."""
+        """Maps (height, width, channels) to (rows, columns, filters)."""
         output = super().output_shape(shape)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise UserError(f"{self}: expected strides or a dilation of 1, got {self.strides} and {self.dilation_rate}")
@@ -96,23 +96,23 @@ class Conv2D(Windows):
         return output
 
     def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Kernel (height, width, channels in / groups, filters) and bias (filters,)."""
+        """Returns kernel (height, width, input channels / groups, filters) and bias (filters,)."""
         kernel = (*self.kernel_size, shape[2] // self.groups, self.filters)
         return {"kernel": kernel} | bias(self.use_bias, self.filters)
 
 
 class _OfEachChannel(Windows):
-    """What begins with a convolution of each channel by itself."""
+    """Base class of convolutions that begin with a depthwise one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.strides[0] != self.strides[1]:  # TensorFlow has no other
+        if self.strides[0] != self.strides[1]:  # TensorFlow's depthwise convolution needs it
             raise UserError(f"{self}: expected the same stride down and across, got {times(self.strides)}")
 
 
 @dataclass(frozen=True)
 class DepthwiseConv2D(_OfEachChannel):
-    """A convolution of each channel by itself; arguments as in ``Conv2D``, ``depth_multiplier`` outputs a channel."""
+    """Depthwise convolution with ``depth_multiplier`` outputs per channel; other arguments as in ``Conv2D``."""
 
     kernel_size: Any
     strides: Any = 1
@@ -126,23 +126,23 @@ class DepthwiseConv2D(_OfEachChannel):
     depthwise: ClassVar[str] = "kernel"
 
     def channels(self, channels: int) -> int:
-        """``depth_multiplier`` for each."""
+        """Returns ``depth_multiplier`` outputs for each channel."""
         return channels * self.depth_multiplier
 
     def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Kernel (height, width, channels in, depth multiplier) and bias (channels out,)."""
+        """Returns kernel (height, width, input channels, depth multiplier) and bias (output channels,)."""
         kernel = (*self.kernel_size, shape[2], self.depth_multiplier)
         return {"kernel": kernel} | bias(self.use_bias, self.channels(shape[2]))
 
     def arithmetic(self, shape: Shape) -> str:
-        """The weights of one output channel and its bias, for each."""
+        """Returns weights and bias of one output channel, times their number."""
         one = "*".join(map(str, self.kernel_size))
         return f"({one}{'+1' if self.use_bias else ''})*{self.channels(shape[2])}"
 
 
 @dataclass(frozen=True)
 class SeparableConv2D(_OfEachChannel):
-    """A ``DepthwiseConv2D`` without a bias, and a 1x1 ``Conv2D`` behind it; arguments as there."""
+    """A ``DepthwiseConv2D`` without bias, followed by a 1x1 ``Conv2D``; arguments as in these two."""
 
     filters: int
     kernel_size: Any
@@ -157,7 +157,7 @@ class SeparableConv2D(_OfEachChannel):
     depthwise: ClassVar[str] = "depthwise_kernel"
 
     def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Depthwise kernel (height, width, in, multiplier), pointwise (1, 1, in * multiplier, filters), bias."""
+        """Returns depthwise (height, width, in, multiplier), pointwise (1, 1, in * multiplier, filters) and bias."""
         depthwise = (*self.kernel_size, shape[2], self.depth_multiplier)
         pointwise = (1, 1, shape[2] * self.depth_multiplier, self.filters)
         return {"depthwise_kernel": depthwise, "pointwise_kernel": pointwise} | bias(self.use_bias, self.filters)
@@ -191,7 +191,7 @@ class _Pool(Windows):
 
 @dataclass(frozen=True)
 class MaxPooling2D(_Pool):
-    """Maximum over windows of ``pool_size``, ``strides`` apart (by default side by side); "valid" drops a rest."""
+    """Maximum over windows of ``pool_size`` at distances of ``strides`` (default: ``pool_size``)."""
 
     stem: ClassVar[str] = "pool"
     kind: ClassVar[str] = "max pool"
@@ -199,7 +199,7 @@ class MaxPooling2D(_Pool):
 
 @dataclass(frozen=True)
 class AveragePooling2D(_Pool):
-    """Mean over windows, as in ``MaxPooling2D``; what "same" puts around the image does not count."""
+    """Mean over windows, without the padding; arguments as in ``MaxPooling2D``."""
 
     stem: ClassVar[str] = "average_pool"
     kind: ClassVar[str] = "average pool"

@@ -1,4 +1,4 @@
-"""Lightning's TensorBoard logger with a run folder of its own for each training."""
+"""Lightning's TensorBoard logger with a separate run folder for each training."""
 
 import shutil
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""The pictures of a run folder, drawn the same for both frameworks.
+"""The pictures of a run folder, the same for both frameworks.
 
-Pillow draws, and is imported where it draws: a training waits for its pictures, and matplotlib takes a second to be
-imported and two to draw 50 digits.
+They are drawn with Pillow, because a training waits for them: matplotlib takes a second to import and two to draw 50
+digits.
 
 A picture is uint8 [height, width, 3].
 """
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 Picture = NDArray[np.uint8]
 
 _COLUMNS = 5
-_ENLARGED = 112  # an image's longer side at most: 4 pixels for each of a digit's own
-_MARGIN = 38, 58  # pixels that an image has beside it, and above it for its title
-_BOX = 255, 0, 0  # of what is cut out
-_COUNT = 56  # sides of a cell of the confusion matrix; wider where names are long
-_MATRIX = 1680  # sides of the matrix at most; with smaller cells there are no counts and names
+_ENLARGED = 112  # longest side of an image: 4 times a digit's
+_MARGIN = 38, 58  # pixels next to an image, and above it for its title
+_BOX = 255, 0, 0  # color around a digit in a photo
+_COUNT = 56  # side of a cell of the confusion matrix; larger for long names
+_MATRIX = 1680  # largest side of the matrix; small cells have no counts and names
 _TITLE = 448  # width of its title
 _DARKEST = np.array([8, 48, 107])  # of the heat map, whose lightest is white
 
 
 def examples(images: NDArray[np.uint8], labels: NDArray[np.uint8], classes: Sequence[str], most: int = 50) -> Picture:
-    """The first image of each class that there is one of, in rows of 5, labelled.
+    """Draws the first image of each class that occurs, with its label.
 
     Args:
         images: [n, height, width, channels], 0 is background.
         labels: [n].
         classes: The name of each label.
-        most: How many are drawn at most.
+        most: Largest number of images.
     """
     present, first = np.unique(labels, return_index=True)
     return grid([images[index] for index in first[:most]], [classes[label] for label in present[:most]])
@@ -52,14 +52,14 @@ def mistakes(
     probabilities: NDArray[np.floating],
     most: int = 50,
 ) -> Picture:
-    """The misclassified images, the surest first, each with its label, its prediction and the prediction's probability.
+    """Draws the misclassified images with label, prediction and its probability, the most confident first.
 
     Args:
         images: [n, height, width, channels], in the order of labels and probabilities.
         labels: [n].
         classes: The name of each label.
         probabilities: [n, classes].
-        most: How many are drawn at most; the title says of how many.
+        most: Largest number of images.
     """
     predictions, surest = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predictions != labels)
@@ -70,17 +70,17 @@ def mistakes(
 
 
 def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.integer], classes: Sequence[str]) -> Picture:
-    """Heat map of how often each class (row) was predicted as each class (column), with the counts where they fit.
+    """Draws the confusion matrix as a heat map, rows are labels and columns predictions, with counts if they fit.
 
     Args:
         labels: [n].
         predictions: [n].
-        classes: The name of each.
+        classes: The name of each label.
     """
     from PIL import Image, ImageDraw
 
     counts, size = count_predictions(labels, predictions, len(classes)), len(classes)
-    # A logarithm, since nearly all counts lie on the diagonal and the others are what one looks for.
+    # Logarithmic, because nearly all counts are on the diagonal and the others matter.
     heat = (np.log1p(counts) / np.log1p(counts.max()))[..., None]
     colors = Image.fromarray((255 + heat * (_DARKEST - 255)).astype(np.uint8))
     margin = max(_COUNT, 8 * max(map(len, classes)))
@@ -106,13 +106,13 @@ def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.integer]
 
 
 def count_predictions(labels: NDArray[np.uint8], predictions: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
-    """The confusion matrix: [classes, classes], rows are labels and columns predictions; the first two both [n]."""
+    """Counts predictions [n] by label [n]; returns int64 [classes, classes], rows are labels."""
     cells = labels.astype(np.int64) * classes + predictions
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
 
 
 def cut_out(grey: NDArray[np.uint8], box: tuple[slice, slice]) -> tuple[Picture, Picture]:
-    """A photo [height, width], 255 is white, with a box drawn around its rows and columns, and what is in the box."""
+    """Draws a box into a photo [height, width], 255 is white; returns the photo and the content of the box."""
     from PIL import Image, ImageDraw
 
     photo = Image.fromarray(grey).convert("RGB")
@@ -132,15 +132,15 @@ def grid(
     columns: int = _COLUMNS,
     side: int = _ENLARGED,
 ) -> Picture:
-    """Images in rows.
+    """Arranges images in rows.
 
     Args:
         images: Each [height, width, channels], 0 is background; three channels are red, green and blue.
-        titles: One for each.
-        summary: Stands above them.
-        size: Of the titles' letters, in pixels.
-        columns: How many stand in a row.
-        side: An image's longer side, in pixels, at most.
+        titles: One for each image.
+        summary: Text above the images.
+        size: Height of the titles' letters in pixels.
+        columns: Images in a row.
+        side: Longest side of an image in pixels.
     """
     from PIL import Image, ImageDraw
 
@@ -171,7 +171,7 @@ def save(picture: Picture, file: str | Path | IO[bytes]) -> None:
 
 
 def _font(size: int) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
-    """Pillow's own font, in pixels."""
+    """Loads Pillow's font in a size in pixels."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size)

@@ -92,7 +92,7 @@ def picture(tag: str, pixels: pictures.Picture) -> "Summary":
 
 
 def record(event: "Event") -> bytes:
-    """An event as it lies in a file: length and content, each with its checksum."""
+    """Encodes an event for the file: length and content, each with its checksum."""
     content = event.SerializeToString()
     length = struct.pack("<Q", len(content))
     return b"".join((length, struct.pack("<I", masked_crc(length)), content, struct.pack("<I", masked_crc(content))))

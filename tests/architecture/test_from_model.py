@@ -66,7 +66,7 @@ def test_a_keras_model_is_read_and_a_classifier_takes_it():
 
 
 class Subclassed(nn.Module):
-    """A module whose order is in its code."""
+    """A module whose forward() is code."""
 
     def __init__(self):
         super().__init__()
@@ -74,29 +74,29 @@ class Subclassed(nn.Module):
 
 
 REFUSED = {
-    "a class": (Subclassed(), "expected an nn.Sequential, got Subclassed, whose order is in its code"),
+    "a class": (Subclassed(), "expected an nn.Sequential, got Subclassed, whose forward"),
     "an unknown layer": (nn.Sequential(nn.Flatten(), nn.Bilinear(4, 4, 2)), "layer 2: expected one of "),
-    "a norm of an image's width": (nn.Sequential(nn.LayerNorm(28), nn.Flatten(), nn.Linear(784, 2)), "got none"),
-    "a norm of whole images": (nn.Sequential(nn.LayerNorm([1, 28, 28]), nn.Flatten(), nn.Linear(784, 2)), "got none"),
-    "a flatten of some axes": (nn.Sequential(nn.Flatten(2)), "expected all axes but the first flattened"),
+    "a norm of an image's width": (nn.Sequential(nn.LayerNorm(28), nn.Flatten(), nn.Linear(784, 2)), "found none"),
+    "a norm of whole images": (nn.Sequential(nn.LayerNorm([1, 28, 28]), nn.Flatten(), nn.Linear(784, 2)), "found none"),
+    "a flatten of some axes": (nn.Sequential(nn.Flatten(2)), "expected to flatten all axes but the first"),
     "a divisor": (
         nn.Sequential(nn.AvgPool2d(2, divisor_override=3)),
-        "expected windows without padding, gaps and a div",
+        "expected a pool without padding, dilation and div",
     ),
-    "pooling that pads": (nn.Sequential(nn.MaxPool2d(3, 2, 1)), "expected windows without padding, gaps"),
+    "pooling that pads": (nn.Sequential(nn.MaxPool2d(3, 2, 1)), "expected a pool without padding, dilation"),
     "windows over the end": (
         nn.Sequential(nn.MaxPool2d(4, 2, ceil_mode=True), nn.Flatten(), nn.Linear(196, 2)),
-        "corner, got none",
+        "corner, found none",
     ),
     "reflection": (
         nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")),
-        "layer 1, Conv2d: expected zeros",
+        "layer 1, Conv2d: expected padding_mode=zeros, got reflect",
     ),
     "no square": (
         nn.Sequential(nn.Flatten(), nn.Linear(7, 2)),
-        r"layer norms of \[7\] features behind a square image",
+        r"expected a square input image that gives \[7\] features",
     ),
-    "part of the image": (nn.Sequential(nn.AdaptiveAvgPool2d(2)), "expected an output of 1 by 1 pixels, got 2"),
+    "part of the image": (nn.Sequential(nn.AdaptiveAvgPool2d(2)), "expected an output of 1 x 1, got 2"),
     "a mean over all": (nn.Sequential(nn.BatchNorm2d(1, momentum=None)), "expected a momentum, got None"),
 }
 

@@ -38,7 +38,7 @@ def test_yaml_whose_aliases_multiply_is_refused_at_once(command, tmp_path, conte
         code, out, err = command(package, *arguments, "--config=config.yaml")
         assert code in (1, 2)
         assert (out, err.count("\n")) == ("", 1)
-        assert "got more from aliases; write them out" in err
+        assert "got more through aliases; write them out" in err
 
 
 def test_yaml_with_an_alias_is_read():
@@ -48,7 +48,7 @@ def test_yaml_with_an_alias_is_read():
         "d": {"b": [1, 2]},
     }
     assert load_yaml("") is None
-    with pytest.raises(UserError, match="got more from aliases"):
+    with pytest.raises(UserError, match="got more through aliases"):
         load_yaml(f"[{'1,' * 100_000}]")
 
 
@@ -60,7 +60,7 @@ def test_aliases_do_not_multiply_in_settings_within_settings_either(command, tmp
     for argument in "--trainer=inner.yaml", "--config=outer.yaml", "--config=text.yaml":
         code, out, err = command("cnn_mnist", "fit", argument)
         assert (code, out, err.count("\n")) == (2, "", 1)
-        assert "got more from aliases; write them out" in err
+        assert "got more through aliases; write them out" in err
 
 
 BROKEN = {
