@@ -183,7 +183,7 @@ class Judge:
         if (last := self.steps[-1]) < (self.requested_steps or DEFAULT_STEPS):
             verdict.notes.append(f"compared up to step {last}: a step takes {seconds:.1f} s; set steps= to go further")
         trained = {"float32": self.runs.train_both(sides, "float32", self.steps)}
-        self.runs.check_repeatable(sides, trained["float32"])
+        self.runs.check_repeatable(sides, trained["float32"], self._limits["float32", 0])
         if copied is not None:
             try:
                 trained["float64"] = self.runs.train_both((sides[0], copied), "float64", self.steps)
