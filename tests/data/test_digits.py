@@ -69,7 +69,7 @@ def test_for_another_networks_input_a_picture_is_scaled_whole(tmp_path):
         read_digits([tmp_path / "own.png"], invert=True, shape=(8, 12, 3)).images[0], 255 - own
     )
     assert read_digits([tmp_path / "own.png"], shape=(5, 5, 1)).images.shape == (1, 5, 5, 1)
-    with pytest.raises(UserError, match="1 or 3 channels"):
+    with pytest.raises(UserError, match="1 or 3 input channels"):
         read_digits([tmp_path / "own.png"], shape=(8, 12, 2))
 
 
