@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.util import find_spec
+from math import isfinite
 
 from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -27,12 +28,12 @@ class Bar:
         self._lines: list[TaskID] = []
         self._prints = False
 
-    def start(self, title: str, steps: int) -> None:
+    def start(self, title: str, steps: float) -> None:
         """Adds a line.
 
         Args:
             title: Its first words, for example ``epoch 1/10``.
-            steps: Its total number of steps.
+            steps: Its total number of steps; infinity if unknown.
         """
         if self._progress is None:
             self._prints = self.enabled and get_console().is_jupyter and not find_spec("ipywidgets")
@@ -46,7 +47,7 @@ class Bar:
                 disable=self._prints or not self.enabled,
             )
             self._progress.start()
-        self._lines.append(self._progress.add_task(title, total=steps, figures=""))
+        self._lines.append(self._progress.add_task(title, total=int(steps) if isfinite(steps) else None, figures=""))
 
     def move(self, done: int, figures: Mapping[str, float] | None = None) -> None:
         """Updates the newest line.

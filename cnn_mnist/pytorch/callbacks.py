@@ -105,7 +105,8 @@ def _write_config(path: Path, trainer: Trainer, model: MeasuredModule, data: MNI
         settings["limit_train_batches"] = None
     groups = {"model": asdict(model.settings), "data": asdict(data.settings)}
     seed = groups["model"].pop("seed")
-    del groups["data"]["seed"]
+    if groups["data"]["seed"] == seed:  # the commands have one seed
+        del groups["data"]["seed"]
     atomic_write_text(path, yaml.safe_dump({"seed_everything": seed, "trainer": settings} | groups, sort_keys=False))
 
 

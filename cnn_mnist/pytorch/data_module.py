@@ -40,7 +40,7 @@ class MNISTDataModule(LightningDataModule):
         super().__init__()
         check_names(DataSettings, settings)
         self.settings = DataSettings(**settings)
-        self.save_hyperparameters(asdict(self.settings))
+        self.save_hyperparameters(asdict(self.settings), logger=False)  # Lightning refuses two seeds that differ
         self.splits: dict[str, Split] = {}
         self._on_device: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
 

@@ -37,12 +37,15 @@ class Batch:
     size: int
 
     @classmethod
-    def of(cls, batch: Any) -> "Batch":
-        """Converts a pair (images, labels) of another loader; its images are numbered within the batch."""
+    def of(cls, batch: Any, world_size: int = 1) -> "Batch":
+        """Converts a pair (images, labels) of another loader, whose shares are equal.
+
+        Its images are numbered within the share.
+        """
         if isinstance(batch, cls):
             return batch
         images, labels = batch
-        return cls(images, labels, torch.arange(len(labels), device=labels.device), len(labels))
+        return cls(images, labels, torch.arange(len(labels), device=labels.device), len(labels) * world_size)
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter((self.images, self.labels))

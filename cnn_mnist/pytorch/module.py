@@ -107,7 +107,7 @@ class Classifier(MeasuredModule):
         """Returns this process's loss, scaled so that the average over processes is the mean of the batch."""
         loss_sum, _ = self._shared_step(batch, "train")
         # Not the mean of the share, because shares may differ by one image.
-        return loss_sum * (self.trainer.world_size / Batch.of(batch).size)
+        return loss_sum * (self.trainer.world_size / Batch.of(batch, self.trainer.world_size).size)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds the batch to ``val/*``."""

@@ -41,7 +41,7 @@ class LineProgressBar(ProgressBar):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
         """Shows the figures of the whole epoch."""
         self._begin(trainer)
-        self._bar.finish(int(self.total_train_batches), pl_module.figures)
+        self._bar.finish(trainer.fit_loop.batch_idx + 1, pl_module.figures)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the evaluation's line."""
@@ -74,10 +74,10 @@ class LineProgressBar(ProgressBar):
         if self._epoch != trainer.current_epoch:
             self._epoch = trainer.current_epoch
             epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"
-            self._bar.start(f"epoch {self._epoch + 1}/{epochs}", int(self.total_train_batches))
+            self._bar.start(f"epoch {self._epoch + 1}/{epochs}", self.total_train_batches)
 
     def _evaluate(self, batches: list[int | float]) -> None:
-        self._bar.start("evaluation", int(sum(batches)))
+        self._bar.start("evaluation", sum(batches))
 
 
 class LayerTable(Callback):

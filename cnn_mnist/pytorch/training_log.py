@@ -70,7 +70,7 @@ class TrainingLog(Callback):
         self, trainer: Trainer, pl_module: MeasuredModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Counts the images and logs due running means; the first step ends the set-up time."""
-        self._images += Batch.of(batch).size
+        self._images += Batch.of(batch, trainer.world_size).size
         if not self._setup_logged:
             self._setup_logged = True
             self._synchronize(trainer)

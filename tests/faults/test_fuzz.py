@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from cnn_mnist.architecture.descriptions import plain, read_network
-from cnn_mnist.data import mnist, npz
+from cnn_mnist.data import idx_files, npz
 from cnn_mnist.data.digits.read import read_digits
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.runs.folder import read_config
@@ -45,7 +45,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "config.yaml": lambda path: read_config(path.parent),
     "net.yaml": lambda path: read_network(str(path)),
     "data.npz": npz.load,
-    "t10k-labels-idx1-ubyte.gz": lambda path: mnist._read((path.parent,), "mnist"),
+    "t10k-labels-idx1-ubyte.gz": lambda path: idx_files.read_file(path, path.stem, "mnist"),
     **{f"digit.{ending}": lambda path: read_digits([path]) for ending in PICTURES},
 }
 """How each kind of file is read, by the name that it has."""

@@ -68,7 +68,7 @@ def test_an_iteration_that_was_broken_off_starts_anew():
 
 def test_a_place_in_another_order_is_refused():
     state = _loader().state_dict() | {"batch_size": 5}
-    with pytest.raises(UserError, match="batch_size: the checkpoint's run has 5, got 4"):
+    with pytest.raises(UserError, match="batch_size: expected the checkpoint's 5, got 4"):
         _loader().load_state_dict(state)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from cnn_mnist import Classifier, MNISTDataModule
 from cnn_mnist.errors import UserError
@@ -110,6 +111,27 @@ def test_pairs_of_a_stock_loader_train_and_test_as_ours_do(trainer, what):
     (figures,) = trainer.test(model, data)
     assert scalars.read(trainer.log_dir)["test/acc"][0][1] == pytest.approx(figures["test/acc"])
     assert scalars.read(trainer.log_dir)["throughput/images_per_second"]
+
+
+class _Stream(IterableDataset):
+    """Images and labels without a length."""
+
+    def __iter__(self):
+        images, labels = next(iter(MNISTDataModule(batch_size=50).train_dataloader()))
+        yield from zip(images, labels, strict=True)
+
+
+def test_a_stream_without_a_length_trains_and_evaluates(trainer, capsys):
+    model, stream = Classifier(), DataLoader(_Stream(), batch_size=20)
+    trainer.fit(model, stream, stream)
+    assert trainer.global_step == 6
+    assert re.findall(r"epoch (\d)/2 .* (\d+)/\S+", capsys.readouterr().out) == [("1", "3"), ("2", "3")]
+
+
+def test_model_and_data_may_have_seeds_of_their_own_and_the_run_says_both(trainer):
+    trainer.fit(Classifier(seed=1), MNISTDataModule())
+    config = yaml.safe_load(Path(trainer.log_dir, "config.yaml").read_text())
+    assert (config["seed_everything"], config["data"]["seed"]) == (1, 0)
 
 
 def test_within_an_epoch_the_running_mean_is_logged_every_so_many_steps(trainer):
