@@ -3,37 +3,18 @@
 import io
 import json
 import pickle
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from cnn_mnist.architecture.layers import ALIASES, KINDS
 from cnn_mnist.errors import UserError
 from cnn_mnist.yaml_files import load_yaml
 
 ARCHITECTURE = "architecture"
 """Key of the description in the metadata of a ``.safetensors`` file and among the settings of a ``.ckpt``."""
 
-GELU_TANH = "keras_parity>gelu_tanh"
-"""The registered name of the only function that Keras has no name for and that a record has."""
-
 _LARGEST = 2**24
 """Bytes of a configuration, at most."""
-
-# What changes no number once the weights are there.
-_NO_PART = ("name", "dtype", "seed", "renorm_momentum")
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "trainable": (True,),
-    "data_format": (None, "channels_last"),
-    "axis": (-1, 3, [-1], [3]),
-    "center": (True,),
-    "scale": (True,),
-    "negative_slope": (0,),
-    "threshold": (0,),
-}
-"""The only values that these may have."""
 
 
 def read_yaml(path: Path) -> Any:
@@ -74,79 +55,10 @@ def read_ckpt(path: Path) -> Any:
     """The description among the settings of a Lightning checkpoint."""
     pickled = _member(path, "/data.pkl")
     try:
-        settings = _Inert(pickled).load()["hyper_parameters"]
+        settings = _Reader(pickled).load()["hyper_parameters"]
         return settings[ARCHITECTURE]
     except (pickle.UnpicklingError, KeyError, TypeError, AttributeError, EOFError, ValueError, IndexError):
         raise UserError("expected the settings of a cnn_mnist run in it, got none") from None
-
-
-def from_keras(config: Mapping[str, Any]) -> list[Any]:
-    """The plain form of Keras's configuration of a model whose layers form one chain.
-
-    Raises:
-        UserError: It is no such model, or a layer of it does something that no record does.
-    """
-    body: Any = config.get("config")
-    known = config.get("class_name") in ("Sequential", "Functional", "Model") and isinstance(body, Mapping)
-    if not known or not _is_chain(layers := body.get("layers")):
-        came = config.get("class_name") or f"a mapping of {', '.join(map(str, config)) or 'nothing'}"
-        raise UserError(f"expected a list of layers, or Keras's configuration of a sequential model, got {came}")
-    found = list(_plain(layers))
-    built = body.get("build_input_shape")  # of a sequential model that names no input
-    return [{"Input": built[1:]}, *found] if built and layers[0]["class_name"] != "InputLayer" else found
-
-
-def _plain(layers: list[Any]) -> Iterator[Any]:
-    number = 0
-    for layer in layers:
-        kind, config = layer["class_name"], layer["config"]
-        if kind == "InputLayer":
-            yield {"Input": (config.get("batch_shape") or config.get("batch_input_shape") or [])[1:]}
-            continue
-        number += 1
-        record = KINDS.get(kind)
-        if record is None and kind not in ALIASES:
-            yield kind  # which whoever makes the records refuses
-            continue
-        names = {field.name for field in fields(record)} if record else set()
-        arguments = {name: _value(number, kind, name, value) for name, value in config.items() if name in names}
-        for name in config.keys() - names:
-            if not _is_neutral(name, config[name]):
-                raise UserError(f"layer {number}, {kind}: {name}={config[name]}, which no record has")
-        yield {kind: arguments} if arguments else kind
-
-
-def _value(number: int, kind: str, name: str, value: Any) -> Any:
-    if name == "activation" and isinstance(value, Mapping):  # a function that Keras has no name for
-        function = value.get("config")
-        if function != GELU_TANH:
-            raise UserError(f"layer {number}, {kind}: the activation {function}, which no record has")
-        return GELU_TANH.rpartition(">")[2]
-    return value
-
-
-def _is_neutral(name: str, value: Any) -> bool:
-    """Whether a setting that no record has changes nothing."""
-    if name in _NEUTRAL:
-        return value in _NEUTRAL[name]
-    return value is None or value is False or name in _NO_PART or name.endswith("_initializer")
-
-
-def _is_chain(layers: Any) -> bool:
-    """Whether each layer of a functional model takes the one before it alone; those of a sequential one do."""
-    if not isinstance(layers, list) or not layers:
-        return False
-    if not all(isinstance(entry, Mapping) and {"class_name", "config"} <= entry.keys() for entry in layers):
-        return False
-    before = None
-    for layer in layers:
-        nodes = layer.get("inbound_nodes") or []
-        if nodes and (len(nodes) > 1 or json.dumps(nodes).count('"keras_history"') != 1):
-            return False
-        if nodes and f'"keras_history": ["{before}"' not in json.dumps(nodes):
-            return False
-        before = layer.get("name") or layer["config"].get("name")
-    return True
 
 
 def _member(path: Path, ending: str) -> bytes:
@@ -166,7 +78,7 @@ def _bounded(data: bytes) -> bytes:
     return data
 
 
-class _Inert(pickle.Unpickler):
+class _Reader(pickle.Unpickler):
     """Reads a pickle's own dicts, lists, strings and numbers; whatever else is in it becomes an empty object."""
 
     def __init__(self, data: bytes) -> None:
@@ -174,14 +86,14 @@ class _Inert(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Nothing is imported and nothing is called."""
-        return _Nothing
+        return Inert
 
     def persistent_load(self, pid: Any) -> Any:
         """A tensor's storage."""
         return None
 
 
-class _Nothing(dict):
+class Inert(dict):
     """Takes whatever a pickle does to an object."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
