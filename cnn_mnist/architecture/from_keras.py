@@ -1,11 +1,14 @@
 """The plain form of Keras's configuration of a model, in which every option is known or refused by name."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from cnn_mnist.architecture.layer_spec import STATISTICS
 from cnn_mnist.architecture.layers import ALIASES, KINDS
-from cnn_mnist.errors import UserError
+from cnn_mnist.architecture.network import Network
+from cnn_mnist.errors import UserError, UserNotice
 
 GELU_TANH = "keras_parity>gelu_tanh"
 """The registered name of the only function that Keras has no name for and that a record has."""
@@ -161,16 +164,35 @@ def _are_layers(layers: Any) -> bool:
     return known and bool(layers)
 
 
-def common_l2(left_out: Mapping[str, Any], arrays: int) -> float:
-    """Finds the L2 penalty that all trained arrays of a network share.
+def take_over_penalty(network: Network, optimizer: str, momentum: float, weight_decay: float) -> float:
+    """Turns the L2 penalty of a user's model into weight decay where that is the same, and names what is left out.
+
+    It is the same for plain SGD if each trained array has the penalty; decay is decoupled in both frameworks.
 
     Args:
-        left_out: What ``from_keras`` left out.
-        arrays: Number of trained arrays.
+        network: The network, with what its description leaves out.
+        optimizer: The optimizer's name.
+        momentum: Its momentum.
+        weight_decay: The weight decay that the user set.
 
     Returns:
-        The factor of the sum of their squares; 0 if they have none, another one each, or another penalty as well.
+        The weight decay to train with.
     """
+    left_out, arrays = dict(network.left_out), (set(place.weight_shapes) - {*STATISTICS} for place in network.placed)
+    l2 = _common_l2(left_out, sum(map(len, arrays)))
+    if l2 and optimizer == "sgd" and not momentum and not weight_decay:
+        weight_decay = 2 * l2
+        left_out = {option: value for option, value in left_out.items() if not option.endswith("_regularizer")}
+        said = f"the model's L2 penalty of {l2:g} is weight_decay={weight_decay:g}; the logged loss is without it"
+        warnings.warn(UserNotice(said), stacklevel=3)
+    if left_out:
+        said = f"the model's training options are left out: {', '.join(left_out)}"
+        warnings.warn(UserNotice(f"{said}; set what you need with flags such as --model.weight_decay"), stacklevel=3)
+    return weight_decay
+
+
+def _common_l2(left_out: Mapping[str, Any], arrays: int) -> float:
+    """The L2 penalty that all trained arrays share; 0 if they have none, different ones, or another one as well."""
     penalties = [value for option, value in left_out.items() if option.endswith("_regularizer")]
     factors = {(value.get("config") or {}).get("l2") for value in penalties if _class(value) == "L2"}
     same = len(penalties) == arrays and len(factors) == 1 and all(_class(value) == "L2" for value in penalties)
