@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from cnn_mnist.architecture.descriptions import Description, plain, read_network
+from cnn_mnist.architecture.from_keras import take_over_penalty
 from cnn_mnist.architecture.network import CLASSES, Network
 from cnn_mnist.errors import UserError, UserNotice, nearest
 
@@ -120,7 +121,10 @@ class ModelSettings:
     seed: int = setting("seed", SEED)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "architecture", plain(read_network(self.architecture)))  # the file may move later
+        network = read_network(self.architecture)
+        decay = take_over_penalty(network, self.optimizer, self.momentum, self.weight_decay)
+        object.__setattr__(self, "architecture", plain(network))  # the file may move later
+        object.__setattr__(self, "weight_decay", decay)
         _expect("learning_rate", self.learning_rate > 0, "a number over 0", self.learning_rate)
         for name in ("rho", "momentum", "beta_1", "beta_2", "warmup", "label_smoothing"):
             _expect(name, 0 <= getattr(self, name) < 1, "0 or more and less than 1", getattr(self, name))

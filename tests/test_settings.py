@@ -1,6 +1,11 @@
 import shutil
 from typing import get_args, get_type_hints
 
+import keras
+import numpy as np
+import pytest
+
+from cnn_mnist.errors import UserNotice
 from cnn_mnist.settings import OPTIMIZERS, ModelSettings, names
 from tests.conftest import PROJECT
 
@@ -52,3 +57,48 @@ def test_each_optimizer_has_its_settings():
     assert set(get_args(get_type_hints(ModelSettings)["optimizer"])) == OPTIMIZERS.keys()
     taken = {name for optimizer in OPTIMIZERS.values() for name in optimizer.takes}
     assert taken | {"optimizer", "learning_rate", "weight_decay"} == names(ModelSettings, "optimizer")
+
+
+def penalized(*regularized):
+    regularizer = {"class_name": "L2", "config": {"l2": 0.01}}
+    dense = {"units": 3, "kernel_initializer": {"class_name": "HeNormal"}} | dict.fromkeys(regularized, regularizer)
+    layers = [{"class_name": "Flatten", "config": {}}, {"class_name": "Dense", "config": dense}]
+    return {"class_name": "Sequential", "config": {"layers": layers}}
+
+
+BOTH = ("kernel_regularizer", "bias_regularizer")
+
+
+@pytest.mark.parametrize(
+    ("regularized", "chosen", "decay", "named"),
+    [
+        (BOTH, {"optimizer": "sgd"}, 0.02, ["L2 penalty of 0.01 is weight_decay=0.02", "Dense: kernel_initializer;"]),
+        (BOTH, {"optimizer": "sgd", "momentum": 0.9}, 0.0, ["Dense: bias_regularizer"]),
+        (BOTH, {"optimizer": "adam"}, 0.0, ["Dense: bias_regularizer"]),
+        (BOTH, {"optimizer": "sgd", "weight_decay": 0.1}, 0.1, ["Dense: bias_regularizer"]),
+        (BOTH[:1], {"optimizer": "sgd"}, 0.0, ["Dense: kernel_regularizer"]),
+    ],
+)
+def test_an_l2_penalty_becomes_decay_only_where_that_is_the_same(regularized, chosen, decay, named):
+    with pytest.warns(UserNotice) as notices:
+        settings = ModelSettings(architecture=penalized(*regularized), **chosen)
+    assert settings.weight_decay == decay
+    for words in named:
+        assert any(words in str(notice.message) for notice in notices), [str(n.message) for n in notices]
+
+
+def test_sgd_with_that_decay_takes_the_steps_of_keras_with_the_penalty():
+    l2 = keras.regularizers.L2(0.01)
+    penalty = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, kernel_regularizer=l2, bias_regularizer=l2)])
+    decay = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    decay.set_weights([weight + 0.1 for weight in penalty.get_weights()])
+    penalty.set_weights(decay.get_weights())
+    penalty.compile(keras.optimizers.SGD(0.1), "mse")
+    decay.compile(keras.optimizers.SGD(0.1, weight_decay=0.02), "mse")
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        batch = generator.standard_normal((8, 4)), generator.standard_normal((8, 3))
+        penalty.train_on_batch(*batch)
+        decay.train_on_batch(*batch)
+    for one, other in zip(penalty.get_weights(), decay.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)

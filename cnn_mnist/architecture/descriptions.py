@@ -12,8 +12,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from cnn_mnist.architecture import description_files, from_model
+from cnn_mnist.architecture import description_files, from_model, original
 from cnn_mnist.architecture.examples import EXAMPLES
+from cnn_mnist.architecture.from_keras import from_keras
 from cnn_mnist.architecture.layer_spec import LayerSpec
 from cnn_mnist.architecture.layers import ALIASES, KINDS
 from cnn_mnist.architecture.network import IMAGE_SHAPE, Network
@@ -34,12 +35,10 @@ def read_network(description: Any) -> Network:
     """Reads a network from a description, without running code and without importing a framework.
 
     Args:
-        description: The name of a packaged network; a list of layers in the plain form; Keras's configuration of a
-            model; a file with one of these (``.yaml``, ``.json``, ``.keras``, or this project's ``.ckpt`` or
-            ``.safetensors``); a Keras model; or an ``nn.Sequential``, whose input is assumed to be square images.
-
-    Returns:
-        The network.
+        description: The name of a packaged network; a list of records in the plain form; Keras's own configuration of a
+            model; or a file that holds one of these: ``.yaml``, ``.json``, ``.keras``, or a ``.ckpt`` or
+            ``.safetensors`` of this project. No code of a file runs. In Python also a Keras model, or a torch
+            ``nn.Sequential``, which is taken to see square images; it is run, and must give what its description gives.
 
     Raises:
         UserError: The description is of another kind, or a layer is unknown, has a wrong argument or does not fit.
@@ -66,29 +65,18 @@ def read_network(description: Any) -> Network:
             return read_network(FILES[path.suffix](path))
         except UserError as error:
             raise UserError(f"{description}: {error}") from None
-    if hasattr(description, "layers") or hasattr(description, "children"):
-        description = from_model.describe(description, _fits)
+    if hasattr(description, "to_json") or hasattr(description, "named_children"):
+        return original.check_rebuilt(description, read_network(from_model.describe(description, read_network)))
+    left_out: dict[str, Any] = {}
     if isinstance(description, Mapping):
-        description = description_files.from_keras(description)
+        description, left_out = from_keras(description)
     if not isinstance(description, Sequence):
         raise UserError(f"architecture: expected a name or a list of layers, got {_brief(description)}")
     records, input_shape = list(description), IMAGE_SHAPE
     if records and isinstance(records[0], Mapping) and "Input" in records[0]:
         input_shape = _input_shape(records.pop(0)["Input"])
-    return Network([_record(number, entry) for number, entry in enumerate(records, start=1)], input_shape)
-
-
-def _fits(description: list[Any], features: list[int]) -> bool:
-    try:
-        layers = read_network(description).placed
-    except UserError:
-        return False
-    pools = [(place.layer, place.input_shape) for place in layers if hasattr(place.layer, "pool_size")]
-    corners = all(before == 0 for layer, shape in pools for before, _ in layer.pads(shape))  # type: ignore[attr-defined]
-    takers = (KINDS["Dense"], KINDS["LayerNormalization"])
-    return corners and features == [
-        place.input_shape[0] for place in layers if isinstance(place.layer, takers) and len(place.input_shape) == 1
-    ]
+    layers = [_record(number, entry) for number, entry in enumerate(records, start=1)]
+    return Network(layers, input_shape, left_out)
 
 
 def plain(network: Network) -> Description:

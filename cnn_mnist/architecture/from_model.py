@@ -4,68 +4,147 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cnn_mnist.architecture.description_files import from_keras
 from cnn_mnist.architecture.in_pytorch import ACTIVATIONS
+from cnn_mnist.architecture.layers import KINDS
+from cnn_mnist.architecture.network import Network
 from cnn_mnist.errors import UserError
 
 _SIDES = (28, 32, *range(1, 513))  # of an image, the most common first
 
+_MODULES = ("torch.nn.modules.", "torchvision.models.convnext")
+"""Where the known classes are defined; a class of the same name elsewhere is another one."""
 
-def describe(model: Any, fits: Callable[[list[Any], list[int]], bool]) -> list[Any]:
-    """Describes a sequential Keras model or an ``nn.Sequential``.
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("inplace", "count_include_pad"), (True, False)),  # the latter without padding, see ``_pool``
+    **dict.fromkeys(("transposed", "return_indices"), (False,)),
+    **dict.fromkeys(("track_running_stats", "elementwise_affine"), (True,)),
+    **dict.fromkeys(("output_padding", "padding"), (0, (0, 0), [0, 0])),
+    "dilation": (1, (1, 1), [1, 1]),
+    "divisor_override": (None,),
+    "padding_mode": ("zeros",),
+    "value": (0,),
+    "start_dim": (1,),
+    "end_dim": (-1,),
+    "output_size": (1, (1, 1), [1, 1]),
+    "beta": (1,),
+    "threshold": (20, 40),  # of a softplus in float32
+    "dim": (1, -1),
+}
+"""The only values of the attributes that no record has."""
+
+_IMPLIED = ("in_channels", "in_features", "num_features", "normalized_shape", "_reversed_padding_repeated_twice")
+
+
+def describe(model: Any, read: Callable[[Any], Network]) -> Any:
+    """The configuration of a Keras model, or the records of a torch ``nn.Sequential``.
 
     Args:
         model: The model.
-        fits: Returns whether a description gives these numbers of input features to dense layers and layer norms after
-            a flatten, and starts all pooling windows at the corner, as PyTorch's ``ceil_mode`` does.
-
-    Returns:
-        The plain form.
+        read: Makes a network of records.
 
     Raises:
         UserError: It is neither, or a layer has no equivalent.
     """
     if hasattr(model, "to_json"):
-        return from_keras(json.loads(model.to_json()))
-    if not hasattr(model, "named_children"):
-        raise UserError(f"architecture: expected a name, a list of layers or a model, got {type(model).__name__}")
+        return json.loads(model.to_json())
     leaves = list(_leaves(model))
+    _check_sharing(leaves)
     records = [record for number, leaf in enumerate(leaves, start=1) for record in _records(number, leaf)]
     features = [_FEATURES[kind](leaf) for leaf in leaves if (kind := type(leaf).__name__) in _FEATURES]
     channels = next((leaf.in_channels for leaf in leaves if hasattr(leaf, "in_channels")), 1)
+    refusal = None
     for side in _SIDES:
         described = [{"Input": [side, side, channels]}, *records]
-        if fits(described, features):
-            return described
-    raise UserError(
-        f"architecture: expected a square input image that gives {features} features and pooling windows from its "
-        "corner, found none; describe the network as a list of layers"
+        try:
+            if _fits(read(described), features):
+                return described
+            refusal = None
+        except UserError as error:
+            refusal = error  # a large image is refused for the layers alone
+    ceil = ", and ceil_mode windows that begin at its corner" if any(getattr(x, "ceil_mode", 0) for x in leaves) else ""
+    raise refusal or UserError(
+        f"architecture: expected dense layers and layer norms of {features} features behind a square image{ceil}, "
+        "got none"
     )
 
 
+def _fits(network: Network, features: list[int]) -> bool:
+    """Whether the dense layers, and the norms behind a flatten, take these features, and pools pad nothing before.
+
+    PyTorch's windows over the end, which "same" stands for, begin at the corner.
+    """
+    pools = [(place.layer, place.input_shape) for place in network.placed if hasattr(place.layer, "pool_size")]
+    corners = all(before == 0 for layer, shape in pools for before, _ in layer.pads(shape))  # type: ignore[attr-defined]
+    takers = (KINDS["Dense"], KINDS["LayerNormalization"])
+    return corners and features == [
+        place.input_shape[0] for place in network.placed
+        if isinstance(place.layer, takers) and len(place.input_shape) == 1
+    ]  # fmt: skip
+
+
 def _leaves(module: Any) -> Iterator[Any]:
-    children = list(module.children())
-    if children and type(module).__name__ != "Sequential":
-        raise UserError(
-            f"architecture: expected an nn.Sequential, got {type(module).__name__}, whose forward() is code"
-        )
+    """The modules in the order of their calls; one that is there twice, twice."""
+    kind = type(module)
+    hooks = [name for name, value in vars(module).items() if name.endswith(("hooks", "forward")) and value]
+    if hooks := [name for name in hooks if "state_dict" not in name]:
+        raise UserError(f"architecture: {kind.__name__}: {hooks[0]} changes what it computes; remove it")
+    children = list(module._modules.values())
+    if children and (kind.__name__ != "Sequential" or not kind.__module__.startswith(_MODULES)):
+        raise UserError(f"architecture: expected an nn.Sequential, got {kind.__name__}, whose order is in its code")
     for child in children:
         yield from _leaves(child)
-    if not children:
+    if kind.__name__ != "Sequential":
         yield module
 
 
+def _check_sharing(leaves: list[Any]) -> None:
+    """Raises ``UserError`` if an array belongs to two layers; the records' layers have their own."""
+    owner: dict[int, int] = {}
+    for number, leaf in enumerate(leaves, start=1):
+        for name, tensor in (*leaf._parameters.items(), *leaf._buffers.items()):
+            if tensor is not None and owner.setdefault(id(tensor), number) != number:
+                kind = f"layer {number}, {type(leaf).__name__}"
+                raise UserError(f"{kind}: shares its {name} with layer {owner[id(tensor)]}; use two modules")
+
+
+class _Asked:
+    """Passes a module's attributes on, and knows which were asked for."""
+
+    def __init__(self, leaf: Any) -> None:
+        self.leaf, self.names = leaf, set[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.names.add(name)
+        return getattr(self.leaf, name)
+
+
 def _records(number: int, leaf: Any) -> list[Any]:
-    """Describes a module; an unusual padding becomes a ZeroPadding2D before it."""
-    kind = type(leaf).__name__
-    if (mode := getattr(leaf, "padding_mode", "zeros")) != "zeros":
-        raise UserError(f"layer {number}, {kind}: expected padding_mode=zeros, got {mode}")
-    if kind in _KINDS:
-        return _KINDS[kind](leaf)
+    """What one module is; a padding that no record has stands before it as one."""
+    kind, asked = type(leaf).__name__, _Asked(leaf)
     names = [name for name, (theirs, _) in ACTIVATIONS.items() if theirs == kind]
-    if names:  # GELU has two names, the tanh approximation last
-        return [{"Activation": names[getattr(leaf, "approximate", "none") == "tanh"]}]
-    raise UserError(f"layer {number}: expected one of {', '.join(sorted(_KINDS))} or an activation, got {leaf}")
+    if (kind not in _KINDS and not names) or not type(leaf).__module__.startswith(_MODULES):
+        known = f"{', '.join(sorted(_KINDS))} or an activation of torch.nn"
+        raise UserError(f"layer {number}: expected one of {known}, got {leaf}")
+    try:
+        if kind in _KINDS:
+            records = _KINDS[kind](asked)
+        else:  # gelu has two, the one by tanh last
+            records = [{"Activation": names[getattr(asked, "approximate", "none") == "tanh"]}]
+        for record in records:
+            for made, value in record.items() if isinstance(record, dict) else ():
+                _ = KINDS[made](**value) if isinstance(value, dict) else KINDS[made](value)
+    except UserError as error:
+        raise UserError(f"layer {number}, {leaf}: {error}") from None
+    for name, value in vars(leaf).items():
+        known_name = name in asked.names or name in _IMPLIED or name.startswith("_") or name == "training"
+        if not known_name and value not in _NEUTRAL.get(name, ()):
+            raise UserError(f"layer {number}, {kind}: {name}={value}, which no record has")
+    for name, parameter in leaf._parameters.items():
+        if parameter is not None and not parameter.requires_grad:
+            raise UserError(f"layer {number}, {kind}: {name}.requires_grad=False, which no record has")
+    if leaf._parameters.get("weight") is not None and leaf._parameters["bias"] is None and "bias" not in asked.names:
+        raise UserError(f"layer {number}, {kind}: bias=False, which no record has")
+    return records
 
 
 def _convolution(leaf: Any) -> list[Any]:
@@ -84,54 +163,38 @@ def _convolution(leaf: Any) -> list[Any]:
 
 
 def _pool(kind: str) -> Callable[[Any], list[Any]]:
+    """Makes the record of a pool; its padding and dilation may only be none."""
+
     def record(leaf: Any) -> list[Any]:
-        plain = leaf.padding in (0, (0, 0), [0, 0]) and getattr(leaf, "dilation", 1) in (1, (1, 1), [1, 1])
-        if not plain or getattr(leaf, "divisor_override", None) is not None:
-            raise UserError(f"{leaf}: expected a pool without padding, dilation and divisor_override")
         padding = "same" if leaf.ceil_mode else "valid"
         return [{kind: {"pool_size": leaf.kernel_size, "strides": leaf.stride, "padding": padding}}]
 
     return record
 
 
-def _global(kind: str) -> Callable[[Any], list[Any]]:
-    def record(leaf: Any) -> list[Any]:
-        if leaf.output_size not in (1, (1, 1), [1, 1]):
-            raise UserError(f"{leaf}: expected an output of 1 x 1, got {leaf.output_size}")
-        return [kind]
-
-    return record
-
-
 def _norm(leaf: Any) -> list[Any]:
     if leaf.momentum is None:
-        raise UserError(f"{leaf}: expected a momentum, got None (a cumulative average)")
+        raise UserError("momentum=None, a mean over all batches, which no record has")
     affine = {} if leaf.affine else {"center": False, "scale": False}
     return [{"BatchNormalization": {"momentum": round(1 - leaf.momentum, 12), "epsilon": leaf.eps, **affine}}]
 
 
-def _flatten(leaf: Any) -> list[Any]:
-    if (leaf.start_dim, leaf.end_dim) != (1, -1):
-        raise UserError(f"{leaf}: expected to flatten all axes but the first")
-    return ["Flatten"]
-
-
 def _pads(leaf: Any) -> list[Any]:
     left, right, above, below = leaf.padding
-    return [{"ZeroPadding2D": [[above, below], [left, right]]}]
+    return [{"ZeroPadding2D": {"padding": [[above, below], [left, right]]}}]
 
 
 _KINDS: dict[str, Callable[[Any], list[Any]]] = {
     "Conv2d": _convolution,
     "MaxPool2d": _pool("MaxPooling2D"),
     "AvgPool2d": _pool("AveragePooling2D"),
-    "AdaptiveAvgPool2d": _global("GlobalAveragePooling2D"),
-    "AdaptiveMaxPool2d": _global("GlobalMaxPooling2D"),
+    "AdaptiveAvgPool2d": lambda leaf: ["GlobalAveragePooling2D"],
+    "AdaptiveMaxPool2d": lambda leaf: ["GlobalMaxPooling2D"],
     "BatchNorm2d": _norm,
     "BatchNorm1d": _norm,
     **dict.fromkeys(("LayerNorm", "LayerNorm2d"), lambda leaf: [{"LayerNormalization": {"epsilon": leaf.eps}}]),
     "Dropout": lambda leaf: [{"Dropout": leaf.p}],
-    "Flatten": _flatten,
+    "Flatten": lambda leaf: ["Flatten"],
     "Identity": lambda leaf: [],
     "Linear": lambda leaf: [{"Dense": {"units": leaf.out_features, "use_bias": leaf.bias is not None}}],
     "ZeroPad2d": _pads,
@@ -139,7 +202,7 @@ _KINDS: dict[str, Callable[[Any], list[Any]]] = {
     "ELU": lambda leaf: [{"ELU": leaf.alpha}],
     "Softmax": lambda leaf: ["Softmax"],
 }
-"""Description of each of PyTorch's modules."""
+"""The records of each of PyTorch's modules, which say what they ask for."""
 
 _FEATURES: dict[str, Callable[[Any], int]] = {
     "Linear": lambda leaf: int(leaf.in_features),

@@ -1,7 +1,7 @@
 """``Network``, the definition from which both frameworks build."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -63,6 +63,7 @@ class Network:
     Args:
         layers: The layers in order; a final softmax is removed, because the loss and predict apply it.
         input_shape: (height, width, channels) of one image.
+        left_out: What the source of the description says of training alone, such as regularizers, by its place.
 
     Attributes:
         layers: The layers without a final softmax.
@@ -72,8 +73,14 @@ class Network:
         UserError: A layer does not fit its input, or the network does not end in logits.
     """
 
-    def __init__(self, layers: Sequence[LayerSpec], input_shape: Sequence[int] = IMAGE_SHAPE) -> None:
+    def __init__(
+        self,
+        layers: Sequence[LayerSpec],
+        input_shape: Sequence[int] = IMAGE_SHAPE,
+        left_out: Mapping[str, Any] | None = None,
+    ) -> None:
         self.layers, self.input_shape = _without_softmax(tuple(layers)), tuple(input_shape)
+        self.left_out = dict(left_out or {})
         if not self.placed:
             raise UserError("expected a network of one layer or more, got none")
 
@@ -188,5 +195,5 @@ def _without_softmax(layers: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:
         layers = layers[:-1] + (() if isinstance(last, Activation) else (replace(last, activation=None),))
     for number, layer in enumerate(layers, start=1):
         if getattr(layer, "activation", None) == "softmax":
-            raise UserError(f"layer {number}, {layer}: expected softmax only at the end; remove it")
+            raise UserError(f"layer {number}, {layer}: expected activation softmax only at the end; remove it")
     return layers

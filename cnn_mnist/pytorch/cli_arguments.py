@@ -7,6 +7,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from cnn_mnist import settings
 from cnn_mnist.architecture.descriptions import plain, read_network
+from cnn_mnist.architecture.from_keras import take_over_penalty
 from cnn_mnist.console import resume
 from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, refuse_others
 from cnn_mnist.console.commands import COMMANDS
@@ -84,7 +85,9 @@ class Arguments(LightningCLI):
         """Parses the arguments, and reads a file that describes the network once."""
         super().parse_arguments(parser, args)
         model = self.config[self.config["subcommand"]].model
-        model.architecture = plain(read_network(model.architecture))
+        network = read_network(model.architecture)
+        model.architecture = plain(network)
+        model.weight_decay = take_over_penalty(network, model.optimizer, model.momentum, model.weight_decay)
 
     def _parse_ckpt_path(self) -> None:
         """Uses the checkpoint's settings as defaults, and refuses typed ones that contradict them."""

@@ -125,6 +125,7 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
     model = ModelSettings(**config.model.as_dict(), seed=seed)
     data = DataSettings(**config.data.as_dict(), seed=seed)
     config.model.architecture = model.architecture  # a file's path becomes its description
+    config.model.weight_decay = model.weight_decay  # its L2 penalty may become decay
 
     with importing_tensorflow():
         from keras_parity.twin.train import train

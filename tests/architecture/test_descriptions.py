@@ -109,7 +109,7 @@ def test_keras_own_configuration_is_read():
 @pytest.mark.parametrize(
     ("layer", "named"),
     [
-        (("Dense", {"units": 10, "kernel_regularizer": {"class_name": "L2"}}), "kernel_regularizer"),
+        (("Dense", {"units": 10, "dtype": {"config": {"name": "int8_from_float32"}}}), "dtype=int8_from_float32"),
         (("Dense", {"units": 10, "trainable": False}), "trainable=False"),
         (("Conv2D", {"filters": 4, "kernel_size": 3, "data_format": "channels_first"}), "data_format=channels_first"),
         (("ReLU", {"max_value": 6.0}), "max_value=6.0"),
@@ -123,6 +123,43 @@ def test_keras_own_configuration_is_read():
 def test_a_keras_layer_that_does_more_than_its_record_is_refused_by_name(layer, named):
     with pytest.raises(UserError, match=named):
         read_network(keras_model(INPUT, layer))
+
+
+def functional(*layers, outputs):
+    config = keras_model(INPUT, *layers, kind="Functional")
+    before = config["config"]["layers"][0]["config"]["name"]
+    for layer in config["config"]["layers"][1:]:
+        tensor = {"class_name": "__keras_tensor__", "config": {"keras_history": [before, 0, 0]}}
+        layer["inbound_nodes"] = [{"args": [tensor], "kwargs": layer["config"].pop("kwargs", {})}]
+        before = layer["config"]["name"]
+    config["config"]["output_layers"] = outputs
+    return config
+
+
+@pytest.mark.parametrize(
+    ("called", "outputs", "named"),
+    [
+        ({"training": True}, ["x3", 0, 0], "layer 2, Dropout: called with training=True"),
+        ({}, [["x1", 0, 0], ["x3", 0, 0]], r"expected one output, got 2 \(x1, x3\); take one, as in keras.Model"),
+        ({}, {"a": ["x1", 0, 0], "b": ["x3", 0, 0]}, "expected one output, got 2"),
+        ({}, ["x1", 0, 0], "expected the output of the last layer, x3, got that of x1"),
+    ],
+)
+def test_a_chain_with_call_arguments_or_other_outputs_is_refused_by_name(called, outputs, named):
+    chain = [("Flatten", {}), ("Dropout", {"rate": 0.5, "kwargs": {"training": None}}), ("Dense", {"units": 3})]
+    assert len(read_network(functional(*chain, outputs=["x3", 0, 0])).layers) == 3
+    chain[1][1]["kwargs"] = called
+    with pytest.raises(UserError, match=named):
+        read_network(functional(*chain, outputs=outputs))
+
+
+@pytest.mark.parametrize("kind", ["L2", "L1"])
+def test_what_touches_training_alone_is_taken_and_noted(kind):
+    regularizer = {"class_name": kind, "config": {kind.lower(): 0.01}}
+    options = {"kernel_regularizer": regularizer, "bias_regularizer": regularizer, "bias_initializer": "zeros"}
+    network = read_network(keras_model(INPUT, ("Flatten", {}), ("Dense", {"units": 3, **options})))
+    assert network == Network([Flatten(), Dense(3)])
+    assert [*network.left_out] == ["layer 2, Dense: kernel_regularizer", "layer 2, Dense: bias_regularizer"]
 
 
 def test_modules_of_a_network_have_names_of_their_own():

@@ -65,6 +65,27 @@ def test_a_keras_model_is_read_and_a_classifier_takes_it():
     assert model.predict(images, verbose=0).shape == (2, read_network(model).classes)
 
 
+def test_an_activation_that_is_used_twice_is_there_twice():
+    relu = nn.ReLU()
+    head = (nn.Linear(2704, 8), relu, nn.Linear(8, 2))
+    network = read_network(nn.Sequential(nn.Conv2d(1, 4, 3), relu, nn.Flatten(), *head))
+    assert [str(layer) for layer in network.layers].count("activation, ReLU") == 2
+
+
+def test_a_keras_models_own_state_stays_and_its_dropout_is_compared_mask_by_mask():
+    model = keras.Sequential([
+        *(keras.Input((28, 28, 1)), keras.layers.BatchNormalization(), keras.layers.Flatten()),
+        *(keras.layers.Dropout(0.5), keras.layers.Dense(3, activation="softmax")),
+    ])  # fmt: skip
+    before = [variable.numpy() for variable in model.variables]
+    assert len(read_network(model).layers) == 4
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+    model.layers[2].call = lambda inputs, training=False: inputs
+    with pytest.raises(UserError, match="architecture: in training, the model differs from the network"):
+        read_network(model)
+
+
 class Subclassed(nn.Module):
     """A module whose forward() is code."""
 
@@ -73,31 +94,48 @@ class Subclassed(nn.Module):
         self.fc = nn.Linear(784, 10)
 
 
+shared = nn.Linear(784, 784)
+hooked = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
+hooked[1].register_forward_hook(lambda module, inputs, output: output + 1)
+overridden = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
+overridden[0].forward = lambda images: images.flatten(1) ** 2
+
 REFUSED = {
     "a class": (Subclassed(), "expected an nn.Sequential, got Subclassed, whose forward"),
     "an unknown layer": (nn.Sequential(nn.Flatten(), nn.Bilinear(4, 4, 2)), "layer 2: expected one of "),
-    "a norm of an image's width": (nn.Sequential(nn.LayerNorm(28), nn.Flatten(), nn.Linear(784, 2)), "found none"),
-    "a norm of whole images": (nn.Sequential(nn.LayerNorm([1, 28, 28]), nn.Flatten(), nn.Linear(784, 2)), "found none"),
-    "a flatten of some axes": (nn.Sequential(nn.Flatten(2)), "expected to flatten all axes but the first"),
+    "a class of the same name": (
+        nn.Sequential(type("Flatten", (nn.Flatten,), {})(), nn.Linear(784, 2)),
+        "layer 1: exp",
+    ),
+    "a module used twice": (
+        nn.Sequential(nn.Flatten(), shared, nn.Linear(784, 784), shared),
+        "its weight with layer 2",
+    ),
+    "a hook": (hooked, "Linear: _forward_hooks changes what it computes; remove it"),
+    "a method of one object": (overridden, "Flatten: forward changes what it computes"),
+    "a frozen layer": (nn.Sequential(nn.Flatten(), nn.Linear(784, 2).requires_grad_(False)), "requires_grad=False"),
+    "a norm of an image's width": (nn.Sequential(nn.LayerNorm(28), nn.Flatten(), nn.Linear(784, 2)), "got none"),
+    "a norm of whole images": (nn.Sequential(nn.LayerNorm([1, 28, 28]), nn.Flatten(), nn.Linear(784, 2)), "got none"),
+    "a flatten of some axes": (nn.Sequential(nn.Flatten(2)), "layer 1, Flatten: start_dim=2, which no record has"),
     "a divisor": (
         nn.Sequential(nn.AvgPool2d(2, divisor_override=3)),
-        "expected a pool without padding, dilation and div",
+        "layer 1, AvgPool2d: divisor_override=3",
     ),
-    "pooling that pads": (nn.Sequential(nn.MaxPool2d(3, 2, 1)), "expected a pool without padding, dilation"),
+    "pooling that pads": (nn.Sequential(nn.MaxPool2d(3, 2, 1)), "layer 1, MaxPool2d: padding=1"),
     "windows over the end": (
         nn.Sequential(nn.MaxPool2d(4, 2, ceil_mode=True), nn.Flatten(), nn.Linear(196, 2)),
-        "corner, found none",
+        "ceil_mode windows that begin at its corner, got none",
     ),
     "reflection": (
         nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")),
-        "layer 1, Conv2d: expected padding_mode=zeros, got reflect",
+        "layer 1, Conv2d: padding_mode=reflect",
     ),
     "no square": (
         nn.Sequential(nn.Flatten(), nn.Linear(7, 2)),
         r"expected a square input image that gives \[7\] features",
     ),
-    "part of the image": (nn.Sequential(nn.AdaptiveAvgPool2d(2)), "expected an output of 1 x 1, got 2"),
-    "a mean over all": (nn.Sequential(nn.BatchNorm2d(1, momentum=None)), "expected a momentum, got None"),
+    "part of the image": (nn.Sequential(nn.AdaptiveAvgPool2d(2)), "layer 1, AdaptiveAvgPool2d: output_size=2"),
+    "a mean over all": (nn.Sequential(nn.BatchNorm2d(1, momentum=None)), "layer 1, BatchNorm2d.*momentum=None"),
 }
 
 
