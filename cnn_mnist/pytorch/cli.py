@@ -17,6 +17,7 @@ from cnn_mnist.pytorch.checkpoint_callback import ResumableCheckpoint
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.cli_arguments import Arguments, Parser
 from cnn_mnist.pytorch.data_module import MNISTDataModule
+from cnn_mnist.pytorch.logger import run_logger
 from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.pytorch.notices import quieten_lightning
 from cnn_mnist.runs.files import atomic_write_text
@@ -61,9 +62,12 @@ class CLI(Arguments):
         if self.trainer.max_epochs == 0 or self.trainer.limit_train_batches == 0:
             raise UserError("fit: expected something to train, got no epochs or no batches; increase them")
         if every := self._get(self.config, "checkpoint_every"):
+            if run_logger(self.trainer) is None:
+                raise UserError(
+                    "--checkpoint_every: expected the default logger, because --resume needs its log, got "
+                    f"{' and '.join(type(logger).__name__ for logger in self.trainer.loggers) or 'no logger'}; omit it"
+                )
             self.trainer.callbacks.append(ResumableCheckpoint(every))  # type: ignore[attr-defined]
-        if self.run_folder is not None:
-            self._rewind(self.run_folder)
         for logger in self.trainer.loggers:
             if logger.save_dir is not None:
                 check_writable(Path(logger.save_dir, str(logger.name or "")))
@@ -74,6 +78,8 @@ class CLI(Arguments):
             self.datamodule.check(self.model)
         if str(self.trainer.precision).startswith("bf16") and self.trainer.strategy.root_device.type == "cpu":
             self._warn_of_slow_bf16()
+        if self.run_folder is not None:
+            self._rewind(self.run_folder)
 
     def _rewind(self, folder: Path) -> None:
         """Continues from the run's newest checkpoint, and cuts the log back to it."""
@@ -82,7 +88,7 @@ class CLI(Arguments):
             state = read_checkpoint(checkpoint).get("run")
             self.config_init["fit"]["ckpt_path"] = str(checkpoint)
         if self.trainer.is_global_zero:
-            rewind(folder, checkpoint, state)
+            rewind(folder, checkpoint, state, self._get(self.config, "trainer")["max_epochs"])
 
     @staticmethod
     def _warn_of_slow_bf16() -> None:

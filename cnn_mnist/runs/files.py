@@ -1,6 +1,8 @@
 """Atomic writes, checks of written files, and a lock for a folder."""
 
 import os
+import re
+import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -38,6 +40,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise UserError(
             f"expected a file that can be written, got {path} ({reason}); free some space or choose another"
         ) from None
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Removes the temporary folders that a killed ``atomic_write`` left in a folder, and nothing else."""
+    for place in Path(folder).glob(".*"):
+        name = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}", place.name)  # as tempfile completes a prefix
+        if name and place.is_dir() and not place.is_symlink() and {file.name for file in place.iterdir()} <= {name[1]}:
+            shutil.rmtree(place)
 
 
 def atomic_write_text(path: str | Path, text: str) -> None:

@@ -17,7 +17,7 @@ from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import mistakes
 from cnn_mnist.runs.files import lock_folder
-from cnn_mnist.runs.folder import CONFIG, STUDY, UNTIL_DECIDED, check_writable
+from cnn_mnist.runs.folder import CONFIG, PYTORCH, STUDY, UNTIL_DECIDED, check_writable
 from cnn_mnist.settings import names
 from keras_parity.compare import cli as compare
 from keras_parity.compare.rows import PRIMARY
@@ -31,6 +31,7 @@ from keras_parity.study.jobs import Job
 from keras_parity.study.runner import Runner
 
 _ALIGNS = ("keras", "native", "keras,native")
+_ALIGN = "model.align"
 _SEEDS = {"seeds": 10, "max_seeds": 50}
 
 
@@ -55,14 +56,16 @@ def main(args: list[str]) -> None:
     model, data, trainer = (kind(**config[name].as_dict()) for name, kind in GROUPS.items())
     check_writable(trainer.log_dir)
     Path(trainer.log_dir).mkdir(parents=True, exist_ok=True)
+    aligns = config.align.split(",")
     jobs = [
         Job(framework, replace(model, align=align, seed=seed), replace(data, seed=seed), trainer)
         for seed in range(seeds)
-        for align in config.align.split(",")
+        for align in aligns
         for framework in (TITLES if seed % 2 else reversed(TITLES))  # in turns; each framework goes first equally often
+        if framework == PYTORCH or align == aligns[0]  # Keras computes the same with both
     ]
+    by = _ALIGN if len(aligns) > 1 else ""
     try:
-        by = "model.align" if "," in config.align else ""
         with lock_folder(trainer.log_dir):
             done, failed = _train(jobs, by, looks=config.until is not None)
     except KeyboardInterrupt as interrupt:
@@ -72,7 +75,7 @@ def main(args: list[str]) -> None:
         if config.until is not None:
             print(_how_long(done, by))
         folders = [str(done[job].folder) for job in jobs if job in done]
-        flags = [f"--by={by}"] if by else _disagreements(done)
+        flags = [f"--by={_ALIGN}"] if len({job.model.align for job in done}) > 1 else _disagreements(done)
         compare.main([*folders, f"--log_dir={trainer.log_dir}", *flags])
         if not failed and (config.until is None or len(done) == len(jobs)):
             print(f"      {_command_for(args, flag, 2 * seeds)}  # trains {seeds} more seeds")
@@ -121,7 +124,7 @@ def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], d
             if looks and (number == len(jobs) or jobs[number].model.seed != job.model.seed):
                 seen = {job: _marked(done[job]) for job in jobs[:number] if job in done}
                 decided = [where for where, verdict in _primary(seen, by) if verdict.word != Word.UNDETERMINED]
-                if number == len(jobs) or len(decided) == (len(TITLES) if by else 1):  # a table for each framework
+                if number == len(jobs) or decided:
                     return seen, failed
     return done, failed
 
@@ -155,6 +158,8 @@ def _command_for(args: Sequence[str], flag: str, seeds: int) -> str:
 
 def _primary(done: Mapping[Job, Run], by: str) -> list[tuple[str, Verdict]]:
     """The start of a line about each experiment, and the verdict of its primary row."""
+    if by and len({job.model.align for job in done}) < 2:
+        return []
     tables = make_tables(list(done.values()), by=by)
     return [(table.where, table.verdicts[PRIMARY]) for table in tables if PRIMARY in table.verdicts]
 
