@@ -5,7 +5,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +24,9 @@ from keras_parity.compare.rows import PRIMARY
 from keras_parity.compare.sides import TITLES
 from keras_parity.compare.table import make_tables
 from keras_parity.compare.verdict import POWER, Verdict, Word, pairs_needed
-from keras_parity.logs.folders import all_folders
-from keras_parity.logs.run import Run, read_run
+from keras_parity.logs.run import Run
 from keras_parity.settings import GROUPS
-from keras_parity.study.jobs import Job
+from keras_parity.study.jobs import Job, finished_runs, interrupted_run
 from keras_parity.study.runner import Runner
 
 _ALIGNS = ("keras", "native", "keras,native")
@@ -98,7 +97,7 @@ def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], d
     Raises:
         UserError: The settings of a run cannot be written.
     """
-    done, failed = _done(jobs), dict[Job, str]()
+    done, failed = finished_runs(jobs), dict[Job, str]()
     console = Console(markup=False, emoji=False, highlight=False)
     # Only this thread refreshes it, so that a fork is safe; the speed is averaged over all runs so far.
     bar = Progress(console=console, auto_refresh=False, disable=not console.is_terminal, speed_estimate_period=1e9)
@@ -110,9 +109,9 @@ def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], d
             if job not in done:
                 bar.refresh()
                 start = time.monotonic()
-                for command in filter(None, (job.resume(_interrupted(job)), job.command)):
+                for command in filter(None, (job.resume(interrupted_run(job)), job.command)):
                     reason = runner.run(command)
-                    done = _done(jobs)
+                    done = finished_runs(jobs)
                     if job in done:
                         break
                 took = f"{time.monotonic() - start:.0f} s"
@@ -173,23 +172,6 @@ def _how_long(done: Mapping[Job, Run], by: str) -> str:
         size = "no number" if fixed is None else f"about {fixed:,} pairs"
         lines.append(f"{where}{state} after {verdict.basis}; a study of fixed size needs {size} for {POWER:.0%} power")
     return f"{len(done)} runs: {'; '.join(lines) or 'nothing compared'}"
-
-
-def _done(jobs: Sequence[Job]) -> dict[Job, Run]:
-    """The newest finished run of each job that has one."""
-    folders = all_folders(jobs[0].trainer.log_dir)
-    found = sorted(map(read_run, folders), key=lambda run: run.started)
-    return {job: run for run in found for job in jobs if job.is_trained_by(run)}
-
-
-def _interrupted(job: Job) -> Run | None:
-    """The newest unfinished run of a job, unless another process is training it."""
-    cut = [run for run in map(read_run, all_folders(job.trainer.log_dir)) if job.is_of(run) and not run.finished]
-    with suppress(UserError):
-        for run in sorted(cut, key=lambda run: run.started)[-1:]:
-            with lock_folder(run.folder):
-                return run
-    return None
 
 
 def _build_parser() -> OneLineErrors:
