@@ -69,7 +69,7 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
             )
     elif (results := read_config(folder, RESULTS)) is not None:
         print(f"{folder} is finished; to train longer, add --{_EPOCHS} over {before}\n")
-        print_results(results, str(folder))
+        print_results(results, folder)
         raise SystemExit(0)
     own = any(Path(folder, CHECKPOINTS).glob(f"[!.]*{ENDINGS[framework]}"))  # otherwise config.yaml names one
     return [f"--config={folder / CONFIG}", *rest, *["--ckpt_path=null"] * own], folder

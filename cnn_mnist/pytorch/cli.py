@@ -11,13 +11,13 @@ from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from cnn_mnist.architecture.layers import BatchNormalization
-from cnn_mnist.console.results import save_and_print_results
+from cnn_mnist.console.results import save_and_print_results, weights_line
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.pytorch.checkpoint_callback import ResumableCheckpoint
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.cli_arguments import Arguments, Parser
 from cnn_mnist.pytorch.data_module import MNISTDataModule
-from cnn_mnist.pytorch.logger import run_logger
+from cnn_mnist.pytorch.logger import run_folder, run_logger
 from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.pytorch.notices import quieten_lightning
 from cnn_mnist.runs.files import atomic_write_text
@@ -33,7 +33,9 @@ class SaveConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, *args: Any) -> None:
         """Writes the file in the first process."""
-        folder = Path(next(logger.log_dir for logger in trainer.loggers if logger.log_dir))
+        folder = run_folder(trainer)
+        if folder is None:  # loggers without a folder
+            return
         folder.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Lightning passes a deprecated argument
@@ -103,9 +105,9 @@ class CLI(Arguments):
         self.trainer.test(self.model, self.datamodule, verbose=False)
         self._explain_moving_statistics()
         metrics |= self.trainer.callback_metrics
-        run = self.trainer.log_dir if self.trainer.logger else None
+        run, step = run_folder(self.trainer), self.trainer.global_step
         if self.trainer.is_global_zero:
-            save_and_print_results({name: float(value) for name, value in metrics.items()}, run)
+            save_and_print_results({name: float(value) for name, value in metrics.items()}, run, step)
 
     def _explain_moving_statistics(self) -> None:
         layers = self.model.settings.network.layers
@@ -131,6 +133,7 @@ class CLI(Arguments):
         """Checks that there is a trained network."""
         if not self._get(self.config, "ckpt_path"):
             raise UserError(f"{self.subcommand}: expected a trained network; name one with --ckpt_path=RUN_FOLDER")
+        print(weights_line(Path(self._get(self.config, "ckpt_path"))))
 
 
 def main(args: Sequence[str]) -> CLI:

@@ -11,6 +11,7 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from cnn_mnist.errors import UserError
+from cnn_mnist.untrusted import zip_fits
 
 _LOCK = ".lock"  # is never removed, so that all processes lock the same file
 
@@ -57,13 +58,13 @@ def atomic_write_text(path: str | Path, text: str) -> None:
 
 
 def zip_is_intact(path: str | Path) -> bool:
-    """Returns whether all checksums in a ``.ckpt``, ``.pt`` or ``.keras`` file are right.
+    """Returns whether all checksums in a ``.ckpt``, ``.pt`` or ``.keras`` file are right, and no size is absurd.
 
     PyTorch does not check them and would silently load a weight with a flipped bit.
     """
     try:
         with ZipFile(path) as archive:
-            return archive.testzip() is None
+            return zip_fits(archive, path) and archive.testzip() is None
     except (OSError, EOFError, BadZipFile, zlib.error, NotImplementedError, ValueError):
         return False
 
