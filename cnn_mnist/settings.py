@@ -9,12 +9,13 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from cnn_mnist.architecture.descriptions import Description, plain, read_network
 from cnn_mnist.architecture.from_keras import take_over_penalty
 from cnn_mnist.architecture.network import CLASSES, Network
 from cnn_mnist.errors import UserError, UserNotice, nearest
+from cnn_mnist.setting_checks import check_types, expect
 
 SOFTMAX_TWICE_FLOOR = math.log(1 + (CLASSES - 1) / math.e)
 """Least possible cross-entropy in nats if the "logits" are probabilities: a 1 and nine 0s."""
@@ -121,24 +122,25 @@ class ModelSettings:
     seed: int = setting("seed", SEED)
 
     def __post_init__(self) -> None:
+        check_types(self)
         network = read_network(self.architecture)
         decay = take_over_penalty(network, self.optimizer, self.momentum, self.weight_decay)
         object.__setattr__(self, "architecture", plain(network))  # the file may move later
         object.__setattr__(self, "weight_decay", decay)
-        _expect("learning_rate", self.learning_rate > 0, "a number over 0", self.learning_rate)
+        expect("learning_rate", self.learning_rate > 0, "a number over 0", self.learning_rate)
         for name in ("rho", "momentum", "beta_1", "beta_2", "warmup", "label_smoothing"):
-            _expect(name, 0 <= getattr(self, name) < 1, "0 or more and less than 1", getattr(self, name))
-        _expect("weight_decay", self.weight_decay >= 0, "0 or more", self.weight_decay)
-        _expect("nesterov", self.momentum > 0 or not self.nesterov, "a momentum over 0 with it", self.momentum)
-        _expect(
+            expect(name, 0 <= getattr(self, name) < 1, "0 or more and less than 1", getattr(self, name))
+        expect("weight_decay", self.weight_decay >= 0, "0 or more", self.weight_decay)
+        expect("nesterov", self.momentum > 0 or not self.nesterov, "a momentum over 0 with it", self.momentum)
+        expect(
             "warmup", self.warmup > 0 or self.schedule != "one_cycle", "over 0 with one_cycle (usual: 0.3)", self.warmup
         )
-        _expect("decay_rate", 0 < self.decay_rate <= 1, "over 0 and at most 1", self.decay_rate)
-        _expect("decay_steps", self.decay_steps >= 1, "1 or more updates", self.decay_steps)
-        _expect("epsilon", self.epsilon > 0, "a number over 0", self.epsilon)
-        _expect("seed", 0 <= self.seed < SEEDS, f"0 to {SEEDS - 1}", self.seed)
+        expect("decay_rate", 0 < self.decay_rate <= 1, "over 0 and at most 1", self.decay_rate)
+        expect("decay_steps", self.decay_steps >= 1, "1 or more updates", self.decay_steps)
+        expect("epsilon", self.epsilon > 0, "a number over 0", self.epsilon)
+        expect("seed", 0 <= self.seed < SEEDS, f"0 to {SEEDS - 1}", self.seed)
         smooth = self.label_smoothing
-        _expect("label_smoothing", not (smooth and self.softmax_before_loss), "0 with softmax_before_loss", smooth)
+        expect("label_smoothing", not (smooth and self.softmax_before_loss), "0 with softmax_before_loss", smooth)
         if self.softmax_before_loss:
             notice = (
                 "softmax_before_loss: softmax is applied twice, so the loss cannot fall below "
@@ -188,14 +190,13 @@ class DataSettings:
     seed: int = setting("seed", SEED)
 
     def __post_init__(self) -> None:
-        known = get_args(KnownName)
-        _expect("dataset", self.dataset in known, f"one of {', '.join(known)}", self.dataset)
-        _expect("dataset", self.file is None or self.dataset == "mnist", "no other data set with a file", self.dataset)
-        _expect("batch_size", self.batch_size >= 1, "1 or more images", self.batch_size)
-        _expect("val_size", self.val_size >= 0, "0 or more images", self.val_size)
-        _expect("shift", self.shift >= 0, "0 or more pixels", self.shift)
-        _expect("rotation", 0 <= self.rotation <= 180, "0 to 180 degrees", self.rotation)
-        _expect("seed", 0 <= self.seed < SEEDS, f"0 to {SEEDS - 1}", self.seed)
+        check_types(self)
+        expect("dataset", self.file is None or self.dataset == "mnist", "no other data set with a file", self.dataset)
+        expect("batch_size", self.batch_size >= 1, "1 or more images", self.batch_size)
+        expect("val_size", self.val_size >= 0, "0 or more images", self.val_size)
+        expect("shift", self.shift >= 0, "0 or more pixels", self.shift)
+        expect("rotation", 0 <= self.rotation <= 180, "0 to 180 degrees", self.rotation)
+        expect("seed", 0 <= self.seed < SEEDS, f"0 to {SEEDS - 1}", self.seed)
 
 
 def check_names(kind: type[ModelSettings | DataSettings], typed: Iterable[str]) -> None:
@@ -204,8 +205,3 @@ def check_names(kind: type[ModelSettings | DataSettings], typed: Iterable[str]) 
     for name in typed:
         if name not in known:
             raise UserError(f"expected a setting of {kind.__name__}, got {name}{nearest(name, known)}")
-
-
-def _expect(name: str, holds: bool, expected: str, actual: object) -> None:
-    if not holds:
-        raise UserError(f"{name}: expected {expected}, got {actual}")

@@ -35,11 +35,14 @@ def check_aliases(content: bytes | str) -> None:
         content: The text.
 
     Raises:
-        UserError: It expands to more than 100,000 values.
+        UserError: It has, or expands to, more than 100,000 values.
         yaml.YAMLError: The text is not YAML.
     """
     import yaml
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    if any(count > 2 * _MOST_NODES for count, _ in enumerate(yaml.parse(content, loader))):  # before nodes are made
+        raise UserError(f"expected YAML of at most {_MOST_NODES:,} values, got more")
     sizes: dict[int, float] = {}
 
     def size(node: Any) -> float:
@@ -50,6 +53,6 @@ def check_aliases(content: bytes | str) -> None:
             sizes[id(node)] = 1 + sum(map(size, parts))
         return sizes[id(node)]
 
-    root = yaml.compose(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    root = yaml.compose(content, loader)
     if root is not None and size(root) > _MOST_NODES:
         raise UserError(f"expected YAML of at most {_MOST_NODES:,} values, got more through aliases; write them out")

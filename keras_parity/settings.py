@@ -88,6 +88,9 @@ class TrainerSettings:
 GROUPS = {"model": ModelSettings, "data": DataSettings, "trainer": TrainerSettings}
 """The settings of a run, by their group in flags and in ``config.yaml``."""
 
+_ALL = "1.0"
+"""The fraction 1.0 of the batches: Python's 1.0 equals 1, which is one batch."""
+
 # Settings of a Lightning run that change no result: what it prints, where it logs, the device.
 _HARMLESS = {
     *("logger", "callbacks", "default_root_dir", "profiler", "detect_anomaly", "benchmark", "model_registry"),
@@ -97,8 +100,10 @@ _HARMLESS = {
 }
 # Lightning's defaults of the other settings; None is a default of each.
 _NEUTRAL = {
+    **dict.fromkeys(("limit_train_batches", "limit_val_batches", "limit_test_batches", "val_check_interval"), _ALL),
     "fast_dev_run": False,
     "max_steps": -1,
+    "min_epochs": 0,
     "overfit_batches": 0.0,
     "check_val_every_n_epoch": 1,
     "accumulate_grad_batches": 1,
@@ -156,9 +161,8 @@ def taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
     for name, value in _non_defaults(trainer).items():
         if name not in _TAKEN:
             raise UserError(f"{where} sets trainer.{name}={value}, which the Keras twin cannot honour")
-    for callback in trainer.get("callbacks") or []:
-        entry = callback if isinstance(callback, dict) else {"class_path": callback}
-        name = str(entry["class_path"]).rsplit(".", 1)[-1]
+    for entry in _callbacks(trainer):
+        name = _name(entry)
         if name not in _HARMLESS_CALLBACKS or (entry.get("init_args") or {}).get("monitor"):
             raise UserError(f"{where} has the callback {name}, which the Keras twin cannot honour")
     return {name: value for name, value in trainer.items() if name in _TAKEN and value is not None}
@@ -181,13 +185,33 @@ def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
     if config.get("ckpt_path"):
         matter["ckpt_path"] = config["ckpt_path"]  # this run trained only the rest
     always = {"max_epochs": trainer.get("max_epochs"), "precision": _ALIASES.get(precision, precision)}
+    changing = [entry for entry in _callbacks(trainer) if _name(entry) not in _HARMLESS_CALLBACKS]
+    if changing:
+        always["callbacks"] = ", ".join(f"{_name(entry)}({_arguments(entry)})" for entry in changing)
     return matter | {f"trainer.{name}": value for name, value in (_non_defaults(trainer) | always).items()}
 
 
 def _non_defaults(trainer: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a Lightning trainer that change the computation and differ from their defaults."""
+    shares = {name for name in trainer if name.endswith(("_batches", "_interval"))}
+    values = {name: _ALL if name in shares and str(value) == _ALL else value for name, value in trainer.items()}
     return {
         name: value
-        for name, value in trainer.items()
+        for name, value in values.items()
         if name not in _HARMLESS and value is not None and value != _NEUTRAL.get(name)
     }
+
+
+def _callbacks(trainer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The callbacks of a Lightning trainer, in LightningCLI's form."""
+    given = trainer.get("callbacks") or []
+    entries = given if isinstance(given, list) else [given]
+    return [entry if isinstance(entry, dict) else {"class_path": entry} for entry in entries]
+
+
+def _name(callback: Mapping[str, Any]) -> str:
+    return str(callback.get("class_path")).rpartition(".")[2]
+
+
+def _arguments(callback: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in (callback.get("init_args") or {}).items())

@@ -8,13 +8,11 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from cnn_mnist.errors import UserError
+from cnn_mnist.untrusted import LARGEST_TEXT, pickle_is_small, read_text, zip_fits
 from cnn_mnist.yaml_files import load_yaml
 
 ARCHITECTURE = "architecture"
 """Key of the description in the metadata of a ``.safetensors`` file and among the settings of a ``.ckpt``."""
-
-_LARGEST = 2**24
-"""Limit for a configuration in bytes."""
 
 
 def read_yaml(path: Path) -> Any:
@@ -22,7 +20,7 @@ def read_yaml(path: Path) -> Any:
     import yaml
 
     try:
-        return load_yaml(_bounded(path.read_bytes()))
+        return load_yaml(read_text(path))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"expected YAML, got {' '.join(str(error).split())[:120]}") from None
 
@@ -41,7 +39,7 @@ def read_safetensors(path: Path) -> Any:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
-            metadata = json.loads(file.read(min(length, _LARGEST))).get("__metadata__") or {}
+            metadata = json.loads(file.read(min(length, LARGEST_TEXT))).get("__metadata__") or {}
             text = metadata[ARCHITECTURE]
         except (ValueError, KeyError, AttributeError, TypeError):
             raise UserError("expected a description of the network in its metadata, got none") from None
@@ -54,10 +52,21 @@ def read_safetensors(path: Path) -> Any:
 def read_ckpt(path: Path) -> Any:
     """Reads the description in the settings of a Lightning checkpoint."""
     pickled = _member(path, "/data.pkl")
+    if not pickle_is_small(pickled):
+        raise UserError("expected the settings of a cnn_mnist run in it, got a damaged or hostile pickle")
     try:
         settings = _Reader(pickled).load()["hyper_parameters"]
         return settings[ARCHITECTURE]
-    except (pickle.UnpicklingError, KeyError, TypeError, AttributeError, EOFError, ValueError, IndexError):
+    except (
+        pickle.UnpicklingError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        ValueError,
+        IndexError,
+        OverflowError,
+    ):
         raise UserError("expected the settings of a cnn_mnist run in it, got none") from None
 
 
@@ -66,16 +75,13 @@ def _member(path: Path, ending: str) -> bytes:
     try:
         with ZipFile(path) as archive:
             (name,) = (name for name in archive.namelist() if f"/{name}".endswith(f"/{ending.lstrip('/')}"))
-            with archive.open(name) as file:
-                return _bounded(file.read(_LARGEST + 1))
+            if not zip_fits(archive, path):
+                raise UserError("expected a file that holds what it declares, got one that unpacks to far more")
+            return archive.read(name)
+    except UserError:
+        raise
     except (BadZipFile, ValueError, OSError, EOFError) as error:
         raise UserError(f"expected a whole file, got a damaged one ({' '.join(str(error).split())[:80]})") from None
-
-
-def _bounded(data: bytes) -> bytes:
-    if len(data) > _LARGEST:
-        raise UserError(f"expected a description of at most {_LARGEST:,} bytes, got more")
-    return data
 
 
 class _Reader(pickle.Unpickler):

@@ -65,7 +65,8 @@ class Bar:
         self.move(done, figures)
         if self._progress is not None and self._prints:
             task = self._progress.tasks[-1]
-            print(f"{task.description}  {done}/{done}  {task.elapsed or 0:.0f} s  {task.fields['figures']}")
+            steps = f"{done}/{done if task.total is None else int(task.total)}"
+            print(f"{task.description}  {steps}  {task.elapsed or 0:.0f} s  {task.fields['figures']}")
 
     def advance(self) -> None:
         """Advances the newest line by one step."""

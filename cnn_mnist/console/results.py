@@ -1,6 +1,7 @@
 """The results that a training or an evaluation prints at its end."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -9,7 +10,10 @@ from cnn_mnist.console.tables import print_table
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.files import atomic_write_text
-from cnn_mnist.runs.folder import LOG_DIR, PYTORCH, RESULTS
+from cnn_mnist.runs.folder import CHECKPOINTS, ENDINGS, LOG_DIR, PYTORCH, RESULTS, age, read_config, step_of
+
+_STEP = "step"
+"""Key of the number of updates of the final weights among the results."""
 
 _SPLITS: dict[tags.SplitName, str] = {
     "train": "train, running mean of the last epoch",
@@ -19,22 +23,41 @@ _SPLITS: dict[tags.SplitName, str] = {
 }
 
 
-def save_and_print_results(metrics: dict[str, float], run: str | None) -> None:
+def save_and_print_results(metrics: dict[str, float], run: Path | None, step: int) -> None:
     """Prints the results and saves them in the run folder, which marks the run as finished for ``--resume``.
 
     Args:
         metrics: Values by tag.
         run: The run folder; None without a log.
+        step: Optimizer updates of the final weights.
 
     Raises:
         UserError: A value is NaN or infinite.
     """
     print_results(metrics, run)
     if run is not None:
-        atomic_write_text(Path(run, RESULTS), yaml.safe_dump(metrics))
+        atomic_write_text(Path(run, RESULTS), yaml.safe_dump(metrics | {_STEP: step}))
+        kept = sorted(file for file in Path(run, CHECKPOINTS).glob("[!.]*") if file.suffix in ENDINGS.values())
+        if kept and all(step_of(file) != step for file in kept):
+            print(f"note: the results are of the final weights; {weights_line(max(kept, key=age))}")
 
 
-def print_results(metrics: dict[str, float], run: str | None) -> None:
+def weights_line(checkpoint: Path) -> str:
+    """Names the weights in a checkpoint, and says whether the results of its run are of the same weights.
+
+    Args:
+        checkpoint: The file; in a run folder or elsewhere.
+    """
+    line, own = f"weights: {checkpoint}", checkpoint.parent.name == CHECKPOINTS
+    final = (read_config(checkpoint.parent.parent, RESULTS) or {}).get(_STEP) if own else None
+    if final is None:
+        return line
+    if step_of(checkpoint) == final:
+        return f"{line}, the final ones of the run"
+    return f"{line}, not the final ones, of step {final:,}, that the results of the run are of"
+
+
+def print_results(metrics: Mapping[str, float], run: Path | None) -> None:
     """Prints loss and accuracy of each split, the training time, the run folder and the next commands.
 
     Args:
@@ -57,9 +80,9 @@ def print_results(metrics: dict[str, float], run: str | None) -> None:
         speed = metrics[tags.IMAGES_PER_SECOND]
         print(f"training took {metrics[tags.FIT_SECONDS]:.1f} s, at {speed:,.0f} images/s in the last epoch")
     if run is not None:
-        log_dir = str(Path(run).parent.parent)
+        log_dir = str(run.parent.parent)
         default = log_dir == LOG_DIR
         command = "python -m keras_parity compare" + ("" if default else f" '{log_dir}/*/version_*'")
-        if Path(run).parent.name == PYTORCH:
+        if run.parent.name == PYTORCH:
             command = f"python -m keras_parity --twin_of {run}" + ("" if default else f" --trainer.log_dir={log_dir}")
         print(f"run:  {run}\nnext: {command}\n      tensorboard --logdir {log_dir}")

@@ -1,14 +1,12 @@
 """``--resume=RUN_FOLDER`` continues an interrupted run in its folder."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from cnn_mnist.console.results import print_results
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.files import atomic_write_text
 from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, ENDINGS, KERAS, RESULTS, newest_run, read_config
 from cnn_mnist.schedules import spans_training
 
@@ -52,9 +50,14 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
         if flag.startswith("-") and flag.partition("=")[0] not in _ALLOWED:
             raise UserError(f"--resume: expected no other flags but {', '.join(_ALLOWED)}, got {flag}; omit it")
     early.add_argument(f"--{_EPOCHS}", type=int, dest="epochs")
+    _check_logger(trainer, folder)
     before, asked = trainer.get("max_epochs"), early.parse_known_args(rest)[0].epochs
     if asked not in (None, before):
-        model = config["model"]
+        model = config.get("model") or {}
+        if not isinstance(before, int) or before < 1:
+            raise UserError(
+                f"--{_EPOCHS}: expected none, because {folder} has no limit of epochs, got {asked}; omit the flag"
+            )
         if asked < before:
             raise UserError(
                 f"--{_EPOCHS}: expected more than the {before} of {folder}, got {asked}; start a new run for fewer"
@@ -64,11 +67,26 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
                 f"--{_EPOCHS}: expected {before}, because the schedule of {folder} depends on it, got {asked}; the "
                 "learning rate would jump: omit the flag, or start a new run"
             )
-        longer = config | {"trainer": trainer | {"max_epochs": asked}}
-        atomic_write_text(folder / CONFIG, yaml.safe_dump(longer, sort_keys=False))
     elif (results := read_config(folder, RESULTS)) is not None:
         print(f"{folder} is finished; to train longer, add --{_EPOCHS} over {before}\n")
-        print_results(results, str(folder))
+        print_results(results, folder)
         raise SystemExit(0)
     own = any(Path(folder, CHECKPOINTS).glob(f"[!.]*{ENDINGS[framework]}"))  # otherwise config.yaml names one
     return [f"--config={folder / CONFIG}", *rest, *["--ckpt_path=null"] * own], folder
+
+
+def _check_logger(trainer: Mapping[str, Any], folder: Path) -> None:
+    """Raises ``UserError`` unless one TensorBoard log is all that the run writes: no other can be cut back."""
+    logger = trainer.get("logger", True)
+    kind = logger.get("class_path") if isinstance(logger, Mapping) else logger
+    if logger is not True and not str(kind).endswith(("RunLogger", "TensorBoardLogger")):
+        raise UserError(
+            f"--resume: expected a run with the default logger, got {folder} with {_names(logger)}; continue in a new "
+            "folder with --ckpt_path"
+        )
+
+
+def _names(logger: Any) -> str:
+    entries = logger if isinstance(logger, list) else [logger]
+    kinds = [entry.get("class_path") if isinstance(entry, Mapping) else entry for entry in entries]
+    return " and ".join(str(kind).rpartition(".")[2] for kind in kinds)

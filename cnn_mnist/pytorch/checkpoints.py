@@ -1,16 +1,21 @@
 """Reads and validates a checkpoint of this project, without running its code."""
 
+import warnings
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import ZipFile, is_zipfile
 
 import torch
+from torch import Tensor
 
-from cnn_mnist.architecture.descriptions import read_network, title
-from cnn_mnist.errors import UserError
+from cnn_mnist.architecture.descriptions import title
+from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.pytorch.network import build_network
 from cnn_mnist.runs.files import zip_is_intact
 from cnn_mnist.runs.folder import ENDINGS, KERAS
+from cnn_mnist.settings import ModelSettings, check_names
+from cnn_mnist.untrusted import fits, pickle_is_small
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -30,12 +35,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{expected}, which is not a file; name the .ckpt file in the checkpoints folder of a run")
     if Path(path).suffix == ENDINGS[KERAS]:
         raise UserError(f"{expected}, a Keras file; use python -m keras_parity predict")
-    if not zip_is_intact(path):
-        raise UserError(f"{expected}, which is truncated or no checkpoint, or damaged; use another file")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError, KeyError, OSError) as error:
-        raise UserError(f"{expected}, which cannot be loaded safely ({reason_of(error)}); use another file") from None
+    checkpoint = load_safely(Path(path), expected)
     parts = (
         [checkpoint.get(name) for name in ("state_dict", "hyper_parameters")] if isinstance(checkpoint, dict) else []
     )
@@ -43,6 +43,48 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{expected}, without state_dict and hyper_parameters; use another file")
     _check_weights(checkpoint, expected)
     return checkpoint
+
+
+def load_safely(path: Path, expected: str) -> Any:
+    """Loads a file of PyTorch without running its code or allocating more than its size explains.
+
+    Args:
+        path: The file.
+        expected: Beginning of the error message.
+
+    Returns:
+        Its content, on the CPU.
+
+    Raises:
+        UserError: The file is damaged, hostile or none of PyTorch's.
+    """
+    try:
+        if is_zipfile(path):
+            if not zip_is_intact(path):
+                raise UserError(f"{expected}, which is truncated or damaged; use another file")
+            with ZipFile(path) as archive:
+                pickles = [archive.read(name) for name in archive.namelist() if name.endswith(".pkl")]
+            if not all(map(pickle_is_small, pickles)):
+                raise UnpicklingError
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        OSError, RuntimeError, UnpicklingError, EOFError, KeyError, AttributeError, TypeError, ValueError, MemoryError,
+        IndexError, OverflowError,
+    ) as error:  # fmt: skip
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{expected}, which cannot be loaded safely ({reason_of(error)}); use another file") from None
+    if not fits(_bytes_of(content), path):
+        raise UserError(f"{expected}, which declares larger tensors than it holds; use another file")
+    return content
+
+
+def _bytes_of(content: Any) -> int:
+    """The bytes of all tensors inside loaded dicts and lists; one that repeats its elements counts each."""
+    if isinstance(content, Tensor):
+        return content.numel() * content.element_size()
+    parts = content.values() if isinstance(content, dict) else content if isinstance(content, list | tuple) else ()
+    return sum(map(_bytes_of, parts))
 
 
 def reason_of(error: Exception) -> str:
@@ -58,7 +100,12 @@ def _check_weights(checkpoint: dict[str, Any], expected: str) -> None:
     architecture = settings.get("architecture")
     if not isinstance(architecture, str | list):
         raise UserError(f"{expected}, without an architecture in hyper_parameters; use another file")
-    described = read_network(architecture)
+    try:
+        check_names(ModelSettings, settings)
+        with warnings.catch_warnings(action="ignore", category=UserNotice):
+            described = ModelSettings(**settings).network
+    except UserError as error:
+        raise UserError(f"{expected}, whose hyper_parameters are wrong ({error}); use another file") from None
     stored = sum(tensor.numel() for tensor in checkpoint["state_dict"].values() if hasattr(tensor, "numel"))
     if described.parameters > stored:  # checked before memory is allocated
         raise UserError(

@@ -11,12 +11,13 @@ from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from cnn_mnist.architecture.layers import BatchNormalization
-from cnn_mnist.console.results import save_and_print_results
+from cnn_mnist.console.results import save_and_print_results, weights_line
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.pytorch.checkpoint_callback import ResumableCheckpoint
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.cli_arguments import Arguments, Parser
 from cnn_mnist.pytorch.data_module import MNISTDataModule
+from cnn_mnist.pytorch.logger import run_folder, run_logger
 from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.pytorch.notices import quieten_lightning
 from cnn_mnist.runs.files import atomic_write_text
@@ -32,7 +33,9 @@ class SaveConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, *args: Any) -> None:
         """Writes the file in the first process."""
-        folder = Path(next(logger.log_dir for logger in trainer.loggers if logger.log_dir))
+        folder = run_folder(trainer)
+        if folder is None:  # loggers without a folder
+            return
         folder.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Lightning passes a deprecated argument
@@ -61,9 +64,12 @@ class CLI(Arguments):
         if self.trainer.max_epochs == 0 or self.trainer.limit_train_batches == 0:
             raise UserError("fit: expected something to train, got no epochs or no batches; increase them")
         if every := self._get(self.config, "checkpoint_every"):
+            if run_logger(self.trainer) is None:
+                raise UserError(
+                    "--checkpoint_every: expected the default logger, because --resume needs its log, got "
+                    f"{' and '.join(type(logger).__name__ for logger in self.trainer.loggers) or 'no logger'}; omit it"
+                )
             self.trainer.callbacks.append(ResumableCheckpoint(every))  # type: ignore[attr-defined]
-        if self.run_folder is not None:
-            self._rewind(self.run_folder)
         for logger in self.trainer.loggers:
             if logger.save_dir is not None:
                 check_writable(Path(logger.save_dir, str(logger.name or "")))
@@ -74,6 +80,8 @@ class CLI(Arguments):
             self.datamodule.check(self.model)
         if str(self.trainer.precision).startswith("bf16") and self.trainer.strategy.root_device.type == "cpu":
             self._warn_of_slow_bf16()
+        if self.run_folder is not None:
+            self._rewind(self.run_folder)
 
     def _rewind(self, folder: Path) -> None:
         """Continues from the run's newest checkpoint, and cuts the log back to it."""
@@ -82,7 +90,7 @@ class CLI(Arguments):
             state = read_checkpoint(checkpoint).get("run")
             self.config_init["fit"]["ckpt_path"] = str(checkpoint)
         if self.trainer.is_global_zero:
-            rewind(folder, checkpoint, state)
+            rewind(folder, checkpoint, state, self._get(self.config, "trainer")["max_epochs"])
 
     @staticmethod
     def _warn_of_slow_bf16() -> None:
@@ -97,9 +105,9 @@ class CLI(Arguments):
         self.trainer.test(self.model, self.datamodule, verbose=False)
         self._explain_moving_statistics()
         metrics |= self.trainer.callback_metrics
-        run = self.trainer.log_dir if self.trainer.logger else None
+        run, step = run_folder(self.trainer), self.trainer.global_step
         if self.trainer.is_global_zero:
-            save_and_print_results({name: float(value) for name, value in metrics.items()}, run)
+            save_and_print_results({name: float(value) for name, value in metrics.items()}, run, step)
 
     def _explain_moving_statistics(self) -> None:
         layers = self.model.settings.network.layers
@@ -125,6 +133,7 @@ class CLI(Arguments):
         """Checks that there is a trained network."""
         if not self._get(self.config, "ckpt_path"):
             raise UserError(f"{self.subcommand}: expected a trained network; name one with --ckpt_path=RUN_FOLDER")
+        print(weights_line(Path(self._get(self.config, "ckpt_path"))))
 
 
 def main(args: Sequence[str]) -> CLI:

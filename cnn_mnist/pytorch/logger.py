@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch import Trainer
@@ -57,3 +58,9 @@ class RunLogger(TensorBoardLogger):
 def run_logger(trainer: Trainer) -> TensorBoardLogger | None:
     """Returns the first TensorBoard logger; None without one."""
     return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
+
+
+def run_folder(trainer: Trainer) -> Path | None:
+    """Returns the run folder: of the first TensorBoard logger, or of another that has one, like ``CSVLogger``."""
+    folders = [logger.log_dir for logger in (run_logger(trainer), *trainer.loggers) if logger is not None]
+    return next((Path(folder) for folder in folders if folder is not None), None)

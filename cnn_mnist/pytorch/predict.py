@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.console import predict_input, predictions
 from cnn_mnist.console.arguments import OneLineErrors
+from cnn_mnist.console.results import weights_line
 from cnn_mnist.data.splits import evaluation_batch_size
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
@@ -44,6 +45,7 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
         )
     checkpoint = find_checkpoint(config.ckpt_path[0], PYTORCH)
     network = read_network(read_checkpoint(checkpoint)["hyper_parameters"]["architecture"])
+    print(weights_line(checkpoint))
     data = predict_input.data_of(checkpoint, config)
     digits, classes = predict_input.load_digits(network.input_shape, config, data, read_pictures)
     found = predictions.from_logits(compute_logits(checkpoint, digits.images), classes)

@@ -35,7 +35,7 @@ class LineProgressBar(ProgressBar):
     ) -> None:
         """Updates the epoch's line."""
         if batch_idx % EVERY == 0:
-            self._begin(trainer)
+            self._begin(trainer, batch_idx + 1)
             self._bar.move(batch_idx + 1, pl_module.figures)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
@@ -69,12 +69,15 @@ class LineProgressBar(ProgressBar):
 
     on_exception = teardown
 
-    def _begin(self, trainer: Trainer) -> None:
+    def _begin(self, trainer: Trainer, done: int = 0) -> None:
         """Adds an epoch's line once; a run resumed within an epoch never calls ``on_train_epoch_start`` for it."""
         if self._epoch != trainer.current_epoch:
             self._epoch = trainer.current_epoch
             epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"
-            self._bar.start(f"epoch {self._epoch + 1}/{epochs}", self.total_train_batches)
+            steps = self.total_train_batches
+            if trainer.max_steps >= 0:
+                steps = min(steps, done + (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches)
+            self._bar.start(f"epoch {self._epoch + 1}/{epochs}", steps)
 
     def _evaluate(self, batches: list[int | float]) -> None:
         self._bar.start("evaluation", sum(batches))

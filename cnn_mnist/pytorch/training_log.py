@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.loader import Batch
-from cnn_mnist.pytorch.logger import run_logger
+from cnn_mnist.pytorch.logger import run_folder, run_logger
 from cnn_mnist.pytorch.metrics import MeasuredModule
 from cnn_mnist.runs.resume import log_sizes
 from cnn_mnist.runs.timing import Stopwatch
@@ -146,10 +146,9 @@ class StopOnNonFiniteLoss(Callback):
         finite = np.isfinite(torch.stack(losses).float().cpu().numpy())
         self._losses.clear()
         if not finite.all():
-            logger = run_logger(trainer)
             raise UserError(
                 f"expected a finite loss, got NaN or infinity at step {steps[finite.argmin()]} of "
-                f"{logger.log_dir if logger else 'a run without a log'}; lower --model.learning_rate"
+                f"{run_folder(trainer) or 'a run without a log'}; lower --model.learning_rate"
             )
 
 

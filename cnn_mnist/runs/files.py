@@ -1,6 +1,8 @@
 """Atomic writes, checks of written files, and a lock for a folder."""
 
 import os
+import re
+import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from cnn_mnist.errors import UserError
+from cnn_mnist.untrusted import zip_fits
 
 _LOCK = ".lock"  # is never removed, so that all processes lock the same file
 
@@ -40,6 +43,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         ) from None
 
 
+def remove_leftovers(folder: str | Path) -> None:
+    """Removes the temporary folders that a killed ``atomic_write`` left in a folder, and nothing else."""
+    for place in Path(folder).glob(".*"):
+        name = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}", place.name)  # as tempfile completes a prefix
+        if name and place.is_dir() and not place.is_symlink() and {file.name for file in place.iterdir()} <= {name[1]}:
+            shutil.rmtree(place)
+
+
 def atomic_write_text(path: str | Path, text: str) -> None:
     """Writes a text in UTF-8 with ``atomic_write``."""
     with atomic_write(path) as aside:
@@ -47,13 +58,13 @@ def atomic_write_text(path: str | Path, text: str) -> None:
 
 
 def zip_is_intact(path: str | Path) -> bool:
-    """Returns whether all checksums in a ``.ckpt``, ``.pt`` or ``.keras`` file are right.
+    """Returns whether all checksums in a ``.ckpt``, ``.pt`` or ``.keras`` file are right, and no size is absurd.
 
     PyTorch does not check them and would silently load a weight with a flipped bit.
     """
     try:
         with ZipFile(path) as archive:
-            return archive.testzip() is None
+            return zip_fits(archive, path) and archive.testzip() is None
     except (OSError, EOFError, BadZipFile, zlib.error, NotImplementedError, ValueError):
         return False
 

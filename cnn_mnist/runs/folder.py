@@ -6,6 +6,7 @@ A run folder is ``lightning_logs/<pytorch|keras>/version_N`` with event files, `
 
 import os
 import platform
+import re
 import subprocess
 import tempfile
 import warnings
@@ -18,6 +19,7 @@ from typing import Any
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.frameworks import WAIT_POLICY
 from cnn_mnist.runs.files import atomic_write_text, zip_is_intact
+from cnn_mnist.untrusted import read_text
 from cnn_mnist.yaml_files import load_yaml
 
 LOG_DIR = "lightning_logs"
@@ -112,6 +114,12 @@ def age(file: Path) -> tuple[float, int, str]:
     return file.stat().st_mtime, len(file.name), file.name
 
 
+def step_of(checkpoint: Path) -> int | None:
+    """Returns the number of updates in the name of a checkpoint; None if the name has none."""
+    found = re.search(r"step=(\d+)", checkpoint.name)
+    return int(found[1]) if found else None
+
+
 def find_checkpoint(path: str | Path, framework: str) -> Path:
     """Finds the checkpoint that ``--ckpt_path`` names.
 
@@ -176,7 +184,7 @@ def read_config(folder: str | Path, name: str = CONFIG) -> dict[str, Any] | None
     import yaml
 
     try:
-        config = load_yaml(Path(folder, name).read_bytes())
+        config = load_yaml(read_text(Path(folder, name)))
     except (OSError, ValueError, RecursionError, yaml.YAMLError):  # an impossible date raises ValueError
         return None
     return config if isinstance(config, dict) else None

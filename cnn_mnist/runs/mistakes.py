@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.files import atomic_write
+from cnn_mnist.untrusted import read_text
 
 FILE = "mistakes.csv"
 Mistakes = dict[int, tuple[int, int]]
@@ -41,7 +42,7 @@ def read_mistakes(folder: str | Path) -> Mistakes | None:
     """
     path = Path(folder, FILE)
     try:
-        header, *lines = csv.reader(path.read_text().splitlines())
+        header, *lines = csv.reader(read_text(path).decode().splitlines())
         mistakes = {int(image): (int(label), int(prediction)) for image, label, prediction in lines}
         misclassified = (a != b and min(a, b) >= 0 and max(a, b) < 256 for a, b in mistakes.values())
         if header != _HEADER or len(mistakes) != len(lines) or not all(misclassified):

@@ -1,14 +1,15 @@
 """Cuts the log of a resumed run back to its last checkpoint; the training writes the rest again."""
 
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.files import lock_folder
-from cnn_mnist.runs.folder import CHECKPOINTS, ENVIRONMENT, RESULTS
+from cnn_mnist.runs.files import atomic_write_text, lock_folder, remove_leftovers
+from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, ENVIRONMENT, RESULTS, read_config
 
 _EVENTS = "events.out.tfevents*"
 
@@ -23,13 +24,18 @@ def log_sizes(folder: str | Path) -> dict[str, int]:
     return sizes
 
 
-def rewind(folder: str | Path, checkpoint: Path | None, state: Mapping[str, Any] | None) -> None:
+def rewind(
+    folder: str | Path, checkpoint: Path | None, state: Mapping[str, Any] | None, max_epochs: int | None
+) -> None:
     """Cuts a run's log back to its newest checkpoint, or empties it if there is no checkpoint.
+
+    Call it when nothing else can refuse the training any more.
 
     Args:
         folder: The run folder.
         checkpoint: The newest checkpoint.
         state: Run state in the checkpoint, with the sizes of the event files.
+        max_epochs: Epochs to train, saved in the run's settings.
 
     Raises:
         UserError: The checkpoint has no run state, the log is shorter than recorded, or another process trains the run.
@@ -57,5 +63,8 @@ def rewind(folder: str | Path, checkpoint: Path | None, state: Mapping[str, Any]
     Path(folder, RESULTS).unlink(missing_ok=True)
     if not sizes:
         Path(folder, ENVIRONMENT).unlink(missing_ok=True)
-    for half in Path(folder, CHECKPOINTS).glob(".*"):  # left by a process that was killed while writing
-        shutil.rmtree(half)
+    remove_leftovers(Path(folder, CHECKPOINTS))
+    config = read_config(folder) or {}
+    if config["trainer"].get("max_epochs") != max_epochs:
+        longer = config | {"trainer": config["trainer"] | {"max_epochs": max_epochs}}
+        atomic_write_text(Path(folder, CONFIG), yaml.safe_dump(longer, sort_keys=False))

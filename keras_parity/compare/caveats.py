@@ -5,8 +5,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from cnn_mnist.runs import tags
+from cnn_mnist.runs.folder import CHECKPOINTS, ENDINGS, step_of
 from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
-from keras_parity.compare.rows import ROWS
+from keras_parity.compare.rows import PRIMARY, ROWS
 from keras_parity.logs.folders import split_in
 from keras_parity.logs.run import Run
 from keras_parity.logs.run_points import few
@@ -38,6 +39,11 @@ def _caveats(run: Run) -> Iterator[str]:
             f"a loss of {loss:.4f} at an accuracy of {acc:.4f} points to a softmax before the loss, which then cannot "
             f"fall below {SOFTMAX_TWICE_FLOOR:.6f}"
         )
+    final = run.points.get(PRIMARY) if tags.PARAMETERS in run.points else None
+    kept = [path for path in (run.folder / CHECKPOINTS).glob("[!.]*") if path.suffix in ENDINGS.values()]
+    if final and kept and all(step_of(path) != final[-1].step for path in kept):
+        names = few(sorted(path.name for path in kept))
+        yield f"the figures are of the final weights, of step {final[-1].step:,}; its checkpoints are others: {names}"
     shown = [run.points[tag] for tag in ROWS if tag in run.points]
     left = [tag for tag in run.points.keys() - _COUNTERS if not any(run.points[tag] is points for points in shown)]
     if left and tags.PARAMETERS not in run.points:

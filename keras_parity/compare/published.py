@@ -1,5 +1,7 @@
 """The figures of the published experiment, and the meaning of its PyTorch loss."""
 
+from collections.abc import Mapping
+
 from cnn_mnist.runs.folder import KERAS, PYTORCH
 from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
 from keras_parity.compare.columns import Column
@@ -16,7 +18,10 @@ SETTINGS = {
     "data.rotation": 0,
     "trainer.max_epochs": 10,
 }
-"""The settings by which a run is recognised as the published experiment."""
+"""The settings by which a run is recognised as the published experiment, if it has no other of its trainer."""
+
+_FREE = {"trainer.max_epochs", "trainer.precision"}
+"""Settings of a trainer that every run has."""
 
 _TAGS = ("train/acc", "test/acc", "train/loss", "test/loss", "time/fit_seconds")
 RESULTS: dict[str, dict[str, float]] = {
@@ -26,6 +31,12 @@ RESULTS: dict[str, dict[str, float]] = {
 """Of "CNN con Keras y PyTorch": 10 epochs, batch 64, 60,000 training and 10,000 test images."""
 
 _IMAGES_AND_BATCHES = {"train/loss": (60_000, 938), "test/loss": (10_000, 157)}
+
+
+def is_published(settings: Mapping[str, object]) -> bool:
+    """Whether a run with these settings is the published experiment: whole epochs, from initial weights."""
+    others = {name for name in settings if name.startswith(("trainer.", "ckpt_path"))} - _FREE
+    return SETTINGS.items() <= settings.items() and not others
 
 
 def loss_per_batch(tag: str) -> float:

@@ -39,7 +39,7 @@ def make_tables(
     titles = _titles([shared(runs[0], by) for (*_, runs), *_ in groups])
     tables = []
     for title, group in zip(titles, groups, strict=True):
-        known = any(published.SETTINGS.items() <= run.settings.items() for *_, runs in group for run in runs)
+        known = all(published.is_published(run.settings) for *_, runs in group for run in runs)
         tables.append(_table(title, group, margins or {}, by, show_published or (known and not by)))
     tables[-1].notes.extend(_meanings(tables))
     if left_out:

@@ -12,7 +12,7 @@ from cnn_mnist.architecture.network import Network
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import ModelSettings
 from keras_parity.convert.portable import Arrays, Logits, Portable, choose_network, renamed_weights
-from keras_parity.twin.checkpoints import read_model
+from keras_parity.twin.checkpoints import check_h5, read_model
 from keras_parity.twin.dtypes import copy_in, in_dtype
 from keras_parity.twin.network import build_twin, load_weights, mask_states, variables_of
 from keras_parity.twin.optimizers import make_optimizer, settings_of
@@ -63,7 +63,10 @@ def read_h5(path: Path, network: Network | None = None) -> tuple[Portable, Logit
     network = choose_network(path, None, network)
     model = build_twin(network)
     try:
+        check_h5(path, path)
         model.load_weights(path)
+    except UserError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # h5py raises these on damaged links
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"expected the weights of the network, got {path} ({reason})") from None

@@ -22,7 +22,7 @@ from cnn_mnist.architecture.layouts import from_pytorch, to_pytorch
 from cnn_mnist.architecture.network import Network
 from cnn_mnist.data.splits import evaluation_batch_size
 from cnn_mnist.errors import UserError
-from cnn_mnist.pytorch.checkpoints import read_checkpoint, reason_of
+from cnn_mnist.pytorch.checkpoints import load_safely, read_checkpoint, reason_of
 from cnn_mnist.pytorch.keras_layers import MaskedDropout
 from cnn_mnist.pytorch.keras_optimizers import KerasOptimizer
 from cnn_mnist.pytorch.network import build_network, load_weights
@@ -93,8 +93,10 @@ def read_state_dict(path: Path, network: Network | None = None) -> tuple[Portabl
                     described = read_network(str(path))
                 found: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            found = load_safely(path, expected)
         state = _arrays(_bare(found))
+    except UserError:
+        raise
     except (
         OSError, RuntimeError, UnpicklingError, EOFError, KeyError, AttributeError, TypeError, ValueError,
         SafetensorError,

@@ -5,7 +5,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,20 +17,20 @@ from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import mistakes
 from cnn_mnist.runs.files import lock_folder
-from cnn_mnist.runs.folder import CONFIG, STUDY, UNTIL_DECIDED, check_writable
+from cnn_mnist.runs.folder import CONFIG, PYTORCH, STUDY, UNTIL_DECIDED, check_writable
 from cnn_mnist.settings import names
 from keras_parity.compare import cli as compare
 from keras_parity.compare.rows import PRIMARY
 from keras_parity.compare.sides import TITLES
 from keras_parity.compare.table import make_tables
 from keras_parity.compare.verdict import POWER, Verdict, Word, pairs_needed
-from keras_parity.logs.folders import all_folders
-from keras_parity.logs.run import Run, read_run
+from keras_parity.logs.run import Run
 from keras_parity.settings import GROUPS
-from keras_parity.study.jobs import Job
+from keras_parity.study.jobs import Job, finished_runs, interrupted_run
 from keras_parity.study.runner import Runner
 
 _ALIGNS = ("keras", "native", "keras,native")
+_ALIGN = "model.align"
 _SEEDS = {"seeds": 10, "max_seeds": 50}
 
 
@@ -55,14 +55,16 @@ def main(args: list[str]) -> None:
     model, data, trainer = (kind(**config[name].as_dict()) for name, kind in GROUPS.items())
     check_writable(trainer.log_dir)
     Path(trainer.log_dir).mkdir(parents=True, exist_ok=True)
+    aligns = config.align.split(",")
     jobs = [
         Job(framework, replace(model, align=align, seed=seed), replace(data, seed=seed), trainer)
         for seed in range(seeds)
-        for align in config.align.split(",")
+        for align in aligns
         for framework in (TITLES if seed % 2 else reversed(TITLES))  # in turns; each framework goes first equally often
+        if framework == PYTORCH or align == aligns[0]  # Keras computes the same with both
     ]
+    by = _ALIGN if len(aligns) > 1 else ""
     try:
-        by = "model.align" if "," in config.align else ""
         with lock_folder(trainer.log_dir):
             done, failed = _train(jobs, by, looks=config.until is not None)
     except KeyboardInterrupt as interrupt:
@@ -72,7 +74,7 @@ def main(args: list[str]) -> None:
         if config.until is not None:
             print(_how_long(done, by))
         folders = [str(done[job].folder) for job in jobs if job in done]
-        flags = [f"--by={by}"] if by else _disagreements(done)
+        flags = [f"--by={_ALIGN}"] if len({job.model.align for job in done}) > 1 else _disagreements(done)
         compare.main([*folders, f"--log_dir={trainer.log_dir}", *flags])
         if not failed and (config.until is None or len(done) == len(jobs)):
             print(f"      {_command_for(args, flag, 2 * seeds)}  # trains {seeds} more seeds")
@@ -95,7 +97,7 @@ def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], d
     Raises:
         UserError: The settings of a run cannot be written.
     """
-    done, failed = _done(jobs), dict[Job, str]()
+    done, failed = finished_runs(jobs), dict[Job, str]()
     console = Console(markup=False, emoji=False, highlight=False)
     # Only this thread refreshes it, so that a fork is safe; the speed is averaged over all runs so far.
     bar = Progress(console=console, auto_refresh=False, disable=not console.is_terminal, speed_estimate_period=1e9)
@@ -107,9 +109,9 @@ def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], d
             if job not in done:
                 bar.refresh()
                 start = time.monotonic()
-                for command in filter(None, (job.resume(_interrupted(job)), job.command)):
+                for command in filter(None, (job.resume(interrupted_run(job)), job.command)):
                     reason = runner.run(command)
-                    done = _done(jobs)
+                    done = finished_runs(jobs)
                     if job in done:
                         break
                 took = f"{time.monotonic() - start:.0f} s"
@@ -121,7 +123,7 @@ def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], d
             if looks and (number == len(jobs) or jobs[number].model.seed != job.model.seed):
                 seen = {job: _marked(done[job]) for job in jobs[:number] if job in done}
                 decided = [where for where, verdict in _primary(seen, by) if verdict.word != Word.UNDETERMINED]
-                if number == len(jobs) or len(decided) == (len(TITLES) if by else 1):  # a table for each framework
+                if number == len(jobs) or decided:
                     return seen, failed
     return done, failed
 
@@ -155,6 +157,8 @@ def _command_for(args: Sequence[str], flag: str, seeds: int) -> str:
 
 def _primary(done: Mapping[Job, Run], by: str) -> list[tuple[str, Verdict]]:
     """The start of a line about each experiment, and the verdict of its primary row."""
+    if by and len({job.model.align for job in done}) < 2:
+        return []
     tables = make_tables(list(done.values()), by=by)
     return [(table.where, table.verdicts[PRIMARY]) for table in tables if PRIMARY in table.verdicts]
 
@@ -168,23 +172,6 @@ def _how_long(done: Mapping[Job, Run], by: str) -> str:
         size = "no number" if fixed is None else f"about {fixed:,} pairs"
         lines.append(f"{where}{state} after {verdict.basis}; a study of fixed size needs {size} for {POWER:.0%} power")
     return f"{len(done)} runs: {'; '.join(lines) or 'nothing compared'}"
-
-
-def _done(jobs: Sequence[Job]) -> dict[Job, Run]:
-    """The newest finished run of each job that has one."""
-    folders = all_folders(jobs[0].trainer.log_dir)
-    found = sorted(map(read_run, folders), key=lambda run: run.started)
-    return {job: run for run in found for job in jobs if job.is_trained_by(run)}
-
-
-def _interrupted(job: Job) -> Run | None:
-    """The newest unfinished run of a job, unless another process is training it."""
-    cut = [run for run in map(read_run, all_folders(job.trainer.log_dir)) if job.is_of(run) and not run.finished]
-    with suppress(UserError):
-        for run in sorted(cut, key=lambda run: run.started)[-1:]:
-            with lock_folder(run.folder):
-                return run
-    return None
 
 
 def _build_parser() -> OneLineErrors:

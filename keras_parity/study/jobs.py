@@ -1,15 +1,20 @@
-"""One run of a study: the command that trains it, and how it is recognised later."""
+"""One run of a study: the command that trains it, and how its folder is found again."""
 
 import ctypes
 import signal
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
+from cnn_mnist.errors import UserError
 from cnn_mnist.runs import tags
+from cnn_mnist.runs.files import lock_folder
 from cnn_mnist.runs.folder import KERAS
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.compare.sides import TITLES
-from keras_parity.logs.run import Run
+from keras_parity.logs.folders import all_folders
+from keras_parity.logs.run import Run, read_run
 from keras_parity.settings import GROUPS, TrainerSettings, settings_that_matter
 
 
@@ -64,6 +69,23 @@ class Job:
     def __str__(self) -> str:
         native = ", native" if self.model.align == "native" else ""
         return f"{TITLES[self.framework]}{native}, seed {self.model.seed}"
+
+
+def finished_runs(jobs: Sequence[Job]) -> dict[Job, Run]:
+    """The newest finished run of each job that has one."""
+    folders = all_folders(jobs[0].trainer.log_dir)
+    found = sorted(map(read_run, folders), key=lambda run: run.started)
+    return {job: run for run in found for job in jobs if job.is_trained_by(run)}
+
+
+def interrupted_run(job: Job) -> Run | None:
+    """The newest unfinished run of a job, unless another process is training it."""
+    cut = [run for run in map(read_run, all_folders(job.trainer.log_dir)) if job.is_of(run) and not run.finished]
+    with suppress(UserError):
+        for run in sorted(cut, key=lambda run: run.started)[-1:]:
+            with lock_folder(run.folder):
+                return run
+    return None
 
 
 def die_with_the_parent() -> None:

@@ -30,15 +30,18 @@ class Runner:
             command: Path of Python, ``"-m"``, package and arguments.
 
         Returns:
-            The last line that it prints, or its exit code if it prints nothing.
+            The last line that it prints; its exit code if it prints nothing; or that its server has died.
         """
         with tempfile.NamedTemporaryFile() as output:
             if server := self._server(command):
                 assert server.stdin
                 assert server.stdout
-                print(json.dumps([output.name, *command[2:]]), file=server.stdin, flush=True)
                 try:
+                    with suppress(BrokenPipeError):  # of a server that has died
+                        print(json.dumps([output.name, *command[2:]]), file=server.stdin, flush=True)
                     code = server.stdout.readline().strip()
+                    if not code:
+                        return self._died(command[2])
                 except KeyboardInterrupt:  # the terminal interrupts the training as well
                     select.select([server.stdout], [], [], SECONDS_TO_STOP)
                     raise
@@ -51,8 +54,16 @@ class Runner:
     def close(self) -> None:
         """Ends the servers, and any training that still runs."""
         for server in filter(None, self._servers.values()):
-            with server:
+            with suppress(BrokenPipeError), server:
                 server.kill()
+
+    def _died(self, package: str) -> str:
+        """Forgets a server that has died, so that the next command starts another; returns the reason to print."""
+        server = self._servers.pop(package)
+        assert server
+        with suppress(BrokenPipeError), server:
+            server.kill()
+        return f"the server process of {package} has died (exit code {server.returncode}), and this training with it"
 
     def _server(self, command: list[str]) -> subprocess.Popen[str] | None:
         package = command[2]

@@ -29,16 +29,18 @@ class RunLog:
 
     Attributes:
         values: The last value of each tag.
+        step: Updates at the last point.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.values: dict[str, float] = {}
+        self.step = 0
         self._recorder = Recorder(folder)
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         """Writes values by tag, at a number of updates."""
-        self.values |= values
+        self.step, self.values = step, self.values | values
         for tag, value in tags.with_curves(values).items():
             self._recorder.add_scalar(tag, value, step)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
+import h5py
 import keras
 
 from cnn_mnist.architecture.descriptions import read_network, title
@@ -16,10 +17,11 @@ from cnn_mnist.errors import UserError
 from cnn_mnist.runs.files import atomic_write, zip_is_intact
 from cnn_mnist.schedules import check_resumed_rate
 from cnn_mnist.settings import ModelSettings
+from cnn_mnist.untrusted import fits
 from keras_parity.twin.network import load_weights, mask_states, read_weights
 from keras_parity.twin.optimizers import settings_of
 
-_STATE = "run.json"
+_WEIGHTS, _STATE = "model.weights.h5", "run.json"
 """The state of the run inside a checkpoint; Keras ignores it."""
 
 
@@ -46,17 +48,30 @@ def save(path: Path, state: dict[str, Any], model: keras.Model, optimizer: keras
 
 def _check_size(path: str | Path) -> None:
     """Raises ``UserError`` if a file describes more weights than it holds, before Keras allocates memory for them."""
-    try:
-        parameters = read_network(str(path)).parameters
-    except UserError:  # not a chain of known layers
-        return
+    parameters = read_network(str(path)).parameters
     with ZipFile(path) as archive:
-        size = sum(member.file_size for member in archive.infolist() if member.filename == "model.weights.h5")
+        size = sum(member.file_size for member in archive.infolist() if member.filename == _WEIGHTS)
+        with archive.open(_WEIGHTS) as weights:
+            check_h5(path, weights)
     if 2 * size < parameters:  # a quantized weight may take half a byte
         raise UserError(
             f"expected a .keras file, got {path}, which cannot be loaded safely ({size:,} bytes of weights for "
             f"{parameters:,} parameters)"
         )
+
+
+def check_h5(path: str | Path, weights: Any) -> None:
+    """Raises ``UserError`` if an HDF5 file declares larger arrays than it holds; reading one allocates them.
+
+    Args:
+        path: The file, for the message and its size.
+        weights: The HDF5 file or its path.
+    """
+    sizes = list[int]()
+    with h5py.File(weights) as file:
+        file.visititems(lambda _, item: sizes.append(item.nbytes) if isinstance(item, h5py.Dataset) else None)
+    if not fits(sum(sizes), path):
+        raise UserError(f"expected weights, got {path}, which declares {sum(sizes):,} bytes and does not hold them")
 
 
 def read_state(path: str | Path) -> dict[str, Any] | None:
@@ -78,12 +93,14 @@ def read_model(path: str | Path) -> keras.Model:
         raise UserError(f"expected a .keras file, got {path}, which is no file")
     if not zip_is_intact(path):
         raise UserError(f"expected a .keras file, got {path}, which cannot be loaded safely (it is damaged)")
-    _check_size(path)
     try:
+        _check_size(path)
         with warnings.catch_warnings():  # for a compiled model that was never trained
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             model = keras.saving.load_model(path, safe_mode=True)
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile, zlib.error) as error:
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"expected a .keras file, got {path}, which cannot be loaded safely ({reason})") from None
     return model

@@ -134,4 +134,4 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
     log = train(trainer, model, data, partial(parser.save, config), config.ckpt_path, every, folder)
     from cnn_mnist.console.results import save_and_print_results  # imports numpy, which --help does not need
 
-    save_and_print_results(log.values, str(log.folder))
+    save_and_print_results(log.values, log.folder, log.step)

@@ -1,5 +1,6 @@
 """Saves the checkpoints that a training of the twin resumes from, by the rules of ``cnn_mnist.pytorch.keeper``."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ class Keeper(keras.callbacks.Callback):
         self.stop.raise_if_requested()
 
     def _drop(self, but: int) -> None:
-        files = sorted(self.folder.glob("epoch=*-step=*.keras"), key=age)
+        ours = re.compile(r"epoch=\d+-step=\d+\.keras")  # a user may keep copies under other names
+        files = sorted(filter(lambda file: ours.fullmatch(file.name), self.folder.iterdir()), key=age)
         for old in files[:-but]:
             old.unlink()
 

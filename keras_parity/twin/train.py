@@ -129,7 +129,7 @@ def train(
         with atomic_write(folder / CONFIG) as aside:
             write_config(aside)
     else:
-        rewind(folder, kept, state)
+        rewind(folder, kept, state, trainer.max_epochs)
     threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
     log = RunLog(folder)
     epochs = EpochLog(log, batches, min(images, steps * data.batch_size), trainer.log_every_n_steps)

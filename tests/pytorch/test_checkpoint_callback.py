@@ -6,6 +6,8 @@ import signal
 import pytest
 import yaml
 
+from cnn_mnist.data import mnist
+from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch import checkpoint_callback
 from cnn_mnist.pytorch.module import Classifier
 from tests.lives import NET, QUIET, Killed, check_same
@@ -131,7 +133,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(fit, straight,
         (["--resume=keras/version_0"], "--resume: expected a run folder of pytorch with its config.yaml, got"),
         (["--resume=last", "--model.rho=0.5"], "got --model.rho=0.5; omit it"),
         (["--resume=last", "--trainer.max_epochs=2"], "expected more than the 3 of"),
-        (["--resume=last", "--trainer.max_epochs=5"], "over which the learning rate of"),
+        (["--resume=last", "--trainer.max_epochs=5"], "because the schedule of"),
     ],
 )
 def test_what_cannot_go_on_is_refused_in_a_line_and_nothing_is_lost(fit, straight, tmp_path, flags, message):
@@ -143,6 +145,64 @@ def test_what_cannot_go_on_is_refused_in_a_line_and_nothing_is_lost(fit, straigh
     assert message in err
     assert err.count("\n") == 1
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_resume_deletes_nothing_that_the_trainer_did_not_write(fit, straight, tmp_path):
+    runs = tmp_path / "lightning_logs/pytorch"
+    straight(*QUIET)
+    fit(*QUIET, die=7)
+    checkpoints = runs / "version_1/checkpoints"
+    (checkpoints / ".DS_Store").touch()
+    (checkpoints / ".git").mkdir()
+    (checkpoints / ".git/mine").touch()
+    fit("--resume=last")
+    assert (checkpoints / ".DS_Store").exists()
+    assert (checkpoints / ".git/mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("trainer", "flags", "message"),
+    [
+        ({"max_epochs": None}, ["--trainer.max_epochs=9"], "has no limit of epochs, got 9; omit the flag"),
+        ({"max_epochs": -1, "max_steps": 99}, ["--trainer.max_epochs=9"], "has no limit of epochs, got 9"),
+        (
+            {"logger": [{"class_path": "a.CSVLogger"}, {"class_path": "b.RunLogger"}]},
+            [],
+            "with CSVLogger and RunLogger",
+        ),
+        ({"logger": {"class_path": "lightning.pytorch.loggers.CSVLogger"}}, [], "got lightning_logs"),
+        ({"logger": False}, [], "with False; continue in a new folder with --ckpt_path"),
+        ({"accelerator": "gpu"}, [], "--trainer"),
+        ({"max_epochs": 3}, ["--data.data_dir=net.yaml/no"], "data_dir"),
+    ],
+)
+def test_a_resume_that_is_refused_changes_nothing(fit, straight, tmp_path, monkeypatch, trainer, flags, message):
+    straight(*QUIET)
+    run = tmp_path / "lightning_logs/pytorch/version_0"
+    (run / "results.yaml").unlink()
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump(config | {"trainer": config["trainer"] | trainer}))
+    if flags[:1] == ["--data.data_dir=net.yaml/no"]:
+        monkeypatch.setattr(mnist, "load_mnist", _refuse)
+    held = lambda: {path: path.read_bytes() for path in tmp_path.rglob("[!.]*") if path.is_file()}  # noqa: E731
+    before = held()
+    _, _, err = fit("--resume=last", *flags, code=1)
+    assert message in err
+    assert err.count("\n") == 1
+    assert held() == before
+
+
+def _refuse(data_dir, dataset):
+    raise UserError(f"data_dir: expected a folder, got {data_dir}")
+
+
+@pytest.mark.parametrize(
+    ("logger", "message"), [("false", "got no logger; omit it"), ("CSVLogger", "got CSVLogger; omit it")]
+)
+def test_checkpoints_within_an_epoch_need_a_log_to_resume(fit, logger, message):
+    _, _, err = fit(*QUIET, f"--trainer.logger={logger}", "--checkpoint_every=2", code=1)
+    assert message in err
+    assert err.count("\n") == 1
 
 
 def test_last_without_a_run_is_one_line(fit):

@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,7 +13,7 @@ import torch
 
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
-from cnn_mnist.runs.files import atomic_write, atomic_write_text, lock_folder, zip_is_intact
+from cnn_mnist.runs.files import atomic_write, atomic_write_text, lock_folder, remove_leftovers, zip_is_intact
 from cnn_mnist.runs.folder import find_checkpoint
 from cnn_mnist.runs.mistakes import read_mistakes, write_mistakes
 from tests.conftest import PROJECT
@@ -30,6 +31,21 @@ def test_a_failed_writing_leaves_what_was_there(tmp_path):
     with pytest.raises(ZeroDivisionError), atomic_write(tmp_path / "kept.txt") as aside:
         aside.write_text(f"half {1 / 0}")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("kept.txt", "old")]
+
+
+def test_only_what_a_killed_writing_left_is_removed(tmp_path):
+    with atomic_write(tmp_path / "a.ckpt") as aside:
+        aside.write_text("whole")
+        shutil.copytree(aside.parent, tmp_path / "left")
+        left = aside.parent.name
+    (tmp_path / "left").rename(tmp_path / left)
+    (tmp_path / ".DS_Store").touch()
+    for name in (".git", ".a.ckpt.notes", ".a.ckpt.abcdefgh"):  # the last holds a user's file
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine").touch()
+    remove_leftovers(tmp_path)
+    kept = {".DS_Store", ".git", ".a.ckpt.notes", ".a.ckpt.abcdefgh", "a.ckpt"}
+    assert {path.name for path in tmp_path.iterdir()} == kept
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("No space left on device")])

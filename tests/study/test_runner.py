@@ -56,3 +56,12 @@ def test_what_no_server_has_imported_is_started_as_a_command(runner):
     assert runner.run([sys.executable, "-c", "print(1); print('the last')"]) == "the last"
     assert runner.run([sys.executable, "-c", "raise SystemExit(3)"]) == "exit code 3"
     assert runner._servers == {}
+
+
+def test_a_server_that_dies_is_said_and_the_next_command_starts_another(runner):
+    command = [sys.executable, "-m", "cnn_mnist", "summary"]
+    said = runner.run(command)
+    runner._servers["cnn_mnist"].kill()
+    died = runner.run(command)
+    assert died == "the server process of cnn_mnist has died (exit code -9), and this training with it"
+    assert runner.run(command) == said

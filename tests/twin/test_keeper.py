@@ -127,7 +127,7 @@ def test_more_epochs_go_on_in_the_same_folder_as_if_they_had_been_asked_for(fit,
     [
         (["--resume=none"], "--resume: expected a run folder of keras with its config.yaml, got"),
         (["--resume=last", "--model.rho=0.5"], "got --model.rho=0.5; omit it"),
-        (["--resume=last", "--trainer.max_epochs=5"], "over which the learning rate of"),
+        (["--resume=last", "--trainer.max_epochs=5"], "because the schedule of"),
     ],
 )
 def test_what_cannot_go_on_is_refused_in_a_line_and_nothing_is_lost(fit, straight, tmp_path, flags, message):

@@ -1,0 +1,55 @@
+"""Checks files that somebody else made before anything is allocated for what they declare."""
+
+import pickletools
+from pathlib import Path
+from zipfile import ZipFile
+
+from cnn_mnist.errors import UserError
+
+LARGEST_TEXT = 2**24
+"""Bytes of a description, a configuration or a pickle's structure, at most; weights are not among them."""
+
+_EXPANSION, _ALLOWANCE = 20, 2**24
+"""A file may unpack to 20 times its size and 16 MB more; weights hardly compress at all."""
+
+
+def read_text(path: str | Path) -> bytes:
+    """Reads a text file of at most 16 MB.
+
+    Raises:
+        UserError: The file is larger.
+        OSError: The file cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        content = file.read(LARGEST_TEXT + 1)
+    if len(content) > LARGEST_TEXT:
+        raise UserError(f"expected a text of at most {LARGEST_TEXT:,} bytes, got more in {path}")
+    return content
+
+
+def fits(declared: int, path: str | Path) -> bool:
+    """Returns whether a file is large enough for the bytes that it declares to hold."""
+    return declared <= _EXPANSION * Path(path).stat().st_size + _ALLOWANCE
+
+
+def zip_fits(archive: ZipFile, path: str | Path) -> bool:
+    """Returns whether an archive unpacks to no more than its size explains, and its texts are short."""
+    members = archive.infolist()
+    texts = (member for member in members if member.filename.endswith((".json", ".pkl")))
+    return fits(sum(m.file_size for m in members), path) and all(m.file_size <= LARGEST_TEXT for m in texts)
+
+
+def pickle_is_small(pickled: bytes) -> bool:
+    """Returns whether a pickle allocates no more than its length explains.
+
+    Python allocates a memo as large as its highest index, and ``bytearray`` takes a length.
+    """
+    try:
+        for count, (code, argument, _) in enumerate(pickletools.genops(pickled)):
+            if "PUT" in code.name and int(argument) > count:
+                return False
+            if "bytearray" in code.name.lower() or "bytearray" in str(argument)[:40]:
+                return False
+    except Exception:  # each opcode raises other errors for damage
+        return False
+    return True
