@@ -46,7 +46,7 @@ def pickle_is_small(pickled: bytes) -> bool:
     """
     try:
         for count, (code, argument, _) in enumerate(pickletools.genops(pickled)):
-            if "PUT" in code.name and int(argument) > count:
+            if "PUT" in code.name and int(str(argument)) > count:
                 return False
             if "bytearray" in code.name.lower() or "bytearray" in str(argument)[:40]:
                 return False

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import torch  # noqa: F401 - likewise before TensorFlow
 import yaml
+from hypothesis import settings
 from tensorboard.compat import tf2
 
 tf2.summary  # noqa: B018 - loads TensorFlow's, before a Lightning command has TensorBoard do without
@@ -31,6 +32,9 @@ from cnn_mnist.runs.folder import KERAS, PYTORCH
 
 PROJECT = Path(__file__).parent.parent
 _FINAL = {"train_eval/acc": 0.998, "train_eval/loss": 0.004, "test/acc": 0.991, "test/loss": 0.034}
+
+settings.register_profile("no deadline", deadline=None)  # a machine may be busy
+settings.load_profile("no deadline")
 
 
 def bars(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
