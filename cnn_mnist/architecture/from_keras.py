@@ -50,7 +50,7 @@ def from_keras(config: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """
     body: Any = config.get("config")
     known = config.get("class_name") in ("Sequential", "Functional", "Model") and isinstance(body, Mapping)
-    layers = body.get("layers") if known else None
+    layers: Any = body.get("layers") if known else None
     if not _are_layers(layers):
         came = config.get("class_name") or f"a mapping of {', '.join(map(str, config)) or 'nothing'}"
         raise UserError(f"expected a list of layers, or Keras's configuration of a sequential model, got {came}")

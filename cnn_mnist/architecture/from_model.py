@@ -135,7 +135,8 @@ def _records(number: int, leaf: Any) -> list[Any]:
             records = [{"Activation": names[getattr(asked, "approximate", "none") == "tanh"]}]
         for record in records:
             for made, value in record.items() if isinstance(record, dict) else ():
-                _ = KINDS[made](**value) if isinstance(value, dict) else KINDS[made](value)
+                make: Any = KINDS[made]
+                make(**value) if isinstance(value, dict) else make(value)
     except UserError as error:
         raise UserError(f"layer {number}, {leaf}: {error}") from None
     for name, value in vars(leaf).items():

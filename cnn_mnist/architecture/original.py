@@ -85,7 +85,7 @@ def _in_pytorch(torch: Any, model: Any, network: Network, images: NDArray) -> It
                 torch.manual_seed(0)  # both drop the same elements
                 outputs = [module.train(training)(inputs.clone()), *module.state_dict().values()]
             found.append([tensor.double().cpu().numpy() for tensor in outputs])
-        yield training, *found
+        yield training, found[0], found[1]
 
 
 def _in_keras(keras: Any, model: Any, network: Network, images: NDArray) -> Iterator[Run]:
@@ -110,7 +110,7 @@ def _in_keras(keras: Any, model: Any, network: Network, images: NDArray) -> Iter
             for net in (original, rebuilt):
                 outputs = keras.tree.flatten(net(images, training=training))
                 found.append([*map(keras.ops.convert_to_numpy, outputs), *net.get_weights()])
-            yield training, *found
+            yield training, found[0], found[1]
     finally:
         for variable, value in kept:
             variable.assign(value)
