@@ -76,7 +76,7 @@ def _plain(layers: list[Any], left_out: dict[str, Any]) -> Iterator[Any]:
             continue
         names = {field.name for field in fields(record)} if record else set()
         shapes = ("batch_shape", "batch_input_shape") if kind == "InputLayer" else ("batch_input_shape",)
-        for name in config.keys() - names - {*shapes}:
+        for name in [name for name in config if name not in names and name not in shapes]:
             _check_option(where, name, config[name], left_out)
         if kind == "InputLayer":
             yield {"Input": (config.get("batch_shape") or config.get("batch_input_shape") or [])[1:]}

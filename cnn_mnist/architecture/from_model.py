@@ -132,8 +132,8 @@ def _records(number: int, leaf: Any) -> list[Any]:
             records = [{"Activation": names[getattr(asked, "approximate", "none") == "tanh"]}]
         for record in records:
             for made, value in record.items() if isinstance(record, dict) else ():
-                kind_of: Any = KINDS[made]
-                _ = kind_of(**value) if isinstance(value, dict) else kind_of(value)
+                make: Any = KINDS[made]
+                make(**value) if isinstance(value, dict) else make(value)
     except UserError as error:
         raise UserError(f"layer {number}, {leaf}: {error}") from None
     for name, value in vars(leaf).items():

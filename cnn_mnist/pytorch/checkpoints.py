@@ -40,7 +40,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         [checkpoint.get(name) for name in ("state_dict", "hyper_parameters")] if isinstance(checkpoint, dict) else []
     )
     if not parts or not all(isinstance(part, dict) for part in parts):
-        raise UserError(f"{expected}, without state_dict and hyper_parameters; use another file")
+        raise UserError(
+            f"{expected}, without state_dict and hyper_parameters; python -m keras_parity convert takes its weights"
+        )
     _check_weights(checkpoint, expected)
     return checkpoint
 

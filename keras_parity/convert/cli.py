@@ -5,6 +5,7 @@ import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see the
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +17,11 @@ from cnn_mnist.architecture.network import Network
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.data import mnist
 from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.pytorch import own_module
 from cnn_mnist.runs.files import atomic_write
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from cnn_mnist.settings import DataSettings
-from keras_parity.convert import keras_files, pytorch_files
+from keras_parity.convert import keras_files, pytorch_files, state_dicts
 from keras_parity.convert.portable import Logits, Portable
 
 GREATEST_DIFFERENCE = 1e-4
@@ -33,10 +35,10 @@ class _Format(NamedTuple):
 
 
 FORMATS: dict[str, _Format] = {
-    ".ckpt": _Format(pytorch_files.read_ckpt, pytorch_files.write_ckpt, optimizer=True),
-    ".pt": _Format(pytorch_files.read_state_dict, pytorch_files.write_state_dict),
-    ".pth": _Format(pytorch_files.read_state_dict, pytorch_files.write_state_dict),
-    ".safetensors": _Format(pytorch_files.read_state_dict, pytorch_files.write_state_dict),
+    ".ckpt": _Format(state_dicts.read_lightning, pytorch_files.write_ckpt, optimizer=True),
+    ".pt": _Format(state_dicts.read_state_dict, pytorch_files.write_state_dict),
+    ".pth": _Format(state_dicts.read_state_dict, pytorch_files.write_state_dict),
+    ".safetensors": _Format(state_dicts.read_state_dict, pytorch_files.write_state_dict),
     ".keras": _Format(keras_files.read_keras, keras_files.write_keras, optimizer=True),
     ".weights.h5": _Format(keras_files.read_h5, keras_files.write_h5),
 }
@@ -49,13 +51,17 @@ class Agreement(NamedTuple):
         images: Number and kind of the images, such as "10,000 test images".
         difference: Largest absolute difference of a logit.
         changed: Number of images with another prediction.
+        doubt: Why the source may not be the network that was trained, in one line; empty if it is.
     """
 
     images: str
     difference: float
     changed: int
+    doubt: str = ""
 
     def __str__(self) -> str:
+        if self.doubt:
+            return f"{self.images}, but only with its own reading: {self.doubt}; --source=FILE.py:CLASS compares yours"
         return f"{self.images}: largest difference of a logit {self.difference:.2g}, {self.changed} changed predictions"
 
 
@@ -66,6 +72,7 @@ def convert_weights(
     with_optimizer: bool = False,
     architecture: Description | Network | None = None,
     overwrite: bool = False,
+    module: str | None = None,
 ) -> Agreement:
     """Converts a network from one file to another, loads both files, and compares their outputs.
 
@@ -77,6 +84,7 @@ def convert_weights(
         with_optimizer: Whether to convert the optimizer's state as well.
         architecture: The network, if the source does not describe it.
         overwrite: Whether to replace an existing target.
+        module: The user's own PyTorch module, as ``FILE.py:CLASS``, which runs as the source.
 
     Returns:
         How well the target agrees with the source.
@@ -98,7 +106,12 @@ def convert_weights(
         raise UserError(f"expected a new file as target, got {target}, which exists; --overwrite replaces it")
     if with_optimizer and not writes.optimizer:
         raise UserError(f"--with_optimizer: expected a .ckpt or .keras file as target, got {target}")
-    portable, before = reads.read(source, None if architecture is None else read_network(architecture))
+    network, read = None if architecture is None else read_network(architecture), reads.read
+    if module is not None:
+        if source.suffix in (".keras", ".h5"):
+            raise UserError(f"--source: expected a PyTorch file to load into {module}, got {source}")
+        read = partial(state_dicts.read_state_dict, source=module)
+    portable, before = read(source, network)
     if with_optimizer and portable.slots is None:
         reason = portable.untold or f"{source} has no optimizer with Keras's formula"
         raise UserError(f"--with_optimizer: {reason}")
@@ -110,6 +123,8 @@ def convert_weights(
         portable = replace(portable, slots=None, iterations=0)
     if portable.matched:
         warnings.warn(UserNotice(f"{source}: weights matched by order and shape ({portable.matched})"), stacklevel=2)
+    for said in filter(None, (portable.left_out, portable.doubt)):
+        warnings.warn(UserNotice(f"{source}: {said}"), stacklevel=2)
     shape = portable.network.input_shape
     kind = "test images"
     if images is None or images.shape[1:] != shape:
@@ -119,7 +134,7 @@ def convert_weights(
         agreement = _compare(before(images), writes.read(aside, portable.network)[1](images), f"{len(images):,} {kind}")
         if not agreement.difference <= GREATEST_DIFFERENCE or agreement.changed:
             raise UserError(f"{target} would not agree with {source}: {agreement}; it was not written")
-    return agreement
+    return agreement._replace(doubt=portable.doubt)
 
 
 def main(args: list[str]) -> None:
@@ -135,9 +150,12 @@ def main(args: list[str]) -> None:
         prog="python -m keras_parity convert",
         description="Converts a trained network to the other framework, and checks the result on the test images.",
     )
-    parser.add_argument("source", type=str, help=f"Run folder, or file with one of the endings {', '.join(FORMATS)}.")
+    parser.add_argument(
+        "file", metavar="SOURCE", type=str, help=f"Run folder, or file with one of the endings {', '.join(FORMATS)}."
+    )
     parser.add_argument("target", type=str, help="File to write; its ending chooses the format.")
     parser.add_switch("--with_optimizer", help="Convert the optimizer's state as well (.ckpt, .keras).")
+    parser.add_argument("--source", type=str | None, default=None, help=own_module.HELP)
     parser.add_switch("--overwrite", help="Replace an existing TARGET.")
     parser.add_argument(
         "--model.architecture",
@@ -149,10 +167,10 @@ def main(args: list[str]) -> None:
     config = parser.parse_args(args)
     images = mnist.scale(mnist.load_mnist(config.data.data_dir).test_images)[..., None]
     agreement = convert_weights(
-        config.source, config.target, images, bool(config.with_optimizer), config.model.architecture,
-        bool(config.overwrite),
+        config.file, config.target, images, bool(config.with_optimizer), config.model.architecture,
+        bool(config.overwrite), config.source,
     )  # fmt: skip
-    print(f"wrote {config.target} from {config.source}, compared on {agreement}")
+    print(f"wrote {config.target} from {config.file}, compared on {agreement}")
     print(f"next: {_how_to_load(config.target)}")
 
 

@@ -33,7 +33,10 @@ def read_keras(path: Path, network: Network | None = None) -> tuple[Portable, Lo
         UserError: The file cannot be loaded, or holds another network.
     """
     model = read_model(path)
-    network = choose_network(path, read_network(str(path)), network)
+    try:
+        network = choose_network(path, read_network(model), network)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     variables = variables_of(model, network)
     weights, described = _widened(_arrays(variables)), plain(network)
     matched = renamed_weights({name: variable.path for name, variable in variables.items()})

@@ -1,5 +1,6 @@
 """A trained network in no framework: its weights and its optimizer's state in the neutral layout."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_mnist.architecture.layer_spec import Shape
 from cnn_mnist.architecture.network import Network
 from cnn_mnist.errors import UserError
 from cnn_mnist.settings import ModelSettings
@@ -28,7 +30,9 @@ class Portable:
             optimizer.
         iterations: Optimizer updates so far.
         untold: Why ``settings`` does not describe the optimizer, in one line; empty if it does.
-        matched: The weights that were matched by order and shape, in one line; empty if all names were known.
+        matched: The weights that were matched by shape, in one line; empty if all names were known.
+        left_out: The arrays of the file that are no part of the network, in one line; empty if there are none.
+        doubt: The weights that may be exchanged, in one line; empty if there are none.
     """
 
     weights: Arrays
@@ -37,6 +41,8 @@ class Portable:
     iterations: int = 0
     untold: str = ""
     matched: str = ""
+    left_out: str = ""
+    doubt: str = ""
 
     @property
     def network(self) -> Network:
@@ -70,32 +76,60 @@ def choose_network(path: Path, described: Network | None, named: Network | None)
 
 def match_arrays(
     path: Path, found: Mapping[str, NDArray], wanted: Mapping[str, Sequence[int]]
-) -> tuple[dict[str, NDArray], str]:
-    """Matches the arrays of a file to a network's weights: by name, else by order and shape.
+) -> tuple[dict[str, NDArray], str, str]:
+    """Matches the arrays of a file to a network's weights: by name, else by the shapes of each module's arrays.
 
     Args:
         path: The file, for the message.
-        found: The arrays in the file by name, in the file's order.
+        found: The arrays in the file by name, in the file's order, which decides between equal modules.
         wanted: The shape of each weight by name, in the order of the layers.
 
     Returns:
-        The arrays by the names of the weights; and the weights that were not matched by name, in one line.
+        The arrays by the names of the weights; the weights that were not matched by name, in one line; and two modules
+        that may be exchanged, in one line.
 
     Raises:
         UserError: The number or a shape of the arrays does not fit.
     """
-    if found.keys() == wanted.keys():
-        pairs = [(name, name) for name in wanted]
-    elif len(found) == len(wanted):
-        pairs = list(zip(wanted, found, strict=True))
-    else:
+    sequential = all(name.rpartition(".")[0].replace(".", "").isdecimal() for name in found)
+    if sequential:  # the numbers of an nn.Sequential are the order of its calls
+        found = dict(sorted(found.items(), key=lambda item: [*map(int, item[0].split(".")[:-1])]))
+    shapes, ours = {name: array.shape for name, array in found.items()}, {n: tuple(s) for n, s in wanted.items()}
+    if len(found) != len(wanted):
         first = next((name for name in [*wanted, *found] if name not in found or name not in wanted), "")
         raise UserError(f"expected {len(wanted)} arrays in {path}, got {len(found)} (see {first}); name its network")
-    for name, in_file in pairs:
-        if found[in_file].shape != tuple(wanted[name]):
-            shapes = f"{tuple(wanted[name])}, got {in_file} {found[in_file].shape}"
-            raise UserError(f"expected {name} {shapes} in {path}, which holds another network")
-    return {name: found[in_file] for name, in_file in pairs}, renamed_weights(dict(pairs))
+    if shapes == ours:
+        return {name: found[name] for name in wanted}, "", ""
+    theirs, asked = _groups(shapes, whole=True), _groups(ours, whole=True)
+    if _sizes(theirs) != _sizes(asked):
+        theirs, asked = _groups(shapes, whole=False), _groups(ours, whole=False)
+    odd = {kind for kind in (*theirs, *asked) if len(theirs.get(kind, ())) != len(asked.get(kind, ()))}
+    if odd:
+        name, in_file = (
+            next(n for kind, some in groups.items() if kind in odd for n in some) for groups in (asked, theirs)
+        )
+        came = f"got {in_file} {shapes[in_file]}"
+        raise UserError(f"expected {name} {ours[name]}, {came} in {path}, which holds another network")
+    pairs = {name: in_file for kind in asked for name, in_file in zip(asked[kind], theirs[kind], strict=True)}
+    equal = [] if sequential else [names for names in theirs.values() if len(names) > 1]
+    doubt = f"{equal[0][0]} and {equal[0][1]} have the same shape and may be exchanged" if equal else ""
+    return {name: found[pairs[name]] for name in wanted}, renamed_weights(pairs), doubt
+
+
+def _groups(shapes: Mapping[str, Shape], whole: bool) -> dict[object, list[str]]:
+    """Names by shape; if ``whole``, by last part and by the shapes of the whole module too."""
+    modules: dict[str, list[tuple[str, Shape]]] = defaultdict(list)
+    for name, shape in shapes.items():
+        modules[name.rpartition(".")[0]].append((name.rpartition(".")[2], shape))
+    groups: dict[object, list[str]] = defaultdict(list)
+    for name, shape in shapes.items():
+        module, _, last = name.rpartition(".")
+        groups[(shape, last, *sorted(modules[module])) if whole else shape].append(name)
+    return groups
+
+
+def _sizes(groups: Mapping[object, list[str]]) -> dict[object, int]:
+    return {kind: len(names) for kind, names in groups.items()}
 
 
 def renamed_weights(pairs: Mapping[str, str]) -> str:

@@ -6,37 +6,26 @@ from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from cnn_mnist.architecture.description_files import ARCHITECTURE
-from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.architecture.layouts import from_pytorch, to_pytorch
 from cnn_mnist.architecture.network import Network
 from cnn_mnist.data.splits import evaluation_batch_size
-from cnn_mnist.errors import UserError
-from cnn_mnist.pytorch.checkpoints import load_safely, read_checkpoint, reason_of
+from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.keras_layers import MaskedDropout
 from cnn_mnist.pytorch.keras_optimizers import KerasOptimizer
 from cnn_mnist.pytorch.network import build_network, load_weights
 from cnn_mnist.pytorch.optimizers import make_optimizer
 from cnn_mnist.settings import ModelSettings
-from keras_parity.convert.portable import Arrays, Logits, Portable, choose_network, match_arrays
+from keras_parity.convert.portable import Arrays, Logits, Portable, choose_network
 
-_PREFIX = "network."  # of the network inside the LightningModule
-_INSIDE = ("state_dict", "model_state_dict", "model")
-"""Keys under which people save a state dict."""
-_PREFIXES = ("module.", "_orig_mod.", "model.", _PREFIX)
-"""Prefixes that DataParallel, torch.compile and LightningModules add."""
-_COUNTERS = ("num_batches_tracked", "count")
-"""Counters in a state dict; inference does not use them."""
+PREFIX = "network."  # of the network inside the LightningModule
 
 
 def read_ckpt(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
@@ -55,8 +44,8 @@ def read_ckpt(path: Path, network: Network | None = None) -> tuple[Portable, Log
     checkpoint = read_checkpoint(path)
     settings = ModelSettings(**checkpoint["hyper_parameters"])
     network = choose_network(path, settings.network, network)
-    state = {name.removeprefix(_PREFIX): array for name, array in _arrays(checkpoint["state_dict"]).items()}
-    module = _build(settings, from_pytorch(state, network))
+    state = {name.removeprefix(PREFIX): array for name, array in arrays_of(checkpoint["state_dict"]).items()}
+    module = build(settings, from_pytorch(state, network))
     optimizer = make_optimizer(module.parameters(), settings)
     slots, iterations = None, int(checkpoint.get("global_step", 0))
     if isinstance(optimizer, KerasOptimizer) and checkpoint.get("optimizer_states"):
@@ -65,50 +54,10 @@ def read_ckpt(path: Path, network: Network | None = None) -> tuple[Portable, Log
         wanted = optimizer.slot_names(optimizer.param_groups[0])
         if all(set(wanted) <= kept["state"].get(index, {}).keys() for index in range(len(names))):
             slots = {
-                slot: from_pytorch(_arrays({name: kept["state"][i][slot] for i, name in enumerate(names)}), network)
+                slot: from_pytorch(arrays_of({name: kept["state"][i][slot] for i, name in enumerate(names)}), network)
                 for slot in wanted
             }
-    return Portable(from_pytorch(state, network), settings, slots, iterations), partial(_logits, module)
-
-
-def read_state_dict(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
-    """Reads a state dict, alone or inside a dict.
-
-    Args:
-        path: The file.
-        network: The network; needed unless the file describes it.
-
-    Returns:
-        The network, and what it computes.
-
-    Raises:
-        UserError: The file cannot be loaded safely, the network is unknown, or the weights do not fit it.
-    """
-    expected = f"expected a PyTorch state dict, got {path}"
-    described = None
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
-                if ARCHITECTURE in (file.metadata() or {}):
-                    described = read_network(str(path))
-                found: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        else:
-            found = load_safely(path, expected)
-        state = _arrays(_bare(found))
-    except UserError:
-        raise
-    except (
-        OSError, RuntimeError, UnpicklingError, EOFError, KeyError, AttributeError, TypeError, ValueError,
-        SafetensorError,
-    ) as error:  # fmt: skip
-        raise UserError(f"{expected}, which cannot be loaded safely ({reason_of(error)})") from None
-    network = choose_network(path, described, network)
-    shapes = {name: tuple(tensor.shape) for name, tensor in build_network(network).state_dict().items()}
-    wanted = {name: shape for name, shape in shapes.items() if name.rpartition(".")[2] not in _COUNTERS}
-    state, matched = match_arrays(path, state, wanted)
-    settings = ModelSettings(architecture=plain(network))
-    weights = from_pytorch(state, network)
-    return Portable(weights, settings, matched=matched), partial(_logits, _build(settings, weights))
+    return Portable(from_pytorch(state, network), settings, slots, iterations), partial(logits_of, module)
 
 
 def write_ckpt(portable: Portable, path: Path) -> None:
@@ -118,7 +67,7 @@ def write_ckpt(portable: Portable, path: Path) -> None:
         "epoch": 0,  # ``fit`` computes it from the updates
         "global_step": portable.iterations,
         "pytorch-lightning_version": version("lightning"),
-        "state_dict": {_PREFIX + name: tensor for name, tensor in network.state_dict().items()},
+        "state_dict": {PREFIX + name: tensor for name, tensor in network.state_dict().items()},
         "hyper_parameters": asdict(portable.settings),
         "optimizer_states": [] if portable.slots is None else [optimizer.state_dict()],
         "lr_schedulers": [],
@@ -137,7 +86,7 @@ def write_state_dict(portable: Portable, path: Path) -> None:
 
 def make_torch_optimizer(portable: Portable) -> tuple[nn.Sequential, torch.optim.Optimizer]:
     """Builds the network with its weights, and its optimizer with its slots, in the dtype of the weights."""
-    module = _build(portable.settings, portable.weights)
+    module = build(portable.settings, portable.weights)
     for dropout in module.modules():
         if isinstance(dropout, MaskedDropout):
             dropout.count.fill_(portable.iterations)
@@ -150,18 +99,7 @@ def make_torch_optimizer(portable: Portable) -> tuple[nn.Sequential, torch.optim
     return module, optimizer
 
 
-def _bare(found: Any) -> dict[str, Tensor]:
-    """The state dict inside a loaded object, without counters and without prefixes that all names share."""
-    for key in _INSIDE:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    state = {str(name): tensor.detach() for name, tensor in found.items()}
-    while prefix := next((p for p in _PREFIXES if state and all(name.startswith(p) for name in state)), None):
-        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return {name: tensor for name, tensor in state.items() if name.rpartition(".")[2] not in _COUNTERS}
-
-
-def _build(settings: ModelSettings, weights: Arrays) -> nn.Sequential:
+def build(settings: ModelSettings, weights: Arrays) -> nn.Sequential:
     """Builds the module of a network with neutral weights, in their dtype."""
     module = build_network(settings.network, settings.align, settings.seed)
     module.to(torch.from_numpy(next(iter(weights.values()))).dtype).eval()
@@ -169,14 +107,26 @@ def _build(settings: ModelSettings, weights: Arrays) -> nn.Sequential:
     return module
 
 
-def _arrays(state: Mapping[str, Tensor]) -> Arrays:
-    """A state dict as arrays; 16-bit tensors are widened to float32."""
+def arrays_of(state: Mapping[str, Tensor]) -> Arrays:
+    """Returns a state dict as arrays; 16-bit tensors are widened to float32."""
     wide = {name: t.float() if t.is_floating_point() and t.element_size() < 4 else t for name, t in state.items()}
     return {name: tensor.numpy() for name, tensor in wide.items()}
 
 
-def _logits(module: nn.Sequential, images: NDArray[np.floating]) -> NDArray:
+def logits_of(module: nn.Module, images: NDArray[np.floating]) -> NDArray:
+    """Computes a module's logits in float64; of a module that ends in a softmax, the logarithms of its probabilities.
+
+    Args:
+        module: A module that takes images [n, channels, height, width].
+        images: Images [n, height, width, channels].
+
+    Returns:
+        The logits [n, classes].
+    """
     double = module.double()
     tensor = torch.from_numpy(np.array(np.moveaxis(images, -1, 1), order="C")).double()
     with torch.inference_mode():
-        return torch.cat([double(batch) for batch in tensor.split(evaluation_batch_size(images.shape[1:]))]).numpy()
+        batches = [double(batch) for batch in tensor.split(evaluation_batch_size(images.shape[1:]))]
+    outputs = torch.cat(batches).numpy()
+    probabilities = (outputs >= 0).all() and np.allclose(outputs.sum(-1), 1)
+    return np.log(np.maximum(outputs, np.finfo(outputs.dtype).tiny)) if probabilities else outputs
