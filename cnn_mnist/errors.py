@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
+from cnn_mnist.neutral import any_encoding, printable, say
+
 
 class UserError(ValueError):
     """A mistake that the user can fix. Its one line says what was expected, what was given and what to do."""
@@ -78,6 +80,8 @@ def one_line_errors(program: str) -> Iterator[None]:
         else:
             previous(message, category, *args, **kwargs)
 
+    any_encoding(sys.stdout)
+    any_encoding(sys.stderr)
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserNotice)
         previous, warnings.showwarning = warnings.showwarning, show
@@ -93,7 +97,7 @@ def one_line_errors(program: str) -> Iterator[None]:
             reason = f"got {error.strerror or error}{where}"
             sys.exit(f"{program}: error: expected readable and writable files, {reason}; fix the file or its folder")
         except KeyboardInterrupt as interrupt:
-            print(f"{program}: {str(interrupt) or 'interrupted'}", file=sys.stderr)
+            say(f"{program}: {str(interrupt) or 'interrupted'}", sys.stderr)
             sys.exit(143 if isinstance(interrupt, Terminated) else 130)
         finally:
             if handler is not None:
@@ -101,7 +105,7 @@ def one_line_errors(program: str) -> Iterator[None]:
 
 
 def _one_line(text: object) -> str:
-    return " ".join(str(text).splitlines())  # a file name may contain line breaks
+    return printable(" ".join(str(text).splitlines()))  # a file name may contain line breaks
 
 
 def _receives_signals() -> bool:

@@ -46,9 +46,8 @@ def pickle_is_small(pickled: bytes) -> bool:
     """
     try:
         for count, (code, argument, _) in enumerate(pickletools.genops(pickled)):
-            if "PUT" in code.name and int(str(argument)) > count:
-                return False
-            if "bytearray" in code.name.lower() or "bytearray" in str(argument)[:40]:
+            memo = "PUT" in code.name and isinstance(argument, int) and argument > count
+            if memo or "bytearray" in f"{code.name} {str(argument)[:40]}".lower():
                 return False
     except Exception:  # each opcode raises other errors for damage
         return False

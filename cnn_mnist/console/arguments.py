@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, get_loader, set_loader
 from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.console.known_classes import ALLOW, known_classes_only
 from cnn_mnist.errors import UserError, nearest
+from cnn_mnist.neutral import say
 from cnn_mnist.runs.folder import STUDY
 from cnn_mnist.settings import SEED
 from cnn_mnist.yaml_files import check_aliases
@@ -106,7 +107,7 @@ class OneLineErrors(ArgumentParser):
         program = self.prog.replace(" [options]", "")
         unknown = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
         meant = nearest(unknown[1], self._option_string_actions) if unknown else ""
-        print(f"{program}: error: {_plain_message(message)}{meant} (see --help)", file=sys.stderr)
+        say(f"{program}: error: {_plain_message(message)}{meant} (see --help)", sys.stderr)
         raise SystemExit(2)
 
 

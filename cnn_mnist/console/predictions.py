@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from cnn_mnist.console.tables import print_table
 from cnn_mnist.data.splits import MOST_VIEWS, Digits
 from cnn_mnist.errors import UserError
+from cnn_mnist.neutral import csv_cell, say
 from cnn_mnist.runs import pictures
-from cnn_mnist.runs.files import atomic_write, atomic_write_text
+from cnn_mnist.runs.files import atomic_write_text
 
 _MOST_LISTED = 20  # rows of the test set in the terminal
 _NEAR = 0.2  # the second class is shown if its probability is less than this below the best
@@ -82,10 +83,11 @@ def write_predictions(digits: Digits, predictions: Mapping[str, Sequence[Predict
     elif config.output.endswith(".json"):
         atomic_write_text(config.output, json.dumps(records, indent=1) + "\n")
     else:
-        with atomic_write(config.output) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, _columns(records))
-            writer.writeheader()
-            writer.writerows(records)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, _columns(records))
+        writer.writeheader()
+        writer.writerows({name: csv_cell(value) for name, value in record.items()} for record in records)
+        atomic_write_text(config.output, text.getvalue())
     if config.figure is not None:
         _draw(digits, predictions, config.figure)
     if digits.labels is not None:
@@ -93,7 +95,7 @@ def write_predictions(digits: Digits, predictions: Mapping[str, Sequence[Predict
             right = sum(found.digit == label for found, label in zip(column, digits.labels, strict=True))
             print(f"{name}: {right:,} of {len(column):,} test images right ({right / len(column):.2%})")
     for path in filter(None, (config.output, config.figure)):
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     if digits.unreadable:
         raise UserError(f"expected digits in every named picture, got none from {', '.join(digits.unreadable)}")
 

@@ -8,6 +8,7 @@ import yaml
 
 from cnn_mnist.console.tables import print_table
 from cnn_mnist.errors import UserError
+from cnn_mnist.neutral import say
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.files import atomic_write_text
 from cnn_mnist.runs.folder import CHECKPOINTS, ENDINGS, LOG_DIR, PYTORCH, RESULTS, age, read_config, step_of
@@ -39,7 +40,7 @@ def save_and_print_results(metrics: dict[str, float], run: Path | None, step: in
         atomic_write_text(Path(run, RESULTS), yaml.safe_dump(metrics | {_STEP: step}))
         kept = sorted(file for file in Path(run, CHECKPOINTS).glob("[!.]*") if file.suffix in ENDINGS.values())
         if kept and all(step_of(file) != step for file in kept):
-            print(f"note: the results are of the final weights; {weights_line(max(kept, key=age))}")
+            say(f"note: the results are of the final weights; {weights_line(max(kept, key=age))}")
 
 
 def weights_line(checkpoint: Path) -> str:
@@ -85,4 +86,4 @@ def print_results(metrics: Mapping[str, float], run: Path | None) -> None:
         command = "python -m keras_parity compare" + ("" if default else f" '{log_dir}/*/version_*'")
         if run.parent.name == PYTORCH:
             command = f"python -m keras_parity --twin_of {run}" + ("" if default else f" --trainer.log_dir={log_dir}")
-        print(f"run:  {run}\nnext: {command}\n      tensorboard --logdir {log_dir}")
+        say(f"run:  {run}\nnext: {command}\n      tensorboard --logdir {log_dir}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from cnn_mnist.console.results import print_results
 from cnn_mnist.errors import UserError
+from cnn_mnist.neutral import say
 from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, ENDINGS, KERAS, RESULTS, newest_run, read_config
 from cnn_mnist.schedules import spans_training
 
@@ -68,7 +69,7 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
                 "learning rate would jump: omit the flag, or start a new run"
             )
     elif (results := read_config(folder, RESULTS)) is not None:
-        print(f"{folder} is finished; to train longer, add --{_EPOCHS} over {before}\n")
+        say(f"{folder} is finished; to train longer, add --{_EPOCHS} over {before}\n")
         print_results(results, folder)
         raise SystemExit(0)
     own = any(Path(folder, CHECKPOINTS).glob(f"[!.]*{ENDINGS[framework]}"))  # otherwise config.yaml names one

@@ -1,11 +1,14 @@
 """Prints tables of strings in the terminal and in Markdown."""
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import IO, TYPE_CHECKING
 
 from rich.cells import cell_len
+
+from cnn_mnist.neutral import any_encoding, markdown_text, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,8 +23,8 @@ _FIGURE = re.compile(r"[-+]?(?:\d|nan|inf)|-?$")
 
 
 def markdown_table(rows: Rows) -> str:
-    """Formats rows as a Markdown table; the first row is the header. Asterisks are escaped."""
-    header, *body = [[cell.replace("*", r"\*") for cell in cells] for cells in rows]
+    """Formats rows as a Markdown table; the first row is the header. What Markdown would interpret is escaped."""
+    header, *body = [list(map(markdown_text, cells)) for cells in rows]
     lines = [header, ["---"] * len(header), *body]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
@@ -40,7 +43,8 @@ def print_table(rows: Rows, title: str = "", file: IO[str] | None = None) -> Non
     from rich import box
     from rich.table import Table
 
-    console, (header, *body) = _console(file), rows
+    console, rows = _console(file), [list(map(printable, cells)) for cells in rows]
+    header, *body = rows
     print_text(title, file, style="bold")
     room = console.width - _GAP * (len(header) - 1)
     widths = _widths(rows, room)
@@ -62,7 +66,7 @@ def print_table(rows: Rows, title: str = "", file: IO[str] | None = None) -> Non
 def print_text(text: str, file: IO[str] | None = None, style: str = "") -> None:
     """Prints a text wrapped at spaces to the width of the terminal; prints nothing for an empty text."""
     console = _console(file)
-    for line in text.split("\n") if text else ():
+    for line in printable(text).split("\n") if text else ():
         for part in wrapped(line, console.width, _HANGING) or [""]:
             console.print(part, style=style, soft_wrap=True)
 
@@ -91,6 +95,7 @@ def terminal_width() -> int:
 def _console(file: IO[str] | None = None) -> "Console":
     from rich.console import Console
 
+    any_encoding(file or sys.stdout)
     return Console(file=file, markup=False, emoji=False, highlight=False, force_jupyter=False)
 
 

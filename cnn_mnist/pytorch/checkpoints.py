@@ -35,6 +35,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{expected}, which is not a file; name the .ckpt file in the checkpoints folder of a run")
     if Path(path).suffix == ENDINGS[KERAS]:
         raise UserError(f"{expected}, a Keras file; use python -m keras_parity predict")
+    if not is_zipfile(path):
+        raise UserError(f"{expected}, which is truncated or no checkpoint, or damaged; use another file")
     checkpoint = load_safely(Path(path), expected)
     parts = (
         [checkpoint.get(name) for name in ("state_dict", "hyper_parameters")] if isinstance(checkpoint, dict) else []
@@ -63,7 +65,7 @@ def load_safely(path: Path, expected: str) -> Any:
     try:
         if is_zipfile(path):
             if not zip_is_intact(path):
-                raise UserError(f"{expected}, which is truncated or damaged; use another file")
+                raise UserError(f"{expected}, which is truncated or no checkpoint, or damaged; use another file")
             with ZipFile(path) as archive:
                 pickles = [archive.read(name) for name in archive.namelist() if name.endswith(".pkl")]
             if not all(map(pickle_is_small, pickles)):

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from cnn_mnist.architecture.layers import BatchNormalization
 from cnn_mnist.console.results import save_and_print_results, weights_line
 from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.neutral import say
 from cnn_mnist.pytorch.checkpoint_callback import ResumableCheckpoint
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.cli_arguments import Arguments, Parser
@@ -133,7 +134,7 @@ class CLI(Arguments):
         """Checks that there is a trained network."""
         if not self._get(self.config, "ckpt_path"):
             raise UserError(f"{self.subcommand}: expected a trained network; name one with --ckpt_path=RUN_FOLDER")
-        print(weights_line(Path(self._get(self.config, "ckpt_path"))))
+        say(weights_line(Path(self._get(self.config, "ckpt_path"))))
 
 
 def main(args: Sequence[str]) -> CLI:

@@ -12,6 +12,7 @@ from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.console.results import weights_line
 from cnn_mnist.data.splits import evaluation_batch_size
 from cnn_mnist.errors import UserError
+from cnn_mnist.neutral import say
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.loader import to_tensor
 from cnn_mnist.pytorch.network import build_network
@@ -45,7 +46,7 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
         )
     checkpoint = find_checkpoint(config.ckpt_path[0], PYTORCH)
     network = read_network(read_checkpoint(checkpoint)["hyper_parameters"]["architecture"])
-    print(weights_line(checkpoint))
+    say(weights_line(checkpoint))
     data = predict_input.data_of(checkpoint, config)
     digits, classes = predict_input.load_digits(network.input_shape, config, data, read_pictures)
     found = predictions.from_logits(compute_logits(checkpoint, digits.images), classes)

@@ -52,9 +52,9 @@ def remove_leftovers(folder: str | Path) -> None:
 
 
 def atomic_write_text(path: str | Path, text: str) -> None:
-    """Writes a text in UTF-8 with ``atomic_write``."""
+    """Writes a text in UTF-8 with ``atomic_write``; bytes of a file name that are no text become escapes."""
     with atomic_write(path) as aside:
-        aside.write_text(text, encoding="utf-8", newline="")
+        aside.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def zip_is_intact(path: str | Path) -> bool:

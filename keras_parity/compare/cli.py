@@ -14,6 +14,7 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.data.splits import load_full_sets
 from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.neutral import printable, say
 from cnn_mnist.runs import mistakes, pictures
 from cnn_mnist.runs.files import atomic_write, atomic_write_text
 from cnn_mnist.runs.folder import LOG_DIR
@@ -123,7 +124,7 @@ def main(args: list[str]) -> None:
     elif config.table and form == "rich":
         report.print_tables(tables)
     elif config.table:
-        print(text, end="")
+        print(printable(text), end="")
     if config.figure is not None:
         with atomic_write(config.figure) as aside:
             curves.draw(tables).savefig(aside, dpi=120)
@@ -139,9 +140,9 @@ def main(args: list[str]) -> None:
             warnings.warn(UserNotice(f"{folder} was not written ({error.strerror})"), stacklevel=2)
     piped = form != "rich" and config.output is None  # stdout is the content of a file
     for path in filter(None, (config[name] for name in _FILES)):
-        print(f"wrote {path}", file=sys.stderr if piped else sys.stdout)
+        say(f"wrote {path}", sys.stderr if piped else sys.stdout)
     if not piped and folder.parent.is_dir():
-        print(f"next: tensorboard --logdir {shlex.quote(config.log_dir)}")
+        say(f"next: tensorboard --logdir {shlex.quote(config.log_dir)}")
 
     failed = []
     for tag, comparison, bound in typed["require"]:

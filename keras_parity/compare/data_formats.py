@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from cnn_mnist.neutral import csv_cell
 from keras_parity.compare.intervals import Estimate
 from keras_parity.compare.report import Table, headlines, notes, rows, what_differs
 from keras_parity.compare.rows import ROWS
@@ -76,5 +77,5 @@ def _jsonable(value: Any) -> Any:
 
 def _csv(lines: Sequence[Sequence[object]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
+    csv.writer(text, lineterminator="\n").writerows(map(csv_cell, line) for line in lines)
     return text.getvalue()

@@ -9,6 +9,7 @@ from html import escape
 from typing import IO
 
 from cnn_mnist.console.tables import markdown_table, natural_width, print_table, print_text, terminal_width, unbroken
+from cnn_mnist.neutral import markdown_text
 from keras_parity.compare.columns import Column, Comparison
 from keras_parity.compare.hardware import lacking_gpu
 from keras_parity.compare.intervals import Estimate
@@ -114,13 +115,13 @@ def to_text(tables: Sequence[Table]) -> str:
 
 def to_markdown(tables: Sequence[Table]) -> str:
     """The tables, what differs in settings and environment, and the notes, in Markdown."""
-    parts = headlines(tables)
+    parts = list(map(markdown_text, headlines(tables)))
     for table in tables:
-        parts += [f"### {table.title}"] if table.title else []
+        parts += [f"### {markdown_text(table.title)}"] if table.title else []
         parts.append(markdown_table(rows(table)))
     if differences := what_differs(tables):
         parts.append("What differs:\n\n" + markdown_table(differences))
-    parts += [note.replace("*", r"\*") for note in notes(tables)]
+    parts += map(markdown_text, notes(tables))
     return "\n\n".join(parts) + "\n"
 
 

@@ -17,6 +17,7 @@ from cnn_mnist.architecture.network import Network
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.data import mnist
 from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.neutral import say
 from cnn_mnist.pytorch import own_module
 from cnn_mnist.runs.files import atomic_write
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
@@ -170,8 +171,8 @@ def main(args: list[str]) -> None:
         config.file, config.target, images, bool(config.with_optimizer), config.model.architecture,
         bool(config.overwrite), config.source,
     )  # fmt: skip
-    print(f"wrote {config.target} from {config.file}, compared on {agreement}")
-    print(f"next: {_how_to_load(config.target)}")
+    say(f"wrote {config.target} from {config.file}, compared on {agreement}")
+    say(f"next: {_how_to_load(config.target)}")
 
 
 def _how_to_load(target: str) -> str:

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from cnn_mnist.architecture.descriptions import title
 from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, OutputFile
 from cnn_mnist.errors import UserError
+from cnn_mnist.neutral import say
 from cnn_mnist.pytorch.keras_layers import MaskedDropout
 from cnn_mnist.settings import DataSettings, ModelSettings, names
 from keras_parity.ladder.check import check, quiet, tf32, versions
@@ -107,10 +108,10 @@ def main(args: list[str]) -> None:
         report = check_file(Path(config.port), steps=config.steps, judged=lambda r: print(r.verdict, flush=True))
     else:
         report = _climb(config)
-    print("\n".join(report.explained()).replace(f"{report.verdict}\n", "", config.port is not None).strip("\n"))
+    say("\n".join(report.explained()).replace(f"{report.verdict}\n", "", config.port is not None).strip("\n"))
     if config.output is not None:
         report.write(config.output)
-        print(f"wrote {config.output}")
+        say(f"wrote {config.output}")
     if config.log_dir is not None:
         _write_figure(report.rungs, Path(config.log_dir))
     if report.exit_code == 2:

@@ -11,6 +11,7 @@ from cnn_mnist.console import predict_input, predictions
 from cnn_mnist.console.results import weights_line
 from cnn_mnist.errors import UserError
 from cnn_mnist.frameworks import gc_paused
+from cnn_mnist.neutral import say
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from keras_parity.frameworks import importing_tensorflow
 
@@ -30,7 +31,7 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
     """
     config = predict_input.build_parser("python -m keras_parity", DESCRIPTION).parse_args(args)
     checkpoints = _by_framework([find_checkpoint(path, KERAS) for path in config.ckpt_path])
-    print("\n".join(map(weights_line, checkpoints.values())))
+    say("\n".join(map(weights_line, checkpoints.values())))
     data = predict_input.data_of(next(iter(checkpoints.values())), config)
     if len(checkpoints) > 1:
         import keras_parity.both_frameworks  # noqa: F401 - must precede both, see there

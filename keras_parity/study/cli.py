@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.errors import UserError
+from cnn_mnist.neutral import printable, say
 from cnn_mnist.runs import mistakes
 from cnn_mnist.runs.files import lock_folder
 from cnn_mnist.runs.folder import CONFIG, PYTORCH, STUDY, UNTIL_DECIDED, check_writable
@@ -72,12 +73,12 @@ def main(args: list[str]) -> None:
         raise
     if done:
         if config.until is not None:
-            print(_how_long(done, by))
+            say(_how_long(done, by))
         folders = [str(done[job].folder) for job in jobs if job in done]
         flags = [f"--by={_ALIGN}"] if len({job.model.align for job in done}) > 1 else _disagreements(done)
         compare.main([*folders, f"--log_dir={trainer.log_dir}", *flags])
         if not failed and (config.until is None or len(done) == len(jobs)):
-            print(f"      {_command_for(args, flag, 2 * seeds)}  # trains {seeds} more seeds")
+            say(f"      {_command_for(args, flag, 2 * seeds)}  # trains {seeds} more seeds")
     if failed:
         reasons = "; ".join(f"{job}: {reason}" for job, reason in failed.items())
         raise UserError(f"{len(failed)} of {len(jobs)} runs failed ({reasons}); repeat the command to train them")
@@ -119,7 +120,7 @@ def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], d
                 if job not in done:
                     failed[job] = reason
             result = f"test accuracy {done[job].last(PRIMARY):.4f}, {took}" if job in done else f"failed: {failed[job]}"
-            console.print(f"[{number}/{len(jobs)}] {job}: {result}", soft_wrap=True)
+            console.print(printable(f"[{number}/{len(jobs)}] {job}: {result}"), soft_wrap=True)
             if looks and (number == len(jobs) or jobs[number].model.seed != job.model.seed):
                 seen = {job: _marked(done[job]) for job in jobs[:number] if job in done}
                 decided = [where for where, verdict in _primary(seen, by) if verdict.word != Word.UNDETERMINED]

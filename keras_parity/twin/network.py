@@ -1,5 +1,6 @@
 """Builds the Keras network of a description, and reads and loads its weights."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -99,11 +100,13 @@ def gelu_tanh(x: Any) -> Any:
 
 
 def _make(call: ModuleSpec, seed: int) -> keras.Layer:
-    arguments = dict(call.arguments)
+    kind, arguments = getattr(keras.layers, call.kind), dict(call.arguments)
+    if "data_format" in inspect.signature(kind).parameters:
+        arguments["data_format"] = "channels_last"  # whatever the user's keras.json says
     if arguments.get("activation") == gelu_tanh.__name__:
         arguments["activation"] = gelu_tanh
     if call.kind != "Dropout":
-        return getattr(keras.layers, call.kind)(**arguments, name=call.name)
+        return kind(**arguments, name=call.name)
     dropout = keras.layers.Dropout(**arguments, seed=number_of(call.name), name=call.name)
     if dropout.rate > 0:
         share_masks(dropout, seed)
