@@ -1,6 +1,7 @@
 """Predictions of ``predict`` as a table, a file and a figure, the same in both frameworks."""
 
 import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
