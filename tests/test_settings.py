@@ -1,6 +1,9 @@
 import shutil
 from typing import get_args, get_type_hints
 
+import pytest
+
+from cnn_mnist.errors import UserError
 from cnn_mnist.settings import OPTIMIZERS, ModelSettings, names
 from tests.conftest import PROJECT
 
@@ -52,3 +55,32 @@ def test_each_optimizer_has_its_settings():
     assert set(get_args(get_type_hints(ModelSettings)["optimizer"])) == OPTIMIZERS.keys()
     taken = {name for optimizer in OPTIMIZERS.values() for name in optimizer.takes}
     assert taken | {"optimizer", "learning_rate", "weight_decay"} == names(ModelSettings, "optimizer")
+
+
+MISTYPED = {
+    "learning_rate": "0.1",
+    "rho": True,
+    "decay_steps": 2.5,
+    "centered": "yes",
+    "optimizer": "lion",
+    "seed": None,
+    "align": ["keras"],
+}
+
+
+@pytest.mark.parametrize("name", MISTYPED)
+def test_a_setting_of_another_type_is_refused_by_its_name_also_out_of_a_checkpoint(tmp_path, name):
+    import torch
+
+    from cnn_mnist.pytorch.checkpoints import read_checkpoint
+    from cnn_mnist.pytorch.module import Classifier
+
+    with pytest.raises(UserError, match=f"{name}: expected"):
+        ModelSettings(**{name: MISTYPED[name]})
+    model = Classifier()
+    state = {f"network.{key}": tensor for key, tensor in model.network.state_dict().items()}
+    for settings in ({name: MISTYPED[name]}, {f"un{name}": 1}):
+        held = {"state_dict": state, "hyper_parameters": dict(model.hparams) | settings}
+        torch.save(held, tmp_path / "a.ckpt")
+        with pytest.raises(UserError, match=f"whose hyper_parameters are wrong .*{next(iter(settings))}"):
+            read_checkpoint(tmp_path / "a.ckpt")
