@@ -27,9 +27,15 @@ def read_text(path: str | Path) -> bytes:
     return content
 
 
-def fits(declared: int, path: str | Path) -> bool:
-    """Returns whether a file is large enough for the bytes that it declares to hold."""
-    return declared <= _EXPANSION * Path(path).stat().st_size + _ALLOWANCE
+def fits(declared: int, path: str | Path, expansion: int = _EXPANSION) -> bool:
+    """Returns whether a file is large enough for the bytes that it declares to hold.
+
+    Args:
+        declared: Bytes.
+        path: The file.
+        expansion: How many times its size a file of this kind may unpack to.
+    """
+    return declared <= expansion * Path(path).stat().st_size + _ALLOWANCE
 
 
 def zip_fits(archive: ZipFile, path: str | Path) -> bool:

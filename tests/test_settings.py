@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from cnn_mnist.errors import UserNotice
+from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.settings import OPTIMIZERS, ModelSettings, names
 from tests.conftest import PROJECT
 
@@ -102,3 +102,32 @@ def test_sgd_with_that_decay_takes_the_steps_of_keras_with_the_penalty():
         decay.train_on_batch(*batch)
     for one, other in zip(penalty.get_weights(), decay.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+MISTYPED = {
+    "learning_rate": "0.1",
+    "rho": True,
+    "decay_steps": 2.5,
+    "centered": "yes",
+    "optimizer": "lion",
+    "seed": None,
+    "align": ["keras"],
+}
+
+
+@pytest.mark.parametrize("name", MISTYPED)
+def test_a_setting_of_another_type_is_refused_by_its_name_also_out_of_a_checkpoint(tmp_path, name):
+    import torch
+
+    from cnn_mnist.pytorch.checkpoints import read_checkpoint
+    from cnn_mnist.pytorch.module import Classifier
+
+    with pytest.raises(UserError, match=f"{name}: expected"):
+        ModelSettings(**{name: MISTYPED[name]})
+    model = Classifier()
+    state = {f"network.{key}": tensor for key, tensor in model.network.state_dict().items()}
+    for settings in ({name: MISTYPED[name]}, {f"un{name}": 1}):
+        held = {"state_dict": state, "hyper_parameters": dict(model.hparams) | settings}
+        torch.save(held, tmp_path / "a.ckpt")
+        with pytest.raises(UserError, match=f"whose hyper_parameters are wrong .*{next(iter(settings))}"):
+            read_checkpoint(tmp_path / "a.ckpt")

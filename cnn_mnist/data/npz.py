@@ -9,10 +9,13 @@ from numpy.lib import format as npy
 from cnn_mnist.architecture.layer_spec import times
 from cnn_mnist.data.mnist import Mnist
 from cnn_mnist.errors import UserError
+from cnn_mnist.untrusted import fits
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 MOST_BYTES = 2**32
 """Limit for the four arrays together; as float32 they take four times the memory."""
+
+_EXPANSION = 200  # drawings compress this well, blank images better
 
 
 def load(path: str | Path) -> Mnist:
@@ -33,6 +36,8 @@ def load(path: str | Path) -> Mnist:
         with zipfile.ZipFile(path) as archive:
             if (size := sum(archive.getinfo(f"{name}.npy").file_size for name in NAMES)) > MOST_BYTES:
                 raise ValueError(f"{size:,} bytes of them, more than {MOST_BYTES:,}")
+            if not fits(size, path, _EXPANSION):
+                raise ValueError(f"{size:,} bytes of them in a file of {Path(path).stat().st_size:,}")
             for name in NAMES:
                 with archive.open(f"{name}.npy") as file:
                     arrays.append(npy.read_array(file, allow_pickle=False))

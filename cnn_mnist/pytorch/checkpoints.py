@@ -70,7 +70,8 @@ def load_safely(path: Path, expected: str) -> Any:
                 pickles = [archive.read(name) for name in archive.namelist() if name.endswith(".pkl")]
             if not all(map(pickle_is_small, pickles)):
                 raise UnpicklingError
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # about other protocols of pickle
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (
         OSError, RuntimeError, UnpicklingError, EOFError, KeyError, AttributeError, TypeError, ValueError, MemoryError,
         IndexError, OverflowError,

@@ -64,7 +64,8 @@ def read_h5(path: Path, network: Network | None = None) -> tuple[Portable, Logit
         UserError: The network is not named, or the file does not hold its weights.
     """
     network = choose_network(path, None, network)
-    model = build_twin(network)
+    with in_dtype("float32"):  # whatever the user's keras.json says
+        model = build_twin(network)
     try:
         check_h5(path, path)
         model.load_weights(path)

@@ -1,5 +1,7 @@
 """Photos and scans of pages to images like MNIST's: light, lines, a table below, several digits, and none."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -209,3 +211,15 @@ def test_an_enlarged_image_of_mnist_is_one_digit_and_no_sheet(data_dir, inverted
         grey = np.asarray(large, np.float32)
         (found,) = find_digits(255 - grey if inverted else grey)
         assert np.abs(found.image.astype(int) - image).mean() < 25  # of 255 grey levels; strokes are drawn anew
+
+
+@pytest.mark.parametrize("narrow", [1, 2, 3, 5, 8, 16, 24])
+def test_a_strip_of_any_width_is_refused_and_never_ends_the_others(narrow):
+    random = np.random.default_rng(narrow)
+    for length in (101, 300, 3000):
+        strip = random.integers(0, 256, (narrow, length)).astype(np.float32)
+        blank = np.full((narrow, length), 255, np.float32)
+        for page in (strip, blank, np.where(np.arange(length) % 7, blank, 0)):
+            for turned in (page, np.ascontiguousarray(page.T)):
+                with contextlib.suppress(UserError):
+                    find_digits(turned)

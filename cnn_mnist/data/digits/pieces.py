@@ -17,6 +17,8 @@ MOST_PIECES = 60
 FLOOR = 0.4
 """Fraction of a digit's ink below which a pixel is paper."""
 
+_THINNEST = 3  # pixels: a thinner picture is all rim
+
 
 class Piece(NamedTuple):
     """A digit on a page.
@@ -42,6 +44,8 @@ def find_pieces(grey: Page, invert: bool | None = None) -> list[Piece]:
     Raises:
         UserError: The page has no digit; the message says what it has.
     """
+    if min(grey.shape) < _THINNEST:
+        raise UserError(f"expected a digit, got a strip of {grey.shape[1]} x {grey.shape[0]} pixels")
     sheet = find_sheet(grey) if invert is None else None
     if sheet is None:
         sheet = np.ones(grey.shape, bool)
