@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cnn_mnist.data.digits.files import FORMATS, PHONE, read_grey, read_scaled
+from cnn_mnist.data.digits.files import FORMATS, PHONE, read_pages
 from cnn_mnist.data.digits.page import Page
 from cnn_mnist.data.digits.pieces import Piece, find_pieces, stroke_width
 from cnn_mnist.data.digits.small import FAINT, SMALL, find_drawn
@@ -53,7 +53,8 @@ def read_digits(
             otherwise the whole picture is scaled.
 
     Returns:
-        The images, with the named files that could not be read.
+        The images, with the named files, and pages of them, that could not be read. ``photo.tif[2]`` is a page of a
+        file with several, ``photo.png[2]`` one of several digits, ``photo.tif[2][0]`` both; all count from 0.
 
     Raises:
         UserError: No image could be read.
@@ -62,24 +63,25 @@ def read_digits(
     views, unreadable = list[View](), list[str]()
     for path in map(Path, paths):
         for file in _inside(path, notices) if path.is_dir() else [path]:
-            try:
-                if shape != (SIDE, SIDE, 1):
-                    whole = read_scaled(file, shape)
-                    images.append(255 - whole if invert else whole)
-                    names.append(str(file))
+            for name, page in read_pages(file, _READ, None if shape == (SIDE, SIDE, 1) else shape):
+                try:
+                    if isinstance(page, UserError):
+                        raise page
+                    if shape != (SIDE, SIDE, 1):
+                        names.append(name)
+                        images.append(255 - page if invert else page)
+                        continue
+                    found = find_digits(page, invert)
+                except UserError as error:
+                    notices.append(f"{name}: {error}")
+                    unreadable += [name] * (file == path)
                     continue
-                grey = read_grey(file, _READ)
-                found = find_digits(grey, invert)
-            except UserError as error:
-                notices.append(f"{file}: {error}")
-                unreadable += [str(file)] * (file == path)
-                continue
-            for number, digit in enumerate(found):
-                names.append(f"{file}[{number}]" if len(found) > 1 else str(file))
-                images.append(digit.image[..., None])
-                notices += [f"{names[-1]}: {warning}" for warning in digit.warnings]
-                if len(views) < MOST_VIEWS:
-                    views.append((grey.astype(np.uint8), digit.box))
+                for number, digit in enumerate(found):
+                    names.append(f"{name}[{number}]" if len(found) > 1 else name)
+                    images.append(digit.image[..., None])
+                    notices += [f"{names[-1]}: {warning}" for warning in digit.warnings]
+                    if len(views) < MOST_VIEWS:
+                        views.append((page.astype(np.uint8), digit.box))
     if not images and len(notices) == 1:
         raise UserError(notices[0])
     for notice in notices:
