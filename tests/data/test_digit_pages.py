@@ -1,6 +1,7 @@
 """Photos and scans of pages to images like MNIST's: light, lines, a table below, several digits, and none."""
 
 import contextlib
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from scipy import ndimage
 
 from benchmarks.paper import CONDITIONS, WITHOUT_DIGIT, photograph
 from cnn_mnist.data import mnist
+from cnn_mnist.data.digits import files
 from cnn_mnist.data.digits.files import MOST_PIXELS
 from cnn_mnist.data.digits.pieces import _frame
 from cnn_mnist.data.digits.read import find_digits, read_digits
@@ -160,6 +162,41 @@ class TestFiles:
         Image.new("1", (12_000, MOST_PIXELS // 12_000 + 1), 1).save(tmp_path / "large.png")
         with pytest.raises(UserError, match=r"expected at most 120 megapixels, got 12000 x 10001 pixels"):
             read_digits([tmp_path])
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.gif", "a.png", "a.webp"])
+def test_every_page_of_a_file_is_read_and_named(tmp_path, name):
+    pages = [page(), page(()), page([SEVEN, [(0.15, 0.3), (0.14, 0.7)]]), 255 - page()]
+    first, *others = (Image.fromarray(grey.astype(np.uint8)) for grey in pages)
+    first.save(tmp_path / name, save_all=True, append_images=others)
+    with pytest.warns(UserNotice, match=rf"{re.escape(name)}\[1\]: expected a digit, got a blank page"):
+        digits = read_digits([tmp_path / name])
+    endings = [file.removeprefix(str(tmp_path / name)) for file in digits.files]
+    assert endings == ["[0]", "[2][0]", "[2][1]", "[3]"]
+    assert digits.unreadable == [f"{tmp_path / name}[1]"]
+    assert np.abs(digits.images[0].astype(int) - digits.images[3]).mean() < 8
+    scaled = read_digits([tmp_path / name], shape=(8, 8, 1)).files
+    assert scaled == [f"{tmp_path / name}[{number}]" for number in range(4)]
+
+
+def test_a_thumbnail_in_a_tiff_is_no_page_and_a_damaged_page_is_named(tmp_path):
+    first, small = (Image.fromarray(page().astype(np.uint8)).resize(size) for size in (SIZE, (60, 80)))
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[small])
+    assert [file.rsplit("/", 1)[1] for file in read_digits([tmp_path / "a.tif"]).files] == ["a.tif[0]"]
+    first.save(tmp_path / "cut.gif", save_all=True, append_images=[Image.fromarray(255 - np.asarray(first))])
+    content = (tmp_path / "cut.gif").read_bytes()
+    (tmp_path / "cut.gif").write_bytes(content[: len(content) * 3 // 4])
+    with pytest.warns(UserNotice, match=r"cut.gif\[1\]: expected BMP, .*, got what cannot be read"):
+        assert len(read_digits([tmp_path / "cut.gif"]).files) == 1
+
+
+def test_a_file_of_too_many_pages_says_where_it_stops(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MOST_PAGES", 2)
+    pages = [Image.fromarray(page(width=width).astype(np.uint8)) for width in (9, 10, 11)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    with pytest.warns(UserNotice, match=r"a.tif\[2\]: expected at most 2 pages, got more; the first 2 are read"):
+        assert len(read_digits([tmp_path / "a.tif"]).files) == 2
 
 
 def test_a_picture_of_100_megapixels_is_read_in_500_mb(run_python, tmp_path):

@@ -1,8 +1,7 @@
 """Reads picture files of common formats as grey values or as a network's input."""
 
 import warnings
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,69 +25,75 @@ PHONE = (".heic", ".heif", ".avif")
 MOST_PIXELS = 120_000_000
 """Limit for a picture; a tiny file may claim any number."""
 
+MOST_PAGES = 100
+"""Limit for the pages of a file."""
+
+_KINDS = ", ".join(sorted(set(FORMATS.values())))
+_SUBFILE = 254  # TIFF's tag whose first bit marks a reduced copy of another page
 _BAND = 4_000_000  # pixels that are converted at once, which limits the memory for a large picture
 
 
-def read_grey(file: Path, side: int) -> NDArray[np.float32]:
-    """Reads the grey values of a file, averaged down to a longer side of about ``side``.
+def read_pages(
+    file: Path, side: int, shape: tuple[int, ...] | None = None
+) -> Iterator[tuple[str, NDArray | UserError]]:
+    """Reads the pages of a TIFF file, the frames of an animation, or the one picture of another file.
 
-    The picture is rotated by its metadata. A transparent picture gets a white background if its visible part is dark,
+    A picture is rotated by its metadata. A transparent one gets a white background if its visible part is dark,
     otherwise a black one. The range of a deep picture is detected: 10 or 12 bits in 16 are not dark.
 
     Args:
         file: The picture file.
-        side: Pixels.
+        side: Pixels; the page is averaged down to a longer side between this and its double.
+        shape: (height, width, channels) of a network's input, to which the page is scaled instead, cropped to its
+            middle if the proportions differ.
 
-    Returns:
-        float32 [height, width], from 0 (black) to 255 (white). The longer side is between ``side`` and twice ``side``,
-        or the file's if that is smaller.
-
-    Raises:
-        UserError: The file is missing, damaged, too large or of another kind.
+    Yields:
+        The name of a page, ``photo.tif[2]`` if there are several, and its grey values float32 [height, width], 0
+        (black) to 255 (white), or uint8 of the shape; or the error of a page that cannot be read.
     """
-    return _read(file, partial(_grey, side=side))
-
-
-def read_scaled(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Reads a file at the size of a network's input, cropped to its middle if the proportions differ.
-
-    Args:
-        file: The picture file.
-        shape: (height, width, channels), with 1 channel (grey) or 3 (colour).
-
-    Returns:
-        uint8 of that shape.
-
-    Raises:
-        UserError: The file is missing, damaged, too large or of another kind, or the network has other channels.
-    """
-    if shape[2] not in (1, 3):
-        raise UserError(f"expected a network with 1 or 3 input channels for a picture, got {shape[2]}")
-    return _read(file, partial(_scaled, shape=shape)).reshape(shape)
-
-
-def _read(file: Path, read: "Callable[[Image.Image], NDArray]") -> NDArray:
     from PIL import Image
 
-    kinds = ", ".join(sorted(set(FORMATS.values())))
+    if shape is not None and shape[2] not in (1, 3):
+        yield str(file), UserError(f"expected a network with 1 or 3 input channels for a picture, got {shape[2]}")
+        return
     if file.suffix.lower() in PHONE:
-        raise UserError(f"expected {kinds}, got a {file.suffix[1:].upper()} file; save or share the photo as JPEG")
+        ending = file.suffix[1:].upper()
+        yield str(file), UserError(f"expected {_KINDS}, got a {ending} file; save or share the photo as JPEG")
+        return
+    name = str(file)
     try:
-        ours = tuple(set(FORMATS.values()))
-        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=ours) as opened:  # on sizes, metadata
-            if opened.width * opened.height > MOST_PIXELS:
-                most = MOST_PIXELS // 1_000_000
-                raise UserError(f"expected at most {most} megapixels, got {opened.width} x {opened.height} pixels")
-            return read(opened)
-    except UserError:
-        raise
-    except FileNotFoundError:
-        raise UserError("expected a picture file, got no such file") from None
-    except Image.DecompressionBombError:
-        raise UserError(f"expected at most {MOST_PIXELS // 1_000_000} megapixels, got many more") from None
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=tuple(FORMATS.values())) as opened:
+            several = opened.format != "MPO" and getattr(opened, "is_animated", False)  # that of a phone is one photo
+            for number in range(MOST_PAGES + 1 if several else 1):
+                name = f"{file}[{number}]" if several else str(file)
+                try:
+                    opened.seek(number)
+                except EOFError:
+                    return
+                if number == MOST_PAGES:
+                    raise UserError(f"expected at most {MOST_PAGES} pages, got more; the first {MOST_PAGES} are read")
+                if opened.width * opened.height > MOST_PIXELS:
+                    most = MOST_PIXELS // 1_000_000
+                    raise UserError(f"expected at most {most} megapixels, got {opened.width} x {opened.height} pixels")
+                if getattr(opened, "tag_v2", {}).get(_SUBFILE, 0) & 1:  # a thumbnail of another page
+                    continue
+                page = opened.copy() if several else opened  # what follows would change the frames after it
+                yield name, _grey(page, side) if shape is None else _scaled(page, shape).reshape(shape)
     except Exception as error:  # each codec raises other errors for a damaged file
-        reason = " ".join(str(error).split()).replace(f" {str(file)!r}", "")
-        raise UserError(f"expected {kinds}, got what cannot be read as one ({reason})") from None
+        yield name, _explained(error, file)
+
+
+def _explained(error: Exception, file: Path) -> UserError:
+    from PIL import Image
+
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return UserError("expected a picture file, got no such file")
+    if isinstance(error, Image.DecompressionBombError):
+        return UserError(f"expected at most {MOST_PIXELS // 1_000_000} megapixels, got many more")
+    reason = " ".join(str(error).split()).replace(f" {str(file)!r}", "")
+    return UserError(f"expected {_KINDS}, got what cannot be read as one ({reason})")
 
 
 def _scaled(opened: "Image.Image", shape: tuple[int, ...]) -> NDArray[np.uint8]:

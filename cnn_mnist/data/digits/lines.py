@@ -11,6 +11,9 @@ from cnn_mnist.data.digits.page import Mask, Page, unit
 _TRIES = 200
 """Largest number of candidate lines; squared paper has 40, noise any number."""
 
+_FRAME = 0.15
+"""Fraction of a small picture's side within which a line along the edge is its frame."""
+
 
 def without_lines(ink: Page, sheet: Mask, level: float) -> Page:
     """Removes thin horizontal and vertical lines across the page, and repairs the strokes that they cross."""
@@ -26,6 +29,30 @@ def without_lines(ink: Page, sheet: Mask, level: float) -> Page:
         for line in lines:
             page[line.band(0)] = np.maximum(page[line.band(0)], line.beyond(page))
     return clear
+
+
+def inside_frame(grey: Page, invert: bool | None) -> tuple[slice, slice]:
+    """Returns the rows and columns of a small picture within the lines along its edges, as of a cell.
+
+    Args:
+        grey: The picture, [height, width].
+        invert: Whether ink is darker than paper; None if unknown.
+    """
+    counts, edges = np.histogram(grey, 16)
+    most = int(np.argmax(counts[:-1] + counts[1:]))  # a digit may fill more than half, but in many levels
+    paper = np.median(grey[(grey >= edges[most]) & (grey <= edges[most + 2])])
+    away = grey - paper
+    away = np.abs(away) if invert is None else -away if invert else away
+    dark = away > 0.2 * np.ptp(grey)
+    sides = []
+    for across in (dark, dark.T):
+        # A line may be tilted by a pixel.
+        full = ndimage.maximum_filter1d(across, 2, axis=0).mean(axis=1) > 0.9
+        reach = round(_FRAME * len(full))
+        first = np.flatnonzero(full[:reach]).max(initial=-2) + 2
+        last = len(full) - np.flatnonzero(full[::-1][:reach]).max(initial=-2) - 2
+        sides.append(slice(int(first), int(last)))
+    return sides[0], sides[1]
 
 
 class _Line(NamedTuple):

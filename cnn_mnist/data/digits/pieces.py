@@ -18,6 +18,7 @@ FLOOR = 0.4
 """Fraction of a digit's ink below which a pixel is paper."""
 
 _THINNEST = 3  # pixels: a thinner picture is all rim
+_SPECK, _SPECK_DRAWN = 0.025, 0.15  # of the page's shorter side, in a photo and in a small picture
 
 
 class Piece(NamedTuple):
@@ -34,29 +35,32 @@ class Piece(NamedTuple):
     rims: int
 
 
-def find_pieces(grey: Page, invert: bool | None = None) -> list[Piece]:
+def find_pieces(grey: Page, invert: bool | None = None, factor: int = 1) -> list[Piece]:
     """Finds the digits of a page, in reading order.
 
     Args:
         grey: [height, width], 0 (black) to 255 (white).
         invert: Whether ink is darker than paper; None to detect it.
+        factor: By which the page was enlarged.
 
     Raises:
         UserError: The page has no digit; the message says what it has.
     """
     if min(grey.shape) < _THINNEST:
         raise UserError(f"expected a digit, got a strip of {grey.shape[1]} x {grey.shape[0]} pixels")
-    sheet = find_sheet(grey) if invert is None else None
+    sheet = find_sheet(grey) if invert is None and factor == 1 else None
     if sheet is None:
         sheet = np.ones(grey.shape, bool)
         grey = grey if (is_dark_ink(grey) if invert is None else invert) else 255 - grey
     ink = ink_on(grey, sheet)
-    level = noise_level(ink, sheet)
-    ink = np.where(sheet, without_lines(np.where(sheet, ink, 0), sheet, level), 0)
-    return _pieces(ink, sheet, level)
+    level = noise_level(ink, sheet, factor)
+    ink = np.where(sheet, ink, 0)
+    if factor == 1:  # a stroke in a small picture is as straight and as long as a line
+        ink = np.where(sheet, without_lines(ink, sheet, level), 0)
+    return _pieces(ink, sheet, level, _SPECK if factor == 1 else _SPECK_DRAWN)
 
 
-def _pieces(ink: Page, sheet: Mask, level: float) -> list[Piece]:
+def _pieces(ink: Page, sheet: Mask, level: float, speck: float) -> list[Piece]:
     """Selects the digits from the ink; if there is none, the error describes the largest piece."""
     ink = ndimage.gaussian_filter(ink, min(ink.shape) / 1000)
     labels, count = ndimage.label(ink > level, np.ones((3, 3)))
@@ -87,7 +91,7 @@ def _pieces(ink: Page, sheet: Mask, level: float) -> list[Piece]:
         )
         mine = np.where(np.isin(labels[rows, columns], numbers), ink[rows, columns], 0)
         piece = Piece(mine, (rows, columns), _rims((rows, columns), sheet))
-        reason = _rejection_reason(piece, min(ink.shape))
+        reason = _rejection_reason(piece, min(ink.shape), speck)
         pieces += [] if reason else [piece]
         reasons.append(reason)
     if not pieces:
@@ -95,15 +99,16 @@ def _pieces(ink: Page, sheet: Mask, level: float) -> list[Piece]:
     return pieces
 
 
-def _rejection_reason(piece: Piece, page: int) -> str:
+def _rejection_reason(piece: Piece, page: int, speck: float) -> str:
     """Returns what a piece is if not a digit, otherwise an empty text.
 
     Args:
         piece: The piece of ink.
         page: The page's shorter side in pixels.
+        speck: Fraction of that side below which a piece is a speck.
     """
     mask = piece.ink > 0
-    if max(mask.shape) < 0.025 * page:
+    if max(mask.shape) < speck * page:
         return f"specks of at most {max(mask.shape)} pixels of {page}"
     reach = 1 + page // 250  # bridges the gaps of a pencil
     labels, _ = ndimage.label(ndimage.maximum_filter(mask.astype(np.int8), 2 * reach + 1), np.ones((3, 3)))

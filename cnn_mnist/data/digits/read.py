@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cnn_mnist.data.digits.files import FORMATS, PHONE, read_grey, read_scaled
+from cnn_mnist.data.digits.files import FORMATS, PHONE, read_pages
 from cnn_mnist.data.digits.page import Page
 from cnn_mnist.data.digits.pieces import Piece, find_pieces, stroke_width
+from cnn_mnist.data.digits.small import FAINT, SMALL, find_drawn
 from cnn_mnist.data.splits import MOST_VIEWS, Digits, View
 from cnn_mnist.errors import UserError, UserNotice
 
@@ -21,15 +22,8 @@ SIDE, BOX, MIDDLE = 28, 20, 14
 STROKE = 0.11
 """MNIST's stroke width as a fraction of the digit's longer side; thinner strokes are widened to it."""
 
-FLOOR = 0.2
-"""Fraction of the contrast below which a pixel of a small picture is paper."""
-
-LEAST_CONTRAST = 16
-"""A small picture with a smaller contrast, of 255 grey levels, is blank."""
-
-_SMALL = 100  # pixels: a picture with a longer side up to this is a drawing of one digit
 _READ = 800  # pixels: a photo is averaged down to a longer side between this and its double, which removes noise
-_TINY = 24  # pixels: a lower digit is too small
+_TINY, _TINY_DRAWN = 24, 10  # pixels: a lower digit is too small, in a photo and in a small picture
 _SMOOTH, _SOFT = 1.0, 0.3  # standard deviations: of a stroke's edge in pixels, of MNIST's ink in its pixels
 
 
@@ -59,7 +53,8 @@ def read_digits(
             otherwise the whole picture is scaled.
 
     Returns:
-        The images, with the named files that could not be read.
+        The images, with the named files, and pages of them, that could not be read. ``photo.tif[2]`` is a page of a
+        file with several, ``photo.png[2]`` one of several digits, ``photo.tif[2][0]`` both; all count from 0.
 
     Raises:
         UserError: No image could be read.
@@ -68,24 +63,25 @@ def read_digits(
     views, unreadable = list[View](), list[str]()
     for path in map(Path, paths):
         for file in _inside(path, notices) if path.is_dir() else [path]:
-            try:
-                if shape != (SIDE, SIDE, 1):
-                    whole = read_scaled(file, shape)
-                    images.append(255 - whole if invert else whole)
-                    names.append(str(file))
+            for name, page in read_pages(file, _READ, None if shape == (SIDE, SIDE, 1) else shape):
+                try:
+                    if isinstance(page, UserError):
+                        raise page
+                    if shape != (SIDE, SIDE, 1):
+                        names.append(name)
+                        images.append(255 - page if invert else page)
+                        continue
+                    found = find_digits(page, invert)
+                except UserError as error:
+                    notices.append(f"{name}: {error}")
+                    unreadable += [name] * (file == path)
                     continue
-                grey = read_grey(file, _READ)
-                found = find_digits(grey, invert)
-            except UserError as error:
-                notices.append(f"{file}: {error}")
-                unreadable += [str(file)] * (file == path)
-                continue
-            for number, digit in enumerate(found):
-                names.append(f"{file}[{number}]" if len(found) > 1 else str(file))
-                images.append(digit.image[..., None])
-                notices += [f"{names[-1]}: {warning}" for warning in digit.warnings]
-                if len(views) < MOST_VIEWS:
-                    views.append((grey.astype(np.uint8), digit.box))
+                for number, digit in enumerate(found):
+                    names.append(f"{name}[{number}]" if len(found) > 1 else name)
+                    images.append(digit.image[..., None])
+                    notices += [f"{names[-1]}: {warning}" for warning in digit.warnings]
+                    if len(views) < MOST_VIEWS:
+                        views.append((page.astype(np.uint8), digit.box))
     if not images and len(notices) == 1:
         raise UserError(notices[0])
     for notice in notices:
@@ -117,15 +113,17 @@ def find_digits(grey: Page, invert: bool | None = None) -> list[Found]:
     Raises:
         UserError: The picture has no digit; the message says what it has.
     """
-    if max(grey.shape) <= _SMALL:
-        return [_find_drawn(grey, invert)]
-    return [Found(_centred(_inked(piece)), piece.box, _warnings(piece)) for piece in find_pieces(grey, invert)]
+    if max(grey.shape) <= SMALL:
+        drawn = find_drawn(grey, invert)
+        return [Found(_centred(_kept(p.ink, grey.shape)), p.box, _warnings(p, _TINY_DRAWN)) for p in drawn]
+    return [Found(_centred(_inked(piece)), piece.box, _warnings(piece, _TINY)) for piece in find_pieces(grey, invert)]
 
 
-def _warnings(piece: Piece) -> list[str]:
+def _warnings(piece: Piece, least: int) -> list[str]:
+    """Returns the reasons to doubt a digit; ``least`` is its height in pixels."""
     high, wide = piece.ink.shape
     found = ["the digit reaches the edge of the page; is it whole?"] if piece.rims else []
-    found += [f"the digit is {high} pixels high; move closer"] if high < _TINY else []
+    found += [f"the digit is {high} pixels high; move closer"] if high < least else []
     return found + (["the digit is very wide; are there two?"] if wide > 1.5 * high else [])
 
 
@@ -138,26 +136,16 @@ def _inked(piece: Piece) -> Page:
     margin = int(more + _SOFT * side / BOX) + 2
     away = ndimage.distance_transform_edt(np.pad(~mask, margin, constant_values=True))
     ink = ndimage.gaussian_filter(np.clip(more + 1.5 - away, 0, 1).astype(np.float32), _SOFT * side / BOX)
-    rows, columns = (np.flatnonzero((ink > FLOOR).any(axis=axis)) for axis in (1, 0))
+    rows, columns = (np.flatnonzero((ink > FAINT).any(axis=axis)) for axis in (1, 0))
     return _scaled(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
 
 
-def _find_drawn(grey: Page, invert: bool | None) -> Found:
-    """Finds the digit of a small picture; the median of its border is the paper."""
-    paper = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
-    white_paper = bool(grey.max() - paper < paper - grey.min())
-    if invert is not None and invert != white_paper:  # the border is ink, or the digit fills the picture
-        paper, white_paper = (grey.max() if invert else grey.min()), invert
-    ink = np.maximum(paper - grey if white_paper else grey - paper, 0)
-    if ink.max() < LEAST_CONTRAST:
-        raise UserError(f"expected a digit, got a blank image (ink of {ink.max():.0f} of 255 grey levels)")
-    rows, columns = (np.flatnonzero((ink > FLOOR * ink.max()).any(axis=axis)) for axis in (1, 0))
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    ink = ink[box]
-    if grey.shape != (SIDE, SIDE) or max(ink.shape) > BOX:  # otherwise scaling would only blur
-        ink = _scaled(ink)
-        ink = np.where(ink < FLOOR * ink.max(), 0, ink)
-    return Found(_centred(ink), box)
+def _kept(ink: Page, picture: tuple[int, ...]) -> Page:
+    """Scales the digit of a small picture, unless both have MNIST's size, which scaling would only blur."""
+    if picture == (SIDE, SIDE) and max(ink.shape) <= BOX:
+        return ink
+    ink = _scaled(ink)
+    return np.where(ink < FAINT * ink.max(), 0, ink)
 
 
 def _scaled(ink: Page) -> Page:
