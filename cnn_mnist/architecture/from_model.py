@@ -63,8 +63,8 @@ def describe(model: Any, read: Callable[[Any], Network]) -> Any:
             refusal = error  # a large image is refused for the layers alone
     ceil = ", and ceil_mode windows that begin at its corner" if any(getattr(x, "ceil_mode", 0) for x in leaves) else ""
     raise refusal or UserError(
-        f"architecture: expected dense layers and layer norms of {features} features behind a square image{ceil}, "
-        "got none"
+        f"architecture: expected a square input image that gives {features} features{ceil}, found none; describe the "
+        "network as a list of layers"
     )
 
 
@@ -90,7 +90,7 @@ def _leaves(module: Any) -> Iterator[Any]:
         raise UserError(f"architecture: {kind.__name__}: {hooks[0]} changes what it computes; remove it")
     children = list(module._modules.values())
     if children and (kind.__name__ != "Sequential" or not kind.__module__.startswith(_MODULES)):
-        raise UserError(f"architecture: expected an nn.Sequential, got {kind.__name__}, whose order is in its code")
+        raise UserError(f"architecture: expected an nn.Sequential, got {kind.__name__}, whose forward() is code")
     for child in children:
         yield from _leaves(child)
     if kind.__name__ != "Sequential":

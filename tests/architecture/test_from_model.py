@@ -114,8 +114,8 @@ REFUSED = {
     "a hook": (hooked, "Linear: _forward_hooks changes what it computes; remove it"),
     "a method of one object": (overridden, "Flatten: forward changes what it computes"),
     "a frozen layer": (nn.Sequential(nn.Flatten(), nn.Linear(784, 2).requires_grad_(False)), "requires_grad=False"),
-    "a norm of an image's width": (nn.Sequential(nn.LayerNorm(28), nn.Flatten(), nn.Linear(784, 2)), "got none"),
-    "a norm of whole images": (nn.Sequential(nn.LayerNorm([1, 28, 28]), nn.Flatten(), nn.Linear(784, 2)), "got none"),
+    "a norm of an image's width": (nn.Sequential(nn.LayerNorm(28), nn.Flatten(), nn.Linear(784, 2)), "found none"),
+    "a norm of whole images": (nn.Sequential(nn.LayerNorm([1, 28, 28]), nn.Flatten(), nn.Linear(784, 2)), "found none"),
     "a flatten of some axes": (nn.Sequential(nn.Flatten(2)), "layer 1, Flatten: start_dim=2, which no record has"),
     "a divisor": (
         nn.Sequential(nn.AvgPool2d(2, divisor_override=3)),
@@ -124,7 +124,7 @@ REFUSED = {
     "pooling that pads": (nn.Sequential(nn.MaxPool2d(3, 2, 1)), "layer 1, MaxPool2d: padding=1"),
     "windows over the end": (
         nn.Sequential(nn.MaxPool2d(4, 2, ceil_mode=True), nn.Flatten(), nn.Linear(196, 2)),
-        "ceil_mode windows that begin at its corner, got none",
+        "ceil_mode windows that begin at its corner, found none",
     ),
     "reflection": (
         nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")),

@@ -98,7 +98,7 @@ def test_a_softmax_at_the_end_is_left_out_and_refused_elsewhere():
     start = [Flatten(), Dense(10)]
     assert Network([Flatten(), Dense(10, activation="softmax")]) == Network(start)
     assert Network([*start, Activation("softmax")]) == Network(start)
-    with pytest.raises(UserError, match="layer 2, dense 10, softmax: expected softmax only at the end"):
+    with pytest.raises(UserError, match="layer 2, dense 10, softmax: expected activation softmax only at the end"):
         Network([Flatten(), Dense(10, activation="softmax"), Dense(10)])
 
 
