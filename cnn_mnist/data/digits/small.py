@@ -69,4 +69,4 @@ def _pixels(piece: Piece, shape: tuple[int, ...], factor: int) -> Mask:
     """Returns the pixels of a picture of a shape that a piece of the enlarged picture has ink in."""
     large = np.zeros([side * factor for side in shape], bool)
     large[piece.box] = piece.ink > 0
-    return large.reshape(shape[0], factor, shape[1], factor).any(axis=(1, 3))
+    return np.any(large.reshape(shape[0], factor, shape[1], factor), axis=(1, 3))
