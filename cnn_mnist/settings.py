@@ -168,6 +168,7 @@ class DataSettings:
         dataset: mnist, fashion_mnist or kmnist.
         file: Your own .npz file instead, with x_train, y_train, x_test and y_test: images uint8 [n, height, width] or
             [n, height, width, channels], labels uint8 from 0.
+        channels_first: Whether the file's images are [n, channels, height, width]; None to detect it.
         batch_size: Images in a batch, summed over all processes; the last batch of an epoch may be smaller.
         val_size: Training images held out for validation, stratified by class.
         shift: Maximum shift of a training image in pixels along each axis, redrawn every epoch.
@@ -182,6 +183,7 @@ class DataSettings:
     data_dir: str = setting("surroundings", "data")
     dataset: KnownName = setting("images", "mnist")
     file: str | None = setting("images", None)
+    channels_first: bool | None = setting("images", None)
     batch_size: int = setting("training", 64)
     val_size: int = setting("images", 0)
     shift: int = setting("images", 0)

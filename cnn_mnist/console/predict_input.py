@@ -67,7 +67,7 @@ def data_of(checkpoint: Path, config: Namespace) -> DataSettings:
     chosen = {name: config.data[name] for name in ("dataset", "file") if config.data[name] is not None}
     if not chosen and checkpoint.parent.name == CHECKPOINTS:
         saved = (read_config(checkpoint.parent.parent) or {}).get("data") or {}
-        chosen = {name: saved[name] for name in ("dataset", "file") if name in saved}
+        chosen = {name: saved[name] for name in ("dataset", "file", "channels_first") if name in saved}
     return DataSettings(data_dir=config.data.data_dir, **chosen)
 
 

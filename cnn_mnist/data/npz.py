@@ -1,6 +1,8 @@
 """Reads a user's data set from an .npz file."""
 
+import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ from numpy.lib import format as npy
 
 from cnn_mnist.architecture.layer_spec import times
 from cnn_mnist.data.mnist import Mnist
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.untrusted import fits
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -17,23 +19,34 @@ MOST_BYTES = 2**32
 
 _EXPANSION = 200  # drawings compress this well, blank images better
 
+DARK = 127
+"""Images whose largest value is at most this probably have another range than 0 ... 255."""
 
-def load(path: str | Path) -> Mnist:
+
+def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
     """Reads the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test`` without running code from the file.
+
+    Gives a ``UserNotice`` about images with channels first, a small range, a class without test images, and test images
+    that are also training images.
 
     Args:
         path: The .npz file: images uint8 [n, height, width] or [n, height, width, channels], labels uint8 [n] from 0
-            to k - 1.
+            to k - 1. Images [n, channels, height, width] are turned.
+        channels_first: Whether the channels are first; None to detect it.
 
     Returns:
-        The four arrays.
+        The four arrays, with channels last.
 
     Raises:
-        UserError: The file is damaged, or an array is missing or has another type or shape.
+        UserError: The file is damaged, an array is missing or has another type or shape, or the axis of the channels
+            is unclear.
     """
     arrays = []
     try:
         with zipfile.ZipFile(path) as archive:
+            if missing := [name for name in NAMES if f"{name}.npy" not in archive.namelist()]:
+                others = ", ".join(name.removesuffix(".npy") for name in archive.namelist()[:8])
+                raise ValueError(f"no item named {missing[0] + '.npy'!r}; rename the arrays, which are {others}")
             if (size := sum(archive.getinfo(f"{name}.npy").file_size for name in NAMES)) > MOST_BYTES:
                 raise ValueError(f"{size:,} bytes of them, more than {MOST_BYTES:,}")
             if not fits(size, path, _EXPANSION):
@@ -48,7 +61,8 @@ def load(path: str | Path) -> Mnist:
         axes = (3, 4) if name.startswith("x") else (1,)
         if array.dtype != np.uint8 or array.ndim not in axes or not array.size:
             wanted = "[n, height, width] or [n, height, width, channels]" if len(axes) > 1 else "[n]"
-            raise UserError(f"{path}: expected {name} as uint8 {wanted}, got {array.dtype} {times(array.shape)}")
+            got = f"{array.dtype} {times(array.shape)}"
+            raise UserError(f"{path}: expected {name} as uint8 {wanted}, got {got}; {_remedy(name, array)}")
     data = Mnist(*arrays)
     for part, images, labels in ("train", *data[:2]), ("test", *data[2:]):
         if len(images) != len(labels):
@@ -61,5 +75,63 @@ def load(path: str | Path) -> Mnist:
     counts = np.bincount(data.train_labels)
     if not counts.all() or data.test_labels.max() >= len(counts):
         absent = int(data.test_labels.max() if counts.all() else counts.argmin())
-        raise UserError(f"{path}: expected every label from 0 to {len(counts) - 1} in y_train, got none of {absent}")
+        raise UserError(
+            f"{path}: expected every label from 0 to {len(counts) - 1} in y_train, got none of {absent}; number the "
+            "classes without gaps: classes, y_train = np.unique(y_train, return_inverse=True)"
+        )
+    first = _channels_first(path, data.train_images.shape[1:]) if channels_first is None else channels_first
+    if first and data.train_images.ndim == 4:
+        data = data._replace(**{n: np.moveaxis(getattr(data, n), 1, 3) for n in ("train_images", "test_images")})
+    for notice in _notices(data, len(counts)):
+        warnings.warn(UserNotice(f"{path}: {notice}"), stacklevel=2)
     return data
+
+
+def _remedy(name: str, array: np.ndarray) -> str:
+    """Returns how to save an array of another type or shape."""
+    if not array.size or array.dtype.kind not in "biuf":
+        return "save at least one, as numbers"
+    if name.startswith("y"):
+        return (
+            f"save {name}.argmax(axis=1).astype(np.uint8)"
+            if array.ndim == 2 and array.shape[1] > 1
+            else (f"save {name}.ravel().astype(np.uint8)")
+        )
+    if array.ndim not in (3, 4):
+        return "reshape it"
+    if array.dtype == bool or (array.min() >= 0 and array.max() <= 1):
+        return f"save np.round({name} * 255.0).astype(np.uint8)"
+    if array.min() >= 0 and array.max() <= 255:
+        return f"save np.round({name}).astype(np.uint8)"
+    return f"scale it to 0 ... 255, and save {name}.astype(np.uint8)"
+
+
+def _channels_first(path: str | Path, shape: tuple[int, ...]) -> bool:
+    """Returns whether images of a shape have their 1, 3 or 4 channels first; with a notice, because they are turned."""
+    if len(shape) < 3 or shape[2] < min(shape[:2]):
+        return False
+    if shape[0] in (1, 3, 4) and shape[0] < min(shape[1:]):
+        notice = f"the images are {times(shape)}, with channels first; they are turned to [height, width, channels]"
+        warnings.warn(UserNotice(f"{path}: {notice}"), stacklevel=3)
+        return True
+    raise UserError(
+        f"{path}: expected images of height, width, channels or of channels, height, width, got {times(shape)}, "
+        "which may be either; set --data.channels_first=true or false"
+    )
+
+
+def _notices(data: Mnist, classes: int) -> Iterator[str]:
+    """Yields what is probably a mistake in a data set, and what to do."""
+    for name, images in (("x_train", data.train_images), ("x_test", data.test_images)):
+        if 0 < (most := int(images.max())) <= DARK:
+            yield f"{name} has values up to {most} of 255, so the network's input is at most {most / 255:.2g}; " + (
+                f"if {most} is white, save {name} * {255 // most}"
+            )
+    if absent := sorted(set(range(classes)) - set(data.test_labels.tolist())):
+        yield f"y_test has no image of class {', '.join(map(str, absent))}; test accuracy says nothing about it"
+    seen = {hash(image.tobytes()) for image in data.train_images}
+    if repeated := sum(hash(image.tobytes()) in seen for image in data.test_images):
+        yield (
+            f"{repeated:,} of {len(data.test_images):,} test images are also training images, so test accuracy is too "
+            "high; remove them from one set"
+        )

@@ -5,14 +5,14 @@ import pytest
 
 from cnn_mnist.data import npz
 from cnn_mnist.data.splits import check_network, load_full_sets, load_splits
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.settings import DataSettings
 
 
 def _arrays(size=21, shape=(32, 32, 3), classes=7) -> dict[str, np.ndarray]:
     labels = np.arange(size, dtype=np.uint8) % classes
-    images = np.random.default_rng(0).integers(0, 256, (size, *shape), np.uint8)
-    return {"x_train": images, "y_train": labels, "x_test": images[:9], "y_test": labels[:9]}
+    images = np.random.default_rng(0).integers(0, 256, (size + 9, *shape), np.uint8)
+    return {"x_train": images[9:], "y_train": labels, "x_test": images[:9], "y_test": labels[:9]}
 
 
 @pytest.fixture
@@ -47,9 +47,10 @@ def test_a_file_of_any_shape_and_number_of_classes_is_split(write, shape):
         ({"x_test": np.zeros((0, 32, 32, 3), np.uint8)}, "expected x_test as uint8 .*, got uint8 0x32x32x3"),
         ({"y_train": np.arange(21, dtype=np.uint8) % 7 + 1}, "every label from 0 to 7 in y_train, got none of 0"),
         ({"y_test": np.full(9, 7, np.uint8)}, "every label from 0 to 6 in y_train, got none of 7"),
+        ({"x_train": np.full((21, 2, 2), "a")}, r"expected x_train as uint8 .*, got <U1 21x2x2; save .* as numbers"),
         ({"x_train": np.array([{}] * 21)}, "expected an .npz file .*allow_pickle=False"),
     ],
-    ids=["missing", "float", "flat", "column", "count", "shapes", "empty", "from one", "unseen", "objects"],
+    ids=["missing", "float", "flat", "column", "count", "shapes", "empty", "from one", "unseen", "text", "objects"],
 )
 def test_each_mistake_is_one_line(write, changed, message):
     path = write(**{name: array for name, array in (_arrays() | changed).items() if array is not None})
@@ -91,6 +92,66 @@ def test_data_that_do_not_fit_the_network_say_how_to_describe_one(write):
         UserError, match="of 7 classes, the network has 10 logits: end the architecture with `- Dense: 7`"
     ):
         check_network(test, (32, 32, 3), 10)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("side", [(28, 28), (5, 9), (64, 32)])
+def test_channels_first_are_recognised_turned_and_said(write, channels, side):
+    arrays = _arrays(shape=(channels, *side))
+    with pytest.warns(UserNotice, match="with channels first; they are turned") as notices:
+        data = npz.load(write(**arrays))
+    assert len(notices) == 1
+    np.testing.assert_array_equal(data.train_images, arrays["x_train"].transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(data.test_images, arrays["x_test"].transpose(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("shape", [(2, 28, 28), (28, 28, 28), (9, 9, 16), (3, 32, 3), (1, 28, 1), (8, 32, 32)])
+def test_an_unclear_axis_of_channels_is_asked_for(write, shape):
+    path = str(write(**_arrays(shape=shape)))
+    with pytest.raises(UserError, match=r"may be either; set --data\.channels_first=true or false"):
+        load_full_sets(DataSettings(file=path))
+    height, width, channels = shape
+    for first, turned in (False, shape), (True, (width, channels, height)):
+        assert load_full_sets(DataSettings(file=path, channels_first=first))[0].image_shape == turned
+
+
+@pytest.mark.parametrize(
+    ("changed", "notice"),
+    [
+        ({"x_train": lambda x: x > 127}, r"x_train has values up to 1 of 255, .* if 1 is white, save x_train \* 255"),
+        ({"x_test": lambda x: x // 16}, r"x_test has values up to 15 of 255, .* save x_test \* 17"),
+        ({"y_test": lambda y: y % 6}, "y_test has no image of class 6"),
+        (
+            {"x_test": lambda x: np.concatenate([_arrays()["x_train"][:2], x[2:]])},
+            "2 of 9 test images are also training",
+        ),
+    ],
+    ids=["binary", "four bits", "class", "repeated"],
+)
+def test_what_is_probably_a_mistake_is_one_notice(write, changed, notice):
+    arrays = _arrays()
+    arrays |= {name: change(arrays[name]).astype(np.uint8) for name, change in changed.items()}
+    with pytest.warns(UserNotice, match=notice) as notices:
+        npz.load(write(**arrays))
+    assert len(notices) == 1
+
+
+def test_the_remedy_for_another_type_or_shape_makes_the_file_right(write):
+    right = _arrays(shape=(28, 28))
+    variants = {
+        "x_train": [right["x_train"] / np.float32(255), right["x_train"].astype(float), right["x_train"].astype(int)],
+        "y_train": [
+            right["y_train"].astype(int),
+            right["y_train"][:, None],
+            np.eye(7, dtype=np.uint8)[right["y_train"]],
+        ],
+    }
+    for name, arrays in variants.items():
+        for array in arrays:
+            with pytest.raises(UserError) as error:
+                npz.load(write(**right | {name: array}))
+            made = eval(str(error.value).split("; save ")[1], {"np": np, name: array})
+            np.testing.assert_array_equal(npz.load(write(**right | {name: made}))[npz.NAMES.index(name)], right[name])
 
 
 def test_a_file_and_another_named_set_exclude_each_other():
