@@ -56,7 +56,7 @@ def csv_cell(value: Any) -> Any:
 def markdown_text(text: str) -> str:
     """Returns one line of text without HTML, links or emphasis, and without the ends of a table's cells."""
     line = " ".join(printable(text).splitlines()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`*\[\]|])", r"\\\1", line)
+    return re.sub(r"([\\`*|]|\](?=\())", r"\\\1", line)
 
 
 def _similar(error: UnicodeError) -> tuple[str, int]:

@@ -123,18 +123,19 @@ class CLI(Arguments):
 
     def before_validate(self) -> None:
         """Checks that there are a trained network and a validation split."""
-        self.before_test()
-        if self.datamodule.settings.val_size == 0:
+        if self._get(self.config, "ckpt_path") and self.datamodule.settings.val_size == 0:
             raise UserError(
                 "validate: expected a run with a validation split, got one that trained on all images; use test "
                 "instead, or train with --data.val_size=5000"
             )
+        self.before_test()
 
     def before_test(self) -> None:
-        """Checks that there is a trained network."""
-        if not self._get(self.config, "ckpt_path"):
+        """Checks that there is a trained network, and names its weights."""
+        path = self._get(self.config, "ckpt_path")
+        if not path:
             raise UserError(f"{self.subcommand}: expected a trained network; name one with --ckpt_path=RUN_FOLDER")
-        say(weights_line(Path(self._get(self.config, "ckpt_path"))))
+        say(weights_line(Path(path)))
 
 
 def main(args: Sequence[str]) -> CLI:

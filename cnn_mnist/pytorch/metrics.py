@@ -136,11 +136,15 @@ class MeasuredModule(LightningModule):
     def _replace_table(self, loop: Any) -> None:
         self._prints_results, loop.verbose = loop.verbose, False
 
+    def means_of(self, split: tags.SplitName) -> dict[str, Tensor]:
+        """Computes a split's means by tag; empty if it has seen no batch since the last reset."""
+        metrics = {tags.tag(split, name): metric for name, metric in self.means[split].items()}
+        seen = all(metric.update_called for metric in metrics.values())
+        return {tag: metric.compute() for tag, metric in metrics.items()} if seen else {}
+
     def log_split(self, split: tags.SplitName, *, reset: bool = True) -> None:
         """Logs a split's means, if it has any, at the current number of updates."""
-        metrics = {tags.tag(split, name): metric for name, metric in self.means[split].items()}
-        if all(metric.update_called for metric in metrics.values()) and not self.trainer.sanity_checking:
-            values = {tag: metric.compute() for tag, metric in metrics.items()}
+        if not self.trainer.sanity_checking and (values := self.means_of(split)):
             numbers = {tag: value.item() for tag, value in values.items()}  # each read waits for the GPU
             self.figures |= numbers
             if split == "train":
@@ -151,5 +155,5 @@ class MeasuredModule(LightningModule):
             else:
                 self.log_dict(values | {"step": torch.tensor(float(self.global_step))}, rank_zero_only=True)
         if reset:
-            for metric in metrics.values():
+            for metric in self.means[split].values():
                 metric.reset()

@@ -46,10 +46,10 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
         )
     checkpoint = find_checkpoint(config.ckpt_path[0], PYTORCH)
     network = read_network(read_checkpoint(checkpoint)["hyper_parameters"]["architecture"])
-    say(weights_line(checkpoint))
     data = predict_input.data_of(checkpoint, config)
     digits, classes = predict_input.load_digits(network.input_shape, config, data, read_pictures)
     found = predictions.from_logits(compute_logits(checkpoint, digits.images), classes)
+    say(weights_line(checkpoint))
     predictions.write_predictions(digits, {PYTORCH: found}, config)
 
 

@@ -41,7 +41,8 @@ class LineProgressBar(ProgressBar):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
         """Shows the figures of the whole epoch."""
         self._begin(trainer)
-        self._bar.finish(trainer.fit_loop.batch_idx + 1, pl_module.figures)
+        last = {tag: float(value) for tag, value in pl_module.means_of("train").items()}  # if it ended early
+        self._bar.finish(trainer.fit_loop.batch_idx + 1, pl_module.figures | last)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the evaluation's line."""

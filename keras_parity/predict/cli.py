@@ -31,7 +31,6 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
     """
     config = predict_input.build_parser("python -m keras_parity", DESCRIPTION).parse_args(args)
     checkpoints = _by_framework([find_checkpoint(path, KERAS) for path in config.ckpt_path])
-    say("\n".join(map(weights_line, checkpoints.values())))
     data = predict_input.data_of(next(iter(checkpoints.values())), config)
     if len(checkpoints) > 1:
         import keras_parity.both_frameworks  # noqa: F401 - must precede both, see there
@@ -44,6 +43,7 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
         digits, classes = read[shapes[framework]]
         found[framework] = predictions.from_logits(_computed_by(framework)(path, digits.images), classes)
     digits, _ = next(iter(read.values()))
+    say("\n".join(map(weights_line, checkpoints.values())))
     predictions.write_predictions(digits, found, config)
 
 

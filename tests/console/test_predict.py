@@ -56,7 +56,8 @@ def test_table_file_and_figure_of_each_framework(command, digits, tmp_path, runs
         code, out, err = command(
             package, "predict", f"--ckpt_path={run}", "--output=a.json", "--figure=a.png", *sorted(digits.iterdir())
         )
-        assert (code, out, err) == (0, "wrote a.json\nwrote a.png\n", "")
+        weights = f"weights: {checkpoint}, the final ones of the run\n"
+        assert (code, out, err) == (0, f"{weights}wrote a.json\nwrote a.png\n", "")
         command(package, "predict", f"--ckpt_path={run}", "--output=a.csv", digits)
         records = json.loads((tmp_path / "a.json").read_text())
         with open(tmp_path / "a.csv", newline="") as file:
@@ -74,7 +75,8 @@ def test_last_is_the_newest_run_of_the_framework_and_best_is_refused(command, di
     for package, run in runs.items():
         of_folder = command(package, "predict", f"--ckpt_path={run}", digits)
         assert of_folder[0] == 0
-        assert command(package, "predict", "--ckpt_path=last", digits) == of_folder
+        of_last = command(package, "predict", "--ckpt_path=last", digits)
+        assert of_last[1].replace("weights: ", f"weights: {runs['cnn_mnist'].parents[2]}/") == of_folder[1]
         code, _, err = command(package, "predict", "--ckpt_path=best", digits)
         assert (code, err.count("\n")) == (1, 1)
         assert "expected a run folder or last; a run keeps only its newest checkpoint" in err

@@ -1,5 +1,6 @@
 """What made a run is recorded, whoever made it and however; runs that differ in it are another experiment."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -176,3 +177,6 @@ def test_the_bar_counts_the_steps_that_a_limit_leaves(command):
     _, out, _ = command("cnn_mnist", "fit", *flags, "--trainer.max_steps=6")
     assert "epoch 1/3 ━━━━━━━━━━━━ 4/4" in out
     assert "epoch 2/3 ━━━━━━━━━━━━ 2/2" in out
+    shown = re.search(r"epoch 2/3 .* loss (\S+) acc (\S+)", out)
+    assert shown[1] in out.partition("results")[2]
+    assert shown[2] in out.partition("results")[2]
