@@ -27,7 +27,7 @@ from cnn_mnist.data.digits.read import read_digits
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.runs.folder import read_config
 from cnn_mnist.runs.mistakes import read_mistakes
-from keras_parity.convert import keras_files, pytorch_files
+from keras_parity.convert import keras_files, pytorch_files, state_dicts
 from keras_parity.logs.csv_files import read_csv
 from keras_parity.logs.event_files import read_scalars
 
@@ -40,8 +40,8 @@ PICTURES = ("png", "jpg", "gif", "bmp", "webp", "tif")
 
 READERS: dict[str, Callable[[Path], object]] = {
     "run.ckpt": pytorch_files.read_ckpt,
-    "weights.pt": lambda path: pytorch_files.read_state_dict(path, NET),
-    "weights.safetensors": lambda path: pytorch_files.read_state_dict(path, NET),
+    "weights.pt": lambda path: state_dicts.read_state_dict(path, NET),
+    "weights.safetensors": lambda path: state_dicts.read_state_dict(path, NET),
     "model.keras": keras_files.read_keras,
     "model.weights.h5": lambda path: keras_files.read_h5(path, NET),
     "events.out.tfevents.1.a": lambda path: read_scalars(path.parent),
