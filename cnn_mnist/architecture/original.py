@@ -97,20 +97,25 @@ def _in_keras(keras: Any, model: Any, network: Network, images: NDArray) -> Iter
         more = {"activation": partial(keras.activations.gelu, approximate=True)} if tanh else {}
         rebuilt.add(getattr(keras.layers, spec.kind)(**spec.arguments | more, dtype=policy))
     original(images)
-    kept = [(variable, keras.ops.convert_to_numpy(variable)) for variable in original.variables]
+    kept = list(zip(original.variables, _arrays(keras, original.variables), strict=True))
     weighted = [[layer for layer in net.layers if layer.weights] for net in (original, rebuilt)]
     for theirs, ours in zip(*weighted, strict=True):
-        ours.set_weights(theirs.get_weights())
+        ours.set_weights(_arrays(keras, theirs.weights))
     random = [[layer for layer in net.layers if getattr(layer, "seed_generator", None)] for net in (original, rebuilt)]
     for theirs, ours in zip(*random, strict=True):  # both drop the same elements
-        ours.seed_generator.state.assign(theirs.seed_generator.state)
+        ours.seed_generator.state.assign(theirs.seed_generator.state.value)
     try:
         for training in (False, True):
             found = []
             for net in (original, rebuilt):
                 outputs = keras.tree.flatten(net(images, training=training))
-                found.append([*map(keras.ops.convert_to_numpy, outputs), *net.get_weights()])
+                found.append([*map(keras.ops.convert_to_numpy, outputs), *_arrays(keras, net.weights)])
             yield training, found[0], found[1]
     finally:
         for variable, value in kept:
             variable.assign(value)
+
+
+def _arrays(keras: Any, variables: list[Any]) -> list[NDArray]:
+    """Copies the values of Keras variables."""
+    return [keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)) for variable in variables]
