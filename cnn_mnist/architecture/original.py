@@ -103,7 +103,7 @@ def _in_keras(keras: Any, model: Any, network: Network, images: NDArray) -> Iter
         ours.set_weights(_arrays(keras, theirs.weights))
     random = [[layer for layer in net.layers if getattr(layer, "seed_generator", None)] for net in (original, rebuilt)]
     for theirs, ours in zip(*random, strict=True):  # both drop the same elements
-        ours.seed_generator.state.assign(theirs.seed_generator.state.value)
+        ours.seed_generator.state.assign(*_arrays(keras, [theirs.seed_generator.state]))
     try:
         for training in (False, True):
             found = []
@@ -118,4 +118,4 @@ def _in_keras(keras: Any, model: Any, network: Network, images: NDArray) -> Iter
 
 def _arrays(keras: Any, variables: list[Any]) -> list[NDArray]:
     """Copies the values of Keras variables."""
-    return [keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)) for variable in variables]
+    return [keras.ops.convert_to_numpy(keras.ops.copy(variable)) for variable in variables]
