@@ -58,7 +58,7 @@ class Keeper(keras.callbacks.Callback):
 
     def _drop(self, but: int) -> None:
         ours = re.compile(r"epoch=\d+-step=\d+\.keras")  # a user may keep copies under other names
-        files = sorted(filter(lambda file: ours.fullmatch(file.name), self.folder.iterdir()), key=age)
+        files = sorted(filter(lambda file: ours.fullmatch(file.name), self.folder.glob("*")), key=age)
         for old in files[:-but]:
             old.unlink()
 

@@ -289,7 +289,7 @@ def test_a_run_that_was_cut_off_is_resumed_and_one_that_still_trains_is_left_alo
     trainer = TrainerSettings(max_epochs=2, accelerator="cpu", enable_model_summary=False)
     job = jobs.Job(framework, ModelSettings(), DataSettings(), trainer)
     package, *arguments = job.command[2:]
-    assert cli._interrupted(job) is None
+    assert jobs.interrupted_run(job) is None
     with monkeypatch.context() as patch:
         own = tags.with_curves
 
@@ -301,11 +301,11 @@ def test_a_run_that_was_cut_off_is_resumed_and_one_that_still_trains_is_left_alo
         patch.setattr(tags, "with_curves", die)
         with pytest.raises(Killed):
             command(package, *arguments)
-    cut = cli._interrupted(job)
+    cut = jobs.interrupted_run(job)
     assert cut is not None
     assert cut.folder.name == "version_0"
     with lock_folder(cut.folder):
-        assert cli._interrupted(job) is None
+        assert jobs.interrupted_run(job) is None
         code, _, err = command(package, *job.resume(cut)[3:])
         assert (code, err.count("\n")) == (1, 1)
         assert "in which another training or study runs" in err
