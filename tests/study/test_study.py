@@ -18,7 +18,7 @@ from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.logs.folders import all_folders
 from keras_parity.logs.run import read_run
 from keras_parity.settings import TrainerSettings
-from keras_parity.study import cli, jobs
+from keras_parity.study import jobs
 from tests.conftest import PROJECT
 from tests.lives import Killed
 
