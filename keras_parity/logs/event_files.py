@@ -5,6 +5,7 @@ TensorBoard's own readers thin out the points, and silently stop at damage.
 
 import math
 import os
+import re
 import struct
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping
@@ -116,10 +117,16 @@ def read_pictures(folder: str | Path) -> dict[str, bytes]:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The event files of a folder by name, as TensorBoard reads them, or the one that is named."""
+    """The event files of a folder by name, as TensorBoard reads them; of a file, the file itself."""
     if folder.is_file():
         return [folder]
-    return sorted(file for file in folder.glob(PATTERN) if file.is_file() and not file.name.endswith(_PROFILE))
+    found = (file for file in folder.glob(PATTERN) if file.is_file() and not file.name.endswith(_PROFILE))
+    return sorted(found, key=_in_order)
+
+
+def _in_order(path: Path) -> list[int | str]:
+    """Sorts names by the numbers in them: a process's tenth file of a second follows its ninth."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
 
 
 def _number(value: Summary.Value) -> float | None:

@@ -17,6 +17,7 @@ from keras_parity.logs import event_files
 from keras_parity.logs.event_files import read_scalars
 from keras_parity.logs.event_writer import margin_charts, picture, write_events
 from keras_parity.logs.run import read_run
+from tests.logs import foreign
 
 _PICTURE = np.random.default_rng(0).integers(0, 255, (3, 5, 3), dtype=np.uint8)
 
@@ -249,3 +250,9 @@ def test_the_newest_picture_of_a_tag_is_read_as_the_png_file_that_it_is(framewor
     _write_number_and_picture(framework, tmp_path, pixels=255 - _PICTURE)
     (png,) = event_files.read_pictures(tmp_path).values()
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), 255 - _PICTURE)
+
+
+def test_the_tenth_file_of_a_second_follows_the_ninth(tmp_path):
+    for number, value in ((9, 1.0), (10, 2.0)):
+        foreign.write(tmp_path, {"loss": [(number, value)]}, name=f"events.out.tfevents.1000000000.host.77.{number}")
+    assert _values(tmp_path) == [(9, 1.0), (10, 2.0)]
