@@ -91,11 +91,16 @@ def _in_pytorch(torch: Any, model: Any, network: Network, images: NDArray) -> It
 def _in_keras(keras: Any, model: Any, network: Network, images: NDArray) -> Iterator[Run]:
     original = model if model.built else type(model).from_config(model.get_config())
     policy = original.layers[-1].dtype_policy
-    rebuilt = keras.Sequential([keras.Input(network.input_shape)])
-    for spec in keras_layers(network):
-        tanh = spec.arguments.get("activation") == "gelu_tanh"  # which Keras has no name for
-        more = {"activation": partial(keras.activations.gelu, approximate=True)} if tanh else {}
-        rebuilt.add(getattr(keras.layers, spec.kind)(**spec.arguments | more, dtype=policy))
+    usual = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")  # a user's keras.json may say otherwise
+    try:
+        rebuilt = keras.Sequential([keras.Input(network.input_shape)])
+        for spec in keras_layers(network):
+            tanh = spec.arguments.get("activation") == "gelu_tanh"  # which Keras has no name for
+            more = {"activation": partial(keras.activations.gelu, approximate=True)} if tanh else {}
+            rebuilt.add(getattr(keras.layers, spec.kind)(**spec.arguments | more, dtype=policy))
+    finally:
+        keras.config.set_image_data_format(usual)
     original(images)
     kept = list(zip(original.variables, _arrays(keras, original.variables), strict=True))
     weighted = [[layer for layer in net.layers if layer.weights] for net in (original, rebuilt)]
