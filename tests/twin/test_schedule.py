@@ -46,7 +46,10 @@ def test_a_resume_for_more_epochs_under_a_schedule_that_spans_the_training_is_re
     run = "--ckpt_path=lightning_logs/keras/version_0"
     code, out, err = command("keras_parity", *QUIET, run, "--trainer.max_epochs=2")
     assert (code, out, err.count("\n")) == (1, "", 1)
-    expected = {"cosine": "--ckpt_path: expected schedule=cosine to continue", "one_cycle": "got PiecewiseConstantDecay"}
+    expected = {
+        "cosine": "--ckpt_path: expected schedule=cosine to continue",
+        "one_cycle": "got PiecewiseConstantDecay",
+    }
     assert expected[settings["schedule"]] in err
     assert not (tmp_path / "lightning_logs/keras/version_1").exists()
 
