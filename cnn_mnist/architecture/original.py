@@ -20,6 +20,9 @@ from cnn_mnist.errors import UserError
 _LIMIT = 1e-3
 """Largest difference, relative to the largest value, of an output or a statistic."""
 
+_LEAST = 1e-6
+"""Largest value of an array, at least, to which its difference is relative; below it there is only rounding."""
+
 Run = tuple[bool, list[NDArray], list[NDArray]]
 """Whether in training mode; what the original gives, output first; what the rebuilt network gives."""
 
@@ -65,7 +68,7 @@ def _difference(expected: NDArray, found: NDArray) -> float:
     if expected.shape != found.shape:
         return np.inf
     expected, found = expected.astype(np.float64), found.astype(np.float64)
-    return float(np.abs(expected - found).max(initial=0) / max(1.0, np.abs(expected).max(initial=0)))
+    return float(np.abs(expected - found).max(initial=0) / max(_LEAST, np.abs(expected).max(initial=0)))
 
 
 def _in_pytorch(torch: Any, model: Any, network: Network, images: NDArray) -> Iterator[Run]:

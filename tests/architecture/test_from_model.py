@@ -144,3 +144,12 @@ def test_what_no_record_does_is_refused(name):
     model, message = REFUSED[name]
     with pytest.raises(UserError, match=message):
         read_network(model)
+
+
+def test_a_model_of_small_outputs_is_compared_by_their_size():
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    model.layers[1].kernel.assign(model.layers[1].kernel * 1e-5)
+    assert len(read_network(model).layers) == 2
+    model.layers[0].call = lambda inputs: keras.ops.reshape(inputs, (-1, 784)) * 2
+    with pytest.raises(UserError, match="architecture: in inference, the model differs from the network"):
+        read_network(model)
