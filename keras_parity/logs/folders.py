@@ -3,13 +3,14 @@
 import os
 import re
 from collections.abc import Iterable
+from fnmatch import fnmatch
 from glob import glob, has_magic
 from pathlib import Path
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CONFIG, HPARAMS, KERAS, LOG_DIR, PYTORCH
 from keras_parity.logs.csv_files import is_csv_log
-from keras_parity.logs.event_files import OURS, files_in
+from keras_parity.logs.event_files import OURS, PATTERN, files_in
 
 COMPARE = "compare"
 """Name of the folder among the logs that comparisons write into."""
@@ -116,7 +117,7 @@ def _is_a_run(place: Path) -> bool:
 
 def _log_of(path: Path, exists: bool) -> list[Path]:
     """A file that was named itself; of those that a glob finds, the logs."""
-    return [path] if exists or files_in(path.parent).count(path) or is_csv_log(path) else []
+    return [path] if exists or fnmatch(path.name, PATTERN) or is_csv_log(path) else []
 
 
 def _without_parts(folders: dict[Path, Path]) -> list[Path]:
