@@ -138,7 +138,7 @@ def find_checkpoint(path: str | Path, framework: str) -> Path:
             raise UserError("--ckpt_path=best: expected a run folder or last; a run keeps only its newest checkpoint")
         path = newest_run(framework)
     if not Path(path).exists():
-        raise UserError(f"--ckpt_path: expected a run folder or a checkpoint file, got {path}, which does not exist")
+        raise UserError(f"expected a run folder or a checkpoint file, got {path}, which does not exist")
     if not Path(path).is_dir():
         return Path(path)
     found = newest_checkpoint(path, framework, *ENDINGS)
