@@ -9,12 +9,12 @@ from typing import Any
 import lazy_loader
 
 from cnn_mnist import __version__ as __version__
-from keras_parity.frameworks import expect_any_order, importing_tensorflow
+from keras_parity.frameworks import expect_any_order, importing_keras
 
 expect_any_order()
 _import_export, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
-    with importing_tensorflow() if name.endswith("_twin") else nullcontext():
+    with importing_keras() if name.endswith("_twin") else nullcontext():
         return _import_export(name)

@@ -3,7 +3,7 @@
 import contextlib
 
 from cnn_mnist.frameworks import choose_wait_policy, gc_paused, raise_malloc_thresholds
-from keras_parity.frameworks import expect_any_order, importing_tensorflow
+from keras_parity.frameworks import expect_any_order, importing_keras
 
 choose_wait_policy()
 raise_malloc_thresholds()
@@ -15,5 +15,5 @@ with gc_paused():
         import triton  # noqa: F401
     import torch  # noqa: F401
 
-with importing_tensorflow():
+with importing_keras("tensorflow"):
     import tensorflow  # noqa: F401

@@ -1,4 +1,4 @@
-"""Prepares the import of TensorFlow: sets its environment variables, and drops what it prints."""
+"""Prepares the import of Keras: chooses its backend, sets its environment variables, and drops what it prints."""
 
 import os
 import subprocess
@@ -6,39 +6,73 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
+from importlib.util import find_spec
 from typing import Any
 
 from cnn_mnist.errors import UserError
-from cnn_mnist.frameworks import gc_paused, raise_malloc_thresholds
+from cnn_mnist.frameworks import choose_wait_policy, gc_paused, keep_tensorflow_out, raise_malloc_thresholds
+from cnn_mnist.runs.folder import KERAS, KERAS_JAX, KERAS_TORCH
 
-BACKEND = "tensorflow"
+RUN_NAMES = {"tensorflow": KERAS, "jax": KERAS_JAX, "torch": KERAS_TORCH}
+"""The backends of Keras, the default first, and the folder of each one's runs."""
+
+_DEFAULT = next(iter(RUN_NAMES))
 
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 SETTINGS = {
-    "KERAS_BACKEND": BACKEND,
-    **_QUIET,
-    # TensorFlow's own default on a CPU with VNNI or AMX; with only AVX2, a step takes 1.5 times as long without it.
-    "TF_ENABLE_ONEDNN_OPTS": "1",
+    "tensorflow": {
+        **_QUIET,
+        # TensorFlow's own default on a CPU with VNNI or AMX; with only AVX2, a step takes 1.5 times as long without it.
+        "TF_ENABLE_ONEDNN_OPTS": "1",
+    },
+    "jax": {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},  # else JAX takes three quarters of a GPU's memory
+    "torch": {},
 }
+"""Environment variables that each backend reads when it is imported."""
+
+
+def chosen_backend(typed: str | None = None) -> str:
+    """The backend of Keras: the one in use, else the typed one, else ``KERAS_BACKEND``, else TensorFlow.
+
+    Args:
+        typed: The value of ``--backend``.
+
+    Raises:
+        UserError: There is no such backend, its package is missing, or this process already uses another one.
+    """
+    keras = sys.modules.get("keras")
+    backend = typed or (keras.config.backend() if keras else os.environ.get("KERAS_BACKEND", _DEFAULT))
+    if backend not in RUN_NAMES:
+        raise UserError(f"KERAS_BACKEND: expected {', '.join(RUN_NAMES)}, got {backend}; set one of these")
+    if keras and keras.config.backend() != backend:
+        raise UserError(
+            f"expected Keras on {backend}, got Keras on {keras.config.backend()}; set KERAS_BACKEND={backend} before "
+            "importing Keras"
+        )
+    if find_spec(backend) is None:
+        raise UserError(f"--backend={backend}: expected the package {backend}, found none; pip install {backend}")
+    return backend
 
 
 @contextmanager
-def importing_tensorflow() -> Iterator[None]:
-    """Sets the environment variables that TensorFlow and Keras read, unless the user has, and drops their output.
+def importing_keras(typed: str | None = None) -> Iterator[None]:
+    """Sets the environment variables that Keras and its backend read, unless the user has, and drops their output.
 
-    C++ code writes it to stderr, 6 lines of it whatever the log level.
+    TensorFlow's C++ code writes it to stderr, 6 lines of it whatever the log level.
+
+    Args:
+        typed: The backend; None for the chosen one.
 
     Raises:
-        UserError: Keras, which takes one backend per process, already uses another one than TensorFlow.
+        UserError: The backend cannot be used, see ``chosen_backend``.
     """
-    keras = sys.modules.get("keras")
-    chosen = keras.config.backend() if keras else os.environ.get("KERAS_BACKEND", BACKEND)
-    if chosen != BACKEND:
-        raise UserError(
-            f"expected Keras on {BACKEND}, got Keras on {chosen}; set KERAS_BACKEND={BACKEND} before importing Keras"
-        )
+    os.environ["KERAS_BACKEND"] = backend = chosen_backend(typed)
     raise_malloc_thresholds()
-    for name, value in SETTINGS.items():
+    if backend != "tensorflow":
+        keep_tensorflow_out()
+    if backend == "torch":
+        choose_wait_policy()
+    for name, value in SETTINGS[backend].items():
         os.environ.setdefault(name, value)
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -76,20 +110,19 @@ class _TensorFlowComes(MetaPathFinder):
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
         """Finds nothing; only notices that TensorFlow is about to be imported."""
         if name == "tensorflow":
-            keep_triton_out()
+            keep_out("triton")
             for variable, value in _QUIET.items():
                 os.environ.setdefault(variable, value)
 
 
-def keep_triton_out() -> None:
-    """Makes Python treat triton, which would crash, as missing; call it before or after TensorFlow's import."""
-    if "triton" not in sys.modules:
-        sys.modules["triton"] = None  # type: ignore[assignment]
+def keep_out(package: str) -> None:
+    """Makes Python treat a package as missing, unless it is imported already."""
+    sys.modules.setdefault(package, None)  # type: ignore[arg-type]
 
 
 def expect_any_order() -> None:
     """Lets PyTorch and TensorFlow share a process, whichever is imported first, without a crash."""
     if "tensorflow" in sys.modules:
-        keep_triton_out()
+        keep_out("triton")
     elif not any(isinstance(finder, _TensorFlowComes) for finder in sys.meta_path):
         sys.meta_path.insert(0, _TensorFlowComes())

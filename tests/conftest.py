@@ -15,7 +15,7 @@ gc.disable()  # until all is imported, see gc_paused
 if "PYTEST_XDIST_WORKER" in os.environ:  # two processes on two cores: more threads would wait for one another
     os.environ["OMP_NUM_THREADS"] = os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
 os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ |= frameworks.SETTINGS  # many tests import TensorFlow themselves
+os.environ |= frameworks.SETTINGS["tensorflow"]  # many tests import TensorFlow themselves
 with contextlib.suppress(ImportError):
     import triton  # noqa: F401 - TensorFlow imported before it crashes the process
 import numpy as np

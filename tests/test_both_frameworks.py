@@ -26,7 +26,7 @@ def test_both_work_whatever_is_imported_first(run_python, order):
 
 
 def test_pytorch_works_behind_the_twin(run_python):
-    twin = "from keras_parity.frameworks import importing_tensorflow\nwith importing_tensorflow():\n    import keras"
+    twin = "from keras_parity.frameworks import importing_keras\nwith importing_keras():\n    import keras"
     assert run_python("-c", twin + USE).stdout == "(1, 3)\n"
 
 

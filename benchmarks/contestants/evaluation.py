@@ -30,11 +30,11 @@ def in_pytorch(data_dir: str) -> Callable[[], object]:
 
 def in_keras(data_dir: str) -> Callable[[], object]:
     """By ``Model.predict``, from which the figures are made."""
-    from keras_parity.frameworks import importing_tensorflow
+    from keras_parity.frameworks import importing_keras
 
-    with importing_tensorflow():
+    with importing_keras():
+        from keras_parity.twin.engines.tensorflow import evaluation_batches
         from keras_parity.twin.evaluation import evaluate
-        from keras_parity.twin.loader import evaluation_batches
         from keras_parity.twin.train import compile_twin
     settings, splits = ModelSettings(), load_splits(DataSettings(data_dir=data_dir))
     model = compile_twin(settings, steps=1)

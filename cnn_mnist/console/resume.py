@@ -8,7 +8,7 @@ from typing import Any
 from cnn_mnist.console.results import print_results
 from cnn_mnist.errors import UserError
 from cnn_mnist.neutral import say
-from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, ENDINGS, KERAS, RESULTS, newest_run, read_config
+from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, PYTORCH, RESULTS, ending, newest_run, read_config
 from cnn_mnist.schedules import spans_training
 
 HELP = "Resume this run folder (`last`: the newest run) with its saved settings."
@@ -45,7 +45,7 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
     folder = folder if len(folder.parts) > 2 else folder.absolute()  # so that its parents have names
     config = read_config(folder) or {}
     trainer = config.get("trainer")
-    if not isinstance(trainer, dict) or ("log_dir" in trainer) != (framework == KERAS):
+    if not isinstance(trainer, dict) or ("log_dir" in trainer) != (framework != PYTORCH):
         raise UserError(f"--resume: expected a run folder of {framework} with its {CONFIG}, got {folder}; name another")
     for flag in rest:
         if flag.startswith("-") and flag.partition("=")[0] not in _ALLOWED:
@@ -72,7 +72,7 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
         say(f"{folder} is finished; to train longer, add --{_EPOCHS} over {before}\n")
         print_results(results, folder)
         raise SystemExit(0)
-    own = any(Path(folder, CHECKPOINTS).glob(f"[!.]*{ENDINGS[framework]}"))  # otherwise config.yaml names one
+    own = any(Path(folder, CHECKPOINTS).glob(f"[!.]*{ending(framework)}"))  # otherwise config.yaml names one
     return [f"--config={folder / CONFIG}", *rest, *["--ckpt_path=null"] * own], folder
 
 

@@ -1,6 +1,6 @@
 """Run folders: creation, environment, settings and checkpoints.
 
-A run folder is ``lightning_logs/<pytorch|keras>/version_N`` with event files, ``config.yaml`` (all settings),
+A run folder is ``lightning_logs/<pytorch|keras|keras_jax|keras_torch>/version_N`` with event files, ``config.yaml`` (all settings),
 ``environment.yaml``, ``mistakes.csv`` and ``checkpoints/``.
 """
 
@@ -23,10 +23,10 @@ from cnn_mnist.untrusted import read_text
 from cnn_mnist.yaml_files import load_yaml
 
 LOG_DIR = "lightning_logs"
-PYTORCH, KERAS = "pytorch", "keras"
+PYTORCH, KERAS, KERAS_JAX, KERAS_TORCH = "pytorch", "keras", "keras_jax", "keras_torch"
 
 ENDINGS = {PYTORCH: ".ckpt", KERAS: ".keras"}
-"""Endings of checkpoints by framework."""
+"""Endings of checkpoints by framework; Keras's is the same with each backend."""
 
 CONFIG, ENVIRONMENT, CHECKPOINTS = "config.yaml", "environment.yaml", "checkpoints"
 HPARAMS = "hparams.yaml"
@@ -38,7 +38,7 @@ RESULTS = "results.yaml"
 STUDY, UNTIL_DECIDED = "study", "until=decided"
 """Key and value in the ``config.yaml`` of a run of a study with ``--until=decided``; not a setting."""
 
-_PACKAGES = ("torch", "lightning", "torchmetrics", "tensorflow", "keras", "tensorboard", "numpy")
+_PACKAGES = ("torch", "lightning", "torchmetrics", "tensorflow", "jax", "keras", "tensorboard", "numpy")
 
 
 def check_writable(folder: str | Path) -> None:
@@ -98,7 +98,7 @@ def newest_checkpoint(folder: str | Path, *frameworks: str) -> Path | None:
     Returns:
         The file; the newest if all are damaged; None without checkpoints.
     """
-    endings = [ENDINGS[framework] for framework in frameworks]
+    endings = [ending(framework) for framework in frameworks]
     files = [file for file in Path(folder, CHECKPOINTS).glob("[!.]*") if file.suffix in endings]
     files.sort(key=lambda file: (-endings.index(file.suffix), age(file)), reverse=True)
     if not files:
@@ -107,6 +107,11 @@ def newest_checkpoint(folder: str | Path, *frameworks: str) -> Path | None:
     for damaged in files[: files.index(good)]:
         warnings.warn(UserNotice(f"{damaged} is damaged; using the one before it, {good.name}"), stacklevel=2)
     return good
+
+
+def ending(framework: str) -> str:
+    """The ending of a framework's checkpoints."""
+    return ENDINGS[PYTORCH if framework == PYTORCH else KERAS]
 
 
 def age(file: Path) -> tuple[float, int, str]:

@@ -13,7 +13,7 @@ from cnn_mnist.errors import UserError
 from cnn_mnist.frameworks import gc_paused
 from cnn_mnist.neutral import say
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
-from keras_parity.frameworks import importing_tensorflow
+from keras_parity.frameworks import importing_keras
 
 DESCRIPTION = """Predicts your own digits, or the test set, with a trained network.
 Two --ckpt_path, one of each framework, print both predictions side by side."""
@@ -50,7 +50,7 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
 def _computed_by(framework: str) -> Callable[[Path, NDArray[np.uint8]], NDArray[np.floating]]:
     """The function of a framework from checkpoint and images [n, height, width, channels] to logits [n, classes]."""
     if framework == KERAS:
-        with importing_tensorflow():
+        with importing_keras():
             from keras_parity.twin.predict import compute_logits
         return compute_logits
     with gc_paused():

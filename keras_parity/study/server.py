@@ -20,7 +20,7 @@ from keras_parity.study.jobs import die_with_the_parent
 
 PRELOADED = {
     "cnn_mnist": ("cnn_mnist.frameworks:importing_lightning", "cnn_mnist.pytorch.cli"),
-    "keras_parity": ("keras_parity.frameworks:importing_tensorflow", "keras_parity.twin.train"),
+    "keras_parity": ("keras_parity.frameworks:importing_keras", "keras_parity.twin.train"),
 }
 """For the commands of each package: the context of the import, and the module to import."""
 

@@ -18,7 +18,7 @@ from cnn_mnist.runs import pictures, tags
 from cnn_mnist.runs.mistakes import write_mistakes
 from cnn_mnist.runs.recorder import Recorder
 from cnn_mnist.runs.timing import Stopwatch
-from keras_parity.twin.loader import TrainingBatches
+from keras_parity.twin.engines import Batches
 
 
 class RunLog:
@@ -84,12 +84,16 @@ class EpochLog(keras.callbacks.Callback):
         batches: The training batches; their order depends on the epoch.
         images: Training images in an epoch.
         every: Steps between two points within an epoch, a multiple of ``steps_per_execution``; 0 for none.
+
+    Attributes:
+        step: Optimizer updates so far; counted here, because JAX's variables lag behind within an epoch.
     """
 
-    def __init__(self, log: RunLog, batches: TrainingBatches, images: int, every: int) -> None:
+    def __init__(self, log: RunLog, batches: Batches, images: int, every: int) -> None:
         super().__init__()
         self.log, self.batches, self.images, self.every = log, batches, images, every
         self.stopwatch = Stopwatch()
+        self.step = self._before = 0
         self._first, self._setup_logged = 0, False
         self._sums: list[Any] = []
 
@@ -99,14 +103,14 @@ class EpochLog(keras.callbacks.Callback):
         self.stopwatch.load_state(state["seconds"])
         self.log.values |= state["figures"]
 
-    @property
-    def step(self) -> int:
-        """Optimizer updates so far."""
-        return int(self.model.optimizer.iterations.numpy())
+    def set_model(self, model: keras.Model) -> None:
+        """Continues the model's count of updates."""
+        super().set_model(model)
+        self.step = int(model.optimizer.iterations.numpy())
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Starts the clock, with the order of this epoch."""
-        self.batches.epoch = epoch
+        self.batches.epoch, self._before = epoch, self.step
         if self._sums:  # Keras has just reset them; the accuracy's do not exist before a first batch
             self.model.compute_metrics(None, np.zeros(1), np.zeros((1, self.model.output_shape[-1])))
             for variable, value in zip(self.model.metrics_variables, self._sums, strict=True):
@@ -116,6 +120,7 @@ class EpochLog(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Ends the set-up at the first call; logs the running means every ``every`` steps."""
+        self.step = self._before + min(batch + 1, self.params["steps"])
         if not self._setup_logged:
             self._setup_logged = True
             self.log.scalars(self.stopwatch.setup_done(), self.step)

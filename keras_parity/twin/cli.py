@@ -11,10 +11,12 @@ from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
 from cnn_mnist.console import resume
 from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, expand_home, refuse_others
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.folder import CHECKPOINTS, KERAS, find_checkpoint, read_config
+from cnn_mnist.runs.folder import CHECKPOINTS, find_checkpoint, read_config
 from cnn_mnist.settings import DataSettings, ModelSettings, names
-from keras_parity.frameworks import importing_tensorflow
+from keras_parity.frameworks import RUN_NAMES, chosen_backend, importing_keras, keep_out
 from keras_parity.settings import GROUPS, TrainerSettings, flags, taken_over, twin_settings
+
+_BACKEND = "What Keras computes with; default KERAS_BACKEND, or tensorflow."
 
 
 class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
@@ -50,6 +52,7 @@ def build_parser(commands: Mapping[str, str] | None = None) -> Parser:
     )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
     parser.add_argument("--seed_everything", **SEED_FLAG)
+    parser.add_argument("--backend", choices=list(RUN_NAMES), default=None, help=_BACKEND)
     for group, kind in GROUPS.items():
         parser.add_class_arguments(kind, group, skip=names(kind, "seed"))
     parser.add_argument(
@@ -94,7 +97,7 @@ def parse(args: list[str], commands: Mapping[str, str] | None = None) -> tuple[P
 
 def _with_settings_of_checkpoint(parser: Parser, config: Namespace, args: list[str]) -> Namespace:
     """Uses the settings of the checkpoint's run; refuses typed settings that differ."""
-    path = find_checkpoint(config.ckpt_path, KERAS)
+    path = find_checkpoint(config.ckpt_path, RUN_NAMES[chosen_backend(config.backend)])
     kept = read_config(path.parent.parent) if path.parent.name == CHECKPOINTS else None
     taken: dict[str, Any] = {}  # outside a run folder, the settings in the file itself are checked on restore
     if kept is not None:
@@ -118,8 +121,20 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
     Raises:
         UserError: The arguments are wrong, or the training cannot run.
     """
-    args, folder = resume.resumed(args, KERAS)
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--backend")
+    early.add_argument("--resume")
+    known, rest = early.parse_known_args(args)
+    if known.resume is not None:
+        of_run = (read_config(known.resume) or {}).get("backend") if known.resume != "last" else None
+        if known.backend not in (None, of_run or known.backend):
+            raise UserError(f"--resume: {known.resume} was trained on {of_run}; omit --backend={known.backend}")
+        backend = chosen_backend(of_run or known.backend)
+        args, folder = resume.resumed([f"--resume={known.resume}", *rest], RUN_NAMES[backend])
+    else:
+        folder = None
     parser, config = parse(args, commands)
+    config.backend = chosen_backend(known.backend or config.backend)
     seed = config.seed_everything
     trainer = TrainerSettings(**config.trainer.as_dict())
     model = ModelSettings(**config.model.as_dict(), seed=seed)
@@ -127,7 +142,9 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
     config.model.architecture = model.architecture  # a file's path becomes its description
     config.model.weight_decay = model.weight_decay  # its L2 penalty may become decay
 
-    with importing_tensorflow():
+    if config.backend != "tensorflow":
+        keep_out("tensorflow")  # Keras imports it to save a model: 5 s, and lines on stderr
+    with importing_keras(config.backend):
         from keras_parity.twin.train import train
 
     every = config.checkpoint_every

@@ -4,7 +4,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from cnn_mnist.runs.tags import METRICS
@@ -13,7 +12,7 @@ from keras_parity.twin.losses import make_loss
 
 
 def evaluate(
-    model: keras.Model, settings: ModelSettings, batches: tf.data.Dataset, labels: NDArray, callback: Any = None
+    model: keras.Model, settings: ModelSettings, batches: Any, labels: NDArray, callback: Any = None
 ) -> tuple[dict[str, float], NDArray[np.floating]]:
     """Evaluates a network in one pass.
 

@@ -11,6 +11,7 @@ from cnn_mnist.runs.folder import age
 from cnn_mnist.runs.resume import log_sizes
 from cnn_mnist.runs.signals import StopRequest
 from keras_parity.twin.callbacks import EpochLog
+from keras_parity.twin.engines import ENGINE
 
 Save = Callable[[Path, dict[str, Any]], None]
 
@@ -42,6 +43,7 @@ class Keeper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Saves a checkpoint, and keeps only the newest earlier one."""
+        ENGINE.sync(self.model)
         self.folder.mkdir(exist_ok=True)  # fails if somebody has removed the run folder
         log = self.epochs.log
         state = {"log": log_sizes(log.folder), "seconds": self.epochs.stopwatch.state(), "figures": log.values}

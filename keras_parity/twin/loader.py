@@ -1,7 +1,13 @@
-"""Batches for Keras from a data set in memory, in the order that both frameworks share."""
+"""Batches for Keras from a data set in memory, in the order that both frameworks share; without a backend's own types.
 
+TensorFlow has its own version in ``engines/tensorflow.py``, which gathers inside its graph.
+"""
+
+from collections.abc import Callable
+
+import keras
 import numpy as np
-import tensorflow as tf
+from numpy.typing import NDArray
 
 from cnn_mnist.data import mnist
 from cnn_mnist.data.augmentation import augmentation
@@ -9,11 +15,11 @@ from cnn_mnist.data.order import batch_count, epoch_order
 from cnn_mnist.data.splits import Split, evaluation_batch_size
 from cnn_mnist.settings import DataSettings
 
+Batch = tuple[NDArray[np.floating], NDArray[np.int64]]
+
 
 class TrainingBatches:
-    """The training set as a ``tf.data.Dataset`` of one epoch, whose order follows ``epoch``.
-
-    TensorFlow slices the indices and gathers the images; only an augmentation runs in Python for each batch.
+    """The training set in batches, whose order follows ``epoch``.
 
     Args:
         split: The training images and labels.
@@ -27,36 +33,42 @@ class TrainingBatches:
     """
 
     def __init__(self, split: Split, settings: DataSettings, dtype: str, count: int | None = None) -> None:
-        self.epoch = 0
-        images, labels = _tensors(split, dtype)
-        size, batch_size, moved = len(split.labels), settings.batch_size, augmentation(split, settings)
-
-        def order(_: tf.Tensor) -> tf.Tensor:
-            indices = tf.numpy_function(lambda: epoch_order(size, settings.seed, self.epoch), [], tf.int64)
-            return tf.ensure_shape(indices, [size])
-
-        def batches(indices: tf.Tensor) -> tf.data.Dataset:
-            starts = tf.data.Dataset.range(0, size, batch_size)
-            return starts.map(lambda start: indices[start : start + batch_size])
-
-        def batch(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            if moved is None:
-                return tf.gather(images, indices), tf.gather(labels, indices)
-            made = tf.numpy_function(lambda i: moved.batch(i, self.epoch), [indices], tf.float32)
-            return tf.cast(tf.ensure_shape(made, [None, *split.image_shape]), dtype), tf.gather(labels, indices)
-
-        indices = tf.data.Dataset.range(1).map(order).flat_map(batches)
-        self._indices, self._batch, self._count = indices, batch, count or batch_count(size, batch_size)
+        self.epoch, self._ordered, self._settings = 0, -1, settings
+        self._images, self._labels = _arrays(split, dtype)
+        self._moved = augmentation(split, settings)
+        self._count = count or batch_count(len(self._labels), settings.batch_size)
         self.dataset = self.rest(0)
 
-    def rest(self, first: int) -> tf.data.Dataset:
+    def rest(self, first: int) -> keras.utils.PyDataset:
         """The batches of ``dataset`` from number ``first`` on."""
-        left = self._count - first
-        indices = self._indices.skip(first).take(left)
-        return _ahead(indices.map(self._batch).apply(tf.data.experimental.assert_cardinality(left)))
+        return _Batches(self._batch, first, self._count)
+
+    def _batch(self, number: int) -> Batch:
+        if self._ordered != self.epoch:
+            self._order = epoch_order(len(self._labels), self._settings.seed, self.epoch)
+            self._ordered = self.epoch
+        size = self._settings.batch_size
+        taken = self._order[number * size : (number + 1) * size]
+        if self._moved is None:
+            return self._images[taken], self._labels[taken]
+        return self._moved.batch(taken, self.epoch).astype(self._images.dtype), self._labels[taken]
 
 
-def evaluation_batches(split: Split, dtype: str) -> tf.data.Dataset:
+class _Batches(keras.utils.PyDataset):
+    """The batches of a function of their number; Keras calls it in the main thread."""
+
+    def __init__(self, batch: Callable[[int], Batch], first: int, count: int) -> None:
+        super().__init__()
+        self._batch, self._first, self._count = batch, first, count
+
+    def __len__(self) -> int:
+        return self._count - self._first
+
+    def __getitem__(self, number: int) -> Batch:
+        return self._batch(self._first + number)
+
+
+def evaluation_batches(split: Split, dtype: str) -> keras.utils.PyDataset:
     """A split in its own order, in large batches.
 
     Args:
@@ -66,23 +78,14 @@ def evaluation_batches(split: Split, dtype: str) -> tf.data.Dataset:
     Returns:
         Batches (images [batch, height, width, channels] in [0, 1], labels int64 [batch]).
     """
-    size = evaluation_batch_size(split.image_shape)
-    return _ahead(tf.data.Dataset.from_tensor_slices(_tensors(split, dtype)).batch(size))
+    size, (images, labels) = evaluation_batch_size(split.image_shape), _arrays(split, dtype)
+
+    def batch(number: int) -> Batch:
+        taken = slice(number * size, (number + 1) * size)
+        return images[taken], labels[taken]
+
+    return _Batches(batch, 0, batch_count(len(labels), size))
 
 
-def _ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Prepares the next two batches in advance, without ``tf.data.AUTOTUNE``.
-
-    Autotuning looks at the pipeline after 10 ms, 20, 40 and so on. The end of the batches often waits for its next
-    look, with all cores idle, for up to as long as the batches took.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return batches.prefetch(2).with_options(options)
-
-
-def _tensors(split: Split, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Scales the images in numpy, because the division rounds differently inside a ``tf.function``."""
-    with tf.device("CPU"):
-        images = tf.convert_to_tensor(mnist.scale(split.images).astype(dtype))
-        return images, tf.convert_to_tensor(split.labels.astype(np.int64))
+def _arrays(split: Split, dtype: str) -> Batch:
+    return mnist.scale(split.images).astype(dtype), split.labels.astype(np.int64)

@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from cnn_mnist.settings import ModelSettings
 
@@ -21,12 +20,12 @@ def cross_entropy() -> keras.Loss:
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def _smoothed_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
+def _smoothed_cross_entropy(labels: Any, logits: Any, smoothing: float) -> Any:
     targets = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), logits.shape[-1], dtype=logits.dtype)
     return keras.losses.categorical_crossentropy(targets, logits, from_logits=True, label_smoothing=smoothing)
 
 
-def _cross_entropy_of_softmax(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+def _cross_entropy_of_softmax(labels: Any, logits: Any) -> Any:
     """Softmax twice, written out: Keras removes a softmax that it finds before its own loss."""
     probabilities = keras.ops.softmax(logits)
     chosen = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), logits.shape[-1], dtype=probabilities.dtype)

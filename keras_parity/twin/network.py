@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from cnn_mnist.architecture.descriptions import plain
@@ -15,6 +13,7 @@ from cnn_mnist.architecture.module_spec import ModuleSpec, number_of
 from cnn_mnist.architecture.network import Network
 from cnn_mnist.errors import UserError
 from cnn_mnist.random_streams import dropout_mask
+from keras_parity.twin.engines import ENGINE
 
 
 def build_twin(network: Network, seed: int = 0) -> keras.Sequential:
@@ -106,7 +105,9 @@ def _make(call: ModuleSpec, seed: int) -> keras.Layer:
     if arguments.get("activation") == gelu_tanh.__name__:
         arguments["activation"] = gelu_tanh
     if call.kind != "Dropout":
-        return kind(**arguments, name=call.name)
+        layer = kind(**arguments, name=call.name)
+        ENGINE.tune(layer)
+        return layer
     dropout = keras.layers.Dropout(**arguments, seed=number_of(call.name), name=call.name)
     if dropout.rate > 0:
         share_masks(dropout, seed)
@@ -124,14 +125,13 @@ def share_masks(dropout: keras.layers.Dropout, seed: int) -> None:
     """
     rate, generator, dropout.mask_seed = dropout.rate, dropout.seed_generator, seed
 
-    def mask(state: NDArray, shape: NDArray) -> NDArray:
-        return dropout_mask(tuple(shape.tolist()), rate, seed, int(state[0]), int(state[1]))
+    def mask(state: NDArray, shape: tuple[int, ...]) -> NDArray:
+        return dropout_mask(shape, rate, seed, int(state[0]), int(state[1]))
 
     def call(inputs: Any, training: bool = False) -> Any:
         if not training:
             return inputs
-        kept = tf.numpy_function(mask, [generator.next(), tf.shape(inputs)], tf.bool)
-        kept = tf.cast(tf.ensure_shape(kept, inputs.shape), inputs.dtype)
-        return inputs * kept / np.asarray(1 - rate, inputs.dtype.as_numpy_dtype)
+        kept = keras.ops.cast(ENGINE.draw(mask, generator.next(), inputs), inputs.dtype)
+        return inputs * kept / (1 - rate)
 
     dropout.call = call

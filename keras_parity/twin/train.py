@@ -1,7 +1,6 @@
 """Trains the Keras twin and writes its run folder."""
 
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from cnn_mnist.architecture.initial_weights import initial_weights
 from cnn_mnist.console.predictions import softmax
@@ -19,23 +17,20 @@ from cnn_mnist.data.splits import check_network, load_splits
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import hparams, tags
 from cnn_mnist.runs.files import atomic_write, lock_folder
-from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, KERAS, new_run_folder, newest_checkpoint, write_environment
+from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, new_run_folder, newest_checkpoint, write_environment
 from cnn_mnist.runs.resume import rewind
 from cnn_mnist.runs.signals import resume_hint
 from cnn_mnist.settings import DataSettings, ModelSettings
-from keras_parity.frameworks import gpu_messages
+from keras_parity.frameworks import RUN_NAMES
 from keras_parity.settings import DTYPE_POLICIES, TrainerSettings
 from keras_parity.twin.callbacks import EpochLog, ProgressBar, RunLog
 from keras_parity.twin.checkpoints import read_state, restore, save
+from keras_parity.twin.engines import ENGINE
 from keras_parity.twin.evaluation import evaluate
 from keras_parity.twin.keeper import Keeper
-from keras_parity.twin.loader import TrainingBatches, evaluation_batches
 from keras_parity.twin.losses import cross_entropy, make_loss
 from keras_parity.twin.network import build_twin, load_weights
 from keras_parity.twin.optimizers import copy_trained, make_optimizer
-
-STEPS_PER_EXECUTION = 32
-"""Maximum number of steps that TensorFlow runs between two returns to Python; a shorter rest needs no new trace."""
 
 
 def compile_twin(settings: ModelSettings, steps: int, clip_norm: float | None = None) -> keras.Sequential:
@@ -56,8 +51,8 @@ def compile_twin(settings: ModelSettings, steps: int, clip_norm: float | None = 
         make_optimizer(settings, steps, clip_norm),
         loss=make_loss(settings),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="acc")],
-        steps_per_execution=STEPS_PER_EXECUTION,
-        jit_compile=False,  # "auto" is off on a CPU and on with a GPU: two computations
+        steps_per_execution=ENGINE.steps_per_execution,
+        jit_compile=ENGINE.jit_compile,
     )
     return model
 
@@ -89,13 +84,14 @@ def train(
         UserError: There is no GPU although one is required, the data are missing, the checkpoint does not fit, the
             folder cannot be written, or the loss is not finite.
     """
-    device = _choose_device(trainer.accelerator)
+    framework = RUN_NAMES[keras.config.backend()]
+    device, threads = ENGINE.choose_device(trainer.accelerator)
     policy = DTYPE_POLICIES[trainer.lightning_precision]
     dtype = "float64" if policy == "float64" else "float32"
-    keras.utils.set_random_seed(model_settings.seed)
+    if dtype == "float64":
+        ENGINE.allow_float64()
     keras.config.set_floatx(dtype)
     keras.config.set_dtype_policy(policy)  # floatx alone does nothing once a policy is cached
-    tf.config.experimental.enable_tensor_float_32_execution(False)
 
     # Keras warns about a validation shorter than one execution of several steps; no batch is lost.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
@@ -107,8 +103,8 @@ def train(
     model = compile_twin(model_settings, steps * trainer.max_epochs, trainer.gradient_clip_val)
     epoch, first, state = 0, 0, None
     if returns := math.gcd(trainer.log_every_n_steps, every):  # a point or checkpoint needs a return to Python
-        model.steps_per_execution = max(n for n in range(1, STEPS_PER_EXECUTION + 1) if returns % n == 0)
-    kept = None if folder is None else newest_checkpoint(folder, KERAS)
+        model.steps_per_execution = max(n for n in range(1, ENGINE.steps_per_execution + 1) if returns % n == 0)
+    kept = None if folder is None else newest_checkpoint(folder, framework)
     if kept is not None:
         epoch, first = restore(model, str(kept), model_settings, steps, own=True)
         state = read_state(kept)
@@ -121,22 +117,21 @@ def train(
             )
         if epoch >= trainer.max_epochs:
             raise UserError(f"{ckpt_path} has already trained {epoch} epochs; set a larger --trainer.max_epochs")
-    batches = TrainingBatches(splits["train"], data, dtype, steps)
-    validation = evaluation_batches(splits["val"], dtype) if data.val_size else None
+    batches = ENGINE.training_batches(splits["train"], data, dtype, steps)
+    validation = ENGINE.evaluation_batches(splits["val"], dtype) if data.val_size else None
 
     if folder is None:
-        folder = new_run_folder(trainer.log_dir, KERAS)
+        folder = new_run_folder(trainer.log_dir, framework)
         with atomic_write(folder / CONFIG) as aside:
             write_config(aside)
     else:
         rewind(folder, kept, state, trainer.max_epochs)
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
     log = RunLog(folder)
     epochs = EpochLog(log, batches, min(images, steps * data.batch_size), trainer.log_every_n_steps)
     epochs.set_model(model)  # Keras does this too, but not if there is nothing to train
     if state is None:
         write_environment(folder, device=device, threads=threads, precision=trainer.lightning_precision)
-        run = KERAS, model_settings, data, trainer.max_epochs, trainer.lightning_precision, folder.name
+        run = framework, model_settings, data, trainer.max_epochs, trainer.lightning_precision, folder.name
         log.start(model_settings.network, hparams.summaries(*run), splits["train"])
     else:
         epochs.go_on(first, state)
@@ -158,7 +153,7 @@ def train(
     ):
         bar.batches = len(validation) if validation else 0
         whole_from = epoch + bool(first)  # Keras's epochs are equally long, so the rest of one is a separate fit
-        parts = (batches.rest(first), epoch, whole_from), (batches.dataset, whole_from, trainer.max_epochs)
+        parts = (batches.rest(first), epoch, whole_from), (batches.rest(0), whole_from, trainer.max_epochs)
         for dataset, start, end in parts:
             if start < end:
                 model.fit(
@@ -178,8 +173,8 @@ def train(
         evaluated: tuple[tags.SplitName, ...] = ("test", "train_eval") if data.train_eval else ("test",)
         for name in evaluated:
             part = splits["test" if name == "test" else "train"]
-            batches = evaluation_batches(part, dtype)
-            figures, logits[name] = evaluate(model, model_settings, batches, part.labels, bar)
+            images_of = ENGINE.evaluation_batches(part, dtype)
+            figures, logits[name] = evaluate(model, model_settings, images_of, part.labels, bar)
             values |= {tags.tag(name, metric): value for metric, value in figures.items()}
         log.end(splits["test"], softmax(logits["test"]), values, step)
     return log
@@ -193,17 +188,3 @@ def _saying_how(epochs: EpochLog) -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         interrupt.args = (resume_hint("python -m keras_parity", epochs.log.folder, epochs.step),)
         raise
-
-
-def _choose_device(accelerator: str) -> str:
-    """Hides the GPUs unless they are used; returns the name of the device."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if accelerator == "gpu" and not gpus:
-        raise UserError(
-            f"--trainer.accelerator=gpu: expected a GPU that TensorFlow {tf.__version__} can use, found none "
-            f"({gpu_messages() or 'TensorFlow gives no reason'}); use --trainer.accelerator=cpu"
-        )
-    if accelerator == "cpu" or not gpus:
-        tf.config.set_visible_devices([], "GPU")
-        return "cpu"
-    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "gpu")

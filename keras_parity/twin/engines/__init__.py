@@ -1,0 +1,73 @@
+"""What depends on Keras's backend: one module for each backend, all with the members of ``Engine``."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+import keras
+from numpy.typing import NDArray
+
+from cnn_mnist.data.splits import Split
+from cnn_mnist.settings import DataSettings
+
+
+class Batches(Protocol):
+    """The training batches; see ``keras_parity.twin.loader.TrainingBatches``."""
+
+    epoch: int
+
+    def rest(self, first: int) -> Any:
+        """What ``Model.fit`` takes: the batches of an epoch from number ``first`` on."""
+
+
+class Engine(Protocol):
+    """A backend of Keras.
+
+    Attributes:
+        steps_per_execution: Maximum number of steps between two returns to Python.
+        jit_compile: ``jit_compile`` of ``Model.compile``.
+    """
+
+    steps_per_execution: int
+    jit_compile: bool
+
+    def choose_device(self, accelerator: str) -> tuple[str, int]:
+        """Chooses the device of all that follows, and turns TF32 off.
+
+        Args:
+            accelerator: ``"cpu"``, ``"gpu"`` or ``"auto"``, which uses a GPU if there is one.
+
+        Returns:
+            The name of the device, and the CPU threads of one operation.
+
+        Raises:
+            UserError: There is no GPU although one is required.
+        """
+
+    def allow_float64(self) -> None:
+        """Makes Keras compute in float64 wherever its policy says so."""
+
+    def training_batches(self, split: Split, settings: DataSettings, dtype: str, count: int) -> Batches:
+        """The training batches; arguments as of ``keras_parity.twin.loader.TrainingBatches``."""
+
+    def evaluation_batches(self, split: Split, dtype: str) -> Any:
+        """What ``Model.predict`` takes; arguments as of ``keras_parity.twin.loader.evaluation_batches``."""
+
+    def draw(self, mask: Callable[[NDArray, tuple[int, ...]], NDArray], state: Any, like: Any) -> Any:
+        """Draws a mask with NumPy in a step that may be compiled.
+
+        Args:
+            mask: Makes a Boolean array from the state and a shape.
+            state: A tensor of integers.
+            like: The tensor with the shape of the mask.
+        """
+
+    def tune(self, layer: keras.Layer) -> None:
+        """Makes a layer compute the same as fast as the backend can, if Keras's own way is slow there."""
+
+    def sync(self, model: keras.Model) -> None:
+        """Makes the variables hold the values of the last step, for a callback that reads them."""
+
+
+ENGINE = cast(Engine, import_module(f"{__name__}.{keras.config.backend()}"))
+"""The backend that this process uses."""

@@ -1,0 +1,80 @@
+"""Keras on PyTorch; see ``Engine``."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from cnn_mnist.errors import UserError
+from keras_parity.twin.engines.float64 import keep_float64
+from keras_parity.twin.loader import TrainingBatches, evaluation_batches
+
+__all__ = ["allow_float64", "choose_device", "draw", "evaluation_batches", "sync", "training_batches", "tune"]
+
+steps_per_execution = 1
+"""Keras refuses more."""
+
+jit_compile = False
+
+training_batches = TrainingBatches
+
+
+def choose_device(accelerator: str) -> tuple[str, int]:
+    """Makes Keras use the chosen device from now on."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    usable, threads = torch.cuda.is_available(), torch.get_num_threads()
+    if accelerator == "gpu" and not usable:
+        raise UserError(
+            f"--trainer.accelerator=gpu: expected a GPU that PyTorch {torch.__version__} can use, found none; use "
+            "--trainer.accelerator=cpu"
+        )
+    if accelerator == "cpu" or not usable:
+        keras.device(
+            "cpu"
+        ).__enter__()  # for the rest of the process; the variable KERAS_TORCH_DEVICE is read too early
+        return "cpu", threads
+    return torch.cuda.get_device_name(), threads
+
+
+allow_float64 = keep_float64
+
+
+def draw(mask: Callable[[NDArray, tuple[int, ...]], NDArray], state: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Draws a mask with NumPy."""
+    if like.device.type == "meta":  # Keras asks for the shape alone
+        return torch.empty_like(like, dtype=torch.bool)
+    return torch.from_numpy(mask(state.cpu().numpy(), tuple(like.shape))).to(like.device)
+
+
+def tune(layer: keras.Layer) -> None:
+    """Lets convolutions and pools keep the order of Keras's axes in memory, as PyTorch's channels_last does.
+
+    Keras 3.15 copies each of their inputs to the order of PyTorch's axes, and the convolutions' back again: half of a
+    step of ``three_conv`` on a CPU.
+    """
+    if isinstance(layer, keras.layers.MaxPooling2D) and layer.padding == "valid":
+        layer.call = lambda images: _last(F.max_pool2d(_first(images), layer.pool_size, layer.strides))
+    elif isinstance(layer, keras.layers.Conv2D) and layer.padding == "valid":
+
+        def convolve(images: torch.Tensor) -> torch.Tensor:
+            kernel, bias = layer.kernel.value.permute(3, 2, 0, 1), layer.bias.value if layer.use_bias else None
+            image = _first(images)
+            more = {"stride": layer.strides, "dilation": layer.dilation_rate, "groups": layer.groups}
+            return layer.activation(_last(F.conv2d(image, kernel, bias, **more)))
+
+        layer.call = convolve
+
+
+def _first(images: torch.Tensor) -> torch.Tensor:
+    return images.permute(0, 3, 1, 2)
+
+
+def _last(images: torch.Tensor) -> torch.Tensor:
+    return images.permute(0, 2, 3, 1)
+
+
+def sync(model: Any) -> None:
+    """Does nothing: the variables always hold the last step's values."""

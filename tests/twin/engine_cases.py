@@ -1,0 +1,40 @@
+"""``python -m tests.twin.engine_cases BACKEND FILE CASE...`` trains the twin on a backend, for cases of 200 updates."""
+
+import sys
+
+QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.accelerator=cpu")
+LENGTH = ("--trainer.max_epochs=5", "--trainer.precision=64-true", "--data.batch_size=10", "--data.train_eval=false")
+"""Of 400 images."""
+
+_NETWORKS = ("three_conv", "conv5x5", "batch_norm", "mnist_convnet")  # the last two with batch norm and dropout
+_BETAS = ("--model.beta_1=0.875", "--model.beta_2=0.9990234375")
+# All constants are float32 numbers: on TensorFlow alone, Keras rounds them to float32 in a float64 step too.
+_OPTIMIZERS = {
+    "rmsprop": (),
+    "centered": ("--model.optimizer=rmsprop", "--model.centered=true", "--model.momentum=0.5"),
+    "adam": ("--model.optimizer=adam", *_BETAS, "--trainer.gradient_clip_val=0.5"),
+    "adamw": ("--model.optimizer=adamw", *_BETAS, "--model.weight_decay=0.015625", "--model.label_smoothing=0.1"),
+    "sgd": ("--model.optimizer=sgd", "--model.learning_rate=0.01"),
+    "nesterov": ("--model.optimizer=sgd", "--model.momentum=0.875", "--model.nesterov=true", "--data.shift=2"),
+}
+_SCHEDULES = {
+    "constant": (),
+    "step": ("--model.schedule=step", "--model.decay_steps=30"),
+    "cosine": ("--model.schedule=cosine", "--model.warmup=0.1"),
+    "one_cycle": ("--model.schedule=one_cycle", "--model.warmup=0.3"),
+}
+CASES = {
+    f"{network}-{optimizer}-{schedule}": (f"--model.architecture={network}", *_OPTIMIZERS[optimizer], *flags)
+    for network in _NETWORKS
+    for optimizer in _OPTIMIZERS
+    for schedule, flags in _SCHEDULES.items()
+    if optimizer == "adam" or schedule == "constant"
+}
+
+if __name__ == "__main__":
+    from keras_parity.twin import cli
+
+    backend, file, *cases = sys.argv[1:]
+    for case in cases:
+        logs = f"--trainer.log_dir=logs/{case}"
+        cli.main([f"--backend={backend}", f"--data.file={file}", logs, *QUIET, *LENGTH, *CASES[case]], {})
