@@ -1,6 +1,7 @@
 """Finds layers that are wrong themselves, and tries known fixes on them."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from torch import nn
 from keras_parity.ladder.capture.calls import Call
 from keras_parity.ladder.capture.patched import ordered, run_patched
 from keras_parity.ladder.diagnosis.finding import Finding, Setting
-from keras_parity.ladder.diagnosis.layer_attributes import compute, differing, to_paste, with_settings
+from keras_parity.ladder.diagnosis.layer_attributes import compute_after, differing, to_paste
 from keras_parity.ladder.diagnosis.paths import keras_path, torch_path
 from keras_parity.ladder.diagnosis.segments import LIMITS, Segment, difference_at, segment_before, try_fixes
 from keras_parity.ladder.matching.arrays import RECURRENT
@@ -132,19 +133,18 @@ def _layer_fixes(
         return _gate_fixes(comparison, keras_call)
     if torch_call.input is None:
         return [], []
-    module, pads = torch_call.layer, torch_call.pads
+    module, pads, network = torch_call.layer, torch_call.pads, comparison.torch[comparison.exact].network
     before = keras_call.between[-1][1] if keras_call.between else None
     settings = differing(module, keras_call.layer, torch_call.input.shape[1:-1], before, pads)
     padding = [name for name, module, _ in torch_call.between[-1:] if "Pad" in type(module).__name__]
-    padded_by = (padding or [""])[0] if pads else None
+    padded_by = padding[0] if pads and padding else ""
     lines: list[str] = []
     for tried in (*([setting] for setting in settings), settings):
         if lines and tried is settings:
             break
-        try:
-            output = compute(with_settings(module, tried, pads), torch_call.input)
-        except (RuntimeError, ValueError):  # settings that exclude each other
-            continue
-        if wanted is not None and relative(output, wanted) <= limit:
-            lines.append(to_paste(torch_call.name, module, tried, padded_by))
+        line = to_paste(torch_call.name, module, tried, pads, padded_by)
+        with suppress(RuntimeError, ValueError):  # settings that exclude each other
+            output = compute_after(network, line, torch_call.name, torch_call.input, pads, padded_by)
+            if wanted is not None and relative(output, wanted) <= limit:
+                lines.append(line)
     return settings, lines

@@ -67,31 +67,29 @@ class TorchRunner:
 
     def reset(self) -> None:
         """Restores the user's weights, statistics and optimizer state in ``dtype``, to run again."""
+        self._load(self.dtype)
+        if self.training:
+            self.training.start()
+
+    def _load(self, dtype: torch.dtype | None) -> None:
+        """Loads what was saved; floats in ``dtype``, or in their own precision for None."""
         with torch.no_grad():
             for tensor, value, _ in self._saved:
                 tensor.grad = None
-                wanted = self.dtype if value.is_floating_point() else value.dtype
+                wanted = dtype if dtype and value.is_floating_point() else value.dtype
                 if tensor.dtype != wanted:
                     tensor.data = value.to(wanted, copy=True)
                 tensor.copy_(value)
         for each, state in self._states:
             each.load_state_dict(copy.deepcopy(state))
-        if self.training:
-            self.training.start()
 
     def restore(self) -> None:
         """Restores the user's objects completely; the runner is done."""
         for hook in self._hooks:
             hook.remove()
-        self.dtype = torch.float32
-        with torch.no_grad():
-            for tensor, value, gradient in self._saved:
-                if tensor.dtype != value.dtype:
-                    tensor.data = value.clone()
-                tensor.copy_(value)
-                tensor.grad = gradient
-        for each, state in self._states:
-            each.load_state_dict(copy.deepcopy(state))
+        self._load(None)
+        for tensor, _, gradient in self._saved:
+            tensor.grad = gradient
         for module, mode in self._modes:
             module.training = mode
         torch.set_rng_state(self._random_state)
