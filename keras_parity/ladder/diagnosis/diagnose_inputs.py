@@ -15,23 +15,22 @@ from keras_parity.ladder.diagnosis.paths import evaluate
 from keras_parity.ladder.diagnosis.paths import torch_path as path
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import Arrays, leaves
-from keras_parity.ladder.rungs.comparison import Comparison
+from keras_parity.ladder.rungs.comparison import Copies
 from keras_parity.ladder.rungs.rung import relative
 
 CLOSE = 1e-6
 """Relative difference of two float32 arrays that counts as none."""
 
 
-def diagnose_weights(comparison: Comparison) -> list[Finding]:
+def diagnose_weights(copies: Copies) -> list[Finding]:
     """Finds the initial weights that differ, with lines that rearrange PyTorch's into Keras's."""
-    exact = comparison.exact
-    weights, wanted = comparison.torch[exact].state(), comparison.match.to_torch(comparison.keras[exact].state())
+    weights, wanted = copies.torch.state(), copies.match.to_torch(copies.keras.state())
     off = {name: d for name, array in wanted.items() if (d := relative(weights[name], array)) > CLOSE}
     found = []
     for name, difference in off.items():
-        lines = [line for line, left in _rearranged(comparison, name, weights, wanted, off) if left <= CLOSE]
+        lines = [line for line, left in _rearranged(copies, name, weights, wanted, off) if left <= CLOSE]
         gates = bool(lines) and "torch.cat" in lines[0]
-        what = f"the {_kind(comparison, name)}'s gates are in another order" if gates else "the weights differ"
+        what = f"the {_kind(copies, name)}'s gates are in another order" if gates else "the weights differ"
         found.append(Finding(name, difference, what, [], lines[:1]))
     copy = "report.match.copy_to_torch(keras_model, torch_model)"
     if len(found) > 1 and not any(finding.lines for finding in found):
@@ -44,10 +43,10 @@ def diagnose_weights(comparison: Comparison) -> list[Finding]:
 
 
 def _rearranged(
-    comparison: Comparison, name: str, weights: Arrays, wanted: Arrays, off: Mapping[str, float]
+    copies: Copies, name: str, weights: Arrays, wanted: Arrays, off: Mapping[str, float]
 ) -> Iterator[tuple[str, float]]:
-    target, array, network = f"{path(name)}.data", weights[name], comparison.torch[comparison.exact].network
-    for moved in _moves(comparison, name, array):
+    target, array, network = f"{path(name)}.data", weights[name], copies.torch.network
+    for moved in _moves(copies, name, array):
         left = relative(evaluate(moved, torch_model=network).numpy(), wanted[name])
         yield f"{target} = {moved}.contiguous()", left
     for other in off:
@@ -56,10 +55,10 @@ def _rearranged(
             yield f"{target}, {path(other)}.data = {path(other)}.data, {target}", left
 
 
-def _moves(comparison: Comparison, name: str, array: NDArray) -> Iterator[str]:
+def _moves(copies: Copies, name: str, array: NDArray) -> Iterator[str]:
     """Yields rearrangements of a weight's elements, as Python expressions."""
     rank, target = array.ndim, f"{path(name)}.data"
-    gates = {"GRU": 3, "LSTM": 4}.get(_kind(comparison, name), 0)
+    gates = {"GRU": 3, "LSTM": 4}.get(_kind(copies, name), 0)
     if gates and name.rpartition(".")[2].startswith(("weight_", "bias_")):
         for order in permutations(range(gates)):
             yield f"torch.cat([{target}.chunk({gates})[gate] for gate in {order}])"
@@ -71,8 +70,8 @@ def _moves(comparison: Comparison, name: str, array: NDArray) -> Iterator[str]:
     if rank == 4 and array.shape[1] == 3:
         yield f"{target}.flip(1)"
     if rank == 2:
-        shapes = {call.output.shape[1:] for call in comparison.match.keras_calls if call.output is not None}
-        shapes |= {tuple(shape[1:]) for call in comparison.match.keras_calls for *_, shape in call.between}
+        shapes = {call.output.shape[1:] for call in copies.match.keras_calls if call.output is not None}
+        shapes |= {tuple(shape[1:]) for call in copies.match.keras_calls for *_, shape in call.between}
         for *space, channels in sorted(shape for shape in shapes if len(shape) > 1):
             if int(np.prod(space)) * channels == array.shape[1]:
                 last, first, rank = (len(array), *space, channels), (len(array), channels, *space), len(space) + 2
@@ -81,9 +80,9 @@ def _moves(comparison: Comparison, name: str, array: NDArray) -> Iterator[str]:
                     yield f"{target}.reshape{shape}.permute{axes}.reshape{array.shape}"
 
 
-def _kind(comparison: Comparison, name: str) -> str:
+def _kind(copies: Copies, name: str) -> str:
     owner = name.rpartition(".")[0]
-    return next((call.kind for call in comparison.match.torch_calls if call.name == owner), "")
+    return next((call.kind for call in copies.match.torch_calls if call.name == owner), "")
 
 
 def diagnose_batches(pair: ModelPair) -> Iterator[Finding]:
@@ -151,7 +150,8 @@ def loss_lines(
         lines += [f"nn.functional.{name}(logits, {shaped})" for name in ("mse_loss", "l1_loss", "huber_loss",
                   "binary_cross_entropy_with_logits", "binary_cross_entropy")]  # fmt: skip
         lines.append(f"nn.functional.mse_loss(logits, {shaped}, reduction='sum')")
-    elif out.ndim >= 2 and not targets.is_floating_point():
+    elif out.ndim >= 2 and (soft or not targets.is_floating_point()):
+        names["labels"] = targets.double() if soft else targets
         inputs = ["logits", "logits.softmax(1)", "logits.log()"]
         options = ["", ", reduction='sum'", *(f", label_smoothing={part}" for part in smoothing)]
         lines += [f"nn.functional.cross_entropy({x}, labels{option})" for x in inputs for option in options]
@@ -162,11 +162,7 @@ def loss_lines(
             )
             lines.append(f"nn.functional.cross_entropy(logits, labels, {weight}, reduction='sum') / len(labels)")
             lines.append(f"nn.functional.cross_entropy(logits, labels, {weight})")
-    elif soft:
-        options = ["", *(f", label_smoothing={part}" for part in smoothing)]
-        lines += [f"nn.functional.cross_entropy(logits, labels{option})" for option in options]
         lines.append("nn.functional.mse_loss(logits, labels)")
-        names["labels"] = targets.double()
     for line in lines:
         with suppress(Exception):  # raised by a loss that rejects these outputs
             yield line, eval(line, names).item()

@@ -17,49 +17,49 @@ from keras_parity.ladder.diagnosis.segments import LIMITS, Segment, difference_a
 from keras_parity.ladder.matching.arrays import RECURRENT
 from keras_parity.ladder.matching.kinds import kind_of
 from keras_parity.ladder.matching.match_weights import Match
-from keras_parity.ladder.rungs.comparison import Comparison
+from keras_parity.ladder.rungs.comparison import Copies
 from keras_parity.ladder.rungs.rung import relative
 
 
-def diagnose_layers(comparison: Comparison) -> list[Finding]:
+def diagnose_layers(copies: Copies) -> list[Finding]:
     """Finds the layers and segments that are wrong themselves, in PyTorch's order; both sides get PyTorch's weights."""
-    keras_side, match, limit = comparison.keras[comparison.exact], comparison.match, LIMITS[comparison.exact]
-    comparison.reset()
-    keras_side.load(match.to_keras(comparison.torch[comparison.exact].state()))
-    inputs = keras_side.feed(comparison.port.keras_batches[0][0])
+    keras_side, match, limit = copies.keras, copies.match, LIMITS[copies.dtype]
+    copies.reset()
+    keras_side.load(match.to_keras(copies.torch.state()))
+    inputs = keras_side.feed(copies.port.keras_batches[0][0])
     patched = run_patched(keras_side.model, match, inputs)
     found: list[Finding] = []
     segments: dict[int, Segment] = {}
     for place, matched in enumerate(match.pairs):
         torch_call, keras_call = match.torch_calls[matched.torch], match.keras_calls[matched.keras]
-        difference = difference_at(comparison, place, patched.inputs.get(place))
+        difference = difference_at(copies, place, patched.inputs.get(place))
         after_unpatched = any(parent in patched.unpatched for parent, _ in keras_call.parents)
         if not difference <= limit and not after_unpatched:
-            segments[place] = segment_before(comparison, place, difference)
+            segments[place] = segment_before(copies, place, difference)
             found.append(segments[place].finding)
         if place in patched.errors and found and after_unpatched:
             continue  # the shape of its weights follows from the shape of its input
         if place in patched.errors:
             what = f"Keras's layer rejects PyTorch's input: {patched.errors[place]}"
-            fixes = _layer_fixes(comparison, torch_call, keras_call, None, limit)
+            fixes = _layer_fixes(copies, torch_call, keras_call, None, limit)
             found.append(Finding(torch_call.name, np.inf, what, *fixes))
         elif place in patched.outputs and torch_call.output is not None:
             difference = _output_difference(torch_call.output, patched.outputs[place], matched.order)
             if not difference <= limit:
-                fixes = _layer_fixes(comparison, torch_call, keras_call, patched.outputs[place], limit)
+                fixes = _layer_fixes(copies, torch_call, keras_call, patched.outputs[place], limit)
                 what = f"{type(torch_call.layer).__name__} differs from Keras's {type(keras_call.layer).__name__}"
                 found.append(Finding(torch_call.name, difference, what, *fixes))
-    try_fixes(comparison, segments, inputs)
-    comparison.reset()
+    try_fixes(copies, segments, inputs)
+    copies.reset()
     return [*found, *_unmatched(match, bool(found))]
 
 
-def first_difference(comparison: Comparison) -> Iterator[Finding]:
+def first_difference(copies: Copies) -> Iterator[Finding]:
     """Finds the first layer whose output differs, if every layer is right by itself: the call differs."""
-    from_torch, from_keras = comparison.tensors(comparison.records[comparison.exact], "output")
+    from_torch, from_keras = copies.tensors("output")
     for name, output in from_torch.items():
         difference = relative(output, from_keras[name])
-        if not difference <= LIMITS[comparison.exact]:
+        if not difference <= LIMITS[copies.dtype]:
             what = "the first layer whose output differs, although it computes the same from equal inputs: check its "
             yield Finding(name, difference, f"{what}mask, its initial state and the order of its steps")
             return
@@ -112,10 +112,10 @@ def _output_difference(torch_output: NDArray, keras_output: NDArray, order: NDAr
     return difference
 
 
-def _gate_fixes(comparison: Comparison, keras_call: Call) -> tuple[list[Setting], list[str]]:
+def _gate_fixes(copies: Copies, keras_call: Call) -> tuple[list[Setting], list[str]]:
     """PyTorch's gates are fixed: sigmoid, and tanh for the new content."""
     settings, lines = [], []
-    cell, model = keras_call.layer.cell, comparison.keras[comparison.exact].model
+    cell, model = keras_call.layer.cell, copies.keras.model
     path = f"{keras_path(model, keras_call.layer)}.cell"
     for name, fixed in (("recurrent_activation", "sigmoid"), ("activation", "tanh")):
         current = getattr(getattr(cell, name, None), "__name__", fixed)
@@ -126,14 +126,14 @@ def _gate_fixes(comparison: Comparison, keras_call: Call) -> tuple[list[Setting]
 
 
 def _layer_fixes(
-    comparison: Comparison, torch_call: Call, keras_call: Call, wanted: NDArray | None, limit: float
+    copies: Copies, torch_call: Call, keras_call: Call, wanted: NDArray | None, limit: float
 ) -> tuple[list[Setting], list[str]]:
     """Tries Keras's settings in PyTorch's module, one at a time, then all together."""
     if kind_of(keras_call.layer, 1) in RECURRENT:
-        return _gate_fixes(comparison, keras_call)
+        return _gate_fixes(copies, keras_call)
     if torch_call.input is None:
         return [], []
-    module, pads, network = torch_call.layer, torch_call.pads, comparison.torch[comparison.exact].network
+    module, pads, network = torch_call.layer, torch_call.pads, copies.torch.network
     before = keras_call.between[-1][1] if keras_call.between else None
     settings = differing(module, keras_call.layer, torch_call.input.shape[1:-1], before, pads)
     padding = [name for name, module, _ in torch_call.between[-1:] if "Pad" in type(module).__name__]

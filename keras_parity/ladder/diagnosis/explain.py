@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
-import torch
 
 from keras_parity.ladder.capture.attention import split_attention
 from keras_parity.ladder.diagnosis.diagnose_inputs import diagnose_batches, diagnose_weights
@@ -22,7 +20,7 @@ from keras_parity.ladder.judge.runs import one_line
 from keras_parity.ladder.judge.snapshots import keras_snapshot
 from keras_parity.ladder.judge.verdict import StepComparison
 from keras_parity.ladder.matching.match_weights import Match
-from keras_parity.ladder.rungs.comparison import Comparison
+from keras_parity.ladder.rungs.comparison import Copies
 from keras_parity.ladder.rungs.port import Port
 
 ROUNDS = 4
@@ -44,26 +42,17 @@ def find_match(pair: ModelPair, names: Mapping[str, str]) -> Match:
     """
     restore = keras_snapshot(pair.keras_model)
     try:
-        return compare_layers(pair, names, "float32").match
+        return copy_both(pair, names, "float32").match
     finally:
         restore()
 
 
-def compare_layers(pair: ModelPair, names: Mapping[str, str], dtype: str) -> Comparison:
+def copy_both(pair: ModelPair, names: Mapping[str, str], dtype: str) -> Copies:
     """Copies both models in one precision, records their layers and matches them."""
-    images = slice_samples(pair.images, 0, pair.batch_size)
-    port = Port(
-        network=split_attention(pair.torch_model),
-        model=pair.keras_model,
-        torch_batches=[(slice_samples(pair.torch_images, 0, pair.batch_size), None)],
-        keras_batches=[(images, None)],
-        test=(images, None),
-        torch_optimizer=lambda parameters: torch.optim.SGD(parameters, 0.01),
-        keras_optimizer=lambda: keras.optimizers.SGD(0.01),
-        match=names,
-        in_place=dtype == "float32",  # some models cannot be rebuilt from their configuration
-    )
-    return Comparison(port, (dtype,))
+    torch_batch, keras_batch = ((slice_samples(x, 0, pair.batch_size), None) for x in (pair.torch_images, pair.images))
+    in_place = dtype == "float32"  # some models cannot be rebuilt from their configuration
+    network = split_attention(pair.torch_model)
+    return Copies(Port(network, pair.keras_model, [torch_batch], [keras_batch], match=names, in_place=in_place), dtype)
 
 
 def explain(judge: Judge, report: Any, names: Mapping[str, str]) -> None:
@@ -107,13 +96,13 @@ def _explain_function(trials: Trials, names: Mapping[str, str]) -> list[Finding]
     inputs = _try(trials, list(diagnose_batches(pair)))
     if trials.accepted:
         return inputs
-    found, comparison = list(diagnose_outputs(pair)), None
+    found, copies = list(diagnose_outputs(pair)), None
     ending = any(finding.where == "the output" for finding in found)
     for dtype in ("float64", "float32"):
         restore = keras_snapshot(pair.keras_model)
         try:
-            comparison = compare_layers(pair, names, dtype)
-            layers = [*diagnose_weights(comparison), *diagnose_layers(comparison)]
+            copies = copy_both(pair, names, dtype)
+            layers = [*diagnose_weights(copies), *diagnose_layers(copies)]
             found += [layer for layer in layers if not (ending and "to output" in layer.where)]
             break
         except Exception as error:  # raised by a model that cannot be copied, or intercepted, in this precision
@@ -121,7 +110,7 @@ def _explain_function(trials: Trials, names: Mapping[str, str]) -> list[Finding]
                 report.notes.append(f"layers were not compared one by one: {one_line(error)}")
         finally:
             restore()
-    found = _try(trials, found) or (list(first_difference(comparison)) if comparison else [])
+    found = _try(trials, found) or (list(first_difference(copies)) if copies else [])
     return [*inputs, *found]
 
 

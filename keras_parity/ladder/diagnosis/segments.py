@@ -18,7 +18,7 @@ from keras_parity.ladder.diagnosis.layer_attributes import compute, differing, t
 from keras_parity.ladder.diagnosis.paths import call_text, evaluate, keras_path
 from keras_parity.ladder.matching.arrays import RECURRENT
 from keras_parity.ladder.matching.kinds import kind_of
-from keras_parity.ladder.rungs.comparison import Comparison
+from keras_parity.ladder.rungs.comparison import Copies
 from keras_parity.ladder.rungs.rung import relative
 
 ACTIVATIONS = (
@@ -57,15 +57,15 @@ class Segment:
     untried: list[Alternative]
 
 
-def segment_before(comparison: Comparison, place: int, difference: float) -> Segment:
+def segment_before(copies: Copies, place: int, difference: float) -> Segment:
     """Describes the segment before a matched layer.
 
     Args:
-        comparison: Both sides.
+        copies: Both sides.
         place: Index of the matched pair.
         difference: Relative difference of the layer's inputs.
     """
-    match = comparison.match
+    match = copies.match
     matched = match.pairs[place]
     torch_call, keras_call = match.torch_calls[matched.torch], match.keras_calls[matched.keras]
     parents = [match.keras_calls[parent] for parent, _ in keras_call.parents]
@@ -74,17 +74,17 @@ def segment_before(comparison: Comparison, place: int, difference: float) -> Seg
     inner = dict.fromkeys(name for name, *_ in (*torch_call.between, *keras_call.between))
     through = f" ({', '.join(inner)})" if inner else ""
     where = f"{' and '.join(names[:3])}{' ...' if len(names) > 3 else ''} to {torch_call.name}{through}"
-    untried = list(_alternatives(comparison, torch_call, keras_call, parents))
+    untried = list(_alternatives(copies, torch_call, keras_call, parents))
     if not parents:
         untried += [_alternative(None, "images", line, f"lambda images: {line}") for line in INPUTS]
     return Segment(Finding(where, difference), untried)
 
 
-def try_fixes(comparison: Comparison, segments: dict[int, Segment], inputs: Any) -> None:
+def try_fixes(copies: Copies, segments: dict[int, Segment], inputs: Any) -> None:
     """Tries alternatives, one of every segment per run; patching keeps the segments independent.
 
     Args:
-        comparison: Both sides.
+        copies: Both sides.
         segments: By index of the matched pair; findings get the lines that work.
         inputs: Inputs of the Keras model.
     """
@@ -99,19 +99,19 @@ def try_fixes(comparison: Comparison, segments: dict[int, Segment], inputs: Any)
                 segment.untried.remove(available[0])
         if not tried:
             return
-        results = _remaining(comparison, tried, inputs) or [
-            found for place, one in tried.items() for found in _remaining(comparison, {place: one}, inputs)
+        results = _remaining(copies, tried, inputs) or [
+            found for place, one in tried.items() for found in _remaining(copies, {place: one}, inputs)
         ]
         for result in results:
             for place, difference in result.items():
-                if difference <= LIMITS[comparison.exact]:
+                if difference <= LIMITS[copies.dtype]:
                     _, line, _, settings = tried[place]
                     segments[place].finding.lines.append(line)
                     segments[place].finding.settings.extend(settings)
                     waiting.pop(place, None)
 
 
-def _remaining(comparison: Comparison, tried: dict[int, Alternative], inputs: Any) -> list[dict[int, float]]:
+def _remaining(copies: Copies, tried: dict[int, Alternative], inputs: Any) -> list[dict[int, float]]:
     """Returns the difference that remains at each place; an empty list if an alternative fails."""
     overrides, fed = {}, inputs
     for layer, _, function, _ in tried.values():
@@ -120,17 +120,17 @@ def _remaining(comparison: Comparison, tried: dict[int, Alternative], inputs: An
         else:
             overrides[id(layer)] = function
     try:
-        model = comparison.keras[comparison.exact].model
-        patched = run_patched(model, comparison.match, fed, overrides).inputs
+        model = copies.keras.model
+        patched = run_patched(model, copies.match, fed, overrides).inputs
     except Exception:  # raised where the next layer rejects the shape
         return []
-    return [{place: difference_at(comparison, place, patched.get(place)) for place in tried}]
+    return [{place: difference_at(copies, place, patched.get(place)) for place in tried}]
 
 
-def difference_at(comparison: Comparison, place: int, keras_input: NDArray | None) -> float:
+def difference_at(copies: Copies, place: int, keras_input: NDArray | None) -> float:
     """Returns the relative difference between PyTorch's input of a matched layer and the one that Keras computes."""
-    matched = comparison.match.pairs[place]
-    torch_input = comparison.match.torch_calls[matched.torch].input
+    matched = copies.match.pairs[place]
+    torch_input = copies.match.torch_calls[matched.torch].input
     if keras_input is None or torch_input is None:
         return 0.0
     if torch_input.ndim != keras_input.ndim and torch_input.size == keras_input.size:
@@ -138,11 +138,9 @@ def difference_at(comparison: Comparison, place: int, keras_input: NDArray | Non
     return relative(ordered(torch_input, matched.order), keras_input)
 
 
-def _alternatives(
-    comparison: Comparison, torch_call: Call, keras_call: Call, parents: list[Call]
-) -> Iterator[Alternative]:
+def _alternatives(copies: Copies, torch_call: Call, keras_call: Call, parents: list[Call]) -> Iterator[Alternative]:
     """Yields alternatives for the layers of a segment, the likeliest first."""
-    path = partial(keras_path, comparison.keras[comparison.exact].model)
+    path = partial(keras_path, copies.keras.model)
     for _, layer, shape in keras_call.between:
         name = type(layer).__name__
         if "Pooling" in name:

@@ -11,7 +11,7 @@ from torch import nn
 
 from keras_parity.ladder.capture.attention import split_attention
 from keras_parity.ladder.capture.calls import OUTPUT, Call
-from keras_parity.ladder.capture.keras_calls import named_variables, variable_name
+from keras_parity.ladder.capture.keras_calls import keras_state, named_variables
 from keras_parity.ladder.judge.nests import Arrays
 from keras_parity.ladder.matching.arrays import Array, Tensors
 from keras_parity.ladder.matching.kinds import FEATUREWISE, KINDS, ROLES
@@ -59,36 +59,34 @@ class Match:
 
     def copy_to_torch(self, keras_model: keras.Model, torch_model: nn.Module) -> None:
         """Copies the matched weights and statistics from the Keras model to the PyTorch model."""
-        weights = {name: variable.numpy() for name, variable in named_variables(keras_model).items()}
-        tensors = {name: torch.from_numpy(array) for name, array in self.to_torch(weights).items()}
+        tensors = {name: torch.from_numpy(array) for name, array in self.to_torch(keras_state(keras_model)).items()}
         network = split_attention(torch_model)  # shares the weights
         network.load_state_dict(tensors, strict=False)  # leaves out the second name of a tied tensor
 
     def copy_to_keras(self, torch_model: nn.Module, keras_model: keras.Model) -> None:
         """Copies the matched weights and statistics from the PyTorch model to the Keras model."""
         arrays = self.to_keras(torch_state(torch_model))
-        for variable in keras_model.weights:
-            if (name := variable_name(keras_model, variable)) in arrays:
+        for name, variable in named_variables(keras_model).items():
+            if name in arrays:
                 variable.assign(arrays[name])
 
-    def torch_name(self, keras_name: str) -> str:
-        """Returns PyTorch's name of a Keras array; the array's own if it has no match."""
-        return next((names[0] for array, names in self.arrays if array.name == keras_name), keras_name)
+    @property
+    def names(self) -> dict[str, str]:
+        """PyTorch's name of each matched Keras array."""
+        return {array.name: names[0] for array, names in self.arrays}
 
     def rows(self) -> list[list[str]]:
         """Returns a table with a header: PyTorch's layer, Keras's layer, kind, shape of the largest tensor."""
         found = [["PyTorch", "Keras", "kind", "weight"]]
         for pair in self.pairs:
             torch_call, keras_call = self.torch_calls[pair.torch], self.keras_calls[pair.keras]
-            shape = "x".join(map(str, signature(torch_call)[1])) + ("" if pair.order is None else ", flattened")
             if torch_call.kind != OUTPUT:
-                found.append([torch_call.name, keras_call.name, torch_call.kind, shape])
-        for place, call in enumerate(self.torch_calls):
-            if place not in {pair.torch for pair in self.pairs}:
-                found.append([call.name, "-", call.kind, "x".join(map(str, signature(call)[1]))])
-        for place, call in enumerate(self.keras_calls):
-            if place not in {pair.keras for pair in self.pairs}:
-                found.append(["-", call.name, call.kind, "x".join(map(str, signature(call)[1]))])
+                flattened = "" if pair.order is None else ", flattened"
+                found.append([torch_call.name, keras_call.name, torch_call.kind, _shape(torch_call) + flattened])
+        matched = {pair.torch for pair in self.pairs}, {pair.keras for pair in self.pairs}
+        for side, calls in enumerate((self.torch_calls, self.keras_calls)):
+            alone = [call for place, call in enumerate(calls) if place not in matched[side]]
+            found += [[*(call.name, "-")[:: 1 - 2 * side], call.kind, _shape(call)] for call in alone]
         return found
 
     def __str__(self) -> str:
@@ -96,6 +94,10 @@ class Match:
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         return "\n".join(lines)
+
+
+def _shape(call: Call) -> str:
+    return "x".join(map(str, signature(call)[1]))
 
 
 def torch_state(network: nn.Module) -> Arrays:

@@ -106,7 +106,7 @@ def compare_tensors(
     limit: float,
     from_torch: Arrays,
     from_keras: Arrays,
-    measure: Callable[[], list[tuple[Arrays, Arrays]]] | None = None,
+    other_precision: tuple[Arrays, Arrays] | None = None,
     ceiling: float = 0.2,
     scale: float = 1.0,
 ) -> Rung:
@@ -120,8 +120,8 @@ def compare_tensors(
         limit: Largest relative difference of a tensor.
         from_torch: PyTorch's tensors.
         from_keras: Keras's, by the same names.
-        measure: Returns, for each framework, the tensors in float32 and in float64. Called if a tensor is over
-            ``limit``; its limit then is ``FACTOR`` times the larger relative difference of the two precisions.
+        other_precision: PyTorch's and Keras's tensors in the other precision. The limit of a tensor over ``limit`` then
+            is ``FACTOR`` times the larger relative difference of the two precisions.
         ceiling: Largest such limit; from 1 on, two tensors of pure rounding count as equal.
         scale: Factor on the measured errors: ``FINER`` to compare float64 tensors.
 
@@ -133,10 +133,10 @@ def compare_tensors(
     differences |= {name: relative(from_torch[name], from_keras[name]) for name in both}
     limits = dict.fromkeys(differences, limit)
     over = [name for name, difference in differences.items() if not difference <= limit]
-    if measure is not None and over:
-        measured = measure()
+    if other_precision is not None:
+        measured = list(zip((from_torch, from_keras), other_precision, strict=True))
         for name in both & set(over):
-            errors = [scale * relative(single[name], double[name]) for single, double in measured]
+            errors = [scale * relative(own[name], other[name]) for own, other in measured]
             if np.isfinite(errors).all():
                 limits[name] = max(limit, min(FACTOR * max(errors), ceiling))
             if ceiling >= 1 <= FACTOR * min(errors):
