@@ -14,9 +14,8 @@ from keras_parity.ladder.diagnosis.finding import Finding
 from keras_parity.ladder.diagnosis.paths import evaluate
 from keras_parity.ladder.diagnosis.paths import torch_path as path
 from keras_parity.ladder.judge.model_pair import ModelPair
-from keras_parity.ladder.judge.nests import Arrays, leaves
+from keras_parity.ladder.judge.nests import Arrays, array_distance, leaves
 from keras_parity.ladder.rungs.comparison import Copies
-from keras_parity.ladder.rungs.rung import relative
 
 CLOSE = 1e-6
 """Relative difference of two float32 arrays that counts as none."""
@@ -25,7 +24,7 @@ CLOSE = 1e-6
 def diagnose_weights(copies: Copies) -> list[Finding]:
     """Finds the initial weights that differ, with lines that rearrange PyTorch's into Keras's."""
     weights, wanted = copies.torch.state(), copies.match.to_torch(copies.keras.state())
-    off = {name: d for name, array in wanted.items() if (d := relative(weights[name], array)) > CLOSE}
+    off = {name: d for name, array in wanted.items() if (d := array_distance(weights[name], array)) > CLOSE}
     found = []
     for name, difference in off.items():
         lines = [line for line, left in _rearranged(copies, name, weights, wanted, off) if left <= CLOSE]
@@ -47,11 +46,11 @@ def _rearranged(
 ) -> Iterator[tuple[str, float]]:
     target, array, network = f"{path(name)}.data", weights[name], copies.torch.network
     for moved in _moves(copies, name, array):
-        left = relative(evaluate(moved, torch_model=network).numpy(), wanted[name])
+        left = array_distance(evaluate(moved, torch_model=network).numpy(), wanted[name])
         yield f"{target} = {moved}.contiguous()", left
     for other in off:
         if other != name and weights[other].shape == array.shape:
-            left = max(relative(weights[other], wanted[name]), relative(array, wanted[other]))
+            left = max(array_distance(weights[other], wanted[name]), array_distance(array, wanted[other]))
             yield f"{target}, {path(other)}.data = {path(other)}.data, {target}", left
 
 
@@ -106,7 +105,7 @@ def diagnose_batches(pair: ModelPair) -> Iterator[Finding]:
 def _off(torch_images: NDArray, keras_images: NDArray) -> float:
     """Returns the relative difference of two inputs, as they are or with channels moved to the last axis."""
     layouts = [torch_images, np.moveaxis(torch_images, 1, -1)] if torch_images.ndim > 2 else [torch_images]
-    return min(relative(array, keras_images) for array in layouts)
+    return min(array_distance(array, keras_images) for array in layouts)
 
 
 def _order(torch_images: NDArray, keras_images: NDArray) -> list[int]:

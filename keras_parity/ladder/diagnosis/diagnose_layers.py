@@ -14,11 +14,11 @@ from keras_parity.ladder.diagnosis.finding import Finding, Setting
 from keras_parity.ladder.diagnosis.layer_attributes import compute_after, differing, to_paste
 from keras_parity.ladder.diagnosis.paths import keras_path, torch_path
 from keras_parity.ladder.diagnosis.segments import LIMITS, Segment, difference_at, segment_before, try_fixes
+from keras_parity.ladder.judge.nests import array_distance
 from keras_parity.ladder.matching.arrays import RECURRENT
 from keras_parity.ladder.matching.kinds import kind_of
 from keras_parity.ladder.matching.match_weights import Match
 from keras_parity.ladder.rungs.comparison import Copies
-from keras_parity.ladder.rungs.rung import relative
 
 
 def diagnose_layers(copies: Copies) -> list[Finding]:
@@ -58,7 +58,7 @@ def first_difference(copies: Copies) -> Iterator[Finding]:
     """Finds the first layer whose output differs, if every layer is right by itself: the call differs."""
     from_torch, from_keras = copies.tensors("output")
     for name, output in from_torch.items():
-        difference = relative(output, from_keras[name])
+        difference = array_distance(output, from_keras[name])
         if not difference <= LIMITS[copies.dtype]:
             what = "the first layer whose output differs, although it computes the same from equal inputs: check its "
             yield Finding(name, difference, f"{what}mask, its initial state and the order of its steps")
@@ -106,9 +106,9 @@ def _output_difference(torch_output: NDArray, keras_output: NDArray, order: NDAr
     if torch_output.ndim != keras_output.ndim:  # attention heads share one axis, or an RNN returns its last step only
         fits = torch_output.size == keras_output.size
         torch_output = torch_output.reshape(keras_output.shape) if fits else torch_output[:, -1]
-    difference = relative(torch_output, keras_output)
+    difference = array_distance(torch_output, keras_output)
     if torch_output.shape == keras_output.shape and order is not None and len(order) == torch_output.shape[-1]:
-        return min(difference, relative(ordered(torch_output, order), keras_output))
+        return min(difference, array_distance(ordered(torch_output, order), keras_output))
     return difference
 
 
@@ -145,6 +145,6 @@ def _layer_fixes(
         line = to_paste(torch_call.name, module, tried, pads, padded_by)
         with suppress(RuntimeError, ValueError):  # settings that exclude each other
             output = compute_after(network, line, torch_call.name, torch_call.input, pads, padded_by)
-            if wanted is not None and relative(output, wanted) <= limit:
+            if wanted is not None and array_distance(output, wanted) <= limit:
                 lines.append(line)
     return settings, lines

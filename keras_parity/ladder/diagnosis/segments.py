@@ -16,10 +16,10 @@ from keras_parity.ladder.capture.patched import ordered, run_patched
 from keras_parity.ladder.diagnosis.finding import Finding, Setting
 from keras_parity.ladder.diagnosis.layer_attributes import compute, differing, to_paste
 from keras_parity.ladder.diagnosis.paths import call_text, evaluate, keras_path
+from keras_parity.ladder.judge.nests import array_distance
 from keras_parity.ladder.matching.arrays import RECURRENT
 from keras_parity.ladder.matching.kinds import kind_of
 from keras_parity.ladder.rungs.comparison import Copies
-from keras_parity.ladder.rungs.rung import relative
 
 ACTIVATIONS = (
     *(f"keras.activations.{name}" for name in (
@@ -135,7 +135,7 @@ def difference_at(copies: Copies, place: int, keras_input: NDArray | None) -> fl
         return 0.0
     if torch_input.ndim != keras_input.ndim and torch_input.size == keras_input.size:
         torch_input = torch_input.reshape(keras_input.shape)  # time folded into the batch, or axes of one pixel
-    return relative(ordered(torch_input, matched.order), keras_input)
+    return array_distance(ordered(torch_input, matched.order), keras_input)
 
 
 def _alternatives(copies: Copies, torch_call: Call, keras_call: Call, parents: list[Call]) -> Iterator[Alternative]:

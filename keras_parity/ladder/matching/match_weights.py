@@ -101,8 +101,9 @@ def _shape(call: Call) -> str:
 
 
 def torch_state(network: nn.Module) -> Arrays:
-    """Returns a copy of a network's state, with its attention split."""
-    return {name: t.detach().cpu().numpy().copy() for name, t in split_attention(network).state_dict().items()}
+    """Returns a copy of a network's parameters and floating-point buffers by name, with its attention split."""
+    tensors = split_attention(network).state_dict().items()
+    return {name: tensor.cpu().numpy().copy() for name, tensor in tensors if tensor.is_floating_point()}
 
 
 def match_arrays(match: Match) -> None:
@@ -133,20 +134,16 @@ def match_arrays(match: Match) -> None:
             match.arrays.append((array, names))
             seen_keras.add(array.name)
             seen_torch |= set(names)
-    shapes = {call.torch_name(r): s for call in match.torch_calls for r, s in dict(call.arrays).items()}
-    owned = {
-        call.torch_name(r): getattr(call.layer, call.own_roles.get(r, r))
-        for call in match.torch_calls
-        for r in call.arrays
-    }
+    roles_of = [(call, role) for call in match.torch_calls for role in call.arrays]
+    owned = {call.torch_name(role): getattr(call.layer, call.own_roles.get(role, role)) for call, role in roles_of}
     seen = {id(owned[name]) for name in seen_torch}  # a tied tensor has two names
-    match.only_torch = [name for name in shapes if id(owned[name]) not in seen]
+    match.only_torch = [name for name, tensor in owned.items() if id(tensor) not in seen]
     rest = {array.name: array for call in match.keras_calls for array in call.arrays if array.name not in seen_keras}
     match.only_keras = list(rest)
     for array in rest.values():  # of different kinds, such as a dense layer and a 1 x 1 convolution: by role and size
-        name = next((n for n in match.only_torch if _compatible(n, shapes[n], array)), None)
+        name = next((n for n in match.only_torch if _compatible(n, tuple(owned[n].shape), array)), None)
         if name is not None:
-            match.arrays.append((_reshaped(array, shapes[name]), (name,)))
+            match.arrays.append((_reshaped(array, tuple(owned[name].shape)), (name,)))
             match.only_torch.remove(name)
             match.only_keras.remove(array.name)
 

@@ -81,13 +81,12 @@ class KerasSide:
 
     def record(self, batch: Batch, training: bool = False) -> list[Call]:
         """Records the calls of one run; in training mode with the gradients of their outputs."""
-        inputs, labels = self._tensors(batch)
-        loss = (lambda output: self.loss(labels, output)) if training else None
-        return record_keras(self.model, self._names, inputs, loss, training)
+        loss = (lambda output: self.loss(self.feed(batch[1]), output)) if training else None
+        return record_keras(self.model, self._names, self.feed(batch[0]), loss, training)
 
     def parents(self, batch: Batch) -> list[Any]:
         """Returns the parents of each call of ``record``."""
-        return keras_parents(self.model, self._names, self._tensors(batch)[0])
+        return keras_parents(self.model, self._names, self.feed(batch[0]))
 
     def outputs(self, inputs: Any) -> NDArray:
         """Returns the model's output in inference mode, computed in batches of 1,000."""
@@ -125,9 +124,5 @@ class KerasSide:
 
 
 def _feed(inputs: Any, dtype: str) -> Any:
-    def convert(array: NDArray | None) -> tf.Tensor | None:
-        if array is None:
-            return None
-        return tf.constant(array.astype(dtype) if array.dtype.kind == "f" else array)
-
+    convert = lambda array: tf.constant(array.astype(dtype) if array.dtype.kind == "f" else array)  # noqa: E731
     return to_keras_inputs(map_nest(convert, inputs))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_parity.ladder.judge.judge import FACTOR
-from keras_parity.ladder.judge.nests import Arrays
+from keras_parity.ladder.judge.nests import Arrays, array_distance
 
 CAUSES = {
     1: "a layer or bias on one side only, another padding or kernel size",
@@ -66,16 +66,6 @@ class Rung:
         return self.difference / float(np.finfo("float64" if "float64" in self.compared else "float32").eps)
 
 
-def relative(actual: NDArray, expected: NDArray) -> float:
-    """Returns the largest absolute difference over the largest magnitude of ``expected``; infinite for other shapes."""
-    if actual.shape != expected.shape:
-        actual, expected = actual.squeeze(), expected.squeeze()  # a pooled image may keep its axes of one pixel
-    if actual.shape != expected.shape:
-        return float("inf")
-    difference, scale = np.abs(actual - expected).max(initial=0.0), np.abs(expected).max(initial=0.0)
-    return float(difference / (scale or 1.0))
-
-
 def align_ties(torch_gradient: NDArray, keras_gradient: NDArray, values: NDArray, limit: float) -> NDArray:
     """Replaces gradients where a max pool picked another of several equal values; rounding alone decides between these.
 
@@ -130,13 +120,13 @@ def compare_tensors(
     """
     both = from_torch.keys() & from_keras.keys()
     differences = dict.fromkeys(from_torch | from_keras, float("inf")) or {"nothing to compare": float("inf")}
-    differences |= {name: relative(from_torch[name], from_keras[name]) for name in both}
+    differences |= {name: array_distance(from_torch[name], from_keras[name]) for name in both}
     limits = dict.fromkeys(differences, limit)
     over = [name for name, difference in differences.items() if not difference <= limit]
     if other_precision is not None:
         measured = list(zip((from_torch, from_keras), other_precision, strict=True))
         for name in both & set(over):
-            errors = [scale * relative(own[name], other[name]) for own, other in measured]
+            errors = [scale * array_distance(own[name], other[name]) for own, other in measured]
             if np.isfinite(errors).all():
                 limits[name] = max(limit, min(FACTOR * max(errors), ceiling))
             if ceiling >= 1 <= FACTOR * min(errors):

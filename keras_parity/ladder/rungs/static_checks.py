@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from keras_parity.ladder.judge.nests import array_distance
 from keras_parity.ladder.matching.match_weights import Match
 from keras_parity.ladder.rungs.comparison import Comparison
-from keras_parity.ladder.rungs.rung import CAUSES, Rung, relative
+from keras_parity.ladder.rungs.rung import CAUSES, Rung
 from keras_parity.ladder.rungs.trajectories import Steps
 
 
@@ -60,7 +61,7 @@ def initial_weights(comparison: Comparison, length: Steps) -> Iterator[Rung]:
             yield _equal(3, compared, name)
             return
         if from_torch[name].tobytes() != from_keras[name].tobytes():
-            yield _equal(3, compared, name, relative(from_torch[name], from_keras[name]))
+            yield _equal(3, compared, name, array_distance(from_torch[name], from_keras[name]))
             return
     yield _equal(3, compared, "")
 

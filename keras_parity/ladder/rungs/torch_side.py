@@ -12,6 +12,7 @@ from cnn_mnist.pytorch.keras_layers import rounded_constants
 from keras_parity.ladder.capture.calls import Call, first_tensor
 from keras_parity.ladder.capture.torch_calls import record_torch
 from keras_parity.ladder.judge.nests import Arrays, call_torch, count_samples, slice_samples, to_tensors
+from keras_parity.ladder.matching.match_weights import torch_state
 from keras_parity.ladder.rungs.port import Batch, Port
 
 
@@ -51,8 +52,7 @@ class TorchSide:
 
     def state(self) -> Arrays:
         """Returns the network's parameters and floating-point buffers by name."""
-        tensors = self.network.state_dict().items()
-        return {name: tensor.cpu().numpy().copy() for name, tensor in tensors if tensor.is_floating_point()}
+        return torch_state(self.network)
 
     def _run(self, inputs: Any) -> torch.Tensor:
         with rounded_constants():
