@@ -130,7 +130,7 @@ def to_paste(name: str, module: nn.Module, settings: list[Setting], pads: Pads =
         if setting.name == "crop":
             zeros, rest = (0,) * len(wanted), tuple(-cut for cut in _flat(wanted))
             lines += [f"{own}.padding = {zeros}", f"{own}.output_padding = {zeros}"]
-            lines.append(f"{own}.register_forward_hook(lambda module, args, output: F.pad(output, {rest}))")
+            lines.append(f"{own}.register_forward_hook(lambda module, args, output: nn.functional.pad(output, {rest}))")
         elif setting.name != "padding":
             lines.append(f"{own}.{setting.name} = {wanted!r}")
         elif not pads and all(before == after for before, after in wanted):
@@ -143,7 +143,8 @@ def to_paste(name: str, module: nn.Module, settings: list[Setting], pads: Pads =
                 continue
             rest = tuple(a - b for a, b in zip(_flat(wanted), _flat(pads or ((0, 0),) * len(wanted)), strict=True))
             value = ", value=float('-inf')" if "MaxPool" in type(module).__name__ else ""
-            lines.append(f"{own}.register_forward_pre_hook(lambda module, args: F.pad(args[0], {rest}{value}))")
+            padding = f"nn.functional.pad(args[0], {rest}{value})"
+            lines.append(f"{own}.register_forward_pre_hook(lambda module, args: {padding})")
     return "; ".join(lines)
 
 
