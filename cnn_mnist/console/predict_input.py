@@ -11,7 +11,7 @@ from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.data.known_sets import KNOWN_SETS
 from cnn_mnist.data.splits import Digits, load_full_sets
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.folder import CHECKPOINTS, read_config
+from cnn_mnist.runs.folder import CHECKPOINTS, read_settings
 from cnn_mnist.settings import DataSettings, KnownName
 
 CKPT_PATH = "A run folder, `last` for the newest run, or a checkpoint file."
@@ -66,7 +66,7 @@ def data_of(checkpoint: Path, config: Namespace) -> DataSettings:
     """Returns the data set that the arguments name, otherwise the one of the checkpoint's run."""
     chosen = {name: config.data[name] for name in ("dataset", "file") if config.data[name] is not None}
     if not chosen and checkpoint.parent.name == CHECKPOINTS:
-        saved = (read_config(checkpoint.parent.parent) or {}).get("data") or {}
+        saved = (read_settings(checkpoint.parent.parent) or {}).get("data") or {}
         chosen = {name: saved[name] for name in ("dataset", "file", "channels_first") if name in saved}
     return DataSettings(data_dir=config.data.data_dir, **chosen)
 

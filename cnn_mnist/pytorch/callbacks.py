@@ -17,8 +17,9 @@ from cnn_mnist.pytorch.logger import RunLogger, run_folder, run_logger
 from cnn_mnist.pytorch.metrics import MeasuredModule
 from cnn_mnist.pytorch.trainer_settings import trainer_settings
 from cnn_mnist.runs import hparams, pictures, tags
+from cnn_mnist.runs.environment import write_environment
 from cnn_mnist.runs.files import atomic_write_text
-from cnn_mnist.runs.folder import CONFIG, ENVIRONMENT, PYTORCH, write_environment
+from cnn_mnist.runs.folder import CONFIG, ENVIRONMENT, PYTORCH
 from cnn_mnist.runs.mistakes import write_mistakes
 
 

@@ -17,6 +17,7 @@ from cnn_mnist.architecture.description_files import ARCHITECTURE
 from cnn_mnist.architecture.layouts import from_pytorch, to_pytorch
 from cnn_mnist.architecture.network import Network
 from cnn_mnist.data.splits import evaluation_batch_size
+from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.keras_layers import MaskedDropout
 from cnn_mnist.pytorch.keras_optimizers import KerasOptimizer
@@ -47,16 +48,20 @@ def read_ckpt(path: Path, network: Network | None = None) -> tuple[Portable, Log
     state = {name.removeprefix(PREFIX): array for name, array in arrays_of(checkpoint["state_dict"]).items()}
     module = build(settings, from_pytorch(state, network))
     optimizer = make_optimizer(module.parameters(), settings)
-    slots, iterations = None, int(checkpoint.get("global_step", 0))
-    if isinstance(optimizer, KerasOptimizer) and checkpoint.get("optimizer_states"):
-        kept = checkpoint["optimizer_states"][0]
-        names = [name for name, _ in module.named_parameters()]
-        wanted = optimizer.slot_names(optimizer.param_groups[0])
-        if all(set(wanted) <= kept["state"].get(index, {}).keys() for index in range(len(names))):
-            slots = {
-                slot: from_pytorch(arrays_of({name: kept["state"][i][slot] for i, name in enumerate(names)}), network)
-                for slot in wanted
-            }
+    slots = None
+    try:
+        iterations, states = int(checkpoint.get("global_step", 0)), checkpoint.get("optimizer_states")
+        if isinstance(optimizer, KerasOptimizer) and states:
+            kept = states[0]["state"]
+            names = [name for name, _ in module.named_parameters()]
+            wanted = optimizer.slot_names(optimizer.param_groups[0])
+            if all(set(wanted) <= kept.get(index, {}).keys() for index in range(len(names))):
+                slots = {
+                    slot: from_pytorch(arrays_of({name: kept[i][slot] for i, name in enumerate(names)}), network)
+                    for slot in wanted
+                }
+    except Exception:  # the optimizer's state may be anything
+        raise UserError(f"expected a checkpoint of cnn_mnist, got {path}, whose optimizer state is damaged") from None
     return Portable(from_pytorch(state, network), settings, slots, iterations), partial(logits_of, module)
 
 
@@ -110,7 +115,7 @@ def build(settings: ModelSettings, weights: Arrays) -> nn.Sequential:
 def arrays_of(state: Mapping[str, Tensor]) -> Arrays:
     """Returns a state dict as arrays; 16-bit tensors are widened to float32."""
     wide = {name: t.float() if t.is_floating_point() and t.element_size() < 4 else t for name, t in state.items()}
-    return {name: tensor.numpy() for name, tensor in wide.items()}
+    return {name: tensor.detach().resolve_neg().numpy() for name, tensor in wide.items()}
 
 
 def logits_of(module: nn.Module, images: NDArray[np.floating]) -> NDArray:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 from zipfile import is_zipfile
 
@@ -102,10 +101,7 @@ def _load(path: Path) -> Any:
             return load_safely(path, f"expected a PyTorch state dict, got {path}")
     except UserError:
         raise
-    except (
-        OSError, RuntimeError, UnpicklingError, EOFError, KeyError, AttributeError, TypeError, ValueError,
-        SafetensorError,
-    ) as error:  # fmt: skip
+    except Exception as error:  # each kind of damage raises another
         reason = f"which cannot be loaded safely ({reason_of(error)})"
         raise UserError(f"expected a PyTorch state dict, got {path}, {reason}") from None
 
