@@ -43,7 +43,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     )
     if not parts or not all(isinstance(part, dict) for part in parts):
         raise UserError(
-            f"{expected}, without state_dict and hyper_parameters; python -m keras_parity convert takes its weights"
+            f"{expected}, without state_dict and hyper_parameters; predict with --source=FILE.py:CLASS, or "
+            "python -m keras_parity convert, takes its weights"
         )
     _check_weights(checkpoint, expected)
     return checkpoint

@@ -7,22 +7,20 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from cnn_mnist.architecture.description_files import ARCHITECTURE
 from cnn_mnist.architecture.layouts import from_pytorch, to_pytorch
 from cnn_mnist.architecture.network import Network
-from cnn_mnist.data.splits import evaluation_batch_size
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.keras_layers import MaskedDropout
 from cnn_mnist.pytorch.keras_optimizers import KerasOptimizer
 from cnn_mnist.pytorch.network import build_network, load_weights
 from cnn_mnist.pytorch.optimizers import make_optimizer
+from cnn_mnist.pytorch.own_module import logits_of
 from cnn_mnist.settings import ModelSettings
 from keras_parity.convert.portable import Arrays, Logits, Portable, choose_network
 
@@ -116,22 +114,3 @@ def arrays_of(state: Mapping[str, Tensor]) -> Arrays:
     """Returns a state dict as arrays; 16-bit tensors are widened to float32."""
     wide = {name: t.float() if t.is_floating_point() and t.element_size() < 4 else t for name, t in state.items()}
     return {name: tensor.detach().resolve_neg().numpy() for name, tensor in wide.items()}
-
-
-def logits_of(module: nn.Module, images: NDArray[np.floating]) -> NDArray:
-    """Computes a module's logits in float64; of a module that ends in a softmax, the logarithms of its probabilities.
-
-    Args:
-        module: A module that takes images [n, channels, height, width].
-        images: Images [n, height, width, channels].
-
-    Returns:
-        The logits [n, classes].
-    """
-    double = module.double()
-    tensor = torch.from_numpy(np.array(np.moveaxis(images, -1, 1), order="C")).double()
-    with torch.inference_mode():
-        batches = [double(batch) for batch in tensor.split(evaluation_batch_size(images.shape[1:]))]
-    outputs = torch.cat(batches).numpy()
-    probabilities = (outputs >= 0).all() and np.allclose(outputs.sum(-1), 1)
-    return np.log(np.maximum(outputs, np.finfo(outputs.dtype).tiny)) if probabilities else outputs
