@@ -21,6 +21,7 @@ from cnn_mnist.runs.environment import write_environment
 from cnn_mnist.runs.files import atomic_write_text
 from cnn_mnist.runs.folder import CONFIG, ENVIRONMENT, PYTORCH
 from cnn_mnist.runs.mistakes import write_mistakes
+from cnn_mnist.runs.recorder import mark
 
 
 class RunRecord(Callback):
@@ -28,6 +29,13 @@ class RunRecord(Callback):
 
     _begun = False  # whether this fit started a run folder
     _first_step = 0  # updates done before this fit
+
+    @rank_zero_only
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Marks the event file of another TensorBoard logger as this project's, before anything is logged."""
+        logger = run_logger(trainer)
+        if stage == "fit" and logger is not None and not isinstance(logger, RunLogger):
+            logger.experiment.file_writer.add_event(mark())
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
