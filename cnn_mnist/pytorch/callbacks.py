@@ -34,7 +34,7 @@ class RunRecord(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Marks the event file of another TensorBoard logger as this project's, before anything is logged."""
         logger = run_logger(trainer)
-        if stage == "fit" and logger is not None and not isinstance(logger, RunLogger):
+        if logger is not None and not isinstance(logger, RunLogger):
             logger.experiment.file_writer.add_event(mark())
 
     @rank_zero_only
