@@ -68,7 +68,7 @@ def pickle_is_small(pickled: bytes | BinaryIO) -> bool:
             if "PUT" in code.name or code.name == "MEMOIZE":
                 memo[len(memo) if argument is None else argument] = stack[-1]
                 continue
-            size = (memo[argument] or 0) if "GET" in code.name else 1
+            size = (memo[int(argument or 0)] or 0) if "GET" in code.name else 1
             before = code.stack_before
             if pickletools.markobject in before:
                 while (inner := stack.pop()) is not None:
