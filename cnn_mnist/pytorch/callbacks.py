@@ -35,7 +35,9 @@ class RunRecord(Callback):
         """Marks the event file of another TensorBoard logger as this project's, before anything is logged."""
         logger = run_logger(trainer)
         if logger is not None and not isinstance(logger, RunLogger):
-            logger.experiment.file_writer.add_event(mark())
+            writer = logger.experiment.file_writer
+            if writer is not None:  # a fit before has closed it
+                writer.add_event(mark())
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
