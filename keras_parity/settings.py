@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.folder import CONFIG, LOG_DIR, read_config
+from cnn_mnist.runs.folder import CONFIG, LOG_DIR, read_settings
 from cnn_mnist.settings import MAX_EPOCHS, SEED, DataSettings, ModelSettings, names, setting
 
 DTYPE_POLICIES = {
@@ -128,7 +128,7 @@ def twin_settings(run: str | Path) -> dict[str, Any]:
         UserError: There is no such run, or Keras cannot honour one of its settings.
     """
     path = Path(run, CONFIG)
-    config = read_config(run)
+    config = read_settings(run)
     if config is None:
         raise UserError(f"--twin_of: expected the folder of a Lightning run with its {path.name}, got {run}")
     trainer = config.get("trainer") or {}
@@ -206,7 +206,8 @@ def _callbacks(trainer: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The callbacks of a Lightning trainer, in LightningCLI's form."""
     given = trainer.get("callbacks") or []
     entries = given if isinstance(given, list) else [given]
-    return [entry if isinstance(entry, dict) else {"class_path": entry} for entry in entries]
+    whole = (isinstance(entry, dict) and isinstance(entry.get("init_args") or {}, dict) for entry in entries)
+    return [entry if is_whole else {"class_path": entry} for entry, is_whole in zip(entries, whole, strict=True)]
 
 
 def _name(callback: Mapping[str, Any]) -> str:

@@ -167,7 +167,8 @@ def _are_layers(layers: Any) -> bool:
 def take_over_penalty(network: Network, optimizer: str, momentum: float, weight_decay: float) -> float:
     """Turns the L2 penalty of a user's model into weight decay where that is the same, and names what is left out.
 
-    It is the same for plain SGD if each trained array has the penalty; decay is decoupled in both frameworks.
+    It is the same for plain SGD without clipping if each trained array has the penalty; decay is decoupled in both
+    frameworks.
 
     Args:
         network: The network, with what its description leaves out.
@@ -183,7 +184,8 @@ def take_over_penalty(network: Network, optimizer: str, momentum: float, weight_
     if l2 and optimizer == "sgd" and not momentum and not weight_decay:
         weight_decay = 2 * l2
         left_out = {option: value for option, value in left_out.items() if not option.endswith("_regularizer")}
-        said = f"the model's L2 penalty of {l2:g} is weight_decay={weight_decay:g}; the logged loss is without it"
+        said = f"the model's L2 penalty of {l2:g} is weight_decay={weight_decay:g}"
+        said += "; the logged loss and gradient clipping are without it, where Keras includes it"
         warnings.warn(UserNotice(said), stacklevel=3)
     if left_out:
         said = f"the model's training options are left out: {', '.join(left_out)}"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cnn_mnist.architecture.layer_spec import STATISTICS, Shape
 from cnn_mnist.architecture.layers import SeparableConv2D
 from cnn_mnist.architecture.network import Network
+from cnn_mnist.errors import UserError
 
 Arrays = Mapping[str, NDArray[np.floating]]
 
@@ -44,8 +45,15 @@ def to_pytorch(weights: Arrays, network: Network) -> dict[str, NDArray[np.floati
 
 
 def from_pytorch(state: Arrays, network: Network) -> dict[str, NDArray[np.floating]]:
-    """Converts a PyTorch state dict to neutral weights; the inverse of ``to_pytorch``."""
+    """Converts a PyTorch state dict to neutral weights; the inverse of ``to_pytorch``.
+
+    Raises:
+        UserError: An array has no floating-point numbers.
+    """
     found = [place for place in _places(network) if place.pytorch in state]
+    for name in (place.pytorch for place in found):
+        if state[name].dtype.kind != "f":
+            raise UserError(f"expected floating-point weights, got {name} as {state[name].dtype}; save them as float32")
     return {place.neutral: np.ascontiguousarray(place.from_pytorch(state[place.pytorch])) for place in found}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from cnn_mnist.console.results import print_results
 from cnn_mnist.errors import UserError
 from cnn_mnist.neutral import say
-from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, ENDINGS, KERAS, RESULTS, newest_run, read_config
+from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, ENDINGS, KERAS, RESULTS, newest_run, read_config, read_settings
 from cnn_mnist.schedules import spans_training
 
 HELP = "Resume this run folder (`last`: the newest run) with its saved settings."
@@ -43,7 +43,7 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
         return list(args), None
     folder = newest_run(framework) if known.resume == "last" else Path(known.resume)
     folder = folder if len(folder.parts) > 2 else folder.absolute()  # so that its parents have names
-    config = read_config(folder) or {}
+    config = read_settings(folder) or {}
     trainer = config.get("trainer")
     if not isinstance(trainer, dict) or ("log_dir" in trainer) != (framework == KERAS):
         raise UserError(f"--resume: expected a run folder of {framework} with its {CONFIG}, got {folder}; name another")

@@ -17,6 +17,12 @@ NAMES = ("x_train", "y_train", "x_test", "y_test")
 MOST_BYTES = 2**32
 """Limit for the four arrays together; as float32 they take four times the memory."""
 
+_MOST_PACKED = 2**31
+"""Limit for compressed arrays together, of which a small file may declare any number."""
+
+MOST_IMAGES = 4_000_000
+"""Limit for the images of one array, each of which is compared with the others."""
+
 _EXPANSION = 200  # drawings compress this well, blank images better
 
 DARK = 127
@@ -49,8 +55,9 @@ def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
                 raise ValueError(f"no item named {missing[0] + '.npy'!r}; rename the arrays, which are {others}")
             if (size := sum(archive.getinfo(f"{name}.npy").file_size for name in NAMES)) > MOST_BYTES:
                 raise ValueError(f"{size:,} bytes of them, more than {MOST_BYTES:,}")
-            if not fits(size, path, _EXPANSION):
-                raise ValueError(f"{size:,} bytes of them in a file of {Path(path).stat().st_size:,}")
+            file_size = Path(path).stat().st_size
+            if not fits(size, path, _EXPANSION) or size > max(_MOST_PACKED, file_size):
+                raise ValueError(f"{size:,} bytes of them in a file of {file_size:,}")
             for name in NAMES:
                 with archive.open(f"{name}.npy") as file:
                     arrays.append(npy.read_array(file, allow_pickle=False))
@@ -58,6 +65,8 @@ def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
         reason = " ".join((getattr(error, "strerror", None) or str(error)).split())[:120]
         raise UserError(f"{path}: expected an .npz file with the arrays {', '.join(NAMES)}, got {reason}") from None
     for name, array in zip(NAMES, arrays, strict=True):
+        if array.ndim and len(array) > MOST_IMAGES:
+            raise UserError(f"{path}: expected at most {MOST_IMAGES:,} entries of {name}, got {len(array):,}")
         axes = (3, 4) if name.startswith("x") else (1,)
         if array.dtype != np.uint8 or array.ndim not in axes or not array.size:
             wanted = "[n, height, width] or [n, height, width, channels]" if len(axes) > 1 else "[n]"

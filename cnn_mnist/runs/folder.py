@@ -1,24 +1,19 @@
-"""Run folders: creation, environment, settings and checkpoints.
+"""Run folders: creation, settings and checkpoints.
 
 A run folder is ``lightning_logs/<pytorch|keras>/version_N`` with event files, ``config.yaml`` (all settings),
 ``environment.yaml``, ``mistakes.csv`` and ``checkpoints/``.
 """
 
-import os
-import platform
 import re
-import subprocess
 import tempfile
 import warnings
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from cnn_mnist.errors import UserError, UserNotice
-from cnn_mnist.frameworks import WAIT_POLICY
-from cnn_mnist.runs.files import atomic_write_text, zip_is_intact
+from cnn_mnist.runs.files import zip_is_intact
 from cnn_mnist.untrusted import read_text
 from cnn_mnist.yaml_files import load_yaml
 
@@ -37,8 +32,6 @@ RESULTS = "results.yaml"
 
 STUDY, UNTIL_DECIDED = "study", "until=decided"
 """Key and value in the ``config.yaml`` of a run of a study with ``--until=decided``; not a setting."""
-
-_PACKAGES = ("torch", "lightning", "torchmetrics", "tensorflow", "keras", "tensorboard", "numpy")
 
 
 def check_writable(folder: str | Path) -> None:
@@ -150,35 +143,6 @@ def find_checkpoint(path: str | Path, framework: str) -> Path:
     return found
 
 
-def environment(*, device: str, threads: int | None, precision: str | None) -> dict[str, Any]:
-    """Collects hardware, versions and other influences on a run that ``config.yaml`` does not contain.
-
-    Args:
-        device: Device of the training, for example ``"cpu"`` or ``"NVIDIA H200"``.
-        threads: CPU threads inside one operation.
-        precision: The trainer's name of it, for example ``"32-true"``.
-    """
-    return {
-        "device": device,
-        "threads": threads,
-        "precision": precision,
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
-        "openmp": {name: os.environ[name] for name in WAIT_POLICY if name in os.environ},
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "commit": _commit(),
-    }
-
-
-def write_environment(folder: str | Path, **run: Any) -> None:
-    """Writes ``environment.yaml`` into a run folder; ``run`` has the arguments of ``environment``."""
-    import yaml
-
-    atomic_write_text(Path(folder, ENVIRONMENT), yaml.safe_dump(environment(**run), sort_keys=False))
-
-
 def read_config(folder: str | Path, name: str = CONFIG) -> dict[str, Any] | None:
     """Reads ``config.yaml`` or another YAML file of a run; None if it is missing, damaged or not a mapping."""
     import yaml
@@ -190,27 +154,8 @@ def read_config(folder: str | Path, name: str = CONFIG) -> dict[str, Any] | None
     return config if isinstance(config, dict) else None
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
-
-
-def _commit() -> str | None:
-    """Returns the project's commit, with ``-dirty`` if files were changed; None outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()
+def read_settings(folder: str | Path) -> dict[str, Any] | None:
+    """Reads the ``config.yaml`` of a run of this project; None if it is missing, damaged or of other code."""
+    config = read_config(folder)
+    groups = (config.get(group) or {} for group in ("model", "data", "trainer")) if config else ()
+    return config if all(isinstance(group, dict) for group in groups) else None

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _numbers = count()
 
+_WRITER = "cnn_mnist.runs.recorder"
+_HEAD = 4096  # bytes: the mark is one of the first records
+
 
 class Recorder:
     """Writes a new event file; the methods have the names of PyTorch's ``SummaryWriter``.
@@ -37,6 +40,7 @@ class Recorder:
         self._path = Path(folder, name)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._write(file_version="brain.Event:2")
+        self.add_event(mark())
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
         """Writes a value."""
@@ -63,6 +67,13 @@ class Recorder:
         """Writes one of TensorBoard's ``Summary`` records."""
         self._write(step, summary=summary)
 
+    def add_event(self, event: "Event") -> None:
+        """Writes one of TensorBoard's ``Event`` records."""
+        rest = record(event)
+        with self._path.open("ab", buffering=0) as file:  # in a folder that was removed it finds no place
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[file.write(rest) :]
+
     def flush(self) -> None:
         """Does nothing, because records are not queued."""
 
@@ -74,10 +85,20 @@ class Recorder:
 
         if "tag" in content:
             content = {"summary": Summary(value=[Summary.Value(**content)])}
-        rest = record(Event(wall_time=time.time(), step=step, **content))
-        with self._path.open("ab", buffering=0) as file:  # in a folder that was removed it finds no place
-            while rest:  # a disk that is nearly full takes a part
-                rest = rest[file.write(rest) :]
+        self.add_event(Event(wall_time=time.time(), step=step, **content))
+
+
+def mark() -> "Event":
+    """Builds the record that marks an event file as this project's."""
+    from tensorboard.compat.proto.event_pb2 import Event, SourceMetadata
+
+    return Event(wall_time=time.time(), source_metadata=SourceMetadata(writer=_WRITER))
+
+
+def is_marked(path: Path) -> bool:
+    """Returns whether this project wrote an event file."""
+    with path.open("rb") as file:
+        return _WRITER.encode() in file.read(_HEAD)
 
 
 def picture(tag: str, pixels: pictures.Picture) -> "Summary":

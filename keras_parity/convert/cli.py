@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from cnn_mnist.architecture.descriptions import Description, read_network
 from cnn_mnist.architecture.network import Network
+from cnn_mnist.console import predict_input
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.data import mnist
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.neutral import say
-from cnn_mnist.pytorch import own_module
 from cnn_mnist.runs.files import atomic_write
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from cnn_mnist.settings import DataSettings
@@ -156,7 +156,7 @@ def main(args: list[str]) -> None:
     )
     parser.add_argument("target", type=str, help="File to write; its ending chooses the format.")
     parser.add_switch("--with_optimizer", help="Convert the optimizer's state as well (.ckpt, .keras).")
-    parser.add_argument("--source", type=str | None, default=None, help=own_module.HELP)
+    parser.add_argument("--source", type=str | None, default=None, help=predict_input.SOURCE)
     parser.add_switch("--overwrite", help="Replace an existing TARGET.")
     parser.add_argument(
         "--model.architecture",

@@ -8,6 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+MOST_POINTS, MOST_TAGS = 2**25, 100_000
+"""Limits for a log, of 2 GB of memory; a file can hold a point in 10 bytes."""
+
+
+class TooManyError(Exception):
+    """A log has more points or tags than the limits."""
+
 
 class Point(NamedTuple):
     """One value of a scalar.
@@ -64,3 +71,26 @@ class Points(Sequence[Point]):
                 del kept._numbers[-3:]
             kept.add(point)
         return kept
+
+
+class Collected(dict[str, Points]):
+    """The points of each tag, within the limits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._count = 0
+
+    def add(self, tag: str, point: Point) -> None:
+        """Appends a point.
+
+        Raises:
+            TooManyError: The point, or its tag, is over the limit.
+        """
+        if tag not in self:
+            if len(self) >= MOST_TAGS:
+                raise TooManyError(f"has more than {MOST_TAGS:,} tags and was read up to there")
+            self[tag] = Points()
+        self._count += 1
+        if self._count > MOST_POINTS:
+            raise TooManyError(f"has more than {MOST_POINTS:,} points and was read up to there")
+        self[tag].add(point)

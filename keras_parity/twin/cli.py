@@ -11,7 +11,7 @@ from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
 from cnn_mnist.console import resume
 from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, expand_home, refuse_others
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.folder import CHECKPOINTS, KERAS, find_checkpoint, read_config
+from cnn_mnist.runs.folder import CHECKPOINTS, KERAS, find_checkpoint, read_settings
 from cnn_mnist.settings import DataSettings, ModelSettings, names
 from keras_parity.frameworks import importing_tensorflow
 from keras_parity.settings import GROUPS, TrainerSettings, flags, taken_over, twin_settings
@@ -95,7 +95,7 @@ def parse(args: list[str], commands: Mapping[str, str] | None = None) -> tuple[P
 def _with_settings_of_checkpoint(parser: Parser, config: Namespace, args: list[str]) -> Namespace:
     """Uses the settings of the checkpoint's run; refuses typed settings that differ."""
     path = find_checkpoint(config.ckpt_path, KERAS)
-    kept = read_config(path.parent.parent) if path.parent.name == CHECKPOINTS else None
+    kept = read_settings(path.parent.parent) if path.parent.name == CHECKPOINTS else None
     taken: dict[str, Any] = {}  # outside a run folder, the settings in the file itself are checked on restore
     if kept is not None:
         taken = flags(kept, "model", "data") | {"trainer.precision": kept["trainer"]["precision"]}
