@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CONFIG, LOG_DIR, read_config
-from cnn_mnist.settings import MAX_EPOCHS, SEED, DataSettings, ModelSettings, names, setting
+from cnn_mnist.setting_checks import at_least, expect
+from cnn_mnist.settings import MAX_EPOCHS, SEED, DataSettings, ModelSettings, Settings, names, setting
 
 DTYPE_POLICIES = {
     "32-true": "float32",
@@ -21,7 +22,7 @@ _ALIASES = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "None": "32-
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainerSettings:
+class TrainerSettings(Settings):
     """Epochs, device, precision and logs; flags have the same names as in Lightning.
 
     Args:
@@ -41,25 +42,21 @@ class TrainerSettings:
         UserError: A value is out of its range.
     """
 
-    max_epochs: int = setting("training", MAX_EPOCHS)
+    max_epochs: int = setting("training", MAX_EPOCHS, at_least(1, "epochs"))
     accelerator: Literal["auto", "cpu", "gpu"] = setting("surroundings", "auto")
     precision: str | int | None = setting("training", "32-true")
     limit_train_batches: int | float | None = setting("training", None)
     gradient_clip_val: float | None = setting("training", None)
-    log_every_n_steps: int = setting("surroundings", 50)
+    log_every_n_steps: int = setting("surroundings", 50, at_least(0, "steps"))
     enable_progress_bar: bool = setting("surroundings", True)
     enable_model_summary: bool = setting("surroundings", True)
     enable_checkpointing: bool = setting("surroundings", True)
     log_dir: str = setting("surroundings", LOG_DIR)
 
     def __post_init__(self) -> None:
-        if self.max_epochs < 1:
-            raise UserError(f"max_epochs: expected 1 or more epochs, got {self.max_epochs}")
-        if self.log_every_n_steps < 0:
-            raise UserError(f"log_every_n_steps: expected 0 or more steps, got {self.log_every_n_steps}")
-        if self.lightning_precision not in DTYPE_POLICIES:
-            known = ", ".join(DTYPE_POLICIES)
-            raise UserError(f"precision: expected a precision that Keras has too ({known}), got {self.precision}")
+        super().__post_init__()
+        known = self.lightning_precision in DTYPE_POLICIES
+        expect("precision", known, f"a precision that Keras has too ({', '.join(DTYPE_POLICIES)})", self.precision)
 
     def batches_per_epoch(self, available: int) -> int:
         """The number of batches to train on in each epoch, counted as Lightning counts them.

@@ -59,7 +59,22 @@ def pad_same(length: int, window: int, stride: int) -> Pair:
 
 
 @dataclass(frozen=True)
-class Conv2D(Windows):
+class _Filters(LayerSpec):
+    filters: int
+
+
+@dataclass(frozen=True)
+class _Convolution(Windows):
+    kernel_size: Any
+    strides: Any = 1
+    padding: Any = "valid"
+    dilation_rate: Any = 1
+    use_bias: bool = True
+    activation: str | None = None
+
+
+@dataclass(frozen=True)
+class Conv2D(_Convolution, _Filters):
     """Convolution.
 
     Args:
@@ -68,19 +83,12 @@ class Conv2D(Windows):
         strides: (down, across), or one number for both; 1 for a dilated kernel.
         padding: "valid", "same", or explicit: a number, (rows, columns), or ((above, below), (left, right)).
         dilation_rate: Distance between elements of the kernel.
-        groups: Number of groups of channels.
         use_bias: Whether to add a bias.
         activation: One of ``ACTIVATIONS``.
+        groups: Number of groups of channels.
     """
 
-    filters: int
-    kernel_size: Any
-    strides: Any = 1
-    padding: Any = "valid"
-    dilation_rate: Any = 1
     groups: int = 1
-    use_bias: bool = True
-    activation: str | None = None
     stem: ClassVar[str] = "conv"
     kind: ClassVar[str] = "conv"
 
@@ -101,8 +109,11 @@ class Conv2D(Windows):
         return {"kernel": kernel} | bias(self.use_bias, self.filters)
 
 
-class _OfEachChannel(Windows):
+@dataclass(frozen=True)
+class _OfEachChannel(_Convolution):
     """Base class of convolutions that begin with a depthwise one."""
+
+    depth_multiplier: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -114,13 +125,6 @@ class _OfEachChannel(Windows):
 class DepthwiseConv2D(_OfEachChannel):
     """Depthwise convolution with ``depth_multiplier`` outputs per channel; other arguments as in ``Conv2D``."""
 
-    kernel_size: Any
-    strides: Any = 1
-    padding: Any = "valid"
-    depth_multiplier: int = 1
-    dilation_rate: Any = 1
-    use_bias: bool = True
-    activation: str | None = None
     stem: ClassVar[str] = "depthwise"
     kind: ClassVar[str] = "depthwise conv"
     depthwise: ClassVar[str] = "kernel"
@@ -141,17 +145,9 @@ class DepthwiseConv2D(_OfEachChannel):
 
 
 @dataclass(frozen=True)
-class SeparableConv2D(_OfEachChannel):
+class SeparableConv2D(_OfEachChannel, _Filters):
     """A ``DepthwiseConv2D`` without bias, followed by a 1x1 ``Conv2D``; arguments as in these two."""
 
-    filters: int
-    kernel_size: Any
-    strides: Any = 1
-    padding: Any = "valid"
-    dilation_rate: Any = 1
-    depth_multiplier: int = 1
-    use_bias: bool = True
-    activation: str | None = None
     stem: ClassVar[str] = "separable"
     kind: ClassVar[str] = "separable conv"
     depthwise: ClassVar[str] = "depthwise_kernel"
@@ -167,7 +163,7 @@ class SeparableConv2D(_OfEachChannel):
 class _Pool(Windows):
     pool_size: Any = 2
     strides: Any = None
-    padding: str = "valid"
+    padding: Any = "valid"
 
     @property
     def window(self) -> Pair:

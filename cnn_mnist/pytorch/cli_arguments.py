@@ -15,6 +15,7 @@ from cnn_mnist.console.predict_input import CKPT_PATH
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH, find_checkpoint
+from cnn_mnist.setting_checks import expect
 
 DEFAULTS: dict[str, Any] = {
     "trainer.max_epochs": settings.MAX_EPOCHS,
@@ -78,8 +79,7 @@ class Arguments(LightningCLI):
         self._args = args
         self._parse(parser, args)
         seed = self.config[self.config["subcommand"]].seed_everything
-        if not 0 <= seed < settings.SEEDS:
-            raise UserError(f"--seed_everything: expected 0 to {settings.SEEDS - 1}, got {seed}")
+        expect("--seed_everything", settings.SEEDS.holds(seed), settings.SEEDS.expected, seed)
 
     def _parse(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the arguments, and reads a file that describes the network once."""

@@ -5,9 +5,8 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import CatMetric, MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
-from torchmetrics.utilities import dim_zero_cat
 
 from cnn_mnist.console.results import print_results
 from cnn_mnist.runs import tags
@@ -33,30 +32,6 @@ def make_metric(name: str, classes: int) -> Metric:
     return MeanMetric(nan_strategy="disable").set_dtype(_SUM_DTYPE)
 
 
-class Predictions(Metric):
-    """Collects the probabilities of all samples, in the order of the data set."""
-
-    full_state_update = False
-    indices: list[Tensor]
-    probabilities: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("indices", [], dist_reduce_fx="cat")
-        self.add_state("probabilities", [], dist_reduce_fx="cat")
-
-    def update(self, indices: Tensor, logits: Tensor) -> None:
-        """Adds a batch: indices int64 [batch], logits [batch, classes]."""
-        self.indices.append(indices)
-        self.probabilities.append(logits.float().softmax(dim=1))
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Returns indices int64 [n] and probabilities float32 [n, classes], sorted by index."""
-        indices, probabilities = dim_zero_cat(self.indices), dim_zero_cat(self.probabilities)
-        order = indices.argsort()
-        return indices[order], probabilities[order]
-
-
 class MeasuredModule(LightningModule):
     """A classifier that measures and logs its splits; the interface that the callbacks use.
 
@@ -65,7 +40,7 @@ class MeasuredModule(LightningModule):
 
     Attributes:
         means: Loss and accuracy metrics of each split.
-        predictions: Predictions on the test set.
+        predictions: Number and probabilities of each test image so far, rows of [n, 1 + classes].
         figures: Loss and accuracy of the current epoch, by tag.
     """
 
@@ -77,7 +52,7 @@ class MeasuredModule(LightningModule):
         self.means = {split: {name: make_metric(name, classes) for name in tags.METRICS} for split in splits}
         # Registered as modules, so that they move to the device.
         self.metrics = nn.ModuleList([metric for means in self.means.values() for metric in means.values()])
-        self.predictions = Predictions()
+        self.predictions = CatMetric(nan_strategy="disable")
         self.figures: dict[str, float] = {}
         self._prints_results = False
 
@@ -86,6 +61,13 @@ class MeasuredModule(LightningModule):
         means = self.means[split]
         means["loss"].update(losses.detach())
         means["acc"].update(logits.detach(), labels)
+
+    def take_predictions(self) -> tuple[Tensor, Tensor]:
+        """Returns and forgets the predictions: numbers int64 [n], ascending, and probabilities float32 [n, classes]."""
+        rows = self.predictions.compute()  # of all processes
+        self.predictions.reset()
+        rows = rows[rows[:, 0].argsort()]
+        return rows[:, 0].long(), rows[:, 1:]
 
     def on_train_epoch_start(self) -> None:
         """Clears the figures of the previous epoch."""

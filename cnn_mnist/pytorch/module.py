@@ -118,7 +118,7 @@ class Classifier(MeasuredModule):
         split = TEST_SPLITS[dataloader_idx]
         _, logits = self._shared_step(batch, split)
         if split == "test":
-            self.predictions.update(Batch.of(batch).indices, logits)
+            self.predictions.update(torch.column_stack([Batch.of(batch).indices, logits.float().softmax(dim=1)]))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Returns optimizer and schedule of the settings; ``align`` chooses Keras's formula or PyTorch's."""
