@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from cnn_mnist.architecture.descriptions import Description, plain, read_network
 from cnn_mnist.architecture.from_keras import take_over_penalty
 from cnn_mnist.architecture.network import CLASSES, Network
-from cnn_mnist.errors import UserError, UserNotice, nearest
-from cnn_mnist.setting_checks import FRACTION, POSITIVE, Range, at_least, check_settings, expect
+from cnn_mnist.errors import UserError, UserNotice, expect, nearest
+from cnn_mnist.setting_checks import FRACTION, POSITIVE, Range, at_least, check_settings
 
 SOFTMAX_TWICE_FLOOR = math.log(1 + (CLASSES - 1) / math.e)
 """Least possible cross-entropy in nats if the "logits" are probabilities: a 1 and nine 0s."""

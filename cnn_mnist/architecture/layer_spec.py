@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from cnn_mnist.errors import UserError, nearest
+from cnn_mnist.errors import UserError, expect, nearest
 from cnn_mnist.setting_checks import FRACTION, POSITIVE, at_least, check_settings
 
 Shape = tuple[int, ...]
@@ -43,8 +43,13 @@ class LayerSpec:
 
     def __post_init__(self) -> None:
         check_settings(self, _RANGES)
-        for name in _FORMS.keys() & {field.name for field in fields(self)}:
-            object.__setattr__(self, name, _FORMS[name](name, getattr(self, name)))
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in _FORMS:
+                value = _FORMS[field.name](field.name, value)
+            elif field.type in (int, float):
+                value = field.type(value)  # a whole 1 is the rate 1.0, and a number of numpy Python's
+            object.__setattr__(self, field.name, value)
 
     def __str__(self) -> str:
         activation: str = getattr(self, "activation", None) or ""
@@ -79,8 +84,7 @@ def bias(wanted: bool, size: int) -> dict[str, Shape]:
 
 def expect_image(layer: LayerSpec, shape: Shape) -> Shape:
     """Returns the shape of an image; raises ``UserError`` for another one."""
-    if len(shape) != 3:
-        raise UserError(f"{layer}: expected height x width x channels, got {times(shape)}")
+    expect(layer, len(shape) == 3, "height x width x channels", times(shape))
     return shape
 
 
@@ -91,10 +95,9 @@ def _both(value: Any) -> Any:
 
 def _pair(name: str, value: Any) -> Pair:
     sides = _both(value)
-    if isinstance(sides, str) or not isinstance(sides, Sequence) or len(sides) != 2:
-        raise UserError(f"{name}: expected one number or two, got {value!r}")
-    if not all(type(side) is int and side >= 1 for side in sides):
-        raise UserError(f"{name}: expected whole numbers of at least 1, got {value!r}")
+    two = isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == 2
+    expect(name, two, "one number or two", repr(value))
+    expect(name, all(type(n) is int and n >= 1 for n in sides), "whole numbers of at least 1", repr(value))
     return (sides[0], sides[1])
 
 
@@ -113,9 +116,8 @@ def _activation(name: str, value: Any) -> str | None:
     if value in (None, "linear"):
         return None
     if value not in ACTIVATIONS:
-        raise UserError(
-            f"{name}: expected one of {', '.join(ACTIVATIONS)}, got {value}{nearest(str(value), ACTIVATIONS)}"
-        )
+        meant = nearest(str(value), ACTIVATIONS)
+        raise UserError(f"{name}: expected one of {', '.join(ACTIVATIONS)}, got {value}{meant}")
     return str(value)
 
 

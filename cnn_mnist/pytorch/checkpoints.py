@@ -38,10 +38,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not is_zipfile(path):
         raise UserError(f"{expected}, which is truncated or no checkpoint, or damaged; use another file")
     checkpoint = load_safely(Path(path), expected)
-    parts = (
-        [checkpoint.get(name) for name in ("state_dict", "hyper_parameters")] if isinstance(checkpoint, dict) else []
-    )
-    if not parts or not all(isinstance(part, dict) for part in parts):
+    held = checkpoint if isinstance(checkpoint, dict) else {}
+    if not all(isinstance(held.get(name), dict) for name in ("state_dict", "hyper_parameters")):
         raise UserError(
             f"{expected}, without state_dict and hyper_parameters; python -m keras_parity convert takes its weights"
         )
@@ -72,12 +70,9 @@ def load_safely(path: Path, expected: str) -> Any:
                 raise UnpicklingError
         with warnings.catch_warnings(action="ignore"):  # about other protocols of pickle
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError, RuntimeError, UnpicklingError, EOFError, KeyError, AttributeError, TypeError, ValueError, MemoryError,
-        IndexError, OverflowError,
-    ) as error:  # fmt: skip
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except Exception as error:  # a damaged pickle raises any
         raise UserError(f"{expected}, which cannot be loaded safely ({reason_of(error)}); use another file") from None
     if not fits(_bytes_of(content), path):
         raise UserError(f"{expected}, which declares larger tensors than it holds; use another file")

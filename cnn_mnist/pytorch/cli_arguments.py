@@ -12,10 +12,9 @@ from cnn_mnist.console import resume
 from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, refuse_others
 from cnn_mnist.console.commands import COMMANDS
 from cnn_mnist.console.predict_input import CKPT_PATH
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH, find_checkpoint
-from cnn_mnist.setting_checks import expect
 
 DEFAULTS: dict[str, Any] = {
     "trainer.max_epochs": settings.MAX_EPOCHS,

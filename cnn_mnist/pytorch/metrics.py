@@ -12,9 +12,6 @@ from cnn_mnist.console.results import print_results
 from cnn_mnist.runs import tags
 from cnn_mnist.settings import ModelSettings
 
-TEST_SPLITS: tuple[tags.SplitName, ...] = ("test", "train_eval")
-"""Splits of the loaders in ``Trainer.test``, in their order; the second is optional."""
-
 # float64 sums keep an epoch's mean exact to 1e-6; Apple's GPUs have no float64.
 _SUM_DTYPE = torch.float32 if torch.backends.mps.is_available() else torch.float64
 
@@ -47,7 +44,7 @@ class MeasuredModule(LightningModule):
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
-        splits: tuple[tags.SplitName, ...] = ("train", "val", *TEST_SPLITS)
+        splits: tuple[tags.SplitName, ...] = ("train", "val", *tags.EVALUATED)
         classes = settings.network.classes
         self.means = {split: {name: make_metric(name, classes) for name in tags.METRICS} for split in splits}
         # Registered as modules, so that they move to the device.
@@ -93,7 +90,7 @@ class MeasuredModule(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Logs ``test/*`` and, with a second loader, ``train_eval/*``."""
-        for split in TEST_SPLITS:
+        for split in tags.EVALUATED:
             self.log_split(split)
 
     def on_test_start(self) -> None:
@@ -103,7 +100,7 @@ class MeasuredModule(LightningModule):
     def on_test_end(self) -> None:
         """Prints the results, unless ``verbose=False`` was passed to the trainer."""
         if self._prints_results and self.trainer.is_global_zero:
-            known = [tags.tag(split, name) for split in ("val", *TEST_SPLITS) for name in tags.METRICS]
+            known = [tags.tag(split, name) for split in ("val", *tags.EVALUATED) for name in tags.METRICS]
             logged = self.trainer.callback_metrics
             print_results({tag: float(logged[tag]) for tag in known if tag in logged}, None)
         self._prints_results = False

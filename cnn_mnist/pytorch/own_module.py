@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 
 HELP = "Your own module, as FILE.py:CLASS: the file runs, and the module is the source of what is compared."
 
@@ -27,8 +27,7 @@ def build_module(source: str, state: Mapping[str, Tensor]) -> tuple[nn.Module, d
         UserError: There is no such file or class, its code fails, or the arrays are not those of the module.
     """
     path, _, name = source.rpartition(":")
-    if not path or not Path(path).is_file():
-        raise UserError(f"--source: expected FILE.py:CLASS, got {source}; no such file exists")
+    expect("--source", Path(path or ".").is_file(), "FILE.py:CLASS", f"{source}; no such file exists")
     module: Any = None
     try:
         module = runpy.run_path(path)[name]()
@@ -37,8 +36,7 @@ def build_module(source: str, state: Mapping[str, Tensor]) -> tuple[nn.Module, d
     except Exception as error:  # raised by the user's own code
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(f"--source: {source} raises {reason}; make it work without arguments") from None
-    if not isinstance(module, nn.Module):
-        raise UserError(f"--source: expected a class of {path} that makes an nn.Module, got {name}")
+    expect("--source", isinstance(module, nn.Module), f"a class of {path} that makes an nn.Module", name)
     wanted = module.state_dict()
     prefixes = {"", *(full[: place + 1] for full in state for place, letter in enumerate(full) if letter == ".")}
     for prefix in sorted(prefixes, key=len):

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 from zipfile import is_zipfile
 
@@ -86,8 +85,8 @@ def read_state_dict(path: Path, network: Network | None = None, source: str | No
     kept = _without_prefixes({name: tensor for name, tensor in state.items() if name not in aside})
     arrays, matched, doubt = match_arrays(path, arrays_of(kept), wanted)
     weights, settings = from_pytorch(arrays, network), ModelSettings(architecture=plain(network))
-    left = f"left out: {', '.join(aside)}" if aside else ""
-    portable = Portable(weights, settings, matched=matched, left_out=left, doubt="" if module else doubt)
+    notes = (matched, f"left out: {', '.join(aside)}" if aside else "")
+    portable = Portable(weights, settings, notes=notes, doubt="" if module else doubt)
     return portable, partial(logits_of, module or build(settings, weights))
 
 
@@ -102,10 +101,7 @@ def _load(path: Path) -> Any:
             return load_safely(path, f"expected a PyTorch state dict, got {path}")
     except UserError:
         raise
-    except (
-        OSError, RuntimeError, UnpicklingError, EOFError, KeyError, AttributeError, TypeError, ValueError,
-        SafetensorError,
-    ) as error:  # fmt: skip
+    except Exception as error:  # a damaged pickle raises any
         reason = f"which cannot be loaded safely ({reason_of(error)})"
         raise UserError(f"expected a PyTorch state dict, got {path}, {reason}") from None
 
