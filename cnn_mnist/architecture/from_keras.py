@@ -8,7 +8,7 @@ from typing import Any
 from cnn_mnist.architecture.layer_spec import STATISTICS
 from cnn_mnist.architecture.layers import ALIASES, KINDS
 from cnn_mnist.architecture.network import Network
-from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.errors import UserError, UserNotice, expect
 
 GELU_TANH = "keras_parity>gelu_tanh"
 """The registered name of the only function that Keras has no name for and that a record has."""
@@ -123,8 +123,7 @@ def _check_call(where: str, layer: Mapping[str, Any], before: Any) -> None:
     if layer.get("registered_name") not in (None, layer["class_name"]):
         raise UserError(f"{where}: expected a layer of Keras, got {layer['registered_name']}, whose code is its own")
     nodes = layer.get("inbound_nodes") or []
-    if len(nodes) > 1:
-        raise UserError(f"{where}: expected layers that are used once, got {_name(layer)} used {len(nodes)} times")
+    expect(where, len(nodes) < 2, "layers that are used once", f"{_name(layer)} used {len(nodes)} times")
     for node in nodes:
         known = isinstance(node, Mapping) and isinstance(node.get("kwargs", {}), Mapping)
         if not known or [_history(argument) for argument in node.get("args", [])] != [[before, 0, 0]]:

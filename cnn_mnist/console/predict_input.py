@@ -42,13 +42,7 @@ def build_parser(program: str, description: str) -> OneLineErrors:
         type=str,
         help="Photos, scans or drawings of digits, or folders of them (default: the test set).",
     )
-    parser.add_argument(
-        "--ckpt_path",
-        action="append",
-        type=str,
-        default=[],
-        help=CKPT_PATH,
-    )
+    parser.add_argument("--ckpt_path", action="append", type=str, default=[], help=CKPT_PATH)
     parser.add_argument("--source", type=str | None, default=None, help=SOURCE)
     parser.add_switch("--invert", "Treat ink as darker than paper (default: detect).")
     parser.add_some(DataSettings, "data", "data_dir")

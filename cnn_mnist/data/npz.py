@@ -10,7 +10,7 @@ from numpy.lib import format as npy
 
 from cnn_mnist.architecture.layer_spec import times
 from cnn_mnist.data.mnist import Mnist
-from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.errors import UserError, UserNotice, expect
 from cnn_mnist.untrusted import fits
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -74,13 +74,10 @@ def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
             raise UserError(f"{path}: expected {name} as uint8 {wanted}, got {got}; {_remedy(name, array)}")
     data = Mnist(*arrays)
     for part, images, labels in ("train", *data[:2]), ("test", *data[2:]):
-        if len(images) != len(labels):
-            raise UserError(
-                f"{path}: expected a label for each image in {part}, got {len(images)} images and {len(labels)} labels"
-            )
-    if data.train_images.shape[1:] != data.test_images.shape[1:]:
-        shapes = " and ".join(times(images.shape[1:]) for images in (data.train_images, data.test_images))
-        raise UserError(f"{path}: expected images of one shape in x_train and x_test, got {shapes}")
+        came = f"{len(images)} images and {len(labels)} labels"
+        expect(path, len(images) == len(labels), f"a label for each image in {part}", came)
+    shapes = [times(images.shape[1:]) for images in (data.train_images, data.test_images)]
+    expect(path, shapes[0] == shapes[1], "images of one shape in x_train and x_test", " and ".join(shapes))
     counts = np.bincount(data.train_labels)
     if not counts.all() or data.test_labels.max() >= len(counts):
         absent = int(data.test_labels.max() if counts.all() else counts.argmin())
@@ -101,11 +98,8 @@ def _remedy(name: str, array: np.ndarray) -> str:
     if not array.size or array.dtype.kind not in "biuf":
         return "save at least one, as numbers"
     if name.startswith("y"):
-        return (
-            f"save {name}.argmax(axis=1).astype(np.uint8)"
-            if array.ndim == 2 and array.shape[1] > 1
-            else (f"save {name}.ravel().astype(np.uint8)")
-        )
+        one_hot = array.ndim == 2 and array.shape[1] > 1
+        return f"save {name}.{'argmax(axis=1)' if one_hot else 'ravel()'}.astype(np.uint8)"
     if array.ndim not in (3, 4):
         return "reshape it"
     if array.dtype == bool or (array.min() >= 0 and array.max() <= 1):

@@ -82,8 +82,7 @@ class RunRecord(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
         """Writes confusion matrix and misclassified images, and after a complete test ``mistakes.csv``."""
-        indices, probabilities = pl_module.predictions.compute()  # in every process, because it gathers
-        pl_module.predictions.reset()
+        indices, probabilities = pl_module.take_predictions()  # in every process, because it gathers
         folder, logger, data = run_folder(trainer), run_logger(trainer), _data(trainer)
         if folder is None or data is None or not trainer.is_global_zero:
             return

@@ -38,10 +38,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not is_zipfile(path):
         raise UserError(f"{expected}, which is truncated or no checkpoint, or damaged; use another file")
     checkpoint = load_safely(Path(path), expected)
-    parts = (
-        [checkpoint.get(name) for name in ("state_dict", "hyper_parameters")] if isinstance(checkpoint, dict) else []
-    )
-    if not parts or not all(isinstance(part, dict) for part in parts):
+    held = checkpoint if isinstance(checkpoint, dict) else {}
+    if not all(isinstance(held.get(name), dict) for name in ("state_dict", "hyper_parameters")):
         raise UserError(
             f"{expected}, without state_dict and hyper_parameters; predict with --source=FILE.py:CLASS, or "
             "python -m keras_parity convert, takes its weights"

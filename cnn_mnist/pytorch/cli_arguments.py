@@ -12,7 +12,7 @@ from cnn_mnist.console import resume
 from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, refuse_others
 from cnn_mnist.console.commands import COMMANDS
 from cnn_mnist.console.predict_input import CKPT_PATH
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH, find_checkpoint, read_config
 
@@ -92,8 +92,7 @@ class Arguments(LightningCLI):
         self._args = args
         self._parse(parser, args)
         seed = self.config[self.config["subcommand"]].seed_everything
-        if not 0 <= seed < settings.SEEDS:
-            raise UserError(f"--seed_everything: expected 0 to {settings.SEEDS - 1}, got {seed}")
+        expect("--seed_everything", settings.SEEDS.holds(seed), settings.SEEDS.expected, seed)
 
     def _parse(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the arguments, and reads a file that describes the network once."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cnn_mnist.architecture.layer_spec import times
 from cnn_mnist.data.splits import evaluation_batch_size
-from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.errors import UserError, UserNotice, expect
 from cnn_mnist.pytorch.loader import to_tensor
 from cnn_mnist.pytorch.state_dicts import read_state
 
@@ -32,8 +32,7 @@ def build_module(source: str, state: Mapping[str, Tensor]) -> tuple[nn.Module, d
         UserError: There is no such file or class, its code fails, or the arrays are not those of the module.
     """
     path, _, name = source.rpartition(":")
-    if not path or not Path(path).is_file():
-        raise UserError(f"--source: expected FILE.py:CLASS, got {source}; no such file exists")
+    expect("--source", Path(path or ".").is_file(), "FILE.py:CLASS", f"{source}; no such file exists")
     module: Any = None
     try:
         module = runpy.run_path(path)[name]()
@@ -42,8 +41,7 @@ def build_module(source: str, state: Mapping[str, Tensor]) -> tuple[nn.Module, d
     except Exception as error:  # raised by the user's own code
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(f"--source: {source} raises {reason}; make it work without arguments") from None
-    if not isinstance(module, nn.Module):
-        raise UserError(f"--source: expected a class of {path} that makes an nn.Module, got {name}")
+    expect("--source", isinstance(module, nn.Module), f"a class of {path} that makes an nn.Module", name)
     wanted = module.state_dict()
     prefixes = {"", *(full[: place + 1] for full in state for place, letter in enumerate(full) if letter == ".")}
     for prefix in sorted(prefixes, key=len):

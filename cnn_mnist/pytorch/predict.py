@@ -11,7 +11,7 @@ from cnn_mnist.console import predict_input, predictions
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.console.results import weights_line
 from cnn_mnist.data.splits import evaluation_batch_size
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 from cnn_mnist.neutral import say
 from cnn_mnist.pytorch import own_module
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
@@ -40,11 +40,8 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
     config = build_parser().parse_args(args)
     if not config.ckpt_path:
         raise UserError("--ckpt_path is required: expected a run folder or a .ckpt file, got none")
-    if len(config.ckpt_path) > 1:
-        raise UserError(
-            f"--ckpt_path: expected one trained network, got {len(config.ckpt_path)}; "
-            "python -m keras_parity predict compares two"
-        )
+    came = f"{len(config.ckpt_path)}; python -m keras_parity predict compares two"
+    expect("--ckpt_path", len(config.ckpt_path) == 1, "one trained network", came)
     checkpoint = find_checkpoint(config.ckpt_path[0], PYTORCH)
     if config.source is None:
         read_checkpoint(checkpoint)  # names what is wrong with it

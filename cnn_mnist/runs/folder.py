@@ -1,19 +1,17 @@
 """Run folders: creation, settings and checkpoints.
 
-A run folder is ``lightning_logs/<pytorch|keras>/version_N`` with event files, ``config.yaml`` (all settings),
-``environment.yaml``, ``mistakes.csv`` and ``checkpoints/``.
+It is ``lightning_logs/<pytorch|keras>/version_N`` and holds event files, settings, environment and checkpoints.
 """
 
 import re
-import tempfile
 import warnings
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from cnn_mnist.errors import UserError, UserNotice
-from cnn_mnist.runs.files import zip_is_intact
+from cnn_mnist.errors import UserError, UserNotice, expect
+from cnn_mnist.runs.files import check_writable, zip_is_intact
 from cnn_mnist.untrusted import read_text
 from cnn_mnist.yaml_files import load_yaml
 
@@ -34,18 +32,6 @@ STUDY, UNTIL_DECIDED = "study", "until=decided"
 """Key and value in the ``config.yaml`` of a run of a study with ``--until=decided``; not a setting."""
 
 
-def check_writable(folder: str | Path) -> None:
-    """Raises ``UserError`` unless ``folder``, or its nearest existing parent, is writable."""
-    nearest = next(path for path in (Path(folder), *Path(folder).absolute().parents) if path.exists())
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"expected a folder for logs that can be written, got {folder} ({error.strerror}); choose another"
-        ) from None
-
-
 def new_run_folder(log_dir: str | Path, framework: str) -> Path:
     """Creates the next ``version_N`` of a framework; each process gets its own.
 
@@ -60,8 +46,7 @@ def new_run_folder(log_dir: str | Path, framework: str) -> Path:
         UserError: The log folder is not writable.
     """
     check_writable(Path(log_dir, framework))
-    taken = [int(path.name[8:]) for path in Path(log_dir, framework).glob("version_*") if path.name[8:].isdigit()]
-    for number in count(max(taken, default=-1) + 1):
+    for number in count(max(_versions(log_dir, framework), default=-1) + 1):
         folder = Path(log_dir, framework, f"version_{number}")
         with suppress(FileExistsError):
             folder.mkdir(parents=True)
@@ -75,10 +60,20 @@ def newest_run(framework: str) -> Path:
     Raises:
         UserError: There is no run.
     """
-    runs = {int(path.name[8:]): path for path in Path(LOG_DIR, framework).glob("version_*") if path.name[8:].isdigit()}
-    if not runs:
-        raise UserError(f"last: expected a run in {Path(LOG_DIR, framework)}, got none; name a run folder")
+    runs = _versions(LOG_DIR, framework)
+    expect("last", bool(runs), f"a run in {Path(LOG_DIR, framework)}", "none; name a run folder")
     return runs[max(runs)]
+
+
+def _versions(log_dir: str | Path, framework: str) -> dict[int, Path]:
+    return {int(path.name[8:]): path for path in Path(log_dir, framework).glob("version_*") if path.name[8:].isdigit()}
+
+
+def checkpoints(folder: str | Path, *frameworks: str) -> list[Path]:
+    """Returns the checkpoints of a run, the newest first; those of some frameworks, in their order, or of all."""
+    endings = [ENDINGS[framework] for framework in frameworks or ENDINGS]
+    files = (file for file in Path(folder, CHECKPOINTS).glob("[!.]*") if file.suffix in endings)
+    return sorted(files, key=lambda file: (-endings.index(file.suffix), age(file)), reverse=True)
 
 
 def newest_checkpoint(folder: str | Path, *frameworks: str) -> Path | None:
@@ -91,10 +86,7 @@ def newest_checkpoint(folder: str | Path, *frameworks: str) -> Path | None:
     Returns:
         The file; the newest if all are damaged; None without checkpoints.
     """
-    endings = [ENDINGS[framework] for framework in frameworks]
-    files = [file for file in Path(folder, CHECKPOINTS).glob("[!.]*") if file.suffix in endings]
-    files.sort(key=lambda file: (-endings.index(file.suffix), age(file)), reverse=True)
-    if not files:
+    if not (files := checkpoints(folder, *frameworks)):
         return None
     good = next(filter(zip_is_intact, files), files[0])
     for damaged in files[: files.index(good)]:

@@ -4,7 +4,6 @@ Each record is written before its call returns, so that a killed process leaves 
 an error at once. The writers of PyTorch and TensorFlow queue records for another thread.
 """
 
-import io
 import os
 import platform
 import struct
@@ -105,10 +104,8 @@ def picture(tag: str, pixels: pictures.Picture) -> "Summary":
     """A picture, uint8 [height, width, 3], as TensorBoard's ``Summary``."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    png = io.BytesIO()
-    pictures.save(pixels, png)
     height, width, _ = pixels.shape
-    drawn = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png.getvalue())
+    drawn = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=pictures.png(pixels))
     return Summary(value=[Summary.Value(tag=tag, image=drawn)])
 
 

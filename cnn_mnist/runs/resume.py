@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import expect
 from cnn_mnist.runs.files import atomic_write_text, lock_folder, remove_leftovers
 from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, ENVIRONMENT, RESULTS, read_config
 from cnn_mnist.runs.recorder import is_marked
@@ -50,19 +50,14 @@ def rewind(
     """
     with lock_folder(folder):
         pass
-    if checkpoint is not None and state is None:
-        raise UserError(
-            f"--resume: expected a checkpoint that records the length of the log, got {checkpoint}; resume in a new "
-            "folder with --ckpt_path"
-        )
+    known, remedy = checkpoint is None or state is not None, "resume in a new folder with --ckpt_path"
+    expect("--resume", known, "a checkpoint that records the length of the log", f"{checkpoint}; {remedy}")
     sizes = state["log"] if state else {}
     files = {file.name: file for file in _event_files(folder)}
     for name, size in sizes.items():
-        if name not in files or files[name].stat().st_size < size:
-            raise UserError(
-                f"--resume: expected {size} bytes of log in {Path(folder, name)}, got fewer; start a new run, or "
-                "continue in a new folder with --ckpt_path"
-            )
+        whole = name in files and files[name].stat().st_size >= size
+        fewer = "fewer; start a new run, or continue in a new folder with --ckpt_path"
+        expect("--resume", whole, f"{size} bytes of log in {Path(folder, name)}", fewer)
     for name, file in files.items():
         if name in sizes:
             os.truncate(file, sizes[name])

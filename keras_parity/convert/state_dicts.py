@@ -79,8 +79,8 @@ def read_state_dict(path: Path, network: Network | None = None, source: str | No
     kept = _without_prefixes({name: tensor for name, tensor in state.items() if name not in aside})
     arrays, matched, doubt = match_arrays(path, arrays_of(kept), wanted)
     weights, settings = from_pytorch(arrays, network), ModelSettings(architecture=plain(network))
-    left = f"left out: {', '.join(aside)}" if aside else ""
-    portable = Portable(weights, settings, matched=matched, left_out=left, doubt="" if module else doubt)
+    notes = (matched, f"left out: {', '.join(aside)}" if aside else "")
+    portable = Portable(weights, settings, notes=notes, doubt="" if module else doubt)
     return portable, partial(logits_of, module or build(settings, weights))
 
 

@@ -108,19 +108,6 @@ def read_scalars(folder: str | Path) -> Scalars:
     return Scalars(kept, framework or (KERAS if tensors else PYTORCH), not framework and bool(kept), notes)
 
 
-def read_pictures(folder: str | Path) -> dict[str, bytes]:
-    """Reads the newest picture of each tag from event files.
-
-    Args:
-        folder: The folder, or one event file.
-
-    Returns:
-        The bytes of a PNG file for each tag.
-    """
-    events = (event for file in files_in(Path(folder)) for event in _read_events(file, []))
-    return {value.tag: png for event in events for value in event.summary.value if (png := _png(value))}
-
-
 def files_in(folder: Path) -> list[Path]:
     """The event files of a folder by name, as TensorBoard reads them; of a file, the file itself."""
     if folder.is_file():
@@ -147,13 +134,6 @@ def _number(value: Summary.Value) -> float | None:
     except (TypeError, ValueError):  # no tensor, or its content does not fit its shape
         return None
     return float(number.item()) if number.size == 1 and number.dtype.kind in "fiu" else None
-
-
-def _png(value: Summary.Value) -> bytes:
-    """The first picture in either encoding; empty for anything else."""
-    if value.metadata.plugin_data.plugin_name == "images":  # width, height, then the pictures, all as strings
-        return next(iter(value.tensor.string_val[2:]), b"")
-    return value.image.encoded_image_string
 
 
 def _read_events(path: Path, notes: list[str]) -> Iterator[Event]:

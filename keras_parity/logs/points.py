@@ -57,20 +57,15 @@ class Points(Sequence[Point]):
 
     def purge(self, step: int) -> None:
         """Removes the points from a step on."""
-        table = np.asarray(self)
-        if len(table) and table[:, 0].max() >= step:
-            self._numbers = array("d", table[table[:, 0] < step].tobytes())
+        self._numbers = self._those(np.asarray(self)[:, 0] < step)._numbers
 
     def ascending(self) -> "Points":
         """The points with one for each step: where steps go back, later points replace those from that step on."""
-        if (np.diff(np.asarray(self)[:, 0]) > 0).all():
-            return self
-        kept = Points()
-        for point in self:
-            while kept._numbers and kept._numbers[-3] >= point.step:
-                del kept._numbers[-3:]
-            kept.add(point)
-        return kept
+        steps = np.append(np.asarray(self)[:, 0], np.inf)
+        return self._those(steps[:-1] < np.minimum.accumulate(steps[:0:-1])[::-1])
+
+    def _those(self, kept: NDArray[np.bool_]) -> "Points":
+        return self if kept.all() else Points(array("d", np.asarray(self)[kept].tobytes()))
 
 
 class Collected(dict[str, Points]):
