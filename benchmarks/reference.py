@@ -14,6 +14,7 @@ from statistics import mean
 import numpy as np
 from PIL import Image
 from scipy.special import bdtr
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.text.summary_v2 import text_pb
@@ -29,7 +30,6 @@ from keras_parity.compare import cli
 from keras_parity.compare.intervals import ALPHA, Estimate, Reach, always_valid, difference, student
 from keras_parity.compare.rows import ACC_MARGIN, PRIMARY, resolution
 from keras_parity.compare.verdict import FEWEST, judge, pairs_needed
-from keras_parity.logs.event_files import read_pictures
 from keras_parity.logs.event_writer import picture, write_events
 from keras_parity.logs.run import Run, read_run
 
@@ -117,6 +117,13 @@ def write_mean(runs: list[Run], folder: Path) -> None:
     layers = text_pb(tags.LAYERS + tags.TEXT_SUFFIX, markdown_table(layer_table(EXAMPLES[folder.name])))
     pictures = [picture(tag, np.asarray(Image.open(BytesIO(png)))) for tag, png in read_pictures(first.folder).items()]
     write_events(folder, [*summaries, layers, *pictures], _means(runs))
+
+
+def read_pictures(folder: Path) -> dict[str, bytes]:
+    """Reads the newest picture of each tag from a run's event files, as the bytes of a PNG file."""
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: events.Images(tag)[-1].encoded_image_string for tag in events.Tags()["images"]}
 
 
 def _means(runs: list[Run]) -> Iterator[Event]:

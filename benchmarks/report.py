@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.race import Figures, Race
 from cnn_mnist.console.tables import markdown_table
-from cnn_mnist.runs.folder import environment
+from cnn_mnist.runs.environment import environment
 
 Rounds = list[dict[str, Figures]]
 """The figures of each round by contestant."""

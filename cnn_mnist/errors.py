@@ -17,6 +17,19 @@ class UserError(ValueError):
     """A mistake that the user can fix. Its one line says what was expected, what was given and what to do."""
 
 
+def expect(where: object, holds: bool, expected: str, actual: object) -> None:
+    """Raises ``UserError`` unless something holds.
+
+    Args:
+        where: The setting, flag, file or layer.
+        holds: Whether it is right.
+        expected: What was expected.
+        actual: What came; and what to do, behind a semicolon, if that does not follow.
+    """
+    if not holds:
+        raise UserError(f"{where}: expected {expected}, got {actual}")
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM was received, for example from a cluster whose time limit is reached."""
 

@@ -1,7 +1,10 @@
 """Neutralizes text of other people for the place where it appears: a terminal, a spreadsheet or Markdown."""
 
 import codecs
+import csv
+import io
 import re
+from collections.abc import Iterable
 from typing import IO, Any
 
 _SIMILAR = {
@@ -51,6 +54,13 @@ def csv_cell(value: Any) -> Any:
         return value if value is None or isinstance(value, bool | int | float) else csv_cell(str(value))
     text = printable(value)
     return f"'{text}" if _FORMULA.match(value) and not _FIGURE.match(value) else text
+
+
+def csv_text(lines: Iterable[Iterable[object]]) -> str:
+    """Returns the content of a CSV file with these lines of cells."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(map(csv_cell, line) for line in lines)
+    return text.getvalue()
 
 
 def markdown_text(text: str) -> str:

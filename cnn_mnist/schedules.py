@@ -2,7 +2,7 @@
 
 import math
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import expect
 from cnn_mnist.settings import ModelSettings
 
 
@@ -46,11 +46,10 @@ def spans_training(schedule: str | None, warmup: float | None) -> bool:
 
 def check_length(settings: ModelSettings, steps: float) -> None:
     """Raises ``UserError`` if the schedule depends on the total number of updates and that is unknown."""
-    if spans_training(settings.schedule, settings.warmup) and not 0 < steps < math.inf:
-        raise UserError(
-            f"--trainer.max_epochs: expected a training with an end, since schedule={settings.schedule} with "
-            f"warmup={settings.warmup} spans it, got none; set a number of epochs"
-        )
+    known = 0 < steps < math.inf or not spans_training(settings.schedule, settings.warmup)
+    schedule = f"schedule={settings.schedule} with warmup={settings.warmup}"
+    end = f"a training with an end, since {schedule} spans it"
+    expect("--trainer.max_epochs", known, end, "none; set a number of epochs")
 
 
 def check_resumed_rate(settings: ModelSettings, before: float, now: float) -> None:
@@ -64,11 +63,9 @@ def check_resumed_rate(settings: ModelSettings, before: float, now: float) -> No
     Raises:
         UserError: They differ, because the total number of updates differs.
     """
-    if not math.isclose(before, now, rel_tol=1e-9):
-        raise UserError(
-            f"--ckpt_path: expected schedule={settings.schedule} to continue at a learning rate of {before:.3g}, got "
-            f"{now:.3g} for another number of updates; use the run's --trainer.max_epochs and batches"
-        )
+    rate = f"schedule={settings.schedule} to continue at a learning rate of {before:.3g}"
+    came = f"{now:.3g} for another number of updates; use the run's --trainer.max_epochs and batches"
+    expect("--ckpt_path", math.isclose(before, now, rel_tol=1e-9), rate, came)
 
 
 def _anneal(start: float, end: float, part: float, strategy: str) -> float:

@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from cnn_mnist.architecture.descriptions import Description, plain, read_network
 from cnn_mnist.architecture.from_keras import take_over_penalty
 from cnn_mnist.architecture.network import CLASSES, Network
-from cnn_mnist.errors import UserError, UserNotice, nearest
-from cnn_mnist.setting_checks import check_types, expect
+from cnn_mnist.errors import UserError, UserNotice, expect, nearest
+from cnn_mnist.setting_checks import FRACTION, POSITIVE, Range, at_least, check_settings
 
 SOFTMAX_TWICE_FLOOR = math.log(1 + (CLASSES - 1) / math.e)
 """Least possible cross-entropy in nats if the "logits" are probabilities: a 1 and nine 0s."""
@@ -24,8 +24,11 @@ KnownName = Literal["mnist", "fashion_mnist", "kmnist"]
 
 MAX_EPOCHS = 10
 SEED = 0
-SEEDS = 2**32
-"""Seeds are below this, the limit of numpy and Lightning."""
+SEEDS = Range(f"0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
+"""Valid seeds, those of numpy and Lightning."""
+
+_FACTOR = Range("over 0 and at most 1", lambda value: 0 < value <= 1)
+_ANGLE = Range("0 to 180 degrees", lambda value: 0 <= value <= 180)
 
 Part = Literal["network", "framework", "optimizer", "schedule", "loss", "images", "training", "seed", "surroundings"]
 """Groups of settings; two runs of one experiment may differ in seed and surroundings."""
@@ -34,9 +37,16 @@ Part = Literal["network", "framework", "optimizer", "schedule", "loss", "images"
 _Value = TypeVar("_Value")
 
 
-def setting(part: Part, default: _Value) -> _Value:
-    """Returns a dataclass field with its group and default."""
-    return field(default=default, metadata={"part": part})
+def setting(part: Part, default: _Value, valid: Range | None = None) -> _Value:
+    """Returns a dataclass field with its group, default and range."""
+    return field(default=default, metadata={"part": part, "range": valid})
+
+
+class Settings:
+    """Base class of the groups of settings: checks the type and the range of each field."""
+
+    def __post_init__(self) -> None:
+        check_settings(self, {e.name: e.metadata["range"] for e in fields(self)})  # type: ignore[arg-type]
 
 
 def names(kind: type, *parts: Part) -> set[str]:
@@ -66,7 +76,7 @@ OPTIMIZERS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSettings:
+class ModelSettings(Settings):
     """Network, optimizer, schedule and loss.
 
     Args:
@@ -103,42 +113,34 @@ class ModelSettings:
     architecture: Description = setting("network", "three_conv")
     align: Literal["keras", "native"] = setting("framework", "keras")
     optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = setting("optimizer", "rmsprop")
-    learning_rate: float = setting("optimizer", 1e-3)
-    rho: float = setting("optimizer", 0.9)
-    epsilon: float = setting("optimizer", 1e-7)
-    momentum: float = setting("optimizer", 0.0)
+    learning_rate: float = setting("optimizer", 1e-3, POSITIVE)
+    rho: float = setting("optimizer", 0.9, FRACTION)
+    epsilon: float = setting("optimizer", 1e-7, POSITIVE)
+    momentum: float = setting("optimizer", 0.0, FRACTION)
     centered: bool = setting("optimizer", False)
     nesterov: bool = setting("optimizer", False)
-    beta_1: float = setting("optimizer", 0.9)
-    beta_2: float = setting("optimizer", 0.999)
-    weight_decay: float = setting("optimizer", 0.0)
+    beta_1: float = setting("optimizer", 0.9, FRACTION)
+    beta_2: float = setting("optimizer", 0.999, FRACTION)
+    weight_decay: float = setting("optimizer", 0.0, at_least(0))
     schedule: Literal["constant", "step", "cosine", "one_cycle"] = setting("schedule", "constant")
-    warmup: float = setting("schedule", 0.0)
-    decay_rate: float = setting("schedule", 0.5)
-    decay_steps: int = setting("schedule", 1000)
+    warmup: float = setting("schedule", 0.0, FRACTION)
+    decay_rate: float = setting("schedule", 0.5, _FACTOR)
+    decay_steps: int = setting("schedule", 1000, at_least(1, "updates"))
     anneal_strategy: Literal["cos", "linear"] = setting("schedule", "cos")
-    label_smoothing: float = setting("loss", 0.0)
+    label_smoothing: float = setting("loss", 0.0, FRACTION)
     softmax_before_loss: bool = setting("loss", False)
-    seed: int = setting("seed", SEED)
+    seed: int = setting("seed", SEED, SEEDS)
 
     def __post_init__(self) -> None:
-        check_types(self)
+        super().__post_init__()
         network = read_network(self.architecture)
         decay = take_over_penalty(network, self.optimizer, self.momentum, self.weight_decay)
         object.__setattr__(self, "architecture", plain(network))  # the file may move later
         object.__setattr__(self, "weight_decay", decay)
-        expect("learning_rate", self.learning_rate > 0, "a number over 0", self.learning_rate)
-        for name in ("rho", "momentum", "beta_1", "beta_2", "warmup", "label_smoothing"):
-            expect(name, 0 <= getattr(self, name) < 1, "0 or more and less than 1", getattr(self, name))
-        expect("weight_decay", self.weight_decay >= 0, "0 or more", self.weight_decay)
         expect("nesterov", self.momentum > 0 or not self.nesterov, "a momentum over 0 with it", self.momentum)
         expect(
             "warmup", self.warmup > 0 or self.schedule != "one_cycle", "over 0 with one_cycle (usual: 0.3)", self.warmup
         )
-        expect("decay_rate", 0 < self.decay_rate <= 1, "over 0 and at most 1", self.decay_rate)
-        expect("decay_steps", self.decay_steps >= 1, "1 or more updates", self.decay_steps)
-        expect("epsilon", self.epsilon > 0, "a number over 0", self.epsilon)
-        expect("seed", 0 <= self.seed < SEEDS, f"0 to {SEEDS - 1}", self.seed)
         smooth = self.label_smoothing
         expect("label_smoothing", not (smooth and self.softmax_before_loss), "0 with softmax_before_loss", smooth)
         if self.softmax_before_loss:
@@ -160,7 +162,7 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSettings:
+class DataSettings(Settings):
     """Images and batches.
 
     Args:
@@ -184,21 +186,16 @@ class DataSettings:
     dataset: KnownName = setting("images", "mnist")
     file: str | None = setting("images", None)
     channels_first: bool | None = setting("images", None)
-    batch_size: int = setting("training", 64)
-    val_size: int = setting("images", 0)
-    shift: int = setting("images", 0)
-    rotation: float = setting("images", 0.0)
+    batch_size: int = setting("training", 64, at_least(1, "images"))
+    val_size: int = setting("images", 0, at_least(0, "images"))
+    shift: int = setting("images", 0, at_least(0, "pixels"))
+    rotation: float = setting("images", 0.0, _ANGLE)
     train_eval: bool = setting("surroundings", True)
-    seed: int = setting("seed", SEED)
+    seed: int = setting("seed", SEED, SEEDS)
 
     def __post_init__(self) -> None:
-        check_types(self)
+        super().__post_init__()
         expect("dataset", self.file is None or self.dataset == "mnist", "no other data set with a file", self.dataset)
-        expect("batch_size", self.batch_size >= 1, "1 or more images", self.batch_size)
-        expect("val_size", self.val_size >= 0, "0 or more images", self.val_size)
-        expect("shift", self.shift >= 0, "0 or more pixels", self.shift)
-        expect("rotation", 0 <= self.rotation <= 180, "0 to 180 degrees", self.rotation)
-        expect("seed", 0 <= self.seed < SEEDS, f"0 to {SEEDS - 1}", self.seed)
 
 
 def check_names(kind: type[ModelSettings | DataSettings], typed: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 import pickletools
 from pathlib import Path
+from typing import BinaryIO
 from zipfile import ZipFile
 
 from cnn_mnist.errors import UserError
@@ -11,6 +12,10 @@ LARGEST_TEXT = 2**24
 
 _EXPANSION, _ALLOWANCE = 20, 2**24
 """A file may unpack to 20 times its size and 16 MB more; weights hardly compress at all."""
+
+
+_MOST_VALUES = 500_000
+"""Limit for the operations of a pickle, and for the values in it; a checkpoint of 1,000 tensors has 30,000."""
 
 
 def read_text(path: str | Path) -> bytes:
@@ -45,16 +50,34 @@ def zip_fits(archive: ZipFile, path: str | Path) -> bool:
     return fits(sum(m.file_size for m in members), path) and all(m.file_size <= LARGEST_TEXT for m in texts)
 
 
-def pickle_is_small(pickled: bytes) -> bool:
-    """Returns whether a pickle allocates no more than its length explains.
+def pickle_is_small(pickled: bytes | BinaryIO) -> bool:
+    """Returns whether a pickle allocates no more than its length explains, and stays small where it repeats itself.
 
-    Python allocates a memo as large as its highest index, and ``bytearray`` takes a length.
+    Python allocates a memo as large as its highest index, and ``bytearray`` takes a length. To hash a tuple that holds
+    another twice, which holds another twice, and so on, takes forever.
+
+    Args:
+        pickled: The pickle, or a file at its start, which is read to its end.
     """
+    stack, memo = list[int | None](), dict[int, int | None]()  # how many values each value holds; None is a mark
     try:
         for count, (code, argument, _) in enumerate(pickletools.genops(pickled)):
-            memo = "PUT" in code.name and isinstance(argument, int) and argument > count
-            if memo or "bytearray" in f"{code.name} {str(argument)[:40]}".lower():
+            memo_too_large = "PUT" in code.name and isinstance(argument, int) and argument > count
+            if memo_too_large or "bytearray" in f"{code.name} {str(argument)[:40]}".lower():
                 return False
+            if "PUT" in code.name or code.name == "MEMOIZE":
+                memo[len(memo) if argument is None else argument] = stack[-1]
+                continue
+            size = (memo[int(argument or 0)] or 0) if "GET" in code.name else 1
+            before = code.stack_before
+            if pickletools.markobject in before:
+                while (inner := stack.pop()) is not None:
+                    size += inner
+                before = before[: before.index(pickletools.markobject)]
+            size += sum(stack.pop() or 0 for _ in before)
+            if max(size, count) > _MOST_VALUES:
+                return False
+            stack += [None if after is pickletools.markobject else size for after in code.stack_after]
     except Exception:  # each opcode raises other errors for damage
         return False
     return True

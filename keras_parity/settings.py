@@ -5,9 +5,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from cnn_mnist.errors import UserError
-from cnn_mnist.runs.folder import CONFIG, LOG_DIR, read_config
-from cnn_mnist.settings import MAX_EPOCHS, SEED, DataSettings, ModelSettings, names, setting
+from cnn_mnist.errors import UserError, expect
+from cnn_mnist.lightning_defaults import ALL, DEFAULTS
+from cnn_mnist.runs.folder import CONFIG, LOG_DIR, read_settings
+from cnn_mnist.setting_checks import at_least
+from cnn_mnist.settings import MAX_EPOCHS, SEED, DataSettings, ModelSettings, Settings, names, setting
 
 DTYPE_POLICIES = {
     "32-true": "float32",
@@ -21,7 +23,7 @@ _ALIASES = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "None": "32-
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainerSettings:
+class TrainerSettings(Settings):
     """Epochs, device, precision and logs; flags have the same names as in Lightning.
 
     Args:
@@ -41,25 +43,21 @@ class TrainerSettings:
         UserError: A value is out of its range.
     """
 
-    max_epochs: int = setting("training", MAX_EPOCHS)
+    max_epochs: int = setting("training", MAX_EPOCHS, at_least(1, "epochs"))
     accelerator: Literal["auto", "cpu", "gpu"] = setting("surroundings", "auto")
     precision: str | int | None = setting("training", "32-true")
     limit_train_batches: int | float | None = setting("training", None)
     gradient_clip_val: float | None = setting("training", None)
-    log_every_n_steps: int = setting("surroundings", 50)
+    log_every_n_steps: int = setting("surroundings", 50, at_least(0, "steps"))
     enable_progress_bar: bool = setting("surroundings", True)
     enable_model_summary: bool = setting("surroundings", True)
     enable_checkpointing: bool = setting("surroundings", True)
     log_dir: str = setting("surroundings", LOG_DIR)
 
     def __post_init__(self) -> None:
-        if self.max_epochs < 1:
-            raise UserError(f"max_epochs: expected 1 or more epochs, got {self.max_epochs}")
-        if self.log_every_n_steps < 0:
-            raise UserError(f"log_every_n_steps: expected 0 or more steps, got {self.log_every_n_steps}")
-        if self.lightning_precision not in DTYPE_POLICIES:
-            known = ", ".join(DTYPE_POLICIES)
-            raise UserError(f"precision: expected a precision that Keras has too ({known}), got {self.precision}")
+        super().__post_init__()
+        known = self.lightning_precision in DTYPE_POLICIES
+        expect("precision", known, f"a precision that Keras has too ({', '.join(DTYPE_POLICIES)})", self.precision)
 
     def batches_per_epoch(self, available: int) -> int:
         """The number of batches to train on in each epoch, counted as Lightning counts them.
@@ -73,10 +71,8 @@ class TrainerSettings:
         limit = 1.0 if self.limit_train_batches is None else self.limit_train_batches
         fraction = isinstance(limit, float) and limit <= 1
         count = int(limit * available) if fraction else min(int(limit), available)
-        if count < 1 or not (fraction or limit == int(limit)):
-            raise UserError(
-                f"limit_train_batches: expected 1 to {available} batches, or a fraction of at least one, got {limit}"
-            )
+        right = count >= 1 and (fraction or limit == int(limit))
+        expect("limit_train_batches", right, f"1 to {available} batches, or a fraction of at least one", limit)
         return count
 
     @property
@@ -88,28 +84,12 @@ class TrainerSettings:
 GROUPS = {"model": ModelSettings, "data": DataSettings, "trainer": TrainerSettings}
 """The settings of a run, by their group in flags and in ``config.yaml``."""
 
-_ALL = "1.0"
-"""The fraction 1.0 of the batches: Python's 1.0 equals 1, which is one batch."""
-
 # Settings of a Lightning run that change no result: what it prints, where it logs, the device.
 _HARMLESS = {
     *("logger", "callbacks", "default_root_dir", "profiler", "detect_anomaly", "benchmark", "model_registry"),
     *("deterministic", "inference_mode", "num_sanity_val_steps", "use_distributed_sampler", "barebones"),
     *("enable_autolog_hparams", "strategy", "devices", "num_nodes", "sync_batchnorm"),
     *names(TrainerSettings, "surroundings"),
-}
-# Lightning's defaults of the other settings; None is a default of each.
-_NEUTRAL = {
-    **dict.fromkeys(("limit_train_batches", "limit_val_batches", "limit_test_batches", "val_check_interval"), _ALL),
-    "fast_dev_run": False,
-    "max_steps": -1,
-    "min_epochs": 0,
-    "overfit_batches": 0.0,
-    "check_val_every_n_epoch": 1,
-    "accumulate_grad_batches": 1,
-    "gradient_clip_val": 0,
-    "gradient_clip_algorithm": "norm",
-    "reload_dataloaders_every_n_epochs": 0,
 }
 _HARMLESS_CALLBACKS = {"RichProgressBar", "TQDMProgressBar", "RichModelSummary", "ModelSummary", "ModelCheckpoint"}
 _TAKEN = {entry.name for entry in fields(TrainerSettings)}
@@ -128,12 +108,11 @@ def twin_settings(run: str | Path) -> dict[str, Any]:
         UserError: There is no such run, or Keras cannot honour one of its settings.
     """
     path = Path(run, CONFIG)
-    config = read_config(run)
+    config = read_settings(run)
     if config is None:
         raise UserError(f"--twin_of: expected the folder of a Lightning run with its {path.name}, got {run}")
     trainer = config.get("trainer") or {}
-    if "log_dir" in trainer:
-        raise UserError(f"--twin_of: expected the folder of a Lightning run, got {run}, which is a Keras run")
+    expect("--twin_of", "log_dir" not in trainer, "the folder of a Lightning run", f"{run}, which is a Keras run")
     computed = taken_over(trainer, f"--twin_of: {path}")
     taken = flags(config, "model", "data")
     return taken | {f"trainer.{n}": v for n, v in computed.items() if n == "accelerator" or n not in _HARMLESS}
@@ -194,11 +173,11 @@ def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
 def _non_defaults(trainer: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a Lightning trainer that change the computation and differ from their defaults."""
     shares = {name for name in trainer if name.endswith(("_batches", "_interval"))}
-    values = {name: _ALL if name in shares and str(value) == _ALL else value for name, value in trainer.items()}
+    values = {name: ALL if name in shares and str(value) == ALL else value for name, value in trainer.items()}
     return {
         name: value
         for name, value in values.items()
-        if name not in _HARMLESS and value is not None and value != _NEUTRAL.get(name)
+        if name not in _HARMLESS and value is not None and value != DEFAULTS.get(name)
     }
 
 
@@ -206,7 +185,8 @@ def _callbacks(trainer: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The callbacks of a Lightning trainer, in LightningCLI's form."""
     given = trainer.get("callbacks") or []
     entries = given if isinstance(given, list) else [given]
-    return [entry if isinstance(entry, dict) else {"class_path": entry} for entry in entries]
+    whole = (isinstance(entry, dict) and isinstance(entry.get("init_args") or {}, dict) for entry in entries)
+    return [entry if is_whole else {"class_path": entry} for entry, is_whole in zip(entries, whole, strict=True)]
 
 
 def _name(callback: Mapping[str, Any]) -> str:

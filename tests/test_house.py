@@ -16,6 +16,7 @@ LIMIT = 220
 
 TORCH = {"torch", "torchvision", "torchmetrics", "lightning"}
 TENSORFLOW = {"tensorflow", "keras"}
+BACKENDS = {"tensorflow", "jax", "torch"}
 
 _ABSTRACT = {"cnn_mnist", "cnn_mnist.architecture", "cnn_mnist.data", "cnn_mnist.runs", "cnn_mnist.console"}
 MAY_IMPORT = {  # room: the rooms that it may import beside itself; a package's own files are a room too
@@ -39,7 +40,8 @@ MAY_IMPORT = {  # room: the rooms that it may import beside itself; a package's 
 }
 FRAMEWORKS = {  # room: what it may import of these; the other rooms import none
     "cnn_mnist.pytorch": TORCH,
-    "keras_parity.twin": TENSORFLOW,
+    "keras_parity.twin": {"keras"},
+    **{f"keras_parity.twin.engines.{backend}": {"keras", backend} for backend in BACKENDS},
     "keras_parity.ladder": TORCH | TENSORFLOW,
     "keras_parity.convert": TORCH | TENSORFLOW,
 }
@@ -149,9 +151,8 @@ def broken_rules(root: Path) -> list[str]:
         if argv and path.stem != "__main__":
             broken.append(f"{name}: reads sys.argv")
         if name != BOTH:
-            broken += [
-                f"{name}: imports {other}" for other in roots & (TORCH | TENSORFLOW) - FRAMEWORKS.get(here, set())
-            ]
+            own = FRAMEWORKS.get(module, FRAMEWORKS.get(here, set()))
+            broken += [f"{name}: imports {other}" for other in roots & (TORCH | TENSORFLOW | BACKENDS) - own]
         if len(text.splitlines()) > LIMIT:
             broken.append(f"{name}: over {LIMIT} lines")
         if not role:
@@ -192,6 +193,7 @@ BREAKS = {
     "cnn_mnist/runs/new.py": ('"""Doc."""\ndef f():\n    from torch import nn\n', "imports torch"),
     "cnn_mnist/console/new.py": ('"""Doc."""\nimport_module("lightning.pytorch")\n', "imports lightning"),
     "cnn_mnist/architecture/new.py": ('"""Doc."""\nfrom cnn_mnist.data import mnist\n', "imports cnn_mnist.data"),
+    "keras_parity/twin/engine.py": ('"""Doc."""\nimport jax\n', "imports jax"),
     "keras_parity/twin/new.py": ('"""Doc."""\nfrom cnn_mnist.pytorch import network\n', "imports cnn_mnist.pytorch"),
     "keras_parity/compare/new.py": ('"""Doc."""\nimport keras\n', "imports keras"),
     "keras_parity/study/new.py": ('"""Doc."""\nfrom keras_parity.twin import train\n', "imports keras_parity.twin"),

@@ -1,16 +1,20 @@
 """The reference runs: the tables, pictures and numbers that are shown follow from the raw runs."""
 
+import io
 import json
 import re
 import shutil
 from statistics import mean
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from benchmarks import reference
 from cnn_mnist.runs import tags
-from keras_parity.logs.event_files import read_pictures, read_scalars
+from cnn_mnist.runs.recorder import Recorder
+from keras_parity.logs.event_files import read_scalars
 from keras_parity.logs.folders import all_folders
 from keras_parity.logs.run import read_run
 from tests.conftest import PROJECT
@@ -36,8 +40,8 @@ def made(tmp_path_factory, data_dir):
 def test_the_repository_holds_what_the_script_makes_of_the_raw_runs(made, name):
     kept, anew = (folder / "reference" / name for folder in (PROJECT / "lightning_logs", made))
     assert read_scalars(kept) == read_scalars(anew)
-    assert read_pictures(kept) == read_pictures(anew)
-    assert read_pictures(kept).keys() == {tags.EXAMPLES, tags.CONFUSION_MATRIX, tags.MISTAKES}
+    assert reference.read_pictures(kept) == reference.read_pictures(anew)
+    assert reference.read_pictures(kept).keys() == {tags.EXAMPLES, tags.CONFUSION_MATRIX, tags.MISTAKES}
 
 
 def test_a_point_is_the_mean_over_the_seeds_of_one_network():
@@ -98,3 +102,11 @@ def test_the_readme_of_the_logs_holds_todays_tables_and_every_picture(made):
     assert readme.count("right in Keras only") > 1
     for path in (PROJECT / "lightning_logs/reference").glob("*.png"):
         assert f"(reference/{path.name})" in readme
+
+
+def test_the_newest_picture_of_a_tag_is_read_as_the_png_file_that_it_is(tmp_path):
+    writer, pixels = Recorder(tmp_path), np.full((3, 5, 3), 7, np.uint8)
+    for step, drawn in enumerate((pixels, 255 - pixels)):
+        writer.add_image("seen", drawn, step)
+    (png,) = reference.read_pictures(tmp_path).values()
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), 255 - pixels)

@@ -7,6 +7,7 @@ import pytest
 
 from cnn_mnist.errors import UserError, UserNotice
 from cnn_mnist.settings import OPTIMIZERS, ModelSettings, names
+from keras_parity.twin.dtypes import in_dtype
 from tests.conftest import PROJECT
 
 NEW = {
@@ -72,7 +73,14 @@ BOTH = ("kernel_regularizer", "bias_regularizer")
 @pytest.mark.parametrize(
     ("regularized", "chosen", "decay", "named"),
     [
-        (BOTH, {"optimizer": "sgd"}, 0.02, ["L2 penalty of 0.01 is weight_decay=0.02", "Dense: kernel_initializer;"]),
+        (
+            *(BOTH, {"optimizer": "sgd"}, 0.02),
+            [
+                "L2 penalty of 0.01 is weight_decay=0.02",
+                "clipping are without it",
+                "Dense: kernel_initializer;",
+            ],
+        ),
         (BOTH, {"optimizer": "sgd", "momentum": 0.9}, 0.0, ["Dense: bias_regularizer"]),
         (BOTH, {"optimizer": "adam"}, 0.0, ["Dense: bias_regularizer"]),
         (BOTH, {"optimizer": "sgd", "weight_decay": 0.1}, 0.1, ["Dense: bias_regularizer"]),
@@ -102,6 +110,27 @@ def test_sgd_with_that_decay_takes_the_steps_of_keras_with_the_penalty():
         decay.train_on_batch(*batch)
     for one, other in zip(penalty.get_weights(), decay.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("limit", [None, 0.1])
+def test_keras_clips_the_gradient_of_a_penalty_which_decay_is_not(limit):
+    rate, l2, generator = 0.1, 0.5, np.random.default_rng(0)
+    images, targets, before = (generator.standard_normal(shape) for shape in ((8, 4), (8, 3), (4, 3)))
+    with in_dtype("float64"):
+        dense = keras.layers.Dense(3, use_bias=False, kernel_regularizer=keras.regularizers.L2(l2))
+        model = keras.Sequential([keras.Input((4,)), dense])
+        model.set_weights([before])
+        model.compile(keras.optimizers.SGD(rate, global_clipnorm=limit), "mse")
+        model.train_on_batch(images, targets)
+    (after,) = model.get_weights()
+
+    def clipped(gradient):
+        return gradient * min(1, (limit or np.inf) / np.linalg.norm(gradient))
+
+    gradient = 2 * images.T @ (images @ before - targets) / targets.size
+    np.testing.assert_allclose(after, before - rate * clipped(gradient + 2 * l2 * before), rtol=0, atol=1e-7)
+    decayed = before - rate * (clipped(gradient) + 2 * l2 * before)
+    assert (np.abs(after - decayed).max() < 1e-7) == (limit is None)
 
 
 MISTYPED = {

@@ -8,7 +8,7 @@ from typing import Any
 from cnn_mnist.architecture.layer_spec import STATISTICS
 from cnn_mnist.architecture.layers import ALIASES, KINDS
 from cnn_mnist.architecture.network import Network
-from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.errors import UserError, UserNotice, expect
 
 GELU_TANH = "keras_parity>gelu_tanh"
 """The registered name of the only function that Keras has no name for and that a record has."""
@@ -123,8 +123,7 @@ def _check_call(where: str, layer: Mapping[str, Any], before: Any) -> None:
     if layer.get("registered_name") not in (None, layer["class_name"]):
         raise UserError(f"{where}: expected a layer of Keras, got {layer['registered_name']}, whose code is its own")
     nodes = layer.get("inbound_nodes") or []
-    if len(nodes) > 1:
-        raise UserError(f"{where}: expected layers that are used once, got {_name(layer)} used {len(nodes)} times")
+    expect(where, len(nodes) < 2, "layers that are used once", f"{_name(layer)} used {len(nodes)} times")
     for node in nodes:
         known = isinstance(node, Mapping) and isinstance(node.get("kwargs", {}), Mapping)
         if not known or [_history(argument) for argument in node.get("args", [])] != [[before, 0, 0]]:
@@ -167,7 +166,8 @@ def _are_layers(layers: Any) -> bool:
 def take_over_penalty(network: Network, optimizer: str, momentum: float, weight_decay: float) -> float:
     """Turns the L2 penalty of a user's model into weight decay where that is the same, and names what is left out.
 
-    It is the same for plain SGD if each trained array has the penalty; decay is decoupled in both frameworks.
+    It is the same for plain SGD without clipping if each trained array has the penalty; decay is decoupled in both
+    frameworks.
 
     Args:
         network: The network, with what its description leaves out.
@@ -183,7 +183,8 @@ def take_over_penalty(network: Network, optimizer: str, momentum: float, weight_
     if l2 and optimizer == "sgd" and not momentum and not weight_decay:
         weight_decay = 2 * l2
         left_out = {option: value for option, value in left_out.items() if not option.endswith("_regularizer")}
-        said = f"the model's L2 penalty of {l2:g} is weight_decay={weight_decay:g}; the logged loss is without it"
+        said = f"the model's L2 penalty of {l2:g} is weight_decay={weight_decay:g}"
+        said += "; the logged loss and gradient clipping are without it, where Keras includes it"
         warnings.warn(UserNotice(said), stacklevel=3)
     if left_out:
         said = f"the model's training options are left out: {', '.join(left_out)}"

@@ -1,12 +1,12 @@
-"""Describes a Keras or PyTorch model in the plain form, without importing a framework: classes are known by name."""
+"""Describes a PyTorch model, without importing PyTorch: classes are known by name."""
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from cnn_mnist.architecture.in_pytorch import ACTIVATIONS
 from cnn_mnist.architecture.layers import KINDS
 from cnn_mnist.architecture.network import Network
+from cnn_mnist.architecture.records import from_records
 from cnn_mnist.errors import UserError
 
 _SIDES = (28, 32, *range(1, 513))  # of an image, the most common first
@@ -35,18 +35,15 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 _IMPLIED = ("in_channels", "in_features", "num_features", "normalized_shape", "_reversed_padding_repeated_twice")
 
 
-def describe(model: Any, read: Callable[[Any], Network]) -> Any:
-    """The configuration of a Keras model, or the records of a torch ``nn.Sequential``.
+def describe(model: Any) -> Network:
+    """The network of a torch ``nn.Sequential``, which is taken to see square images.
 
     Args:
         model: The model.
-        read: Makes a network of records.
 
     Raises:
-        UserError: It is neither, or a layer has no equivalent.
+        UserError: It is another module, or a layer has no equivalent.
     """
-    if hasattr(model, "to_json"):
-        return json.loads(model.to_json())
     leaves = list(_leaves(model))
     _check_sharing(leaves)
     records = [record for number, leaf in enumerate(leaves, start=1) for record in _records(number, leaf)]
@@ -54,10 +51,9 @@ def describe(model: Any, read: Callable[[Any], Network]) -> Any:
     channels = next((leaf.in_channels for leaf in leaves if hasattr(leaf, "in_channels")), 1)
     refusal = None
     for side in _SIDES:
-        described = [{"Input": [side, side, channels]}, *records]
         try:
-            if _fits(read(described), features):
-                return described
+            if _fits(network := from_records([{"Input": [side, side, channels]}, *records]), features):
+                return network
             refusal = None
         except UserError as error:
             refusal = error  # a large image is refused for the layers alone

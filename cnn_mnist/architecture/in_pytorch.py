@@ -143,11 +143,8 @@ def _one(kind: str, **names: str) -> Callable[[LayerSpec, PlacedLayer], Iterator
 
 
 ENTRIES: dict[type[LayerSpec], Callable[[Any, PlacedLayer], Iterator[ModuleSpec]]] = {
-    records.Conv2D: _convolution,
-    records.DepthwiseConv2D: _convolution,
-    records.SeparableConv2D: _convolution,
-    records.MaxPooling2D: _pool,
-    records.AveragePooling2D: _pool,
+    **dict.fromkeys((records.Conv2D, records.DepthwiseConv2D, records.SeparableConv2D), _convolution),
+    **dict.fromkeys((records.MaxPooling2D, records.AveragePooling2D), _pool),
     records.GlobalMaxPooling2D: _global_pool("AdaptiveMaxPool2d"),
     records.GlobalAveragePooling2D: _global_pool("AdaptiveAvgPool2d"),
     records.ZeroPadding2D: lambda layer, place: iter([_padding(place.name, layer.padding)]),

@@ -4,12 +4,12 @@ Names, arguments and meanings are Keras's: ``padding="same"`` pads more at the e
 Shapes are in Keras's order, (height, width, channels), without the batch.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from cnn_mnist.errors import UserError, nearest
+from cnn_mnist.errors import UserError, expect, nearest
+from cnn_mnist.setting_checks import FRACTION, POSITIVE, at_least, check_settings
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
@@ -42,10 +42,14 @@ class LayerSpec:
     """Name of the depthwise kernel; empty without one."""
 
     def __post_init__(self) -> None:
+        check_settings(self, _RANGES)
         for field in fields(self):
-            check = _CHECKS.get(field.name)
-            if check is not None:
-                object.__setattr__(self, field.name, check(field.name, getattr(self, field.name)))
+            value = getattr(self, field.name)
+            if field.name in _FORMS:
+                value = _FORMS[field.name](field.name, value)
+            elif field.type in (int, float):
+                value = field.type(value)  # a whole 1 is the rate 1.0, and a number of numpy Python's
+            object.__setattr__(self, field.name, value)
 
     def __str__(self) -> str:
         activation: str = getattr(self, "activation", None) or ""
@@ -80,8 +84,7 @@ def bias(wanted: bool, size: int) -> dict[str, Shape]:
 
 def expect_image(layer: LayerSpec, shape: Shape) -> Shape:
     """Returns the shape of an image; raises ``UserError`` for another one."""
-    if len(shape) != 3:
-        raise UserError(f"{layer}: expected height x width x channels, got {times(shape)}")
+    expect(layer, len(shape) == 3, "height x width x channels", times(shape))
     return shape
 
 
@@ -90,17 +93,12 @@ def _both(value: Any) -> Any:
     return (value, value) if isinstance(value, int) else value
 
 
-def _number(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"{name}: expected a whole number of at least 1, got {value!r}")
-    return value
-
-
 def _pair(name: str, value: Any) -> Pair:
     sides = _both(value)
-    if isinstance(sides, str) or not isinstance(sides, Sequence) or len(sides) != 2:
-        raise UserError(f"{name}: expected one number or two, got {value!r}")
-    return (_number(name, sides[0]), _number(name, sides[1]))
+    two = isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == 2
+    expect(name, two, "one number or two", repr(value))
+    expect(name, all(type(n) is int and n >= 1 for n in sides), "whole numbers of at least 1", repr(value))
+    return (sides[0], sides[1])
 
 
 def _padding(name: str, value: Any) -> str | Pads:
@@ -118,37 +116,21 @@ def _activation(name: str, value: Any) -> str | None:
     if value in (None, "linear"):
         return None
     if value not in ACTIVATIONS:
-        raise UserError(
-            f"{name}: expected one of {', '.join(ACTIVATIONS)}, got {value}{nearest(str(value), ACTIVATIONS)}"
-        )
+        meant = nearest(str(value), ACTIVATIONS)
+        raise UserError(f"{name}: expected one of {', '.join(ACTIVATIONS)}, got {value}{meant}")
     return str(value)
 
 
-def _fraction(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise UserError(f"{name}: expected 0 or more and less than 1, got {value!r}")
-    return float(value)
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise UserError(f"{name}: expected a number over 0, got {value!r}")
-    return float(value)
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise UserError(f"{name}: expected true or false, got {value!r}")
-    return value
-
-
-_CHECKS = {
-    **dict.fromkeys(("filters", "units", "groups", "depth_multiplier"), _number),
+_FORMS = {
     **dict.fromkeys(("kernel_size", "strides", "pool_size", "dilation_rate"), _pair),
-    **dict.fromkeys(("rate", "momentum"), _fraction),
-    **dict.fromkeys(("epsilon", "negative_slope", "alpha"), _positive),
-    **dict.fromkeys(("use_bias", "center", "scale"), _flag),
     "padding": _padding,
     "activation": _activation,
 }
-"""Check and normal form of each field, by name."""
+"""Check and normal form of the fields that have several forms, by name."""
+
+_RANGES = {
+    **dict.fromkeys(("filters", "units", "groups", "depth_multiplier"), at_least(1)),
+    **dict.fromkeys(("rate", "momentum"), FRACTION),
+    **dict.fromkeys(("epsilon", "negative_slope", "alpha"), POSITIVE),
+}
+"""Range of the other fields, by name."""

@@ -15,7 +15,7 @@ from cnn_mnist.architecture.windows import (
     MaxPooling2D,
     SeparableConv2D,
 )
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,7 @@ class ZeroPadding2D(LayerSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.padding, str):
-            raise UserError(f"ZeroPadding2D: expected numbers of rows and columns, got {self.padding}")
+        expect("ZeroPadding2D", not isinstance(self.padding, str), "numbers of rows and columns", self.padding)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Maps (height, width, channels) to a larger image."""
@@ -132,8 +131,7 @@ class Dense(LayerSpec):
 
     def output_shape(self, shape: Shape) -> Shape:
         """Maps (features,) to (units,)."""
-        if len(shape) != 1:
-            raise UserError(f"{self}: expected a flat input, got {times(shape)}; put a Flatten before it")
+        expect(self, len(shape) == 1, "a flat input", f"{times(shape)}; put a Flatten before it")
         return (self.units,)
 
     def weight_shapes(self, shape: Shape) -> dict[str, Shape]:

@@ -12,16 +12,13 @@ from numpy.typing import NDArray
 from cnn_mnist.architecture.layer_spec import STATISTICS, Shape
 from cnn_mnist.architecture.layers import SeparableConv2D
 from cnn_mnist.architecture.network import Network
+from cnn_mnist.errors import UserError
 
 Arrays = Mapping[str, NDArray[np.floating]]
 
 PYTORCH_NAMES = {
-    "kernel": "weight",
-    "depthwise_kernel": "weight",
-    "pointwise_kernel": "weight",
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
+    **dict.fromkeys(("kernel", "depthwise_kernel", "pointwise_kernel", "gamma"), "weight"),
+    **dict.fromkeys(("bias", "beta"), "bias"),
     **dict(zip(STATISTICS, ("running_mean", "running_var"), strict=True)),
 }
 """PyTorch's name of each array, by Keras's."""
@@ -44,8 +41,15 @@ def to_pytorch(weights: Arrays, network: Network) -> dict[str, NDArray[np.floati
 
 
 def from_pytorch(state: Arrays, network: Network) -> dict[str, NDArray[np.floating]]:
-    """Converts a PyTorch state dict to neutral weights; the inverse of ``to_pytorch``."""
+    """Converts a PyTorch state dict to neutral weights; the inverse of ``to_pytorch``.
+
+    Raises:
+        UserError: An array has no floating-point numbers.
+    """
     found = [place for place in _places(network) if place.pytorch in state]
+    for name in (place.pytorch for place in found):
+        if state[name].dtype.kind != "f":
+            raise UserError(f"expected floating-point weights, got {name} as {state[name].dtype}; save them as float32")
     return {place.neutral: np.ascontiguousarray(place.from_pytorch(state[place.pytorch])) for place in found}
 
 
@@ -68,15 +72,10 @@ class _Place:
         return np.moveaxis(array, (-1, -2), (0, 1)) if array.ndim > 1 else array
 
     def from_pytorch(self, array: NDArray) -> NDArray:
-        if self.depthwise:
-            height, width, channels, multiplier = self.shape
-            return array.reshape(channels, multiplier, height, width).transpose(2, 3, 0, 1)
-        array = np.moveaxis(array, (0, 1), (-1, -2)) if array.ndim > 1 else array
-        if self.flattened:
-            height, width, channels = self.flattened
-            rows = array.reshape(channels, height, width, *self.shape[1:])
-            array = np.moveaxis(rows, 0, 2).reshape(self.shape)
-        return array
+        order = self.to_pytorch(np.arange(array.size).reshape(self.shape))
+        found = np.empty(array.size, array.dtype)
+        found[order.ravel()] = array.ravel()
+        return found.reshape(self.shape)
 
 
 def _places(network: Network) -> Iterator[_Place]:

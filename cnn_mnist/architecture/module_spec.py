@@ -4,16 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 _DEFAULTS = {
-    "stride": (1, 1),
-    "strides": (1, 1),
-    "dilation": (1, 1),
-    "dilation_rate": (1, 1),
-    "groups": 1,
-    "bias": True,
-    "use_bias": True,
-    "affine": True,
+    **dict.fromkeys(("stride", "strides", "dilation", "dilation_rate"), (1, 1)),
+    **dict.fromkeys(("groups", "depth_multiplier"), 1),
+    **dict.fromkeys(("bias", "use_bias", "affine"), True),
     "activation": None,
-    "depth_multiplier": 1,
 }
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from cnn_mnist.architecture.layer_spec import LayerSpec, Pads, Pair, Shape, bias, expect_image, times
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import expect
 
 
 class Windows(LayerSpec):
@@ -22,8 +22,8 @@ class Windows(LayerSpec):
         """Maps (height, width, channels) to (rows, columns, output channels)."""
         height, width, channels = expect_image(self, shape)
         padded = [n + sum(pad) for n, pad in zip((height, width), self.pads(shape), strict=True)]
-        if any(n < k for n, k in zip(padded, self.window, strict=True)):
-            raise UserError(f"{self}: expected an input of at least {times(self.window)}, got {times(shape)}")
+        fits = all(n >= k for n, k in zip(padded, self.window, strict=True))
+        expect(self, fits, f"an input of at least {times(self.window)}", times(shape))
         rows, columns = ((n - k) // s + 1 for n, k, s in zip(padded, self.window, self.strides, strict=True))
         return (rows, columns, self.channels(channels))
 
@@ -59,7 +59,22 @@ def pad_same(length: int, window: int, stride: int) -> Pair:
 
 
 @dataclass(frozen=True)
-class Conv2D(Windows):
+class _Filters(LayerSpec):
+    filters: int
+
+
+@dataclass(frozen=True)
+class _Convolution(Windows):
+    kernel_size: Any
+    strides: Any = 1
+    padding: Any = "valid"
+    dilation_rate: Any = 1
+    use_bias: bool = True
+    activation: str | None = None
+
+
+@dataclass(frozen=True)
+class Conv2D(_Convolution, _Filters):
     """Convolution.
 
     Args:
@@ -68,31 +83,22 @@ class Conv2D(Windows):
         strides: (down, across), or one number for both; 1 for a dilated kernel.
         padding: "valid", "same", or explicit: a number, (rows, columns), or ((above, below), (left, right)).
         dilation_rate: Distance between elements of the kernel.
-        groups: Number of groups of channels.
         use_bias: Whether to add a bias.
         activation: One of ``ACTIVATIONS``.
+        groups: Number of groups of channels.
     """
 
-    filters: int
-    kernel_size: Any
-    strides: Any = 1
-    padding: Any = "valid"
-    dilation_rate: Any = 1
     groups: int = 1
-    use_bias: bool = True
-    activation: str | None = None
     stem: ClassVar[str] = "conv"
     kind: ClassVar[str] = "conv"
 
     def output_shape(self, shape: Shape) -> Shape:
         """Maps (height, width, channels) to (rows, columns, filters)."""
         output = super().output_shape(shape)
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise UserError(f"{self}: expected strides or a dilation of 1, got {self.strides} and {self.dilation_rate}")
-        if shape[2] % self.groups or self.filters % self.groups:
-            raise UserError(
-                f"{self}: expected groups that divide {shape[2]} channels and the filters, got {self.groups}"
-            )
+        one = max(self.strides) == 1 or max(self.dilation_rate) == 1
+        expect(self, one, "strides or a dilation of 1", f"{self.strides} and {self.dilation_rate}")
+        divided = shape[2] % self.groups == self.filters % self.groups == 0
+        expect(self, divided, f"groups that divide {shape[2]} channels and the filters", self.groups)
         return output
 
     def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
@@ -101,26 +107,22 @@ class Conv2D(Windows):
         return {"kernel": kernel} | bias(self.use_bias, self.filters)
 
 
-class _OfEachChannel(Windows):
+@dataclass(frozen=True)
+class _OfEachChannel(_Convolution):
     """Base class of convolutions that begin with a depthwise one."""
+
+    depth_multiplier: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.strides[0] != self.strides[1]:  # TensorFlow's depthwise convolution needs it
-            raise UserError(f"{self}: expected the same stride down and across, got {times(self.strides)}")
+        equal = self.strides[0] == self.strides[1]  # TensorFlow's depthwise convolution needs it
+        expect(self, equal, "the same stride down and across", times(self.strides))
 
 
 @dataclass(frozen=True)
 class DepthwiseConv2D(_OfEachChannel):
     """Depthwise convolution with ``depth_multiplier`` outputs per channel; other arguments as in ``Conv2D``."""
 
-    kernel_size: Any
-    strides: Any = 1
-    padding: Any = "valid"
-    depth_multiplier: int = 1
-    dilation_rate: Any = 1
-    use_bias: bool = True
-    activation: str | None = None
     stem: ClassVar[str] = "depthwise"
     kind: ClassVar[str] = "depthwise conv"
     depthwise: ClassVar[str] = "kernel"
@@ -141,17 +143,9 @@ class DepthwiseConv2D(_OfEachChannel):
 
 
 @dataclass(frozen=True)
-class SeparableConv2D(_OfEachChannel):
+class SeparableConv2D(_OfEachChannel, _Filters):
     """A ``DepthwiseConv2D`` without bias, followed by a 1x1 ``Conv2D``; arguments as in these two."""
 
-    filters: int
-    kernel_size: Any
-    strides: Any = 1
-    padding: Any = "valid"
-    dilation_rate: Any = 1
-    depth_multiplier: int = 1
-    use_bias: bool = True
-    activation: str | None = None
     stem: ClassVar[str] = "separable"
     kind: ClassVar[str] = "separable conv"
     depthwise: ClassVar[str] = "depthwise_kernel"
@@ -167,7 +161,7 @@ class SeparableConv2D(_OfEachChannel):
 class _Pool(Windows):
     pool_size: Any = 2
     strides: Any = None
-    padding: str = "valid"
+    padding: Any = "valid"
 
     @property
     def window(self) -> Pair:
@@ -183,10 +177,8 @@ class _Pool(Windows):
         if self.strides is None:
             object.__setattr__(self, "strides", self.pool_size)
         super().__post_init__()
-        if not isinstance(self.padding, str):
-            raise UserError(
-                f"{self}: expected padding valid or same, got {self.padding}; put a ZeroPadding2D before it"
-            )
+        remedy = f"{self.padding}; put a ZeroPadding2D before it"
+        expect(self, isinstance(self.padding, str), "padding valid or same", remedy)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from cnn_mnist.console.known_classes import ALLOW, known_classes_only
 from cnn_mnist.errors import UserError, nearest
 from cnn_mnist.neutral import say
 from cnn_mnist.runs.folder import STUDY
+from cnn_mnist.setting_checks import TITLES
 from cnn_mnist.settings import SEED
 from cnn_mnist.yaml_files import check_aliases
 
@@ -33,16 +34,8 @@ SEED_FLAG: Mapping[str, Any] = {
 _NO_YAML = (yaml.YAMLError, AttributeError, KeyError, RecursionError, ValueError)
 """Errors of reading YAML; the last four come from PyYAML on an impossible date or an unsuitable tag."""
 
-_KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "str": "a text",
-    "NoneType": "null",
-    "list": "a list",
-    "dict": "a mapping",
-}
-"""Python's types in messages."""
+_TITLES = {kind.__name__: title for kind, title in TITLES.items()} | {"list": "a list", "dict": "a mapping"}
+"""Types in messages, by Python's names."""
 
 _read_yaml = get_loader("yaml")
 
@@ -118,7 +111,7 @@ def _plain_message(message: str) -> str:
     found = found or re.fullmatch(r'Parser key "([^"]+)":.*Subtypes: (\[.*?\]) Errors: .* Given value: (.*)', message)
     if not found or not (kinds := re.findall(r"Literal\[([^]]+)\]|<class '(\w+)'>", found[2])):
         return message
-    words = ", ".join(literal.replace("'", "") or _KINDS.get(kind, kind) for literal, kind in kinds)
+    words = ", ".join(literal.replace("'", "") or _TITLES.get(kind, kind) for literal, kind in kinds)
     return f"--{found[1]}: expected {' or '.join(words.rsplit(', ', 1))}, got {found[3]}"
 
 

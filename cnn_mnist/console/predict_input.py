@@ -5,17 +5,21 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
+from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.architecture.layer_spec import Shape, times
-from cnn_mnist.architecture.network import Network
+from cnn_mnist.architecture.network import IMAGE_SHAPE, Network
 from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.data.known_sets import KNOWN_SETS
 from cnn_mnist.data.splits import Digits, load_full_sets
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.folder import CHECKPOINTS, read_config
+from cnn_mnist.runs.folder import CHECKPOINTS, read_settings
 from cnn_mnist.settings import DataSettings, KnownName
 
 CKPT_PATH = "A run folder, `last` for the newest run, or a checkpoint file."
 """Help of ``--ckpt_path`` in every command."""
+
+SOURCE = "Your own PyTorch module, as FILE.py:CLASS: the file runs, and the module takes the PyTorch weights."
+"""Help of ``--source`` in every command."""
 
 Reader = Callable[[Sequence[str], bool | None, Shape], Digits]
 """Reads pictures. Arguments: paths, whether ink is darker than paper (None: detect), shape of the network's images."""
@@ -38,13 +42,8 @@ def build_parser(program: str, description: str) -> OneLineErrors:
         type=str,
         help="Photos, scans or drawings of digits, or folders of them (default: the test set).",
     )
-    parser.add_argument(
-        "--ckpt_path",
-        action="append",
-        type=str,
-        default=[],
-        help=CKPT_PATH,
-    )
+    parser.add_argument("--ckpt_path", action="append", type=str, default=[], help=CKPT_PATH)
+    parser.add_argument("--source", type=str | None, default=None, help=SOURCE)
     parser.add_switch("--invert", "Treat ink as darker than paper (default: detect).")
     parser.add_some(DataSettings, "data", "data_dir")
     known = f"Data set of the test images and class names: {', '.join(KNOWN_SETS)} (default: the run's)."
@@ -66,9 +65,14 @@ def data_of(checkpoint: Path, config: Namespace) -> DataSettings:
     """Returns the data set that the arguments name, otherwise the one of the checkpoint's run."""
     chosen = {name: config.data[name] for name in ("dataset", "file") if config.data[name] is not None}
     if not chosen and checkpoint.parent.name == CHECKPOINTS:
-        saved = (read_config(checkpoint.parent.parent) or {}).get("data") or {}
+        saved = (read_settings(checkpoint.parent.parent) or {}).get("data") or {}
         chosen = {name: saved[name] for name in ("dataset", "file", "channels_first") if name in saved}
     return DataSettings(data_dir=config.data.data_dir, **chosen)
+
+
+def input_shape(checkpoint: Path, source: str | None) -> Shape:
+    """Returns the shape of a network's images, as the checkpoint describes it; MNIST's for a user's own module."""
+    return read_network(str(checkpoint)).input_shape if source is None else IMAGE_SHAPE
 
 
 def load_digits(

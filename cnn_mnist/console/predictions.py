@@ -1,7 +1,5 @@
 """Predictions of ``predict`` as a table, a file and a figure, the same in both frameworks."""
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 from cnn_mnist.console.tables import print_table
 from cnn_mnist.data.splits import MOST_VIEWS, Digits
 from cnn_mnist.errors import UserError
-from cnn_mnist.neutral import csv_cell, say
+from cnn_mnist.neutral import csv_text, say
 from cnn_mnist.runs import pictures
 from cnn_mnist.runs.files import atomic_write_text
 
@@ -84,11 +82,7 @@ def write_predictions(digits: Digits, predictions: Mapping[str, Sequence[Predict
     elif config.output.endswith(".json"):
         atomic_write_text(config.output, json.dumps(records, indent=1) + "\n")
     else:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, _columns(records))
-        writer.writeheader()
-        writer.writerows({name: csv_cell(value) for name, value in record.items()} for record in records)
-        atomic_write_text(config.output, text.getvalue())
+        atomic_write_text(config.output, csv_text(_lines(records)))
     if config.figure is not None:
         _draw(digits, predictions, config.figure)
     if digits.labels is not None:
@@ -123,16 +117,15 @@ def _records(digits: Digits, predictions: Mapping[str, Sequence[Prediction]], co
     return records
 
 
-def _columns(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns the fields of all records; some have no name or runner-up."""
-    longest = max(records, key=len)
-    return [*longest, *dict.fromkeys(field for record in records for field in record if field not in longest)]
+def _lines(records: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """Returns the header and a line for each record; some records have no name or runner-up."""
+    fields = list(dict.fromkeys([*max(records, key=len), *(field for record in records for field in record)]))
+    return [fields, *([record.get(field, "") for field in fields] for record in records)]
 
 
 def _print(records: Sequence[Mapping[str, Any]], title: str = "") -> None:
-    fields = _columns(records)
-    header = [name.replace("_", " ") for name in fields]
-    print_table([header, *([_cell(record.get(field, "")) for field in fields] for record in records)], title)
+    header, *lines = _lines(records)
+    print_table([[name.replace("_", " ") for name in header], *(list(map(_cell, line)) for line in lines)], title)
 
 
 def _cell(value: object) -> str:

@@ -11,7 +11,7 @@ from cnn_mnist.errors import UserError
 from cnn_mnist.neutral import say
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.files import atomic_write_text
-from cnn_mnist.runs.folder import CHECKPOINTS, ENDINGS, LOG_DIR, PYTORCH, RESULTS, age, read_config, step_of
+from cnn_mnist.runs.folder import CHECKPOINTS, LOG_DIR, PYTORCH, RESULTS, checkpoints, read_config, step_of
 
 _STEP = "step"
 """Key of the number of updates of the final weights among the results."""
@@ -38,9 +38,9 @@ def save_and_print_results(metrics: dict[str, float], run: Path | None, step: in
     print_results(metrics, run)
     if run is not None:
         atomic_write_text(Path(run, RESULTS), yaml.safe_dump(metrics | {_STEP: step}))
-        kept = sorted(file for file in Path(run, CHECKPOINTS).glob("[!.]*") if file.suffix in ENDINGS.values())
+        kept = checkpoints(run)
         if kept and all(step_of(file) != step for file in kept):
-            say(f"note: the results are of the final weights; {weights_line(max(kept, key=age))}")
+            say(f"note: the results are of the final weights; {weights_line(kept[0])}")
 
 
 def weights_line(checkpoint: Path) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from cnn_mnist.console.results import print_results
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 from cnn_mnist.neutral import say
-from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, PYTORCH, RESULTS, ending, newest_run, read_config
+from cnn_mnist.runs.folder import CONFIG, PYTORCH, RESULTS, checkpoints, newest_run, read_config, read_settings
 from cnn_mnist.schedules import spans_training
 
 HELP = "Resume this run folder (`last`: the newest run) with its saved settings."
@@ -43,26 +43,23 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
         return list(args), None
     folder = newest_run(framework) if known.resume == "last" else Path(known.resume)
     folder = folder if len(folder.parts) > 2 else folder.absolute()  # so that its parents have names
-    config = read_config(folder) or {}
+    config = read_settings(folder) or {}
     trainer = config.get("trainer")
     if not isinstance(trainer, dict) or ("log_dir" in trainer) != (framework != PYTORCH):
         raise UserError(f"--resume: expected a run folder of {framework} with its {CONFIG}, got {folder}; name another")
     for flag in rest:
-        if flag.startswith("-") and flag.partition("=")[0] not in _ALLOWED:
-            raise UserError(f"--resume: expected no other flags but {', '.join(_ALLOWED)}, got {flag}; omit it")
+        allowed = not flag.startswith("-") or flag.partition("=")[0] in _ALLOWED
+        expect("--resume", allowed, f"no other flags but {', '.join(_ALLOWED)}", f"{flag}; omit it")
     early.add_argument(f"--{_EPOCHS}", type=int, dest="epochs")
     _check_logger(trainer, folder)
     before, asked = trainer.get("max_epochs"), early.parse_known_args(rest)[0].epochs
     if asked not in (None, before):
         model = config.get("model") or {}
-        if not isinstance(before, int) or before < 1:
-            raise UserError(
-                f"--{_EPOCHS}: expected none, because {folder} has no limit of epochs, got {asked}; omit the flag"
-            )
-        if asked < before:
-            raise UserError(
-                f"--{_EPOCHS}: expected more than the {before} of {folder}, got {asked}; start a new run for fewer"
-            )
+        limited = isinstance(before, int) and before >= 1
+        none = f"none, because {folder} has no limit of epochs"
+        expect(f"--{_EPOCHS}", limited, none, f"{asked}; omit the flag")
+        more, fewer = f"more than the {before} of {folder}", f"{asked}; start a new run for fewer"
+        expect(f"--{_EPOCHS}", asked > before, more, fewer)
         if spans_training(model.get("schedule"), model.get("warmup")):
             raise UserError(
                 f"--{_EPOCHS}: expected {before}, because the schedule of {folder} depends on it, got {asked}; the "
@@ -72,22 +69,18 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
         say(f"{folder} is finished; to train longer, add --{_EPOCHS} over {before}\n")
         print_results(results, folder)
         raise SystemExit(0)
-    own = any(Path(folder, CHECKPOINTS).glob(f"[!.]*{ending(framework)}"))  # otherwise config.yaml names one
-    return [f"--config={folder / CONFIG}", *rest, *["--ckpt_path=null"] * own], folder
+    own = checkpoints(folder, framework)  # otherwise config.yaml names one
+    return [f"--config={folder / CONFIG}", *rest, *["--ckpt_path=null"] * bool(own)], folder
 
 
 def _check_logger(trainer: Mapping[str, Any], folder: Path) -> None:
     """Raises ``UserError`` unless one TensorBoard log is all that the run writes: no other can be cut back."""
     logger = trainer.get("logger", True)
-    kind = logger.get("class_path") if isinstance(logger, Mapping) else logger
-    if logger is not True and not str(kind).endswith(("RunLogger", "TensorBoardLogger")):
-        raise UserError(
-            f"--resume: expected a run with the default logger, got {folder} with {_names(logger)}; continue in a new "
-            "folder with --ckpt_path"
-        )
-
-
-def _names(logger: Any) -> str:
     entries = logger if isinstance(logger, list) else [logger]
     kinds = [entry.get("class_path") if isinstance(entry, Mapping) else entry for entry in entries]
-    return " and ".join(str(kind).rpartition(".")[2] for kind in kinds)
+    names = [str(kind).rpartition(".")[2] for kind in kinds]
+    if names not in (["True"], ["RunLogger"], ["TensorBoardLogger"]):
+        raise UserError(
+            f"--resume: expected a run with the default logger, got {folder} with {' and '.join(names)}; continue in a "
+            "new folder with --ckpt_path"
+        )

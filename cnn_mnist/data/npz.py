@@ -10,12 +10,18 @@ from numpy.lib import format as npy
 
 from cnn_mnist.architecture.layer_spec import times
 from cnn_mnist.data.mnist import Mnist
-from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.errors import UserError, UserNotice, expect
 from cnn_mnist.untrusted import fits
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 MOST_BYTES = 2**32
 """Limit for the four arrays together; as float32 they take four times the memory."""
+
+_MOST_PACKED = 2**31
+"""Limit for compressed arrays together, of which a small file may declare any number."""
+
+MOST_IMAGES = 4_000_000
+"""Limit for the images of one array, each of which is compared with the others."""
 
 _EXPANSION = 200  # drawings compress this well, blank images better
 
@@ -49,8 +55,9 @@ def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
                 raise ValueError(f"no item named {missing[0] + '.npy'!r}; rename the arrays, which are {others}")
             if (size := sum(archive.getinfo(f"{name}.npy").file_size for name in NAMES)) > MOST_BYTES:
                 raise ValueError(f"{size:,} bytes of them, more than {MOST_BYTES:,}")
-            if not fits(size, path, _EXPANSION):
-                raise ValueError(f"{size:,} bytes of them in a file of {Path(path).stat().st_size:,}")
+            file_size = Path(path).stat().st_size
+            if not fits(size, path, _EXPANSION) or size > max(_MOST_PACKED, file_size):
+                raise ValueError(f"{size:,} bytes of them in a file of {file_size:,}")
             for name in NAMES:
                 with archive.open(f"{name}.npy") as file:
                     arrays.append(npy.read_array(file, allow_pickle=False))
@@ -58,6 +65,8 @@ def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
         reason = " ".join((getattr(error, "strerror", None) or str(error)).split())[:120]
         raise UserError(f"{path}: expected an .npz file with the arrays {', '.join(NAMES)}, got {reason}") from None
     for name, array in zip(NAMES, arrays, strict=True):
+        if array.ndim and len(array) > MOST_IMAGES:
+            raise UserError(f"{path}: expected at most {MOST_IMAGES:,} entries of {name}, got {len(array):,}")
         axes = (3, 4) if name.startswith("x") else (1,)
         if array.dtype != np.uint8 or array.ndim not in axes or not array.size:
             wanted = "[n, height, width] or [n, height, width, channels]" if len(axes) > 1 else "[n]"
@@ -65,13 +74,10 @@ def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
             raise UserError(f"{path}: expected {name} as uint8 {wanted}, got {got}; {_remedy(name, array)}")
     data = Mnist(*arrays)
     for part, images, labels in ("train", *data[:2]), ("test", *data[2:]):
-        if len(images) != len(labels):
-            raise UserError(
-                f"{path}: expected a label for each image in {part}, got {len(images)} images and {len(labels)} labels"
-            )
-    if data.train_images.shape[1:] != data.test_images.shape[1:]:
-        shapes = " and ".join(times(images.shape[1:]) for images in (data.train_images, data.test_images))
-        raise UserError(f"{path}: expected images of one shape in x_train and x_test, got {shapes}")
+        came = f"{len(images)} images and {len(labels)} labels"
+        expect(path, len(images) == len(labels), f"a label for each image in {part}", came)
+    shapes = [times(images.shape[1:]) for images in (data.train_images, data.test_images)]
+    expect(path, shapes[0] == shapes[1], "images of one shape in x_train and x_test", " and ".join(shapes))
     counts = np.bincount(data.train_labels)
     if not counts.all() or data.test_labels.max() >= len(counts):
         absent = int(data.test_labels.max() if counts.all() else counts.argmin())
@@ -92,11 +98,8 @@ def _remedy(name: str, array: np.ndarray) -> str:
     if not array.size or array.dtype.kind not in "biuf":
         return "save at least one, as numbers"
     if name.startswith("y"):
-        return (
-            f"save {name}.argmax(axis=1).astype(np.uint8)"
-            if array.ndim == 2 and array.shape[1] > 1
-            else (f"save {name}.ravel().astype(np.uint8)")
-        )
+        one_hot = array.ndim == 2 and array.shape[1] > 1
+        return f"save {name}.{'argmax(axis=1)' if one_hot else 'ravel()'}.astype(np.uint8)"
     if array.ndim not in (3, 4):
         return "reshape it"
     if array.dtype == bool or (array.min() >= 0 and array.max() <= 1):

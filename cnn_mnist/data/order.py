@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import expect
 from cnn_mnist.random_streams import Purpose, permutation
 
 
@@ -36,8 +36,7 @@ def batch_slices(size: int, batch_size: int, first: int = 0) -> Iterator[slice]:
 
 def check_batch_size(batch_size: int, size: int) -> None:
     """Raises ``UserError`` unless ``batch_size`` is in 1 ... ``size``."""
-    if not 1 <= batch_size <= size:
-        raise UserError(f"batch_size: expected 1 to {size} (the training images), got {batch_size}")
+    expect("batch_size", 1 <= batch_size <= size, f"1 to {size} (the training images)", batch_size)
 
 
 def split(labels: NDArray[np.uint8], val_size: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -57,10 +56,8 @@ def split(labels: NDArray[np.uint8], val_size: int, seed: int) -> tuple[NDArray[
         UserError: No sample would be left to train on, or ``val_size`` is negative.
     """
     size = len(labels)
-    if not 0 <= val_size < size:
-        raise UserError(
-            f"val_size: expected 0 to {size - 1} of the {size} training images, since one must remain, got {val_size}"
-        )
+    most = f"0 to {size - 1} of the {size} training images, since one must remain"
+    expect("val_size", 0 <= val_size < size, most, val_size)
     counts = np.bincount(labels)
     seats, remainders = np.divmod(counts * val_size, size)
     by_remainder = np.argsort(-remainders, kind="stable")

@@ -17,9 +17,11 @@ from cnn_mnist.pytorch.logger import RunLogger, run_folder, run_logger
 from cnn_mnist.pytorch.metrics import MeasuredModule
 from cnn_mnist.pytorch.trainer_settings import trainer_settings
 from cnn_mnist.runs import hparams, pictures, tags
+from cnn_mnist.runs.environment import write_environment
 from cnn_mnist.runs.files import atomic_write_text
-from cnn_mnist.runs.folder import CONFIG, ENVIRONMENT, PYTORCH, write_environment
+from cnn_mnist.runs.folder import CONFIG, ENVIRONMENT, PYTORCH
 from cnn_mnist.runs.mistakes import write_mistakes
+from cnn_mnist.runs.recorder import mark
 
 
 class RunRecord(Callback):
@@ -27,6 +29,15 @@ class RunRecord(Callback):
 
     _begun = False  # whether this fit started a run folder
     _first_step = 0  # updates done before this fit
+
+    @rank_zero_only
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Marks the event file of another TensorBoard logger as this project's, before anything is logged."""
+        logger = run_logger(trainer)
+        if logger is not None and not isinstance(logger, RunLogger):
+            writer = logger.experiment.file_writer
+            if writer is not None:  # a fit before has closed it
+                writer.add_event(mark())
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
@@ -71,8 +82,7 @@ class RunRecord(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: MeasuredModule) -> None:  # type: ignore[override]
         """Writes confusion matrix and misclassified images, and after a complete test ``mistakes.csv``."""
-        indices, probabilities = pl_module.predictions.compute()  # in every process, because it gathers
-        pl_module.predictions.reset()
+        indices, probabilities = pl_module.take_predictions()  # in every process, because it gathers
         folder, logger, data = run_folder(trainer), run_logger(trainer), _data(trainer)
         if folder is None or data is None or not trainer.is_global_zero:
             return

@@ -38,12 +38,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not is_zipfile(path):
         raise UserError(f"{expected}, which is truncated or no checkpoint, or damaged; use another file")
     checkpoint = load_safely(Path(path), expected)
-    parts = (
-        [checkpoint.get(name) for name in ("state_dict", "hyper_parameters")] if isinstance(checkpoint, dict) else []
-    )
-    if not parts or not all(isinstance(part, dict) for part in parts):
+    held = checkpoint if isinstance(checkpoint, dict) else {}
+    if not all(isinstance(held.get(name), dict) for name in ("state_dict", "hyper_parameters")):
         raise UserError(
-            f"{expected}, without state_dict and hyper_parameters; python -m keras_parity convert takes its weights"
+            f"{expected}, without state_dict and hyper_parameters; predict with --source=FILE.py:CLASS, or "
+            "python -m keras_parity convert, takes its weights"
         )
     _check_weights(checkpoint, expected)
     return checkpoint
@@ -70,26 +69,40 @@ def load_safely(path: Path, expected: str) -> Any:
                 pickles = [archive.read(name) for name in archive.namelist() if name.endswith(".pkl")]
             if not all(map(pickle_is_small, pickles)):
                 raise UnpicklingError
+        elif not _legacy_is_small(path):
+            raise UnpicklingError
         with warnings.catch_warnings(action="ignore"):  # about other protocols of pickle
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError, RuntimeError, UnpicklingError, EOFError, KeyError, AttributeError, TypeError, ValueError, MemoryError,
-        IndexError, OverflowError,
-    ) as error:  # fmt: skip
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except Exception as error:  # each kind of damage raises another
         raise UserError(f"{expected}, which cannot be loaded safely ({reason_of(error)}); use another file") from None
-    if not fits(_bytes_of(content), path):
+    tensors = _tensors_in(content)
+    if any(t.layout is not torch.strided or t.is_quantized or t.is_meta or t.is_complex() for t in tensors):
+        raise UserError(f"{expected}, which contains sparse, quantized, complex or meta tensors; save ordinary ones")
+    if not fits(sum(tensor.numel() * tensor.element_size() for tensor in tensors), path):  # as if none were repeated
         raise UserError(f"{expected}, which declares larger tensors than it holds; use another file")
     return content
 
 
-def _bytes_of(content: Any) -> int:
-    """The bytes of all tensors inside loaded dicts and lists; one that repeats its elements counts each."""
-    if isinstance(content, Tensor):
-        return content.numel() * content.element_size()
-    parts = content.values() if isinstance(content, dict) else content if isinstance(content, list | tuple) else ()
-    return sum(map(_bytes_of, parts))
+def _legacy_is_small(path: Path) -> bool:
+    """Returns whether the pickles of a file that PyTorch wrote before 1.6 are small; its tensors follow them."""
+    with path.open("rb") as file:
+        return all(pickle_is_small(file) for _ in range(5))  # magic number, version, system, content, names of storages
+
+
+def _tensors_in(content: Any) -> list[Tensor]:
+    """Finds the tensors inside loaded dicts and lists, which may be shared, deeply nested or contain themselves."""
+    seen, rest, tensors = set[int](), [content], list[Tensor]()
+    while rest:
+        part = rest.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, Tensor):
+            tensors.append(part)
+        rest += part.values() if isinstance(part, dict) else part if isinstance(part, list | tuple | set) else ()
+    return tensors
 
 
 def reason_of(error: Exception) -> str:

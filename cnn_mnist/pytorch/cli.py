@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from cnn_mnist.architecture.layers import BatchNormalization
 from cnn_mnist.console.results import save_and_print_results, weights_line
-from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.errors import UserError, UserNotice, expect
 from cnn_mnist.neutral import say
 from cnn_mnist.pytorch.checkpoint_callback import ResumableCheckpoint
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
@@ -21,8 +21,8 @@ from cnn_mnist.pytorch.data_module import MNISTDataModule
 from cnn_mnist.pytorch.logger import run_folder, run_logger
 from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.pytorch.notices import quieten_lightning
-from cnn_mnist.runs.files import atomic_write_text
-from cnn_mnist.runs.folder import CONFIG, PYTORCH, check_writable, newest_checkpoint
+from cnn_mnist.runs.files import atomic_write_text, check_writable
+from cnn_mnist.runs.folder import CONFIG, PYTORCH, newest_checkpoint
 from cnn_mnist.runs.resume import rewind
 
 _INITIAL_STATISTICS = 0.1
@@ -62,14 +62,12 @@ class CLI(Arguments):
 
     def before_fit(self) -> None:
         """Checks log folder, data and network before the training starts."""
-        if self.trainer.max_epochs == 0 or self.trainer.limit_train_batches == 0:
-            raise UserError("fit: expected something to train, got no epochs or no batches; increase them")
+        some = 0 not in (self.trainer.max_epochs, self.trainer.limit_train_batches)
+        expect("fit", some, "something to train", "no epochs or no batches; increase them")
         if every := self._get(self.config, "checkpoint_every"):
-            if run_logger(self.trainer) is None:
-                raise UserError(
-                    "--checkpoint_every: expected the default logger, because --resume needs its log, got "
-                    f"{' and '.join(type(logger).__name__ for logger in self.trainer.loggers) or 'no logger'}; omit it"
-                )
+            others = " and ".join(type(logger).__name__ for logger in self.trainer.loggers) or "no logger"
+            needed = "the default logger, because --resume needs its log"
+            expect("--checkpoint_every", run_logger(self.trainer) is not None, needed, f"{others}; omit it")
             self.trainer.callbacks.append(ResumableCheckpoint(every))  # type: ignore[attr-defined]
         for logger in self.trainer.loggers:
             if logger.save_dir is not None:
@@ -123,11 +121,9 @@ class CLI(Arguments):
 
     def before_validate(self) -> None:
         """Checks that there are a trained network and a validation split."""
-        if self._get(self.config, "ckpt_path") and self.datamodule.settings.val_size == 0:
-            raise UserError(
-                "validate: expected a run with a validation split, got one that trained on all images; use test "
-                "instead, or train with --data.val_size=5000"
-            )
+        split = not self._get(self.config, "ckpt_path") or self.datamodule.settings.val_size > 0
+        came = "one that trained on all images; use test instead, or train with --data.val_size=5000"
+        expect("validate", split, "a run with a validation split", came)
         self.before_test()
 
     def before_test(self) -> None:

@@ -12,9 +12,9 @@ from cnn_mnist.console import resume
 from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, refuse_others
 from cnn_mnist.console.commands import COMMANDS
 from cnn_mnist.console.predict_input import CKPT_PATH
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
-from cnn_mnist.runs.folder import LOG_DIR, PYTORCH, find_checkpoint
+from cnn_mnist.runs.folder import LOG_DIR, PYTORCH, find_checkpoint, read_config
 
 DEFAULTS: dict[str, Any] = {
     "trainer.max_epochs": settings.MAX_EPOCHS,
@@ -27,6 +27,20 @@ DEFAULTS: dict[str, Any] = {
 
 class Parser(OneLineErrors, LightningArgumentParser):
     """Lightning's parser with one-line errors."""
+
+    def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Refuses another seed of the model or of the data than the run's, which Lightning would ignore."""
+        run = config.get("seed_everything", settings.SEED)
+        for group in ("model", "data"):
+            given = config.get(group)
+            given = read_config(".", given) if isinstance(given, str) else given  # a file of its own
+            seed = given.get("seed", run) if isinstance(given, dict) else config.get(f"{group}.seed", run)
+            if seed != run:
+                self.error(
+                    f"--config: expected one seed for model and data, seed_everything={run}, got {group}.seed={seed}; "
+                    f"set seed_everything, and remove {group}.seed"
+                )
+        return config
 
 
 class Arguments(LightningCLI):
@@ -78,8 +92,7 @@ class Arguments(LightningCLI):
         self._args = args
         self._parse(parser, args)
         seed = self.config[self.config["subcommand"]].seed_everything
-        if not 0 <= seed < settings.SEEDS:
-            raise UserError(f"--seed_everything: expected 0 to {settings.SEEDS - 1}, got {seed}")
+        expect("--seed_everything", settings.SEEDS.holds(seed), settings.SEEDS.expected, seed)
 
     def _parse(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the arguments, and reads a file that describes the network once."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from cnn_mnist.data.augmentation import Augmentation
 from cnn_mnist.data.mnist import scale
 from cnn_mnist.data.order import batch_count, batch_slices, epoch_order
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import expect
 
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:
@@ -129,8 +129,6 @@ class Loader:
             UserError: Seed or batch size differs, so the order of the data differs.
         """
         for name in ("seed", "batch_size"):
-            if state[name] != getattr(self, name):
-                raise UserError(
-                    f"{name}: expected the checkpoint's {state[name]}, got {getattr(self, name)}; use the same {name}"
-                )
+            kept, own = state[name], getattr(self, name)
+            expect(name, kept == own, f"the checkpoint's {kept}", f"{own}; use the same {name}")
         self.epoch, self._first = state["epoch"], state["position"]

@@ -5,16 +5,12 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import CatMetric, MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
-from torchmetrics.utilities import dim_zero_cat
 
 from cnn_mnist.console.results import print_results
 from cnn_mnist.runs import tags
 from cnn_mnist.settings import ModelSettings
-
-TEST_SPLITS: tuple[tags.SplitName, ...] = ("test", "train_eval")
-"""Splits of the loaders in ``Trainer.test``, in their order; the second is optional."""
 
 # float64 sums keep an epoch's mean exact to 1e-6; Apple's GPUs have no float64.
 _SUM_DTYPE = torch.float32 if torch.backends.mps.is_available() else torch.float64
@@ -33,30 +29,6 @@ def make_metric(name: str, classes: int) -> Metric:
     return MeanMetric(nan_strategy="disable").set_dtype(_SUM_DTYPE)
 
 
-class Predictions(Metric):
-    """Collects the probabilities of all samples, in the order of the data set."""
-
-    full_state_update = False
-    indices: list[Tensor]
-    probabilities: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("indices", [], dist_reduce_fx="cat")
-        self.add_state("probabilities", [], dist_reduce_fx="cat")
-
-    def update(self, indices: Tensor, logits: Tensor) -> None:
-        """Adds a batch: indices int64 [batch], logits [batch, classes]."""
-        self.indices.append(indices)
-        self.probabilities.append(logits.float().softmax(dim=1))
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Returns indices int64 [n] and probabilities float32 [n, classes], sorted by index."""
-        indices, probabilities = dim_zero_cat(self.indices), dim_zero_cat(self.probabilities)
-        order = indices.argsort()
-        return indices[order], probabilities[order]
-
-
 class MeasuredModule(LightningModule):
     """A classifier that measures and logs its splits; the interface that the callbacks use.
 
@@ -65,19 +37,19 @@ class MeasuredModule(LightningModule):
 
     Attributes:
         means: Loss and accuracy metrics of each split.
-        predictions: Predictions on the test set.
+        predictions: Number and probabilities of each test image so far, rows of [n, 1 + classes].
         figures: Loss and accuracy of the current epoch, by tag.
     """
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
-        splits: tuple[tags.SplitName, ...] = ("train", "val", *TEST_SPLITS)
+        splits: tuple[tags.SplitName, ...] = ("train", "val", *tags.EVALUATED)
         classes = settings.network.classes
         self.means = {split: {name: make_metric(name, classes) for name in tags.METRICS} for split in splits}
         # Registered as modules, so that they move to the device.
         self.metrics = nn.ModuleList([metric for means in self.means.values() for metric in means.values()])
-        self.predictions = Predictions()
+        self.predictions = CatMetric(nan_strategy="disable")
         self.figures: dict[str, float] = {}
         self._prints_results = False
 
@@ -86,6 +58,13 @@ class MeasuredModule(LightningModule):
         means = self.means[split]
         means["loss"].update(losses.detach())
         means["acc"].update(logits.detach(), labels)
+
+    def take_predictions(self) -> tuple[Tensor, Tensor]:
+        """Returns and forgets the predictions: numbers int64 [n], ascending, and probabilities float32 [n, classes]."""
+        rows = self.predictions.compute()  # of all processes
+        self.predictions.reset()
+        rows = rows[rows[:, 0].argsort()]
+        return rows[:, 0].long(), rows[:, 1:]
 
     def on_train_epoch_start(self) -> None:
         """Clears the figures of the previous epoch."""
@@ -111,7 +90,7 @@ class MeasuredModule(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Logs ``test/*`` and, with a second loader, ``train_eval/*``."""
-        for split in TEST_SPLITS:
+        for split in tags.EVALUATED:
             self.log_split(split)
 
     def on_test_start(self) -> None:
@@ -121,7 +100,7 @@ class MeasuredModule(LightningModule):
     def on_test_end(self) -> None:
         """Prints the results, unless ``verbose=False`` was passed to the trainer."""
         if self._prints_results and self.trainer.is_global_zero:
-            known = [tags.tag(split, name) for split in ("val", *TEST_SPLITS) for name in tags.METRICS]
+            known = [tags.tag(split, name) for split in ("val", *tags.EVALUATED) for name in tags.METRICS]
             logged = self.trainer.callback_metrics
             print_results({tag: float(logged[tag]) for tag in known if tag in logged}, None)
         self._prints_results = False

@@ -21,7 +21,7 @@ from cnn_mnist.pytorch.callbacks import RunRecord
 from cnn_mnist.pytorch.checkpoint_callback import checkpoint_callbacks, restore_progress
 from cnn_mnist.pytorch.loader import Batch
 from cnn_mnist.pytorch.logger import RunLogger
-from cnn_mnist.pytorch.metrics import TEST_SPLITS, MeasuredModule
+from cnn_mnist.pytorch.metrics import MeasuredModule
 from cnn_mnist.pytorch.monitors import fit_monitors
 from cnn_mnist.pytorch.network import build_network, load_weights
 from cnn_mnist.pytorch.notices import quieten_lightning
@@ -72,10 +72,8 @@ class Classifier(MeasuredModule):
             UserError: A callback monitors an unknown tag, or a schedule needs a training with an end.
         """
         trainer: Any = self.trainer
-        fitting, present = (
-            trainer.state.fn == "fit",
-            set(map(type, trainer.callbacks)),
-        )  # a fit's stay for its test
+        fitting = trainer.state.fn == "fit"
+        present = set(map(type, trainer.callbacks))  # a fit's stay for its test
         if fitting:
             fit_monitors(trainer, self)
             check_length(self.settings, trainer.max_steps if trainer.max_epochs == -1 else 1)
@@ -115,10 +113,10 @@ class Classifier(MeasuredModule):
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Adds the batch to ``test/*``, or for the second loader to ``train_eval/*``."""
-        split = TEST_SPLITS[dataloader_idx]
+        split = tags.EVALUATED[dataloader_idx]
         _, logits = self._shared_step(batch, split)
         if split == "test":
-            self.predictions.update(Batch.of(batch).indices, logits)
+            self.predictions.update(torch.column_stack([Batch.of(batch).indices, logits.float().softmax(dim=1)]))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Returns optimizer and schedule of the settings; ``align`` chooses Keras's formula or PyTorch's."""

@@ -1,16 +1,21 @@
 """Runs a user's own module with the weights of a file; the user names its Python file on the command line."""
 
 import runpy
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cnn_mnist.errors import UserError
-
-HELP = "Your own module, as FILE.py:CLASS: the file runs, and the module is the source of what is compared."
+from cnn_mnist.architecture.layer_spec import times
+from cnn_mnist.data.splits import evaluation_batch_size
+from cnn_mnist.errors import UserError, UserNotice, expect
+from cnn_mnist.pytorch.loader import to_tensor
+from cnn_mnist.pytorch.state_dicts import read_state
 
 
 def build_module(source: str, state: Mapping[str, Tensor]) -> tuple[nn.Module, dict[str, str]]:
@@ -27,8 +32,7 @@ def build_module(source: str, state: Mapping[str, Tensor]) -> tuple[nn.Module, d
         UserError: There is no such file or class, its code fails, or the arrays are not those of the module.
     """
     path, _, name = source.rpartition(":")
-    if not path or not Path(path).is_file():
-        raise UserError(f"--source: expected FILE.py:CLASS, got {source}; no such file exists")
+    expect("--source", Path(path or ".").is_file(), "FILE.py:CLASS", f"{source}; no such file exists")
     module: Any = None
     try:
         module = runpy.run_path(path)[name]()
@@ -37,8 +41,7 @@ def build_module(source: str, state: Mapping[str, Tensor]) -> tuple[nn.Module, d
     except Exception as error:  # raised by the user's own code
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(f"--source: {source} raises {reason}; make it work without arguments") from None
-    if not isinstance(module, nn.Module):
-        raise UserError(f"--source: expected a class of {path} that makes an nn.Module, got {name}")
+    expect("--source", isinstance(module, nn.Module), f"a class of {path} that makes an nn.Module", name)
     wanted = module.state_dict()
     prefixes = {"", *(full[: place + 1] for full in state for place, letter in enumerate(full) if letter == ".")}
     for prefix in sorted(prefixes, key=len):
@@ -73,3 +76,58 @@ def names_in_call_order(module: nn.Module, image: Tensor) -> list[str]:
     order = list(called)
     names = [name for name in module.state_dict() if name.rpartition(".")[0] in called]
     return sorted(names, key=lambda name: order.index(name.rpartition(".")[0]))
+
+
+def logits_of(module: nn.Module, images: NDArray[np.floating]) -> NDArray:
+    """Computes a module's logits in float64; of a module that ends in a softmax, the logarithms of its probabilities.
+
+    Args:
+        module: A module that takes images [n, channels, height, width].
+        images: Images [n, height, width, channels].
+
+    Returns:
+        The logits [n, classes].
+    """
+    double = module.double()
+    tensor = torch.from_numpy(np.array(np.moveaxis(images, -1, 1), order="C")).double()
+    with torch.inference_mode():
+        batches = [double(batch) for batch in tensor.split(evaluation_batch_size(images.shape[1:]))]
+    return _as_logits(torch.cat(batches).numpy())
+
+
+def _as_logits(outputs: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Turns probabilities into their logarithms; other outputs are logits."""
+    probabilities = (outputs >= 0).all() and np.allclose(outputs.sum(-1), 1)
+    return np.log(np.maximum(outputs, np.finfo(outputs.dtype).tiny)) if probabilities else outputs
+
+
+def predict(source: str, path: Path, images: NDArray[np.uint8]) -> NDArray[np.floating]:
+    """Computes logits with a user's own module and the weights of a file.
+
+    Args:
+        source: As in ``build_module``.
+        path: A file of ``torch.save``, or a ``.safetensors`` file.
+        images: uint8 [n, height, width, channels]; the module gets them as float32 [n, channels, height, width] in
+            [0, 1].
+
+    Returns:
+        The logits [n, classes].
+
+    Raises:
+        UserError: As in ``read_state`` and ``build_module``, or the module does not give [n, classes] for the images.
+    """
+    state = read_state(path)
+    module, names = build_module(source, state)
+    if left := sorted(state.keys() - names.values()):
+        more = f" and {len(left) - 1} more" if left[1:] else ""
+        warnings.warn(UserNotice(f"{path}: left out: {left[0]}{more}, which {source} does not have"), stacklevel=2)
+    try:
+        with torch.inference_mode():
+            found = [module(batch) for batch in to_tensor(images).split(evaluation_batch_size(images.shape[1:]))]
+            outputs = torch.cat(found).numpy()
+    except Exception as error:  # raised by the user's own code
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"--source: {source} raises {reason} on images of {times(images.shape[1:])}") from None
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        raise UserError(f"--source: expected outputs [n, classes] of {source}, got {list(outputs.shape)}")
+    return _as_logits(outputs)

@@ -11,8 +11,9 @@ from cnn_mnist.console import predict_input, predictions
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.console.results import weights_line
 from cnn_mnist.data.splits import evaluation_batch_size
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 from cnn_mnist.neutral import say
+from cnn_mnist.pytorch import own_module
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.loader import to_tensor
 from cnn_mnist.pytorch.network import build_network
@@ -39,26 +40,25 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
     config = build_parser().parse_args(args)
     if not config.ckpt_path:
         raise UserError("--ckpt_path is required: expected a run folder or a .ckpt file, got none")
-    if len(config.ckpt_path) > 1:
-        raise UserError(
-            f"--ckpt_path: expected one trained network, got {len(config.ckpt_path)}; "
-            "python -m keras_parity predict compares two"
-        )
+    came = f"{len(config.ckpt_path)}; python -m keras_parity predict compares two"
+    expect("--ckpt_path", len(config.ckpt_path) == 1, "one trained network", came)
     checkpoint = find_checkpoint(config.ckpt_path[0], PYTORCH)
-    network = read_network(read_checkpoint(checkpoint)["hyper_parameters"]["architecture"])
-    data = predict_input.data_of(checkpoint, config)
-    digits, classes = predict_input.load_digits(network.input_shape, config, data, read_pictures)
-    found = predictions.from_logits(compute_logits(checkpoint, digits.images), classes)
+    if config.source is None:
+        read_checkpoint(checkpoint)  # names what is wrong with it
+    shape, data = predict_input.input_shape(checkpoint, config.source), predict_input.data_of(checkpoint, config)
+    digits, classes = predict_input.load_digits(shape, config, data, read_pictures)
+    found = predictions.from_logits(compute_logits(checkpoint, digits.images, config.source), classes)
     say(weights_line(checkpoint))
     predictions.write_predictions(digits, {PYTORCH: found}, config)
 
 
-def compute_logits(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def compute_logits(path: Path, images: NDArray[np.uint8], source: str | None = None) -> NDArray[np.floating]:
     """Computes logits with the network of a checkpoint.
 
     Args:
         path: The checkpoint.
         images: uint8 [n, height, width, channels].
+        source: The user's own module, as ``FILE.py:CLASS``, which takes the weights of any PyTorch file.
 
     Returns:
         float32 [n, classes].
@@ -66,6 +66,8 @@ def compute_logits(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]
     Raises:
         UserError: The file is not a checkpoint of this project, or its network takes other images.
     """
+    if source is not None:
+        return own_module.predict(source, path, images)
     checkpoint = read_checkpoint(path)
     settings = checkpoint["hyper_parameters"]
     described = read_network(settings["architecture"])

@@ -46,11 +46,9 @@ class LineProgressBar(ProgressBar):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the evaluation's line."""
-        self._evaluate(trainer.num_val_batches)
+        self._bar.start("evaluation", sum(trainer.num_test_batches if trainer.testing else trainer.num_val_batches))
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Adds the evaluation's line."""
-        self._evaluate(trainer.num_test_batches)
+    on_test_start = on_validation_start
 
     def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Updates the evaluation's line."""
@@ -79,9 +77,6 @@ class LineProgressBar(ProgressBar):
             if trainer.max_steps >= 0:
                 steps = min(steps, done + (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches)
             self._bar.start(f"epoch {self._epoch + 1}/{epochs}", steps)
-
-    def _evaluate(self, batches: list[int | float]) -> None:
-        self._bar.start("evaluation", sum(batches))
 
 
 class LayerTable(Callback):

@@ -7,12 +7,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, Timer
 from lightning.pytorch.callbacks.model_summary import ModelSummary
 
-_NAMES = (
-    *("max_epochs", "min_epochs", "max_steps", "min_steps", "limit_train_batches", "limit_val_batches"),
-    *("limit_test_batches", "overfit_batches", "val_check_interval", "check_val_every_n_epoch"),
-    *("accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm", "precision"),
-    "reload_dataloaders_every_n_epochs",
-)
+from cnn_mnist.lightning_defaults import DEFAULTS
 
 
 def trainer_settings(trainer: Trainer) -> dict[str, Any]:
@@ -24,7 +19,8 @@ def trainer_settings(trainer: Trainer) -> dict[str, Any]:
     Returns:
         The settings by Lightning's names.
     """
-    settings = {name: getattr(value := getattr(trainer, name), "value", value) for name in _NAMES}
+    recorded = ("max_epochs", "min_steps", "precision", *DEFAULTS)
+    settings = {name: getattr(value := getattr(trainer, name), "value", value) for name in recorded}
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     for timer in callbacks:
         if isinstance(timer, Timer) and (left := timer.time_remaining()) is not None:  # Lightning's form of max_time

@@ -69,6 +69,18 @@ def zip_is_intact(path: str | Path) -> bool:
         return False
 
 
+def check_writable(folder: str | Path) -> None:
+    """Raises ``UserError`` unless ``folder``, or its nearest existing parent, is writable."""
+    nearest = next(path for path in (Path(folder), *Path(folder).absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"expected a folder for logs that can be written, got {folder} ({error.strerror}); choose another"
+        ) from None
+
+
 @contextmanager
 def lock_folder(folder: str | Path) -> Iterator[None]:
     """Locks a folder against other processes and trainings; the system unlocks it when this process dies.

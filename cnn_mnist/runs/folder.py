@@ -1,24 +1,17 @@
-"""Run folders: creation, environment, settings and checkpoints.
+"""Run folders: creation, settings and checkpoints.
 
-A run folder is ``lightning_logs/<pytorch|keras|keras_jax|keras_torch>/version_N`` with event files, ``config.yaml`` (all settings),
-``environment.yaml``, ``mistakes.csv`` and ``checkpoints/``.
+It is ``lightning_logs/FRAMEWORK/version_N`` and holds event files, settings, environment and checkpoints.
 """
 
-import os
-import platform
 import re
-import subprocess
-import tempfile
 import warnings
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from cnn_mnist.errors import UserError, UserNotice
-from cnn_mnist.frameworks import WAIT_POLICY
-from cnn_mnist.runs.files import atomic_write_text, zip_is_intact
+from cnn_mnist.errors import UserError, UserNotice, expect
+from cnn_mnist.runs.files import check_writable, zip_is_intact
 from cnn_mnist.untrusted import read_text
 from cnn_mnist.yaml_files import load_yaml
 
@@ -38,20 +31,6 @@ RESULTS = "results.yaml"
 STUDY, UNTIL_DECIDED = "study", "until=decided"
 """Key and value in the ``config.yaml`` of a run of a study with ``--until=decided``; not a setting."""
 
-_PACKAGES = ("torch", "lightning", "torchmetrics", "tensorflow", "jax", "keras", "tensorboard", "numpy")
-
-
-def check_writable(folder: str | Path) -> None:
-    """Raises ``UserError`` unless ``folder``, or its nearest existing parent, is writable."""
-    nearest = next(path for path in (Path(folder), *Path(folder).absolute().parents) if path.exists())
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"expected a folder for logs that can be written, got {folder} ({error.strerror}); choose another"
-        ) from None
-
 
 def new_run_folder(log_dir: str | Path, framework: str) -> Path:
     """Creates the next ``version_N`` of a framework; each process gets its own.
@@ -67,8 +46,7 @@ def new_run_folder(log_dir: str | Path, framework: str) -> Path:
         UserError: The log folder is not writable.
     """
     check_writable(Path(log_dir, framework))
-    taken = [int(path.name[8:]) for path in Path(log_dir, framework).glob("version_*") if path.name[8:].isdigit()]
-    for number in count(max(taken, default=-1) + 1):
+    for number in count(max(_versions(log_dir, framework), default=-1) + 1):
         folder = Path(log_dir, framework, f"version_{number}")
         with suppress(FileExistsError):
             folder.mkdir(parents=True)
@@ -82,10 +60,20 @@ def newest_run(framework: str) -> Path:
     Raises:
         UserError: There is no run.
     """
-    runs = {int(path.name[8:]): path for path in Path(LOG_DIR, framework).glob("version_*") if path.name[8:].isdigit()}
-    if not runs:
-        raise UserError(f"last: expected a run in {Path(LOG_DIR, framework)}, got none; name a run folder")
+    runs = _versions(LOG_DIR, framework)
+    expect("last", bool(runs), f"a run in {Path(LOG_DIR, framework)}", "none; name a run folder")
     return runs[max(runs)]
+
+
+def _versions(log_dir: str | Path, framework: str) -> dict[int, Path]:
+    return {int(path.name[8:]): path for path in Path(log_dir, framework).glob("version_*") if path.name[8:].isdigit()}
+
+
+def checkpoints(folder: str | Path, *frameworks: str) -> list[Path]:
+    """Returns the checkpoints of a run, the newest first; those of some frameworks, in their order, or of all."""
+    endings = [ending(framework) for framework in frameworks or ENDINGS]
+    files = (file for file in Path(folder, CHECKPOINTS).glob("[!.]*") if file.suffix in endings)
+    return sorted(files, key=lambda file: (-endings.index(file.suffix), age(file)), reverse=True)
 
 
 def newest_checkpoint(folder: str | Path, *frameworks: str) -> Path | None:
@@ -98,10 +86,7 @@ def newest_checkpoint(folder: str | Path, *frameworks: str) -> Path | None:
     Returns:
         The file; the newest if all are damaged; None without checkpoints.
     """
-    endings = [ending(framework) for framework in frameworks]
-    files = [file for file in Path(folder, CHECKPOINTS).glob("[!.]*") if file.suffix in endings]
-    files.sort(key=lambda file: (-endings.index(file.suffix), age(file)), reverse=True)
-    if not files:
+    if not (files := checkpoints(folder, *frameworks)):
         return None
     good = next(filter(zip_is_intact, files), files[0])
     for damaged in files[: files.index(good)]:
@@ -155,35 +140,6 @@ def find_checkpoint(path: str | Path, framework: str) -> Path:
     return found
 
 
-def environment(*, device: str, threads: int | None, precision: str | None) -> dict[str, Any]:
-    """Collects hardware, versions and other influences on a run that ``config.yaml`` does not contain.
-
-    Args:
-        device: Device of the training, for example ``"cpu"`` or ``"NVIDIA H200"``.
-        threads: CPU threads inside one operation.
-        precision: The trainer's name of it, for example ``"32-true"``.
-    """
-    return {
-        "device": device,
-        "threads": threads,
-        "precision": precision,
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
-        "openmp": {name: os.environ[name] for name in WAIT_POLICY if name in os.environ},
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "commit": _commit(),
-    }
-
-
-def write_environment(folder: str | Path, **run: Any) -> None:
-    """Writes ``environment.yaml`` into a run folder; ``run`` has the arguments of ``environment``."""
-    import yaml
-
-    atomic_write_text(Path(folder, ENVIRONMENT), yaml.safe_dump(environment(**run), sort_keys=False))
-
-
 def read_config(folder: str | Path, name: str = CONFIG) -> dict[str, Any] | None:
     """Reads ``config.yaml`` or another YAML file of a run; None if it is missing, damaged or not a mapping."""
     import yaml
@@ -195,27 +151,8 @@ def read_config(folder: str | Path, name: str = CONFIG) -> dict[str, Any] | None
     return config if isinstance(config, dict) else None
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
-
-
-def _commit() -> str | None:
-    """Returns the project's commit, with ``-dirty`` if files were changed; None outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()
+def read_settings(folder: str | Path) -> dict[str, Any] | None:
+    """Reads the ``config.yaml`` of a run of this project; None if it is missing, damaged or of other code."""
+    config = read_config(folder)
+    groups = (config.get(group) or {} for group in ("model", "data", "trainer")) if config else ()
+    return config if all(isinstance(group, dict) for group in groups) else None

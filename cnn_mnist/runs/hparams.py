@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
 
 _METRICS = (
-    *(tags.tag("test", name) for name in tags.METRICS),
-    *(tags.tag("train_eval", name) for name in tags.METRICS),
+    *(tags.tag(split, name) for split in tags.EVALUATED for name in tags.METRICS),
     tags.FIT_SECONDS,
     tags.IMAGES_PER_SECOND,
 )

@@ -6,11 +6,11 @@ digits.
 A picture is uint8 [height, width, 3].
 """
 
+import io
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from textwrap import fill
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,12 +162,19 @@ def grid(
     return np.asarray(canvas)
 
 
-def save(picture: Picture, file: str | Path | IO[bytes]) -> None:
-    """Writes a picture as a PNG file."""
+def png(picture: Picture) -> bytes:
+    """Encodes a picture as the content of a PNG file."""
     from PIL import Image
 
-    with atomic_write(file) if isinstance(file, str | Path) else nullcontext(file) as place:
-        Image.fromarray(picture).save(place, format="png")
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, format="png")
+    return content.getvalue()
+
+
+def save(picture: Picture, path: str | Path) -> None:
+    """Writes a picture as a PNG file."""
+    with atomic_write(path) as aside:
+        aside.write_bytes(png(picture))
 
 
 def _font(size: int) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":

@@ -4,7 +4,6 @@ Each record is written before its call returns, so that a killed process leaves 
 an error at once. The writers of PyTorch and TensorFlow queue records for another thread.
 """
 
-import io
 import os
 import platform
 import struct
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 
 _numbers = count()
 
+_WRITER = "cnn_mnist.runs.recorder"
+_HEAD = 4096  # bytes: the mark is one of the first records
+
 
 class Recorder:
     """Writes a new event file; the methods have the names of PyTorch's ``SummaryWriter``.
@@ -37,6 +39,7 @@ class Recorder:
         self._path = Path(folder, name)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._write(file_version="brain.Event:2")
+        self.add_event(mark())
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
         """Writes a value."""
@@ -63,6 +66,13 @@ class Recorder:
         """Writes one of TensorBoard's ``Summary`` records."""
         self._write(step, summary=summary)
 
+    def add_event(self, event: "Event") -> None:
+        """Writes one of TensorBoard's ``Event`` records."""
+        rest = record(event)
+        with self._path.open("ab", buffering=0) as file:  # in a folder that was removed it finds no place
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[file.write(rest) :]
+
     def flush(self) -> None:
         """Does nothing, because records are not queued."""
 
@@ -74,20 +84,28 @@ class Recorder:
 
         if "tag" in content:
             content = {"summary": Summary(value=[Summary.Value(**content)])}
-        rest = record(Event(wall_time=time.time(), step=step, **content))
-        with self._path.open("ab", buffering=0) as file:  # in a folder that was removed it finds no place
-            while rest:  # a disk that is nearly full takes a part
-                rest = rest[file.write(rest) :]
+        self.add_event(Event(wall_time=time.time(), step=step, **content))
+
+
+def mark() -> "Event":
+    """Builds the record that marks an event file as this project's."""
+    from tensorboard.compat.proto.event_pb2 import Event, SourceMetadata
+
+    return Event(wall_time=time.time(), source_metadata=SourceMetadata(writer=_WRITER))
+
+
+def is_marked(path: Path) -> bool:
+    """Returns whether this project wrote an event file."""
+    with path.open("rb") as file:
+        return _WRITER.encode() in file.read(_HEAD)
 
 
 def picture(tag: str, pixels: pictures.Picture) -> "Summary":
     """A picture, uint8 [height, width, 3], as TensorBoard's ``Summary``."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    png = io.BytesIO()
-    pictures.save(pixels, png)
     height, width, _ = pixels.shape
-    drawn = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png.getvalue())
+    drawn = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=pictures.png(pixels))
     return Summary(value=[Summary.Value(tag=tag, image=drawn)])
 
 

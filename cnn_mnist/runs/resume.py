@@ -7,17 +7,23 @@ from typing import Any
 
 import yaml
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import expect
 from cnn_mnist.runs.files import atomic_write_text, lock_folder, remove_leftovers
 from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, ENVIRONMENT, RESULTS, read_config
+from cnn_mnist.runs.recorder import is_marked
 
 _EVENTS = "events.out.tfevents*"
+
+
+def _event_files(folder: str | Path) -> list[Path]:
+    """Finds the event files of a run that this project wrote, not a user's own."""
+    return [file for file in Path(folder).glob(_EVENTS) if is_marked(file)]
 
 
 def log_sizes(folder: str | Path) -> dict[str, int]:
     """Syncs the event files of a run to disk and returns the size of each in bytes, for a checkpoint."""
     sizes = {}
-    for file in Path(folder).glob(_EVENTS):
+    for file in _event_files(folder):
         with file.open("rb") as content:
             os.fsync(content.fileno())
             sizes[file.name] = os.stat(content.fileno()).st_size
@@ -28,6 +34,8 @@ def rewind(
     folder: str | Path, checkpoint: Path | None, state: Mapping[str, Any] | None, max_epochs: int | None
 ) -> None:
     """Cuts a run's log back to its newest checkpoint, or empties it if there is no checkpoint.
+
+    Event files that this project did not write stay as they are.
 
     Call it when nothing else can refuse the training any more.
 
@@ -42,19 +50,14 @@ def rewind(
     """
     with lock_folder(folder):
         pass
-    if checkpoint is not None and state is None:
-        raise UserError(
-            f"--resume: expected a checkpoint that records the length of the log, got {checkpoint}; resume in a new "
-            "folder with --ckpt_path"
-        )
+    known, remedy = checkpoint is None or state is not None, "resume in a new folder with --ckpt_path"
+    expect("--resume", known, "a checkpoint that records the length of the log", f"{checkpoint}; {remedy}")
     sizes = state["log"] if state else {}
-    files = {file.name: file for file in Path(folder).glob(_EVENTS)}
+    files = {file.name: file for file in _event_files(folder)}
     for name, size in sizes.items():
-        if name not in files or files[name].stat().st_size < size:
-            raise UserError(
-                f"--resume: expected {size} bytes of log in {Path(folder, name)}, got fewer; start a new run, or "
-                "continue in a new folder with --ckpt_path"
-            )
+        whole = name in files and files[name].stat().st_size >= size
+        fewer = "fewer; start a new run, or continue in a new folder with --ckpt_path"
+        expect("--resume", whole, f"{size} bytes of log in {Path(folder, name)}", fewer)
     for name, file in files.items():
         if name in sizes:
             os.truncate(file, sizes[name])

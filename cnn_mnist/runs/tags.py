@@ -9,6 +9,8 @@ from typing import Literal
 
 SplitName = Literal["train", "val", "train_eval", "test"]
 METRICS = ("loss", "acc")
+EVALUATED: tuple[SplitName, ...] = ("test", "train_eval")
+"""Splits that a trained network is evaluated on, in their order; the second is optional."""
 
 SETUP_SECONDS = "time/setup_seconds"
 EPOCH_SECONDS = "time/epoch_seconds"

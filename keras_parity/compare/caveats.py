@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from cnn_mnist.runs import tags
-from cnn_mnist.runs.folder import CHECKPOINTS, ENDINGS, step_of
+from cnn_mnist.runs.folder import checkpoints, step_of
 from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
 from keras_parity.compare.rows import PRIMARY, ROWS
 from keras_parity.logs.folders import split_in
@@ -40,7 +40,7 @@ def _caveats(run: Run) -> Iterator[str]:
             f"fall below {SOFTMAX_TWICE_FLOOR:.6f}"
         )
     final = run.points.get(PRIMARY) if tags.PARAMETERS in run.points else None
-    kept = [path for path in (run.folder / CHECKPOINTS).glob("[!.]*") if path.suffix in ENDINGS.values()]
+    kept = checkpoints(run.folder)
     if final and kept and all(step_of(path) != final[-1].step for path in kept):
         names = few(sorted(path.name for path in kept))
         yield f"the figures are of the final weights, of step {final[-1].step:,}; its checkpoints are others: {names}"

@@ -13,7 +13,7 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 
 from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.data.splits import load_full_sets
-from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.errors import UserError, UserNotice, expect
 from cnn_mnist.neutral import printable, say
 from cnn_mnist.runs import mistakes, pictures
 from cnn_mnist.runs.files import atomic_write, atomic_write_text
@@ -28,13 +28,6 @@ from keras_parity.logs.event_writer import picture
 from keras_parity.logs.folders import COMPARE
 
 _ENDINGS = {"markdown": ".md", "csv": ".csv", "json": ".json", "html": ".html"}
-_WRITERS: dict[str, Callable[[Sequence[Table]], str]] = {
-    "markdown": report.to_markdown,
-    "csv": data_formats.to_csv,
-    "runs": data_formats.to_csv,
-    "verdicts": data_formats.verdicts_to_csv,
-    "json": data_formats.to_json,
-}
 _FILES = {
     "output": (
         OutputFile(*_ENDINGS.values()),
@@ -48,13 +41,6 @@ _FILES = {
         OutputFile(".png"),
         "Draw the test images that the two sides predict differently into this file.",
     ),
-}
-_REPEATED = {
-    "require": "Fail unless this holds, such as 'test/acc >= 0.985'.",
-    "max_difference": "Fail if the difference is larger, such as 'test/acc=0.003'.",
-    "margin": "Margin of a row: differences up to it count as same, such as 'test/acc=0.002'.",
-    "alias": "Show another tag in a row, such as 'test/acc=my_accuracy'.",
-    "framework": "Framework of the runs whose folders match a pattern, such as 'runs/torch*:pytorch'.",
 }
 
 
@@ -78,7 +64,7 @@ def build_parser() -> OneLineErrors:
     parser.add_argument("--table", type=bool, default=True, help="Print the results.")
     for name, (kind, text) in _FILES.items():
         parser.add_argument(f"--{name}", type=kind, default=None, help=text)
-    for name, text in _REPEATED.items():
+    for name, (text, *_) in demands.FLAGS.items():
         parser.add_argument(f"--{name}", action="append", default=[], help=text)
     parser.add_switch("--published", help="Show the published columns next to any experiment.")
     parser.add_argument(
@@ -100,7 +86,7 @@ def main(args: list[str]) -> None:
         UserError: The arguments are wrong, there are no runs, or a requirement is not met.
     """
     config = build_parser().parse_args(args)
-    typed = {flag: [demands.read(flag, text) for text in config[flag]] for flag in _REPEATED}
+    typed = {flag: [demands.read(flag, text) for text in config[flag]] for flag in demands.FLAGS}
     form = _format(config.output, config.format, config.rows)
     frameworks = {pattern: framework for pattern, _, framework in typed["framework"]}
     found, notes = select_runs(
@@ -117,8 +103,13 @@ def main(args: list[str]) -> None:
             if config.disagreements is not None:
                 raise
             tables[-1].notes.append(f"the images predicted differently are not drawn: {error}")
-    writers = _WRITERS | {"html": partial(page.to_html, disagreements=drawn)}
-    text = writers[config.rows or form](tables) if form != "rich" else ""
+    writers: dict[str, Callable[[Sequence[Table]], str]] = {
+        "markdown": report.to_markdown,
+        "csv": data_formats.verdicts_to_csv if config.rows == "verdicts" else data_formats.to_csv,
+        "json": data_formats.to_json,
+        "html": partial(page.to_html, disagreements=drawn),
+    }
+    text = writers[form](tables) if form != "rich" else ""
     if config.output is not None:
         atomic_write_text(config.output, text)
     elif config.table and form == "rich":
@@ -162,10 +153,10 @@ def _format(output: str | None, typed: str | None, lines: str | None) -> str:
     form = typed or "rich"
     if output is not None:
         form = next(form for form, ending in _ENDINGS.items() if output.endswith(ending))
-        if typed not in (None, form):
-            raise UserError(f"--format: expected {form}, as --output={output} ends, got {typed}; leave out one of them")
-    if lines is not None and form != "csv":
-        raise UserError(f"--rows: expected the CSV format, got {form}; add --format=csv or --output=FILE.csv")
+        ends = f"{form}, as --output={output} ends"
+        expect("--format", typed in (None, form), ends, f"{typed}; leave out one of them")
+    remedy = f"{form}; add --format=csv or --output=FILE.csv"
+    expect("--rows", lines is None or form == "csv", "the CSV format", remedy)
     return form
 
 
@@ -176,11 +167,8 @@ def _disagreements(tables: Sequence[Table], data_dir: str) -> pictures.Picture:
         UserError: There is no comparison, or the data set does not fit the misclassified images.
     """
     compared = [(table.where, part) for table in tables for part in table.comparisons if part.pairs]
-    if not compared:
-        raise UserError(
-            f"--disagreements: expected finished runs of both frameworks with the same seed and {mistakes.FILE}, "
-            f"found none; {HOW}"
-        )
+    pairs = f"finished runs of both frameworks with the same seed and {mistakes.FILE}"
+    expect("--disagreements", bool(compared), pairs, f"none; {HOW}")
     drawn = []
     for where, part in compared:
         kept = {name: part.first.runs[0].settings.get(f"data.{name}") for name in ("dataset", "file")}

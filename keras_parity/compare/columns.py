@@ -9,7 +9,7 @@ from cnn_mnist.runs import tags
 from keras_parity.compare.disagreements import Pair
 from keras_parity.compare.hardware import apart_in_time
 from keras_parity.compare.intervals import ALPHA, Estimate, always_valid, difference, estimate, student
-from keras_parity.compare.rows import PRIMARY, ROWS, TIMED, resolution
+from keras_parity.compare.rows import PRIMARY, ROWS, resolution
 from keras_parity.compare.verdict import FEWEST, Verdict, judge
 from keras_parity.logs.run import Run
 
@@ -43,7 +43,7 @@ class Column:
 
     def figures(self, key: str) -> dict[Hashable, float]:
         """The figure of a row for each run that has it, by ``Run.partner``."""
-        row, runs = ROWS[key], self.timed if key in TIMED else self.runs
+        row, runs = ROWS[key], self.timed if ROWS[key].timed else self.runs
         return {run.partner: value for run in runs if (value := row.value(run)) is not None}
 
 
@@ -98,7 +98,7 @@ def compare_columns(
     """
     no_word = apart_in_time(first.timed[0], second.timed[0])
     shared = first.cells.keys() & second.cells.keys()
-    rows = len(shared - {PRIMARY, tags.PARAMETERS, *(TIMED if no_word else ())})
+    rows = sum(not (no_word and ROWS[key].timed) for key in shared - {PRIMARY, tags.PARAMETERS})
     alpha_primary = ALPHA / comparisons  # Bonferroni's share of each
     alpha_others = alpha_primary / max(rows, 1)
     looked_at = any(run.looked_at for run in (*first.runs, *second.runs))
@@ -108,7 +108,7 @@ def compare_columns(
             continue
         alpha = alpha_primary if key == PRIMARY else alpha_others
         margin, fewest = row.limit(margins.get(key)), FEWEST
-        if no_word and key in TIMED:
+        if no_word and row.timed:
             verdicts[key] = Verdict(Estimate(math.nan), margin, no_word, None, 1 - alpha, row.ratio)
             continue
         one, two = (
@@ -131,19 +131,14 @@ def compare_columns(
         for run in first.runs
         if (others := partners.get(run.partner)) is not None and run.mistakes is not None
     ]
-    few = all(verdict.difference.n < FEWEST for verdict in verdicts.values())
-    difference_is = (
-        f"difference: {second.side} minus {first.side}, relative to {first.side} for losses, times and speeds"
-    )
-    if few:
+    notes = [f"difference: {second.side} minus {first.side}, relative to {first.side} for losses, times and speeds"]
+    if all(verdict.difference.n < FEWEST for verdict in verdicts.values()):
         too_few = f"fewer than {FEWEST} pairs of runs decide nothing (runs with the same seed count once)"
-        return Comparison(first, second, verdicts, pairs), [
-            f"{too_few}; python -m keras_parity study trains more",
-            difference_is,
-        ]
-    intervals = (
-        f"intervals: {100 * (1 - alpha_primary):.4g}% for {ROWS[PRIMARY].title}; {100 * (1 - alpha_others):.4g}% "
-        f"(Bonferroni) for {rows} other rows, {1 - ALPHA:.0%} jointly; paired by seed, or Welch's over all runs"
-    )
-    notes = [difference_is, intervals, *[_LOOKED_AT] * looked_at]
+        notes.insert(0, f"{too_few}; python -m keras_parity study trains more")
+    else:
+        notes.append(
+            f"intervals: {100 * (1 - alpha_primary):.4g}% for {ROWS[PRIMARY].title}; {100 * (1 - alpha_others):.4g}% "
+            f"(Bonferroni) for {rows} other rows, {1 - ALPHA:.0%} jointly; paired by seed, or Welch's over all runs"
+        )
+        notes += [_LOOKED_AT] * looked_at
     return Comparison(first, second, verdicts, pairs), notes

@@ -1,13 +1,11 @@
 """The results tables as data: CSV and JSON."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from cnn_mnist.neutral import csv_cell
+from cnn_mnist.neutral import csv_text
 from keras_parity.compare.intervals import Estimate
 from keras_parity.compare.report import Table, headlines, notes, rows, what_differs
 from keras_parity.compare.rows import ROWS
@@ -29,7 +27,7 @@ def to_csv(tables: Sequence[Table]) -> str:
             + [settings.get(name, "") for name in known]
             + ["" if value is None else f"{value:{form}}" for form, value in figures]
         )
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def verdicts_to_csv(tables: Sequence[Table]) -> str:
@@ -37,7 +35,7 @@ def verdicts_to_csv(tables: Sequence[Table]) -> str:
     lines = [[line] for line in headlines(tables)]
     for table in tables:
         lines += [*[[table.title]] * bool(table.title), *rows(table), []]
-    return _csv([*lines, *what_differs(tables), [], *([note] for note in notes(tables))])
+    return csv_text([*lines, *what_differs(tables), [], *([note] for note in notes(tables))])
 
 
 def to_json(tables: Sequence[Table]) -> str:
@@ -73,9 +71,3 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, Estimate | Verdict):
         return {name: _jsonable(field) for name, field in value._asdict().items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _csv(lines: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(map(csv_cell, line) for line in lines)
-    return text.getvalue()

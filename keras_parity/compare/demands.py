@@ -5,7 +5,7 @@ import operator
 import re
 from collections.abc import Sequence
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 from keras_parity.compare.report import Table
 from keras_parity.compare.rows import ROWS
 from keras_parity.compare.verdict import APART
@@ -15,17 +15,26 @@ _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": ope
 
 _NUMBER = r"(\d*\.?\d+(?:e[-+]?\d+)?)"
 _LIMIT = rf"(\S+?)\s*(=)\s*{_NUMBER}", "TAG=NUMBER, 0 or more, such as test/acc=0.003"
-_FLAGS = {
+FLAGS = {
     "require": (
+        "Fail unless this holds, such as 'test/acc >= 0.985'.",
         rf"(\S+?)\s*(>=|<=|>|<)\s*([-+]?{_NUMBER})",
         "TAG, comparison and number, such as 'test/acc >= 0.985'",
     ),
-    "max_difference": _LIMIT,
-    "margin": _LIMIT,
-    "alias": (r"(\S+?)(=)(.+)", "TAG=NAME, such as test/acc=my_accuracy"),
-    "framework": (r"(.+)(:)(pytorch|keras)", "PATTERN:pytorch or PATTERN:keras, such as runs/torch*:pytorch"),
+    "max_difference": ("Fail if the difference is larger, such as 'test/acc=0.003'.", *_LIMIT),
+    "margin": ("Margin of a row: differences up to it count as same, such as 'test/acc=0.002'.", *_LIMIT),
+    "alias": (
+        "Show another tag in a row, such as 'test/acc=my_accuracy'.",
+        r"(\S+?)(=)(.+)",
+        "TAG=NAME, such as test/acc=my_accuracy",
+    ),
+    "framework": (
+        "Framework of the runs whose folders match a pattern, such as 'runs/torch*:pytorch'.",
+        r"(.+)(:)(pytorch|keras)",
+        "PATTERN:pytorch or PATTERN:keras, such as runs/torch*:pytorch",
+    ),
 }
-"""The pattern of each flag's value, and its description."""
+"""Help of each flag, pattern of its value, and what the pattern expects."""
 
 
 def read(flag: str, text: str) -> tuple[str, str, str]:
@@ -41,12 +50,11 @@ def read(flag: str, text: str) -> tuple[str, str, str]:
     Raises:
         UserError: The value does not match, or the tag is no row of the table.
     """
-    pattern, expected = _FLAGS[flag]
+    _, pattern, expected = FLAGS[flag]
     match = re.fullmatch(pattern, text.strip())
     if not match:
         raise UserError(f"--{flag}: expected {expected}, got {text}")
-    if flag != "framework" and match[1] not in ROWS:
-        raise UserError(f"--{flag}: expected one of the tags {', '.join(ROWS)}, got {match[1]}")
+    expect(f"--{flag}", flag == "framework" or match[1] in ROWS, f"one of the tags {', '.join(ROWS)}", match[1])
     return match[1], match[2], match[3]
 
 

@@ -35,10 +35,8 @@ def to_html(tables: Sequence[Table], disagreements: pictures.Picture | None = No
             confusions.append((column.title, len(known), counts, named.classes if named else classes))
     first = [known_settings(column.runs[0]) for column in columns]
     names = dict.fromkeys(name for values in first for name in values)
-    svg, png = io.StringIO(), io.BytesIO()
+    svg = io.StringIO()
     curves.draw(tables).savefig(svg, format="svg")
-    if disagreements is not None:
-        pictures.save(disagreements, png)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, keep_trailing_newline=True
     )
@@ -49,7 +47,7 @@ def to_html(tables: Sequence[Table], disagreements: pictures.Picture | None = No
         tables=[(table.title or "Results", rows(table)) for table in tables],
         curves=svg.getvalue()[svg.getvalue().index("<svg") :],  # without the XML header
         confusions=confusions,
-        png=base64.b64encode(png.getvalue()).decode(),
+        png="" if disagreements is None else base64.b64encode(pictures.png(disagreements)).decode(),
         differences=what_differs(tables),
         held=[
             ["setting", *(f"{column.title}: {column.runs[0].folder}" for column in columns)],

@@ -7,18 +7,15 @@ from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
 from keras_parity.compare.columns import Column
 from keras_parity.compare.intervals import Estimate
 from keras_parity.compare.sides import TITLES
+from keras_parity.settings import GROUPS
 
-SETTINGS = {
-    "model.architecture": "three_conv",
-    "model.optimizer": "rmsprop",
-    "data.dataset": "mnist",
-    "data.file": None,
-    "data.batch_size": 64,
-    "data.shift": 0,
-    "data.rotation": 0,
-    "trainer.max_epochs": 10,
+_NAMES = {
+    "model": ("architecture", "optimizer"),
+    "data": ("dataset", "file", "batch_size", "shift", "rotation"),
+    "trainer": ("max_epochs",),
 }
-"""The settings by which a run is recognised as the published experiment, if it has no other of its trainer."""
+SETTINGS = {f"{group}.{name}": getattr(GROUPS[group], name) for group, names in _NAMES.items() for name in names}
+"""The settings by which a run is recognised as the published experiment, whose values are the defaults."""
 
 _FREE = {"trainer.max_epochs", "trainer.precision"}
 """Settings of a trainer that every run has."""

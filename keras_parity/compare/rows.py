@@ -32,12 +32,14 @@ class Row(NamedTuple):
         format: Format of the figures.
         value: Reads the figure from a run; None if the run does not have it.
         margin: Largest difference that counts as same; None if the ratio is judged, with ``RATIO_MARGIN``.
+        timed: Whether it is averaged and compared only on equal hardware.
     """
 
     title: str
     format: str
     value: Callable[[Run], float | None]
     margin: float | None = None
+    timed: bool = False
 
     @property
     def greatest(self) -> float:
@@ -60,10 +62,6 @@ class Row(NamedTuple):
         if self.margin is None:
             return math.log1p(RATIO_MARGIN if typed is None else typed)
         return self.margin if typed is None else typed
-
-
-TIMED = frozenset({tags.FIT_SECONDS, "ms_per_step", tags.IMAGES_PER_SECOND, tags.SETUP_SECONDS})
-"""Rows that are averaged and compared only on equal hardware."""
 
 
 def resolution(key: str, settings: Mapping[str, object], figures: Collection[float]) -> float:
@@ -120,13 +118,13 @@ ROWS: dict[str, Row] = {
     "test/acc": Row("acc test", ".4f", _last("test/acc"), ACC_MARGIN),
     "train/loss": Row("loss train", ".4f", _last("train/loss")),
     "test/loss": Row("loss test", ".4f", _last("test/loss")),
-    tags.FIT_SECONDS: Row("time (s)", ".1f", _last(tags.FIT_SECONDS)),
+    tags.FIT_SECONDS: Row("time (s)", ".1f", _last(tags.FIT_SECONDS), timed=True),
     "val/acc": Row("acc validation split", ".4f", _last("val/acc"), ACC_MARGIN),
     "val/loss": Row("loss validation split", ".4f", _last("val/loss")),
     "train_eval/acc": Row("acc train, final weights", ".4f", _last("train_eval/acc"), ACC_MARGIN),
     "train_eval/loss": Row("loss train, final weights", ".4f", _last("train_eval/loss")),
     tags.PARAMETERS: Row("parameters", ",.0f", _last(tags.PARAMETERS), 0.0),
-    "ms_per_step": Row("ms per step", ".2f", _milliseconds_per_step),
-    tags.IMAGES_PER_SECOND: Row("images per second", ",.0f", _images_per_second),
-    tags.SETUP_SECONDS: Row("set-up time (s)", ".1f", _last(tags.SETUP_SECONDS)),
+    "ms_per_step": Row("ms per step", ".2f", _milliseconds_per_step, timed=True),
+    tags.IMAGES_PER_SECOND: Row("images per second", ",.0f", _images_per_second, timed=True),
+    tags.SETUP_SECONDS: Row("set-up time (s)", ".1f", _last(tags.SETUP_SECONDS), timed=True),
 }

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 from keras_parity.logs.folders import find_folders, search
 from keras_parity.logs.run import Run, newest_pair, read_run
 from keras_parity.logs.run_points import ALIASES
@@ -21,15 +21,15 @@ def select_runs(
     folders = find_folders(patterns) if patterns else search(log_dir)
     runs = [_of_framework(read_run(folder, aliases, typed), frameworks) for folder in folders]
     for pattern in frameworks:
-        if not any(fnmatch(str(folder), pattern) for folder in folders):
-            raise UserError(f"--framework: expected a pattern of these runs' folders, got {pattern}, which none has")
+        matches = any(fnmatch(str(folder), pattern) for folder in folders)
+        expect("--framework", matches, "a pattern of these runs' folders", f"{pattern}, which none has")
     found = [run for run in runs if run.points]
     notes = [note for run in runs if not run.points for note in run.notes]
     if not found:
         raise UserError(f"expected runs with scalars, found none ({'; '.join(notes) or log_dir}); {HOW}")
     for name in typed.values():
-        if not any(name in run.points for run in found):
-            raise UserError(f"--alias: expected a tag of these runs, got {name}, which none of them has")
+        known = any(name in run.points for run in found)
+        expect("--alias", known, "a tag of these runs", f"{name}, which none of them has")
     if patterns or by:
         return found, notes
     unfinished = [str(run.folder) for run in found if not run.finished]

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnn_mnist.errors import UserError, nearest
+from cnn_mnist.errors import UserError, expect, nearest
 from cnn_mnist.runs.folder import KERAS, PYTORCH
 from keras_parity.logs.run import Run, hashable
 
@@ -31,10 +31,8 @@ def sides(found: Sequence[Run], by: str) -> dict[Path, tuple[Hashable, str]]:
     if not by:
         return {run.folder: (run.framework, TITLES[run.framework]) for run in found}
     known = {_FOLDER}.union(*(known_settings(run) for run in found))
-    if by not in known:
-        raise UserError(
-            f"--by: expected {_FOLDER}, or a setting or {_ENVIRONMENT}NAME of these runs, got {by}{nearest(by, known)}"
-        )
+    choice = f"{_FOLDER}, or a setting or {_ENVIRONMENT}NAME of these runs"
+    expect("--by", by in known, choice, f"{by}{nearest(by, known)}")
     paths = [os.path.abspath(run.folder) for run in found]
     root = os.path.commonpath(paths)
     split = {}

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from cnn_mnist.architecture.descriptions import Description, read_network
 from cnn_mnist.architecture.network import Network
+from cnn_mnist.console import predict_input
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.data import mnist
-from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.errors import UserError, UserNotice, expect
 from cnn_mnist.neutral import say
-from cnn_mnist.pytorch import own_module
 from cnn_mnist.runs.files import atomic_write
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from cnn_mnist.settings import DataSettings
@@ -32,16 +32,21 @@ GREATEST_DIFFERENCE = 1e-4
 class _Format(NamedTuple):
     read: Callable[[Path, Network | None], tuple[Portable, Logits]]
     write: Callable[[Portable, Path], None]
+    load: str  # the command or line that loads the written file
     optimizer: bool = False
 
 
+_STATE_DICT = state_dicts.read_state_dict, pytorch_files.write_state_dict
+_TORCH = _Format(*_STATE_DICT, 'network.load_state_dict(torch.load("{}", weights_only=True))')
 FORMATS: dict[str, _Format] = {
-    ".ckpt": _Format(state_dicts.read_lightning, pytorch_files.write_ckpt, optimizer=True),
-    ".pt": _Format(state_dicts.read_state_dict, pytorch_files.write_state_dict),
-    ".pth": _Format(state_dicts.read_state_dict, pytorch_files.write_state_dict),
-    ".safetensors": _Format(state_dicts.read_state_dict, pytorch_files.write_state_dict),
-    ".keras": _Format(keras_files.read_keras, keras_files.write_keras, optimizer=True),
-    ".weights.h5": _Format(keras_files.read_h5, keras_files.write_h5),
+    ".ckpt": _Format(
+        state_dicts.read_lightning, pytorch_files.write_ckpt, "python -m cnn_mnist test --ckpt_path={}", optimizer=True
+    ),
+    ".pt": _TORCH,
+    ".pth": _TORCH,
+    ".safetensors": _Format(*_STATE_DICT, 'network.load_state_dict(safetensors.torch.load_file("{}"))'),
+    ".keras": _Format(keras_files.read_keras, keras_files.write_keras, 'keras.models.load_model("{}")', optimizer=True),
+    ".weights.h5": _Format(keras_files.read_h5, keras_files.write_h5, 'model.load_weights("{}")'),
 }
 
 
@@ -105,12 +110,10 @@ def convert_weights(
         raise UserError(f"expected another target than the source, got {source} for both")
     if target.exists() and not overwrite:
         raise UserError(f"expected a new file as target, got {target}, which exists; --overwrite replaces it")
-    if with_optimizer and not writes.optimizer:
-        raise UserError(f"--with_optimizer: expected a .ckpt or .keras file as target, got {target}")
+    expect("--with_optimizer", writes.optimizer or not with_optimizer, "a .ckpt or .keras file as target", target)
     network, read = None if architecture is None else read_network(architecture), reads.read
     if module is not None:
-        if source.suffix in (".keras", ".h5"):
-            raise UserError(f"--source: expected a PyTorch file to load into {module}, got {source}")
+        expect("--source", source.suffix not in (".keras", ".h5"), f"a PyTorch file to load into {module}", source)
         read = partial(state_dicts.read_state_dict, source=module)
     portable, before = read(source, network)
     if with_optimizer and portable.slots is None:
@@ -122,9 +125,7 @@ def convert_weights(
         warnings.warn(UserNotice(f"{portable.untold}; only the weights are converted"), stacklevel=2)
     if not with_optimizer:
         portable = replace(portable, slots=None, iterations=0)
-    if portable.matched:
-        warnings.warn(UserNotice(f"{source}: weights matched by order and shape ({portable.matched})"), stacklevel=2)
-    for said in filter(None, (portable.left_out, portable.doubt)):
+    for said in filter(None, (*portable.notes, portable.doubt)):
         warnings.warn(UserNotice(f"{source}: {said}"), stacklevel=2)
     shape = portable.network.input_shape
     kind = "test images"
@@ -156,7 +157,7 @@ def main(args: list[str]) -> None:
     )
     parser.add_argument("target", type=str, help="File to write; its ending chooses the format.")
     parser.add_switch("--with_optimizer", help="Convert the optimizer's state as well (.ckpt, .keras).")
-    parser.add_argument("--source", type=str | None, default=None, help=own_module.HELP)
+    parser.add_argument("--source", type=str | None, default=None, help=predict_input.SOURCE)
     parser.add_switch("--overwrite", help="Replace an existing TARGET.")
     parser.add_argument(
         "--model.architecture",
@@ -172,19 +173,7 @@ def main(args: list[str]) -> None:
         bool(config.overwrite), config.source,
     )  # fmt: skip
     say(f"wrote {config.target} from {config.file}, compared on {agreement}")
-    say(f"next: {_how_to_load(config.target)}")
-
-
-def _how_to_load(target: str) -> str:
-    """The command or line that loads the written file."""
-    ways = {
-        ".ckpt": "python -m cnn_mnist test --ckpt_path={}",
-        ".keras": 'keras.models.load_model("{}")',
-        ".weights.h5": 'model.load_weights("{}")',
-        ".safetensors": 'network.load_state_dict(safetensors.torch.load_file("{}"))',
-    }
-    state = 'network.load_state_dict(torch.load("{}", weights_only=True))'
-    return next((way for ending, way in ways.items() if target.endswith(ending)), state).format(target)
+    say(f"next: {_format(Path(config.target)).load.format(config.target)}")
 
 
 def _format(path: Path) -> _Format:

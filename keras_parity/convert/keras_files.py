@@ -39,14 +39,14 @@ def read_keras(path: Path, network: Network | None = None) -> tuple[Portable, Lo
         raise UserError(f"{path}: {error}") from None
     variables = variables_of(model, network)
     weights, described = _widened(_arrays(variables)), plain(network)
-    matched = renamed_weights({name: variable.path for name, variable in variables.items()})
+    notes = (renamed_weights({name: variable.path for name, variable in variables.items()}),)
     try:
         settings = ModelSettings(architecture=described, **settings_of(model, path))
     except UserError as error:
-        portable = Portable(weights, ModelSettings(architecture=described), untold=str(error), matched=matched)
+        portable = Portable(weights, ModelSettings(architecture=described), untold=str(error), notes=notes)
     else:
         slots = {slot: _widened(_arrays(arrays)) for slot, arrays in _slots(model, network).items()}
-        portable = Portable(weights, settings, slots, int(model.optimizer.iterations), matched=matched)
+        portable = Portable(weights, settings, slots, int(model.optimizer.iterations), notes=notes)
     return portable, partial(logits_of, copy_in(model, "float64"))
 
 
@@ -71,7 +71,7 @@ def read_h5(path: Path, network: Network | None = None) -> tuple[Portable, Logit
         model.load_weights(path)
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # h5py raises these on damaged links
+    except Exception as error:  # each kind of damage raises another
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"expected the weights of the network, got {path} ({reason})") from None
     settings = ModelSettings(architecture=plain(network))

@@ -30,8 +30,7 @@ class Portable:
             optimizer.
         iterations: Optimizer updates so far.
         untold: Why ``settings`` does not describe the optimizer, in one line; empty if it does.
-        matched: The weights that were matched by shape, in one line; empty if all names were known.
-        left_out: The arrays of the file that are no part of the network, in one line; empty if there are none.
+        notes: How the weights were found in the file, and what was left out; an empty line says nothing.
         doubt: The weights that may be exchanged, in one line; empty if there are none.
     """
 
@@ -40,8 +39,7 @@ class Portable:
     slots: dict[str, Arrays] | None = None
     iterations: int = 0
     untold: str = ""
-    matched: str = ""
-    left_out: str = ""
+    notes: tuple[str, ...] = ()
     doubt: str = ""
 
     @property
@@ -133,10 +131,11 @@ def _sizes(groups: Mapping[object, list[str]]) -> dict[object, int]:
 
 
 def renamed_weights(pairs: Mapping[str, str]) -> str:
-    """Names the first weight with another name in the file, and the number of the others; empty if there is none.
+    """Says which weights have another name in the file: the first one, and the number of the others; empty if none.
 
     Args:
         pairs: The name in the file of each weight, by the weight's name.
     """
     renamed = [f"{in_file} as {name}" for name, in_file in pairs.items() if not in_file.endswith(name)]
-    return f"{renamed[0]}{f' and {len(renamed) - 1} more' if renamed[1:] else ''}" if renamed else ""
+    more = f" and {len(renamed) - 1} more" if renamed[1:] else ""
+    return f"weights matched by order and shape ({renamed[0]}{more})" if renamed else ""

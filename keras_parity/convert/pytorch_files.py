@@ -7,21 +7,20 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from cnn_mnist.architecture.description_files import ARCHITECTURE
 from cnn_mnist.architecture.layouts import from_pytorch, to_pytorch
 from cnn_mnist.architecture.network import Network
-from cnn_mnist.data.splits import evaluation_batch_size
+from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.keras_layers import MaskedDropout
 from cnn_mnist.pytorch.keras_optimizers import KerasOptimizer
 from cnn_mnist.pytorch.network import build_network, load_weights
 from cnn_mnist.pytorch.optimizers import make_optimizer
+from cnn_mnist.pytorch.own_module import logits_of
 from cnn_mnist.settings import ModelSettings
 from keras_parity.convert.portable import Arrays, Logits, Portable, choose_network
 
@@ -47,16 +46,20 @@ def read_ckpt(path: Path, network: Network | None = None) -> tuple[Portable, Log
     state = {name.removeprefix(PREFIX): array for name, array in arrays_of(checkpoint["state_dict"]).items()}
     module = build(settings, from_pytorch(state, network))
     optimizer = make_optimizer(module.parameters(), settings)
-    slots, iterations = None, int(checkpoint.get("global_step", 0))
-    if isinstance(optimizer, KerasOptimizer) and checkpoint.get("optimizer_states"):
-        kept = checkpoint["optimizer_states"][0]
-        names = [name for name, _ in module.named_parameters()]
-        wanted = optimizer.slot_names(optimizer.param_groups[0])
-        if all(set(wanted) <= kept["state"].get(index, {}).keys() for index in range(len(names))):
-            slots = {
-                slot: from_pytorch(arrays_of({name: kept["state"][i][slot] for i, name in enumerate(names)}), network)
-                for slot in wanted
-            }
+    slots = None
+    try:
+        iterations, states = int(checkpoint.get("global_step", 0)), checkpoint.get("optimizer_states")
+        if isinstance(optimizer, KerasOptimizer) and states:
+            kept = states[0]["state"]
+            names = [name for name, _ in module.named_parameters()]
+            wanted = optimizer.slot_names(optimizer.param_groups[0])
+            if all(set(wanted) <= kept.get(index, {}).keys() for index in range(len(names))):
+                slots = {
+                    slot: from_pytorch(arrays_of({name: kept[i][slot] for i, name in enumerate(names)}), network)
+                    for slot in wanted
+                }
+    except Exception:  # the optimizer's state may be anything
+        raise UserError(f"expected a checkpoint of cnn_mnist, got {path}, whose optimizer state is damaged") from None
     return Portable(from_pytorch(state, network), settings, slots, iterations), partial(logits_of, module)
 
 
@@ -110,23 +113,4 @@ def build(settings: ModelSettings, weights: Arrays) -> nn.Sequential:
 def arrays_of(state: Mapping[str, Tensor]) -> Arrays:
     """Returns a state dict as arrays; 16-bit tensors are widened to float32."""
     wide = {name: t.float() if t.is_floating_point() and t.element_size() < 4 else t for name, t in state.items()}
-    return {name: tensor.numpy() for name, tensor in wide.items()}
-
-
-def logits_of(module: nn.Module, images: NDArray[np.floating]) -> NDArray:
-    """Computes a module's logits in float64; of a module that ends in a softmax, the logarithms of its probabilities.
-
-    Args:
-        module: A module that takes images [n, channels, height, width].
-        images: Images [n, height, width, channels].
-
-    Returns:
-        The logits [n, classes].
-    """
-    double = module.double()
-    tensor = torch.from_numpy(np.array(np.moveaxis(images, -1, 1), order="C")).double()
-    with torch.inference_mode():
-        batches = [double(batch) for batch in tensor.split(evaluation_batch_size(images.shape[1:]))]
-    outputs = torch.cat(batches).numpy()
-    probabilities = (outputs >= 0).all() and np.allclose(outputs.sum(-1), 1)
-    return np.log(np.maximum(outputs, np.finfo(outputs.dtype).tiny)) if probabilities else outputs
+    return {name: tensor.detach().resolve_neg().numpy() for name, tensor in wide.items()}

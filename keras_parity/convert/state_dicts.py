@@ -1,31 +1,24 @@
 """Reads the weights of other people's PyTorch code: state dicts and stock Lightning checkpoints."""
 
 import re
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
-from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from cnn_mnist.architecture.description_files import ARCHITECTURE, Inert
+from cnn_mnist.architecture.description_files import ARCHITECTURE
 from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.architecture.layouts import from_pytorch
 from cnn_mnist.architecture.network import Network
-from cnn_mnist.errors import UserError
-from cnn_mnist.pytorch.checkpoints import load_safely, reason_of
 from cnn_mnist.pytorch.network import build_network
-from cnn_mnist.pytorch.own_module import build_module, names_in_call_order
+from cnn_mnist.pytorch.own_module import build_module, logits_of, names_in_call_order
+from cnn_mnist.pytorch.state_dicts import load_file, read_state
 from cnn_mnist.settings import ModelSettings
 from keras_parity.convert.portable import Logits, Portable, choose_network, match_arrays
-from keras_parity.convert.pytorch_files import PREFIX, arrays_of, build, logits_of, read_ckpt
+from keras_parity.convert.pytorch_files import PREFIX, arrays_of, build, read_ckpt
 
-_INSIDE = ("state_dict", "model_state_dict", "model")
-"""Keys under which people save a state dict."""
 _PREFIXES = ("module.", "_orig_mod.", "model.", PREFIX)
 """Prefixes that DataParallel, torch.compile and LightningModules add."""
 _COUNTERS = ("num_batches_tracked", "count")
@@ -47,7 +40,7 @@ def read_lightning(path: Path, network: Network | None = None) -> tuple[Portable
     Raises:
         UserError: As in ``read_ckpt`` and ``read_state_dict``.
     """
-    found = _load(path)
+    found = load_file(path)
     settings = found.get("hyper_parameters") if isinstance(found, dict) else None
     own = isinstance(settings, dict) and {"architecture", "align"} <= settings.keys()
     return (read_ckpt if own else read_state_dict)(path, network)
@@ -68,7 +61,7 @@ def read_state_dict(path: Path, network: Network | None = None, source: str | No
         UserError: The file cannot be loaded safely, the network is unknown, or the weights do not fit it.
     """
     described = read_network(str(path)) if path.suffix == ".safetensors" and _describes(path) else None
-    state, module = _state(path), None
+    state, module = read_state(path), None
     if source is None:
         network = choose_network(path, described, network)
     else:
@@ -86,28 +79,9 @@ def read_state_dict(path: Path, network: Network | None = None, source: str | No
     kept = _without_prefixes({name: tensor for name, tensor in state.items() if name not in aside})
     arrays, matched, doubt = match_arrays(path, arrays_of(kept), wanted)
     weights, settings = from_pytorch(arrays, network), ModelSettings(architecture=plain(network))
-    left = f"left out: {', '.join(aside)}" if aside else ""
-    portable = Portable(weights, settings, matched=matched, left_out=left, doubt="" if module else doubt)
+    notes = (matched, f"left out: {', '.join(aside)}" if aside else "")
+    portable = Portable(weights, settings, notes=notes, doubt="" if module else doubt)
     return portable, partial(logits_of, module or build(settings, weights))
-
-
-def _load(path: Path) -> Any:
-    """Loads a file without running its code; an object that is neither tensor nor plain data becomes an empty dict."""
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        others = torch.serialization.get_unsafe_globals_in_checkpoint(path) if is_zipfile(path) else []
-        with torch.serialization.safe_globals([(Inert, name) for name in others]):
-            return load_safely(path, f"expected a PyTorch state dict, got {path}")
-    except UserError:
-        raise
-    except (
-        OSError, RuntimeError, UnpicklingError, EOFError, KeyError, AttributeError, TypeError, ValueError,
-        SafetensorError,
-    ) as error:  # fmt: skip
-        reason = f"which cannot be loaded safely ({reason_of(error)})"
-        raise UserError(f"expected a PyTorch state dict, got {path}, {reason}") from None
 
 
 def _describes(path: Path) -> bool:
@@ -116,19 +90,6 @@ def _describes(path: Path) -> bool:
             return ARCHITECTURE in (file.metadata() or {})
     except (OSError, SafetensorError):  # which loading it reports
         return False
-
-
-def _state(path: Path) -> dict[str, Tensor]:
-    """The state dict of a file, with its own names."""
-    found = _load(path)
-    for key in _INSIDE:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not found or not all(isinstance(value, Tensor) for value in found.values()):
-        raise UserError(
-            f"expected a PyTorch state dict, got {path}, which cannot be loaded safely (no tensors by name)"
-        )
-    return {str(name): tensor.detach() for name, tensor in found.items()}
 
 
 def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,9 +14,9 @@ from torch import nn
 from cnn_mnist.errors import UserError
 from keras_parity.ladder.diagnosis.explain import explain, find_match
 from keras_parity.ladder.diagnosis.trials import applied
-from keras_parity.ladder.judge.build_pair import build_model_pair
+from keras_parity.ladder.judge.build_pair import prepare
 from keras_parity.ladder.judge.judge import Judge
-from keras_parity.ladder.judge.model_pair import KerasOptimizerLike, ScheduleLike, TorchOptimizerLike
+from keras_parity.ladder.judge.model_pair import KerasOptimizerLike, ModelPair, ScheduleLike, TorchOptimizerLike
 from keras_parity.ladder.report import Report
 
 
@@ -94,12 +94,10 @@ def check(
     if weights not in ("given", "keras", "torch"):
         raise UserError(f'expected weights="given", "keras" or "torch", got {weights!r}')
     with quiet():
-        pair = build_model_pair(
-            torch_model, keras_model, images, labels, torch_images=torch_images, torch_labels=torch_labels,
-            torch_optimizer=torch_optimizer, keras_optimizer=keras_optimizer, torch_loss=torch_loss,
-            keras_loss=keras_loss, torch_schedule=torch_schedule, torch_step=torch_step, class_weight=class_weight,
-            sample_weight=sample_weight, batch_size=batch_size,
-        )  # fmt: skip
+        pair = prepare(ModelPair(
+            torch_model, keras_model, images, labels, torch_images, torch_labels, torch_optimizer, keras_optimizer,
+            torch_loss, keras_loss, torch_schedule, torch_step, class_weight, sample_weight, batch_size,
+        ))  # fmt: skip
         report = Report(notes=[versions()], find_match=partial(find_match, pair, match or {}))
         copy = {
             "keras": "report.match.copy_to_torch(keras_model, torch_model)",

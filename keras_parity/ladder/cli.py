@@ -53,7 +53,7 @@ def climb_all(
     report = Report(notes=[versions()])
     with quiet(), tf.device("/GPU:0" if port.device == "cuda" else "/CPU:0"):
         comparison = Comparison(port)
-        match = comparison.match
+        match = comparison.double.match
         matched = sum(bool(match.torch_calls[pair.torch].arrays) for pair in match.pairs)
         masked = any(isinstance(module, MaskedDropout) for module in port.network.modules())
         dropout = "dropout uses the same masks on both sides" if masked else "no dropout"

@@ -1,6 +1,7 @@
 """Reads the CSV files of Lightning's and of Keras's CSVLogger."""
 
 import csv
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -8,13 +9,13 @@ from pathlib import Path
 
 from cnn_mnist.runs.folder import KERAS, PYTORCH
 from keras_parity.logs.event_files import Scalars
-from keras_parity.logs.points import Point, Points
+from keras_parity.logs.points import Collected, Point, TooManyError
 
 _ENDINGS = (".csv", ".tsv", ".log")
 _SEPARATOR = re.compile(r"[,;\t|]")
 _COUNTERS = ("step", "epoch")
 _LONGEST = 100_000
-"""Characters of a header, past which a file is no log."""
+"""Characters of a row, past which a file is no log; Python reads a row as a whole."""
 
 
 def is_csv_log(path: Path) -> bool:
@@ -29,7 +30,7 @@ def read_csv(path: Path) -> Scalars:
     ``loss``; here they are ``train_loss``. A logger that goes on in a file with other columns writes a new header,
     which is followed. Reading ends at a line with more cells than its header.
     """
-    points, notes, header, keras = dict[str, Points](), list[str](), _header(path), False
+    points, notes, header, keras = Collected(), list[str](), _header(path), False
     written = path.stat().st_mtime  # the lines hold no times
     lines = _lines(path)
     try:
@@ -49,11 +50,16 @@ def read_csv(path: Path) -> Scalars:
                 break
             row = dict(zip(header, cells, strict=False))
             step = _number(row.get("step" if "step" in row else "epoch", ""))
+            if step is not None and not math.isfinite(step):
+                notes.append(f"{path} has the step {step} in line {number}, and is read to there")
+                break
             for name, cell in row.items():
                 value = _number(cell)
                 if step is not None and value is not None and name not in _COUNTERS:
                     bare = "step" not in row and "loss" in row and not name.startswith("val_")
-                    points.setdefault(f"train_{name}" if bare else name, Points()).add(Point(int(step), written, value))
+                    points.add(f"train_{name}" if bare else name, Point(int(step), written, value))
+    except TooManyError as error:
+        notes.append(f"{path} {error}")
     except csv.Error as error:
         notes.append(f"{path} is read to where it is damaged ({error})")
     return Scalars(points, KERAS if keras else PYTORCH, False, notes)
@@ -63,7 +69,19 @@ def _lines(path: Path) -> Iterator[list[str]]:
     with path.open(newline="", errors="replace", encoding="utf-8-sig") as file:
         separator = _SEPARATOR.search(file.readline(_LONGEST))
         file.seek(0)
-        yield from csv.reader(file, delimiter=separator[0] if separator else ",")
+        read = 0
+
+        def lines() -> Iterator[str]:
+            nonlocal read
+            while line := file.readline(_LONGEST):
+                read += len(line)
+                if read >= _LONGEST:
+                    raise csv.Error(f"a row has {_LONGEST:,} characters or more")
+                yield line
+
+        for cells in csv.reader(lines(), delimiter=separator[0] if separator else ","):
+            read = 0
+            yield cells
 
 
 def _header(path: Path) -> list[str]:

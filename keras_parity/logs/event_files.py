@@ -7,7 +7,6 @@ import math
 import os
 import re
 import struct
-from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -19,7 +18,7 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from cnn_mnist.runs.folder import KERAS, PYTORCH
 from cnn_mnist.runs.recorder import masked_crc
-from keras_parity.logs.points import Point, Points
+from keras_parity.logs.points import MOST_TAGS, Collected, Point, Points, TooManyError
 
 PATTERN = "[!.]*tfevents*"  # operating systems put hidden files next to logs
 _PROFILE = ".profile-empty"
@@ -28,6 +27,8 @@ OURS = ".compare"
 
 _HEADER = struct.Struct("<QI")  # length of the data, masked CRC of these 8 bytes
 _CRC = struct.Struct("<I")
+_LONGEST = 2**24
+"""Bytes of a record, past which it is skipped: parsed, it may take fifty times its size."""
 _LFS = b"version http"  # the placeholder of a file that Git LFS has not fetched
 
 
@@ -85,35 +86,26 @@ def read_scalars(folder: str | Path) -> Scalars:
     Returns:
         The points of all files; damage becomes a note.
     """
-    points = defaultdict[str, Points](Points)
-    plugins, restarts = dict[str, str](), _Restarts()
+    points, plugins, restarts = Collected(), dict[str, str](), _Restarts()
     framework, tensors, notes = "", False, list[str]()
-    for file in files_in(Path(folder)):
-        for event in _read_events(file, notes):
-            framework = framework or _WRITERS.get(event.source_metadata.writer, "")
-            restarts.purge(event, points)
-            for value in event.summary.value:
-                tag = value.tag or value.node_name
-                plugin = plugins.setdefault(tag, value.metadata.plugin_data.plugin_name)
-                number = _number(value) if plugin in ("", "scalars") else None  # those of HParams look like scalars
-                if number is not None:
-                    tensors |= value.HasField("tensor")
-                    points[tag].add(Point(event.step, event.wall_time, number))
+    try:
+        for file in files_in(Path(folder)):
+            for event in _read_events(file, notes):
+                framework = framework or _WRITERS.get(event.source_metadata.writer, "")
+                restarts.purge(event, points)
+                if max(len(plugins), len(event.summary.value)) > MOST_TAGS:
+                    raise TooManyError(f"has more than {MOST_TAGS:,} tags and was read up to there")
+                for value in event.summary.value:
+                    tag = value.tag or value.node_name
+                    plugin = plugins.setdefault(tag, value.metadata.plugin_data.plugin_name)
+                    number = _number(value) if plugin in ("", "scalars") else None  # HParams' look like scalars
+                    if number is not None:
+                        tensors |= value.HasField("tensor")
+                        points.add(tag, Point(event.step, event.wall_time, number))
+    except TooManyError as error:
+        notes.append(f"{folder} {error}")
     kept = {tag: found for tag, found in points.items() if found}
     return Scalars(kept, framework or (KERAS if tensors else PYTORCH), not framework and bool(kept), notes)
-
-
-def read_pictures(folder: str | Path) -> dict[str, bytes]:
-    """Reads the newest picture of each tag from event files.
-
-    Args:
-        folder: The folder, or one event file.
-
-    Returns:
-        The bytes of a PNG file for each tag.
-    """
-    events = (event for file in files_in(Path(folder)) for event in _read_events(file, []))
-    return {value.tag: png for event in events for value in event.summary.value if (png := _png(value))}
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -142,13 +134,6 @@ def _number(value: Summary.Value) -> float | None:
     except (TypeError, ValueError):  # no tensor, or its content does not fit its shape
         return None
     return float(number.item()) if number.size == 1 and number.dtype.kind in "fiu" else None
-
-
-def _png(value: Summary.Value) -> bytes:
-    """The first picture in either encoding; empty for anything else."""
-    if value.metadata.plugin_data.plugin_name == "images":  # width, height, then the pictures, all as strings
-        return next(iter(value.tensor.string_val[2:]), b"")
-    return value.image.encoded_image_string
 
 
 def _read_events(path: Path, notes: list[str]) -> Iterator[Event]:
@@ -180,8 +165,10 @@ def _good_events(file: BinaryIO) -> Generator[Event, None, str]:
             return wrong or f"has {found} at byte {offset} and was read up to there"
         if not whole or end > size:
             return wrong or f"ends inside a record at byte {offset}"
-        content, crc = file.read(length), file.read(_CRC.size)
-        if masked_crc(content) == _CRC.unpack(crc)[0]:
+        if length > _LONGEST:
+            wrong = wrong or f"has a record of {length:,} bytes at byte {offset}, which was skipped"
+            file.seek(end)
+        elif masked_crc(content := file.read(length)) == _CRC.unpack(file.read(_CRC.size))[0]:
             try:
                 event = Event.FromString(content)
             except DecodeError:

@@ -8,6 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+MOST_POINTS, MOST_TAGS = 2**25, 100_000
+"""Limits for a log, of 2 GB of memory; a file can hold a point in 10 bytes."""
+
+
+class TooManyError(Exception):
+    """A log has more points or tags than the limits."""
+
 
 class Point(NamedTuple):
     """One value of a scalar.
@@ -50,17 +57,35 @@ class Points(Sequence[Point]):
 
     def purge(self, step: int) -> None:
         """Removes the points from a step on."""
-        table = np.asarray(self)
-        if len(table) and table[:, 0].max() >= step:
-            self._numbers = array("d", table[table[:, 0] < step].tobytes())
+        self._numbers = self._those(np.asarray(self)[:, 0] < step)._numbers
 
     def ascending(self) -> "Points":
         """The points with one for each step: where steps go back, later points replace those from that step on."""
-        if (np.diff(np.asarray(self)[:, 0]) > 0).all():
-            return self
-        kept = Points()
-        for point in self:
-            while kept._numbers and kept._numbers[-3] >= point.step:
-                del kept._numbers[-3:]
-            kept.add(point)
-        return kept
+        steps = np.append(np.asarray(self)[:, 0], np.inf)
+        return self._those(steps[:-1] < np.minimum.accumulate(steps[:0:-1])[::-1])
+
+    def _those(self, kept: NDArray[np.bool_]) -> "Points":
+        return self if kept.all() else Points(array("d", np.asarray(self)[kept].tobytes()))
+
+
+class Collected(dict[str, Points]):
+    """The points of each tag, within the limits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._count = 0
+
+    def add(self, tag: str, point: Point) -> None:
+        """Appends a point.
+
+        Raises:
+            TooManyError: The point, or its tag, is over the limit.
+        """
+        if tag not in self:
+            if len(self) >= MOST_TAGS:
+                raise TooManyError(f"has more than {MOST_TAGS:,} tags and was read up to there")
+            self[tag] = Points()
+        self._count += 1
+        if self._count > MOST_POINTS:
+            raise TooManyError(f"has more than {MOST_POINTS:,} points and was read up to there")
+        self[tag].add(point)

@@ -11,21 +11,19 @@ from keras_parity.logs.event_files import read_scalars
 from keras_parity.logs.folders import SPLIT_FOLDERS, parts_of, split_in
 from keras_parity.logs.points import Point
 
-ALIASES: dict[str, tuple[str, ...]] = {
-    # of stock Lightning loggers, of Keras's stock callbacks, and of TensorFlow's writers called train and test
-    "train/loss": ("train_loss_epoch", "train_loss", "train/epoch_loss"),
-    "train/acc": (
-        *("train_acc_epoch", "train_acc", "train_accuracy", "train/epoch_accuracy", "train/epoch_acc"),
-        "train/accuracy",
-    ),
-    "val/loss": ("val_loss_epoch", "val_loss", "val/epoch_loss"),
-    "val/acc": (
-        *("val_acc_epoch", "val_acc", "val_accuracy", "val/epoch_accuracy", "val/epoch_acc"),
-        "val/accuracy",
-    ),
-    "test/loss": ("test_loss_epoch", "test_loss"),
-    "test/acc": ("test_acc_epoch", "test_acc", "test_accuracy", "test/accuracy"),
+# Of stock Lightning loggers, of Keras's stock callbacks, and of TensorFlow's writers called train and test.
+_FOREIGN = {
+    "loss": ("{}_loss_epoch", "{}_loss", "{}/epoch_loss"),
+    "acc": ("{}_acc_epoch", "{}_acc", "{}_accuracy", "{}/epoch_accuracy", "{}/epoch_acc", "{}/accuracy"),
 }
+_SPLITS: tuple[tags.SplitName, ...] = ("train", "val", "test")
+
+ALIASES = {
+    tags.tag(split, metric): tuple(name.format(split) for name in names)
+    for split in _SPLITS
+    for metric, names in _FOREIGN.items()
+}
+"""Names under which others log what the tags of this project mean, the preferred first."""
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 """The folders that ``add_hparams`` makes, named by the time."""

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cnn_mnist.console.arguments import OneLineErrors
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 from cnn_mnist.neutral import printable, say
 from cnn_mnist.runs import mistakes
-from cnn_mnist.runs.files import lock_folder
-from cnn_mnist.runs.folder import CONFIG, PYTORCH, STUDY, UNTIL_DECIDED, check_writable
+from cnn_mnist.runs.files import check_writable, lock_folder
+from cnn_mnist.runs.folder import CONFIG, PYTORCH, STUDY, UNTIL_DECIDED
 from cnn_mnist.settings import names
 from keras_parity.compare import cli as compare
 from keras_parity.compare.rows import PRIMARY
@@ -51,8 +51,7 @@ def main(args: list[str]) -> None:
             f"--{other}: expected --{flag} {'with' if config.until else 'without'} --until=decided; use that"
         )
     seeds = _SEEDS[flag] if config[flag] is None else config[flag]
-    if seeds < 1:
-        raise UserError(f"--{flag}: expected 1 or more, got {seeds}")
+    expect(f"--{flag}", seeds >= 1, "1 or more", seeds)
     model, data, trainer = (kind(**config[name].as_dict()) for name, kind in GROUPS.items())
     check_writable(trainer.log_dir)
     Path(trainer.log_dir).mkdir(parents=True, exist_ok=True)

@@ -34,17 +34,9 @@ class Runner:
         """
         with tempfile.NamedTemporaryFile() as output:
             if server := self._server(command):
-                assert server.stdin
-                assert server.stdout
-                try:
-                    with suppress(BrokenPipeError):  # of a server that has died
-                        print(json.dumps([output.name, *command[2:]]), file=server.stdin, flush=True)
-                    code = server.stdout.readline().strip()
-                    if not code:
-                        return self._died(command[2])
-                except KeyboardInterrupt:  # the terminal interrupts the training as well
-                    select.select([server.stdout], [], [], SECONDS_TO_STOP)
-                    raise
+                code = _ask(server, json.dumps([output.name, *command[2:]]))
+                if not code:
+                    return self._died(command[2])
             else:
                 code = str(self._start(command, output.fileno()))
             output.seek(0)
@@ -54,15 +46,13 @@ class Runner:
     def close(self) -> None:
         """Ends the servers, and any training that still runs."""
         for server in filter(None, self._servers.values()):
-            with suppress(BrokenPipeError), server:
-                server.kill()
+            _end(server)
 
     def _died(self, package: str) -> str:
         """Forgets a server that has died, so that the next command starts another; returns the reason to print."""
         server = self._servers.pop(package)
         assert server
-        with suppress(BrokenPipeError), server:
-            server.kill()
+        _end(server)
         return f"the server process of {package} has died (exit code {server.returncode}), and this training with it"
 
     def _server(self, command: list[str]) -> subprocess.Popen[str] | None:
@@ -79,13 +69,9 @@ class Runner:
                 preexec_fn=die_with_the_parent,
                 env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # numpy's thread would make forks unsafe
             )
-            assert server.stdin
-            assert server.stdout
-            print(package, file=server.stdin, flush=True)
-            self._servers[package] = server if server.stdout.readline() == "1\n" else None
+            self._servers[package] = server if _ask(server, package) == "1" else None
             if self._servers[package] is None:
-                with server:
-                    server.kill()
+                _end(server)
         return self._servers[package]
 
     @staticmethod
@@ -99,3 +85,21 @@ class Runner:
             raise
         finally:
             process.kill()
+
+
+def _ask(server: subprocess.Popen[str], question: str) -> str:
+    """Sends a server a line, and returns the line that it answers; an empty one if it has died."""
+    assert server.stdin
+    assert server.stdout
+    try:
+        with suppress(BrokenPipeError):
+            print(question, file=server.stdin, flush=True)
+        return server.stdout.readline().strip()
+    except KeyboardInterrupt:  # the terminal interrupts the training as well
+        select.select([server.stdout], [], [], SECONDS_TO_STOP)
+        raise
+
+
+def _end(server: subprocess.Popen[str]) -> None:
+    with suppress(BrokenPipeError), server:
+        server.kill()

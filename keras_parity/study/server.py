@@ -14,6 +14,7 @@ import sys
 import time
 from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 
 from cnn_mnist.runs import timing
 from keras_parity.study.jobs import die_with_the_parent
@@ -28,8 +29,8 @@ PRELOADED = {
 def main() -> None:
     """Serves until its input ends; in a child process, returns when its training has ended."""
     package, start = sys.stdin.readline().strip(), time.perf_counter()
-    (module, _, name), preloaded = PRELOADED[package][0].partition(":"), PRELOADED[package][1]
-    with getattr(import_module(module), name)():
+    context, preloaded = PRELOADED[package]
+    with resolve_name(context)():
         import_module(preloaded)
     spent = time.perf_counter() - start
     print(len(list(Path("/proc/self/task").iterdir())), flush=True)

@@ -11,7 +11,7 @@ from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
 from cnn_mnist.console import resume
 from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, expand_home, refuse_others
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.folder import CHECKPOINTS, find_checkpoint, read_config
+from cnn_mnist.runs.folder import CHECKPOINTS, find_checkpoint, read_settings
 from cnn_mnist.settings import DataSettings, ModelSettings, names
 from keras_parity.frameworks import RUN_NAMES, chosen_backend, importing_keras, keep_out
 from keras_parity.settings import GROUPS, TrainerSettings, flags, taken_over, twin_settings
@@ -98,7 +98,7 @@ def parse(args: list[str], commands: Mapping[str, str] | None = None) -> tuple[P
 def _with_settings_of_checkpoint(parser: Parser, config: Namespace, args: list[str]) -> Namespace:
     """Uses the settings of the checkpoint's run; refuses typed settings that differ."""
     path = find_checkpoint(config.ckpt_path, RUN_NAMES[chosen_backend(config.backend)])
-    kept = read_config(path.parent.parent) if path.parent.name == CHECKPOINTS else None
+    kept = read_settings(path.parent.parent) if path.parent.name == CHECKPOINTS else None
     taken: dict[str, Any] = {}  # outside a run folder, the settings in the file itself are checked on restore
     if kept is not None:
         taken = flags(kept, "model", "data") | {"trainer.precision": kept["trainer"]["precision"]}
@@ -126,7 +126,7 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
     early.add_argument("--resume")
     known, rest = early.parse_known_args(args)
     if known.resume is not None:
-        of_run = (read_config(known.resume) or {}).get("backend") if known.resume != "last" else None
+        of_run = (read_settings(known.resume) or {}).get("backend") if known.resume != "last" else None
         if known.backend not in (None, of_run or known.backend):
             raise UserError(f"--resume: {known.resume} was trained on {of_run}; omit --backend={known.backend}")
         backend = chosen_backend(of_run or known.backend)
@@ -143,7 +143,7 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
     config.model.weight_decay = model.weight_decay  # its L2 penalty may become decay
 
     if config.backend != "tensorflow":
-        keep_out("tensorflow")  # Keras imports it to save a model: 5 s, and lines on stderr
+        keep_out("tensorflow")  # Keras would import it
     with importing_keras(config.backend):
         from keras_parity.twin.train import train
 

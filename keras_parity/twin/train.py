@@ -16,8 +16,9 @@ from cnn_mnist.data.order import batch_count
 from cnn_mnist.data.splits import check_network, load_splits
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import hparams, tags
+from cnn_mnist.runs.environment import write_environment
 from cnn_mnist.runs.files import atomic_write, lock_folder
-from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, new_run_folder, newest_checkpoint, write_environment
+from cnn_mnist.runs.folder import CHECKPOINTS, CONFIG, new_run_folder, newest_checkpoint
 from cnn_mnist.runs.resume import rewind
 from cnn_mnist.runs.signals import resume_hint
 from cnn_mnist.settings import DataSettings, ModelSettings

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 
+from cnn_mnist.architecture.descriptions import plain
 from cnn_mnist.architecture.examples import EXAMPLES
-from cnn_mnist.architecture.layers import Activation, Conv2D, Dense, Flatten, MaxPooling2D, SeparableConv2D
+from cnn_mnist.architecture.layers import Activation, Conv2D, Dense, Dropout, Flatten, MaxPooling2D, SeparableConv2D
 from cnn_mnist.architecture.network import Network, layer_table
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.errors import UserError
@@ -106,3 +108,9 @@ def test_multiply_adds_are_those_of_every_place_that_a_kernel_is_laid_on():
     network = Network([SeparableConv2D(8, 3), Flatten(), Dense(10)])
     assert network.placed[0].multiply_adds == 26 * 26 * (9 + 8)
     assert network.placed[2].multiply_adds == 26 * 26 * 8 * 10
+
+
+def test_numbers_of_numpy_are_stored_as_pythons():
+    network = Network([Flatten(), Dropout(np.float32(0.5)), Dense(np.int64(3))])
+    assert plain(network) == ["Flatten", {"Dropout": 0.5}, {"Dense": 3}]
+    assert [type(network.layers[1].rate), type(network.layers[2].units)] == [float, int]

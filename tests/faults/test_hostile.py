@@ -15,15 +15,16 @@ import numpy as np
 import pytest
 import torch
 
+from cnn_mnist.runs.recorder import masked_crc
 from tests.conftest import PROJECT
 
 _READ = """
 import sys
 from pathlib import Path
-from tests.faults.test_fuzz import READERS, limited_memory, outcome
+from tests.faults.readers import READERS, limited_memory, outcome
 for path in map(Path, sys.argv[1:]):
     with limited_memory():
-        found = outcome(READERS[path.parent.name], path)
+        found, _ = outcome(READERS[path.parent.name], path)
     peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
     print(path.name, "|", found, "|", peak, flush=True)
 """
@@ -69,6 +70,18 @@ def _dense(units: int) -> dict[str, object]:
     return {"class_name": "Functional", "config": {"layers": layers, **ends}}
 
 
+def _record(content: bytes) -> bytes:
+    length = len(content).to_bytes(8, "little")
+    crcs = (masked_crc(part).to_bytes(4, "little") for part in (length, content))
+    return length + next(crcs) + content + next(crcs)
+
+
+def _laughs() -> bytes:
+    """A pickle of a dict whose key holds a tuple twice, which holds another twice, forty times over."""
+    twice = (b"0h%ch%c\x86q%c" % (number, number, number + 1) for number in range(40))
+    return b"\x80\x02K\x01q\x00" + b"".join(twice) + b"0}h\x28Ns."
+
+
 def hostile() -> Iterator[tuple[str, str, bytes]]:
     """Yields the kind of reader, the name of a case, and its content."""
     pickles = {
@@ -82,6 +95,13 @@ def hostile() -> Iterator[tuple[str, str, bytes]]:
             yield kind, name, _zipped({"archive/data.pkl": pickled, "archive/version": b"3"})
         yield "weights.pt", f"plain_{name}", pickled
     yield "weights.pt", "plain_old", pickle.dumps({"a": 1})
+    legacy = io.BytesIO()
+    torch.save({"a": torch.zeros(70_000)}, legacy, _use_new_zipfile_serialization=False)
+    yield "legacy.pt", "declares", legacy.getvalue().replace((70_000).to_bytes(4, "little"), b"\xff\xff\xff\x7f")
+    start = (torch.serialization.MAGIC_NUMBER, torch.serialization.PROTOCOL_VERSION, {})
+    yield "legacy.pt", "laughs", b"".join(pickle.dumps(part, 2) for part in start) + _laughs() + pickle.dumps([], 2)
+    for kind in ("run.ckpt", "weights.pt", "net.ckpt"):
+        yield kind, "laughs", _zipped({"archive/data.pkl": _laughs(), "archive/version": b"3"})
     for kind in ("run.ckpt", "weights.pt"):
         yield kind, "repeats", _tensors(torch.zeros(1).expand(2_000_000_000))
         yield kind, "repeats_half", _tensors(torch.zeros(1, dtype=torch.float16).expand(4_000_000_000))
@@ -99,6 +119,9 @@ def hostile() -> Iterator[tuple[str, str, bytes]]:
     yield "net.yaml", "flat", b"[" + b"a," * 4_000_000 + b"a]"
     yield "net.yaml", "deep", b"[" * 1_000_000
     yield "config.yaml", "flat", b"a: [" + b"1," * 4_000_000 + b"1]"
+    yield "metrics.csv", "wide", b"epoch," + b"1," * 50_000_000
+    yield "metrics.csv", "quoted", b"epoch,loss\n" + b'"1\n",' * 10_000_000
+    yield "events.out.tfevents.1.a", "values", _record(b"\x2a\x80\x8e\xce\x1c" + b"\x0a\x00" * 30_000_000)
     header = b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '|u1', 'fortran_order': False, 'shape': (3000000000, 1, 1), }"
     yield (
         "data.npz",

@@ -2,7 +2,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from cnn_mnist.pytorch.metrics import Predictions, make_metric
+from cnn_mnist.pytorch.metrics import make_metric
+from cnn_mnist.pytorch.module import Classifier
 
 
 def test_means_weigh_samples_and_equal_a_float64_recomputation():
@@ -31,10 +32,9 @@ def test_a_loss_of_nan_is_not_left_out():
 
 
 def test_predictions_come_in_the_order_of_the_data_set():
-    metric = Predictions()
-    logits = torch.randn(5, 10)
-    metric.update(torch.tensor([3, 1]), logits[:2])
-    metric.update(torch.tensor([0, 4, 2]), logits[2:])
-    indices, probabilities = metric.compute()
+    module, probabilities = Classifier(), torch.randn(5, 10).softmax(1)
+    module.predictions.update(torch.column_stack([torch.tensor([3, 1]), probabilities[:2]]))
+    module.predictions.update(torch.column_stack([torch.tensor([0, 4, 2]), probabilities[2:]]))
+    indices, found = module.take_predictions()
     assert indices.tolist() == [0, 1, 2, 3, 4]
-    torch.testing.assert_close(probabilities[3], logits[0].softmax(0))
+    torch.testing.assert_close(found, probabilities[[2, 1, 4, 0, 3]], rtol=0, atol=0)

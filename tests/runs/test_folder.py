@@ -7,7 +7,9 @@ import yaml
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.logger import RunLogger
-from cnn_mnist.runs.folder import check_writable, new_run_folder, write_environment
+from cnn_mnist.runs.environment import write_environment
+from cnn_mnist.runs.files import check_writable
+from cnn_mnist.runs.folder import new_run_folder
 from cnn_mnist.runs.timing import Stopwatch
 
 

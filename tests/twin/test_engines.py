@@ -29,11 +29,8 @@ def trained(tmp_path_factory):
 
     def train(name, cases):
         if name == "pytorch":
-            commands = [
-                ["cnn_mnist", "fit", f"--trainer.logger.save_dir=logs/{case}", "--data.file=tiny.npz", *QUIET, *LENGTH]
-                + list(CASES[case])
-                for case in cases
-            ]
+            fit = ["cnn_mnist", "fit", "--data.file=tiny.npz", *QUIET, *LENGTH]
+            commands = [[*fit, f"--trainer.logger.save_dir=logs/{case}", *CASES[case]] for case in cases]
         else:
             commands = [["tests.twin.engine_cases", name, "tiny.npz", *cases]]
         for command in commands:
@@ -62,9 +59,7 @@ def the_same_everywhere(trained, cases):
             assert found.keys() == expected.keys()
             for weight, values in expected.items():
                 assert values.dtype == np.float64
-                np.testing.assert_allclose(
-                    found[weight], values, rtol=0, atol=LIMIT, err_msg=f"{case}, {name}, {weight}"
-                )
+                np.testing.assert_allclose(found[weight], values, rtol=0, atol=LIMIT, err_msg=f"{case}, {name}")
 
 
 def test_200_updates_give_the_same_weights_on_every_backend_and_in_lightning(trained):

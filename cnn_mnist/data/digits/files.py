@@ -25,8 +25,8 @@ PHONE = (".heic", ".heif", ".avif")
 MOST_PIXELS = 120_000_000
 """Limit for a picture; a tiny file may claim any number."""
 
-MOST_PAGES = 100
-"""Limit for the pages of a file."""
+MOST_PAGES, MOST_PIXELS_OF_ALL = 100, 180_000_000
+"""Limits for the pages of a file, and for all of them together: 20 pages of A4 at 300 dots per inch."""
 
 _KINDS = ", ".join(sorted(set(FORMATS.values())))
 _SUBFILE = 254  # TIFF's tag whose first bit marks a reduced copy of another page
@@ -62,6 +62,7 @@ def read_pages(
         return
     name = str(file)
     try:
+        pixels = 0
         with warnings.catch_warnings(action="ignore"), Image.open(file, formats=tuple(FORMATS.values())) as opened:
             several = opened.format != "MPO" and getattr(opened, "is_animated", False)  # that of a phone is one photo
             for number in range(MOST_PAGES + 1 if several else 1):
@@ -75,6 +76,10 @@ def read_pages(
                 if opened.width * opened.height > MOST_PIXELS:
                     most = MOST_PIXELS // 1_000_000
                     raise UserError(f"expected at most {most} megapixels, got {opened.width} x {opened.height} pixels")
+                pixels += opened.width * opened.height
+                if pixels > MOST_PIXELS_OF_ALL:
+                    most = MOST_PIXELS_OF_ALL // 1_000_000
+                    raise UserError(f"expected at most {most} megapixels in all pages, got more; split the file")
                 if getattr(opened, "tag_v2", {}).get(_SUBFILE, 0) & 1:  # a thumbnail of another page
                     continue
                 page = opened.copy() if several else opened  # what follows would change the frames after it

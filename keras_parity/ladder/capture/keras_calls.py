@@ -1,12 +1,13 @@
 """Intercepts and records the calls in one run of a Keras model."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from keras_parity.ladder.capture.calls import OUTPUT, Call, Loss, find_parents, first_tensor, with_containers
 from keras_parity.ladder.judge.keras_runner import restore_call
@@ -88,6 +89,11 @@ def variable_name(model: keras.Model, variable: keras.Variable) -> str:
     return variable.path.removeprefix(f"{model.name}/")
 
 
+def keras_state(model: keras.Model) -> dict[str, NDArray]:
+    """Returns a copy of a model's weights by ``variable_name``."""
+    return {name: keras.ops.convert_to_numpy(v.value).copy() for name, v in named_variables(model).items()}
+
+
 def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
     """Returns a model's weights by ``variable_name``."""
     return {variable_name(model, variable): variable for variable in model.weights}
@@ -159,21 +165,13 @@ def _find_parents(calls: list[Call], outs: list[Any]) -> None:
         return
     known: dict[Any, int] = {}
     for place, out in enumerate(outs):
-        known[first_tensor(out).name] = place  # of two parts of one layer, the last
+        known[first_tensor(out).op] = place  # of two parts of one layer, the last
     for place, call in enumerate(calls):
-        if call.input is None:
-            call.parents = ((place - 1, ()),)
-            continue
-        fed: Any = call.input  # symbolic during tracing
-        tensors: dict[str, tf.Tensor] = {fed.name: fed}
+        call.parents = ((place - 1, ()),) if call.input is None else _parents(call.input, known)
 
-        def step(name: str, tensors: dict[str, Any] = tensors) -> Iterable[str]:
-            inputs = tensors[name].op.inputs
-            tensors.update({tensor.name: tensor for tensor in inputs})
-            return [tensor.name for tensor in inputs]
 
-        operation = lambda name, tensors=tensors: tensors[name].op.type  # noqa: E731
-        call.parents = find_parents([fed.name], known, step, operation)
+def _parents(tensor: Any, known: dict[Any, int]) -> Any:
+    return find_parents([tensor.op], known, lambda op: [fed.op for fed in op.inputs], lambda op: op.type)
 
 
 def keras_parents(model: keras.Model, names: dict[int, str], inputs: Any) -> list[Any]:

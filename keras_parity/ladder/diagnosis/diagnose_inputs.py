@@ -1,8 +1,7 @@
 """Diagnoses initial weights, batches and losses that differ, with candidate fixes."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -12,30 +11,25 @@ from numpy.typing import NDArray
 from torch import nn
 
 from keras_parity.ladder.diagnosis.finding import Finding
+from keras_parity.ladder.diagnosis.paths import evaluate
 from keras_parity.ladder.diagnosis.paths import torch_path as path
 from keras_parity.ladder.judge.model_pair import ModelPair
-from keras_parity.ladder.judge.nests import Arrays, leaves
-from keras_parity.ladder.matching.arrays import reorder_gates
-from keras_parity.ladder.rungs.comparison import Comparison
-from keras_parity.ladder.rungs.rung import relative
+from keras_parity.ladder.judge.nests import Arrays, array_distance, leaves
+from keras_parity.ladder.rungs.comparison import Copies
 
 CLOSE = 1e-6
 """Relative difference of two float32 arrays that counts as none."""
 
 
-Change = tuple[str, Callable[[NDArray], NDArray]]
-
-
-def diagnose_weights(comparison: Comparison) -> list[Finding]:
+def diagnose_weights(copies: Copies) -> list[Finding]:
     """Finds the initial weights that differ, with lines that rearrange PyTorch's into Keras's."""
-    exact = comparison.exact
-    weights, wanted = comparison.torch[exact].state(), comparison.match.to_torch(comparison.keras[exact].state())
-    off = {name: d for name, array in wanted.items() if (d := relative(weights[name], array)) > CLOSE}
+    weights, wanted = copies.torch.state(), copies.match.to_torch(copies.keras.state())
+    off = {name: d for name, array in wanted.items() if (d := array_distance(weights[name], array)) > CLOSE}
     found = []
     for name, difference in off.items():
-        lines = [line for line, left in _rearranged(comparison, name, weights, wanted, off) if left <= CLOSE]
+        lines = [line for line, left in _rearranged(copies, name, weights, wanted, off) if left <= CLOSE]
         gates = bool(lines) and "torch.cat" in lines[0]
-        what = f"the {_kind(comparison, name)}'s gates are in another order" if gates else "the weights differ"
+        what = f"the {_kind(copies, name)}'s gates are in another order" if gates else "the weights differ"
         found.append(Finding(name, difference, what, [], lines[:1]))
     copy = "report.match.copy_to_torch(keras_model, torch_model)"
     if len(found) > 1 and not any(finding.lines for finding in found):
@@ -48,57 +42,46 @@ def diagnose_weights(comparison: Comparison) -> list[Finding]:
 
 
 def _rearranged(
-    comparison: Comparison, name: str, weights: Arrays, wanted: Arrays, off: Mapping[str, float]
+    copies: Copies, name: str, weights: Arrays, wanted: Arrays, off: Mapping[str, float]
 ) -> Iterator[tuple[str, float]]:
-    target, array = f"{path(name)}.data", weights[name]
-    for line, change in _moves(comparison, name, array):
-        moved = line if line.startswith("torch.") else f"{target}{line}"
-        yield f"{target} = {moved}.contiguous()", relative(change(array), wanted[name])
+    target, array, network = f"{path(name)}.data", weights[name], copies.torch.network
+    for moved in _moves(copies, name, array):
+        left = array_distance(evaluate(moved, torch_model=network).numpy(), wanted[name])
+        yield f"{target} = {moved}.contiguous()", left
     for other in off:
         if other != name and weights[other].shape == array.shape:
-            left = max(relative(weights[other], wanted[name]), relative(array, wanted[other]))
+            left = max(array_distance(weights[other], wanted[name]), array_distance(array, wanted[other]))
             yield f"{target}, {path(other)}.data = {path(other)}.data, {target}", left
 
 
-def _moves(comparison: Comparison, name: str, array: NDArray) -> Iterator[Change]:
-    """Yields rearrangements of a weight's elements, in PyTorch and in NumPy."""
-    rank = array.ndim
-    role = name.rpartition(".")[2]
-    gates = {"GRU": 3, "LSTM": 4}.get(_kind(comparison, name), 0)
-    if gates and role.startswith(("weight_", "bias_")):
+def _moves(copies: Copies, name: str, array: NDArray) -> Iterator[str]:
+    """Yields rearrangements of a weight's elements, as Python expressions."""
+    rank, target = array.ndim, f"{path(name)}.data"
+    gates = {"GRU": 3, "LSTM": 4}.get(_kind(copies, name), 0)
+    if gates and name.rpartition(".")[2].startswith(("weight_", "bias_")):
         for order in permutations(range(gates)):
-            line = f"torch.cat([{path(name)}.data.chunk({gates})[gate] for gate in {order}])"
-            yield line, partial(reorder_gates, order=order)
-    if rank == 2:
-        yield ".roll(1, 0)", lambda a: np.roll(a, 1, 0)
-        yield ".roll(-1, 0)", lambda a: np.roll(a, -1, 0)
-    if rank == 4:
-        yield ".transpose(2, 3)", lambda a: a.swapaxes(2, 3)
-        yield ".flip(2, 3)", lambda a: a[:, :, ::-1, ::-1]
-        yield ".flip(2, 3).transpose(2, 3)", lambda a: a[:, :, ::-1, ::-1].swapaxes(2, 3)
+            yield f"torch.cat([{target}.chunk({gates})[gate] for gate in {order}])"
+    moves = {2: ["roll(1, 0)", "roll(-1, 0)"]}
+    moves[4] = ["transpose(2, 3)", "flip(2, 3)", "flip(2, 3).transpose(2, 3)"]
+    yield from (f"{target}.{move}" for move in moves.get(rank, []))
     if rank >= 2 and array.shape[0] == array.shape[1]:
-        yield ".transpose(0, 1)", lambda a: a.swapaxes(0, 1)
+        yield f"{target}.transpose(0, 1)"
     if rank == 4 and array.shape[1] == 3:
-        yield ".flip(1)", lambda a: a[:, ::-1]
+        yield f"{target}.flip(1)"
     if rank == 2:
-        shapes = {call.output.shape[1:] for call in comparison.match.keras_calls if call.output is not None}
-        shapes |= {tuple(shape[1:]) for call in comparison.match.keras_calls for *_, shape in call.between}
+        shapes = {call.output.shape[1:] for call in copies.match.keras_calls if call.output is not None}
+        shapes |= {tuple(shape[1:]) for call in copies.match.keras_calls for *_, shape in call.between}
         for *space, channels in sorted(shape for shape in shapes if len(shape) > 1):
             if int(np.prod(space)) * channels == array.shape[1]:
                 last, first, rank = (len(array), *space, channels), (len(array), channels, *space), len(space) + 2
                 to_first, to_last = (0, rank - 1, *range(1, rank - 1)), (0, *range(2, rank), 1)
                 for axes, shape in ((to_first, last), (to_last, first)):
-                    line = f".reshape{shape}.permute{axes}.reshape{array.shape}"
-                    yield line, partial(_flattened, shape=shape, axes=axes)
+                    yield f"{target}.reshape{shape}.permute{axes}.reshape{array.shape}"
 
 
-def _kind(comparison: Comparison, name: str) -> str:
+def _kind(copies: Copies, name: str) -> str:
     owner = name.rpartition(".")[0]
-    return next((call.kind for call in comparison.match.torch_calls if call.name == owner), "")
-
-
-def _flattened(array: NDArray, shape: tuple[int, ...], axes: tuple[int, ...]) -> NDArray:
-    return array.reshape(shape).transpose(axes).reshape(array.shape)
+    return next((call.kind for call in copies.match.torch_calls if call.name == owner), "")
 
 
 def diagnose_batches(pair: ModelPair) -> Iterator[Finding]:
@@ -107,24 +90,22 @@ def diagnose_batches(pair: ModelPair) -> Iterator[Finding]:
     if [len(side) for side in inputs] != [1, 1] or inputs[0][0].size != inputs[1][0].size:
         return
     torch_images, keras_images = (side[0] for side in inputs)
-    layouts = [torch_images, np.moveaxis(torch_images, 1, -1)] if torch_images.ndim > 2 else [torch_images]
-    layouts = [array.astype(np.float64) for array in layouts if array.shape == keras_images.shape]
-    wanted = keras_images.astype(np.float64)
-    if not layouts or min(relative(array, wanted) for array in layouts) <= CLOSE:
+    difference = _off(torch_images, keras_images)
+    if difference <= CLOSE or not np.isfinite(difference):
         return
-    changes: list[Change] = [
-        ("torch_images / 255", lambda a: a / 255),
-        ("torch_images * 255", lambda a: a * 255),
-        ("torch_images[:, ::-1]", lambda a: a[..., ::-1]),
-        ("torch_images[:, ::-1] / 255", lambda a: a[..., ::-1] / 255),
-        ("torch_images.swapaxes(2, 3)", lambda a: a.swapaxes(1, 2) if a.ndim == 4 else a),
-        ("torch_images[::-1]", lambda a: a[::-1]),
-    ]
-    lines = [f"torch_images = {line}" for line, change in changes
-             for array in layouts if relative(change(array), wanted) <= CLOSE]  # fmt: skip
+    changes = ["torch_images / 255", "torch_images * 255", "torch_images[:, ::-1]", "torch_images[:, ::-1] / 255"]
+    changes += ["torch_images.swapaxes(2, 3)"] * (torch_images.ndim == 4) + ["torch_images[::-1]"]
+    lines = [f"torch_images = {change}" for change in changes
+             if _off(evaluate(change, torch_images=torch_images), keras_images) <= CLOSE]  # fmt: skip
     if not lines and (places := _order(torch_images, keras_images)):
         lines.append(f"torch_images = torch_images[{places}]")
-    yield Finding("the batches", relative(layouts[-1], wanted), "PyTorch's inputs differ from Keras's", [], lines)
+    yield Finding("the batches", difference, "PyTorch's inputs differ from Keras's", [], lines)
+
+
+def _off(torch_images: NDArray, keras_images: NDArray) -> float:
+    """Returns the relative difference of two inputs, as they are or with channels moved to the last axis."""
+    layouts = [torch_images, np.moveaxis(torch_images, 1, -1)] if torch_images.ndim > 2 else [torch_images]
+    return min(array_distance(array, keras_images) for array in layouts)
 
 
 def _order(torch_images: NDArray, keras_images: NDArray) -> list[int]:
@@ -168,7 +149,8 @@ def loss_lines(
         lines += [f"nn.functional.{name}(logits, {shaped})" for name in ("mse_loss", "l1_loss", "huber_loss",
                   "binary_cross_entropy_with_logits", "binary_cross_entropy")]  # fmt: skip
         lines.append(f"nn.functional.mse_loss(logits, {shaped}, reduction='sum')")
-    elif out.ndim >= 2 and not targets.is_floating_point():
+    elif out.ndim >= 2 and (soft or not targets.is_floating_point()):
+        names["labels"] = targets.double() if soft else targets
         inputs = ["logits", "logits.softmax(1)", "logits.log()"]
         options = ["", ", reduction='sum'", *(f", label_smoothing={part}" for part in smoothing)]
         lines += [f"nn.functional.cross_entropy({x}, labels{option})" for x in inputs for option in options]
@@ -179,11 +161,7 @@ def loss_lines(
             )
             lines.append(f"nn.functional.cross_entropy(logits, labels, {weight}, reduction='sum') / len(labels)")
             lines.append(f"nn.functional.cross_entropy(logits, labels, {weight})")
-    elif soft:
-        options = ["", *(f", label_smoothing={part}" for part in smoothing)]
-        lines += [f"nn.functional.cross_entropy(logits, labels{option})" for option in options]
         lines.append("nn.functional.mse_loss(logits, labels)")
-        names["labels"] = targets.double()
     for line in lines:
         with suppress(Exception):  # raised by a loss that rejects these outputs
             yield line, eval(line, names).item()

@@ -1,6 +1,7 @@
 """Finds layers that are wrong themselves, and tries known fixes on them."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import keras
 import numpy as np
@@ -10,55 +11,55 @@ from torch import nn
 from keras_parity.ladder.capture.calls import Call
 from keras_parity.ladder.capture.patched import ordered, run_patched
 from keras_parity.ladder.diagnosis.finding import Finding, Setting
-from keras_parity.ladder.diagnosis.layer_attributes import compute, differing, to_paste, with_settings
+from keras_parity.ladder.diagnosis.layer_attributes import compute_after, differing, to_paste
 from keras_parity.ladder.diagnosis.paths import keras_path, torch_path
 from keras_parity.ladder.diagnosis.segments import LIMITS, Segment, difference_at, segment_before, try_fixes
+from keras_parity.ladder.judge.nests import array_distance
 from keras_parity.ladder.matching.arrays import RECURRENT
 from keras_parity.ladder.matching.kinds import kind_of
 from keras_parity.ladder.matching.match_weights import Match
-from keras_parity.ladder.rungs.comparison import Comparison
-from keras_parity.ladder.rungs.rung import relative
+from keras_parity.ladder.rungs.comparison import Copies
 
 
-def diagnose_layers(comparison: Comparison) -> list[Finding]:
+def diagnose_layers(copies: Copies) -> list[Finding]:
     """Finds the layers and segments that are wrong themselves, in PyTorch's order; both sides get PyTorch's weights."""
-    keras_side, match, limit = comparison.keras[comparison.exact], comparison.match, LIMITS[comparison.exact]
-    comparison.reset()
-    keras_side.load(match.to_keras(comparison.torch[comparison.exact].state()))
-    inputs = keras_side.feed(comparison.port.keras_batches[0][0])
+    keras_side, match, limit = copies.keras, copies.match, LIMITS[copies.dtype]
+    copies.reset()
+    keras_side.load(match.to_keras(copies.torch.state()))
+    inputs = keras_side.feed(copies.port.keras_batches[0][0])
     patched = run_patched(keras_side.model, match, inputs)
     found: list[Finding] = []
     segments: dict[int, Segment] = {}
     for place, matched in enumerate(match.pairs):
         torch_call, keras_call = match.torch_calls[matched.torch], match.keras_calls[matched.keras]
-        difference = difference_at(comparison, place, patched.inputs.get(place))
+        difference = difference_at(copies, place, patched.inputs.get(place))
         after_unpatched = any(parent in patched.unpatched for parent, _ in keras_call.parents)
         if not difference <= limit and not after_unpatched:
-            segments[place] = segment_before(comparison, place, difference)
+            segments[place] = segment_before(copies, place, difference)
             found.append(segments[place].finding)
         if place in patched.errors and found and after_unpatched:
             continue  # the shape of its weights follows from the shape of its input
         if place in patched.errors:
             what = f"Keras's layer rejects PyTorch's input: {patched.errors[place]}"
-            fixes = _layer_fixes(comparison, torch_call, keras_call, None, limit)
+            fixes = _layer_fixes(copies, torch_call, keras_call, None, limit)
             found.append(Finding(torch_call.name, np.inf, what, *fixes))
         elif place in patched.outputs and torch_call.output is not None:
             difference = _output_difference(torch_call.output, patched.outputs[place], matched.order)
             if not difference <= limit:
-                fixes = _layer_fixes(comparison, torch_call, keras_call, patched.outputs[place], limit)
+                fixes = _layer_fixes(copies, torch_call, keras_call, patched.outputs[place], limit)
                 what = f"{type(torch_call.layer).__name__} differs from Keras's {type(keras_call.layer).__name__}"
                 found.append(Finding(torch_call.name, difference, what, *fixes))
-    try_fixes(comparison, segments, inputs)
-    comparison.reset()
+    try_fixes(copies, segments, inputs)
+    copies.reset()
     return [*found, *_unmatched(match, bool(found))]
 
 
-def first_difference(comparison: Comparison) -> Iterator[Finding]:
+def first_difference(copies: Copies) -> Iterator[Finding]:
     """Finds the first layer whose output differs, if every layer is right by itself: the call differs."""
-    from_torch, from_keras = comparison.tensors(comparison.records[comparison.exact], "output")
+    from_torch, from_keras = copies.tensors("output")
     for name, output in from_torch.items():
-        difference = relative(output, from_keras[name])
-        if not difference <= LIMITS[comparison.exact]:
+        difference = array_distance(output, from_keras[name])
+        if not difference <= LIMITS[copies.dtype]:
             what = "the first layer whose output differs, although it computes the same from equal inputs: check its "
             yield Finding(name, difference, f"{what}mask, its initial state and the order of its steps")
             return
@@ -105,16 +106,16 @@ def _output_difference(torch_output: NDArray, keras_output: NDArray, order: NDAr
     if torch_output.ndim != keras_output.ndim:  # attention heads share one axis, or an RNN returns its last step only
         fits = torch_output.size == keras_output.size
         torch_output = torch_output.reshape(keras_output.shape) if fits else torch_output[:, -1]
-    difference = relative(torch_output, keras_output)
+    difference = array_distance(torch_output, keras_output)
     if torch_output.shape == keras_output.shape and order is not None and len(order) == torch_output.shape[-1]:
-        return min(difference, relative(ordered(torch_output, order), keras_output))
+        return min(difference, array_distance(ordered(torch_output, order), keras_output))
     return difference
 
 
-def _gate_fixes(comparison: Comparison, keras_call: Call) -> tuple[list[Setting], list[str]]:
+def _gate_fixes(copies: Copies, keras_call: Call) -> tuple[list[Setting], list[str]]:
     """PyTorch's gates are fixed: sigmoid, and tanh for the new content."""
     settings, lines = [], []
-    cell, model = keras_call.layer.cell, comparison.keras[comparison.exact].model
+    cell, model = keras_call.layer.cell, copies.keras.model
     path = f"{keras_path(model, keras_call.layer)}.cell"
     for name, fixed in (("recurrent_activation", "sigmoid"), ("activation", "tanh")):
         current = getattr(getattr(cell, name, None), "__name__", fixed)
@@ -125,26 +126,25 @@ def _gate_fixes(comparison: Comparison, keras_call: Call) -> tuple[list[Setting]
 
 
 def _layer_fixes(
-    comparison: Comparison, torch_call: Call, keras_call: Call, wanted: NDArray | None, limit: float
+    copies: Copies, torch_call: Call, keras_call: Call, wanted: NDArray | None, limit: float
 ) -> tuple[list[Setting], list[str]]:
     """Tries Keras's settings in PyTorch's module, one at a time, then all together."""
     if kind_of(keras_call.layer, 1) in RECURRENT:
-        return _gate_fixes(comparison, keras_call)
+        return _gate_fixes(copies, keras_call)
     if torch_call.input is None:
         return [], []
-    module, pads = torch_call.layer, torch_call.pads
+    module, pads, network = torch_call.layer, torch_call.pads, copies.torch.network
     before = keras_call.between[-1][1] if keras_call.between else None
     settings = differing(module, keras_call.layer, torch_call.input.shape[1:-1], before, pads)
     padding = [name for name, module, _ in torch_call.between[-1:] if "Pad" in type(module).__name__]
-    padded_by = (padding or [""])[0] if pads else None
+    padded_by = padding[0] if pads and padding else ""
     lines: list[str] = []
     for tried in (*([setting] for setting in settings), settings):
         if lines and tried is settings:
             break
-        try:
-            output = compute(with_settings(module, tried, pads), torch_call.input)
-        except (RuntimeError, ValueError):  # settings that exclude each other
-            continue
-        if wanted is not None and relative(output, wanted) <= limit:
-            lines.append(to_paste(torch_call.name, module, tried, padded_by))
+        line = to_paste(torch_call.name, module, tried, pads, padded_by)
+        with suppress(RuntimeError, ValueError):  # settings that exclude each other
+            output = compute_after(network, line, torch_call.name, torch_call.input, pads, padded_by)
+            if wanted is not None and array_distance(output, wanted) <= limit:
+                lines.append(line)
     return settings, lines

@@ -149,10 +149,9 @@ def diagnose_clipping(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
 
 def diagnose_constraints(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
     """Finds weights that Keras projects after each step."""
-    names = {array.name: torch_names[0] for array, torch_names in evidence.match.arrays}
     for variable in pair.keras_model.trainable_variables:
         constraint = variable.constraint
-        name = names.get(variable_name(pair.keras_model, variable))
+        name = evidence.match.names.get(variable_name(pair.keras_model, variable))
         if constraint is None or name is None or pair.optimizer is None:
             continue
         kind, tensor = type(constraint).__name__, f"{torch_path(name)}.data"

@@ -33,7 +33,7 @@ def diagnose_training(evidence: Evidence) -> Iterator[Finding]:
     pair = evidence.pair
     suspects = (
         *(_frozen, _second_biases, _losses, _regularizers, diagnose_schedule, diagnose_optimizer, diagnose_decay),
-        *(diagnose_clipping, diagnose_constraints, _statistics, _ties, _padding_rows, _class_weights),
+        *(diagnose_clipping, diagnose_constraints, _statistics, _ties, _padding_rows),
     )
     for find in suspects:
         yield from find(evidence, pair)
@@ -42,18 +42,18 @@ def diagnose_training(evidence: Evidence) -> Iterator[Finding]:
 def _frozen(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
     parameters = dict(split_attention(pair.torch_model).named_parameters())
     variables = named_variables(pair.keras_model)
-    for array, names in evidence.match.arrays:
-        parameter, variable = parameters.get(names[0]), variables[array.name]
+    for keras_name, name in evidence.match.names.items():
+        parameter, variable = parameters.get(name), variables[keras_name]
         if parameter is None or parameter.requires_grad == variable.trainable:
             continue
         in_torch = parameter.requires_grad
-        lines = [f"{torch_path(names[0])}.requires_grad_({not in_torch})"]
+        lines = [f"{torch_path(name)}.requires_grad_({not in_torch})"]
         if in_torch:
             layers = pair.keras_model._flatten_layers()
             owner = next(x for x in layers if any(variable is weight for weight in _own_weights(x)))
             lines.insert(0, f"{keras_path(pair.keras_model, owner)}.trainable = True")
         trained, frozen = ("PyTorch", "Keras") if in_torch else ("Keras", "PyTorch")
-        yield Finding(names[0], np.inf, f"frozen in {frozen}, trained in {trained}", [], lines)
+        yield Finding(name, np.inf, f"frozen in {frozen}, trained in {trained}", [], lines)
 
 
 def _own_weights(layer: keras.Layer) -> list[Any]:
@@ -78,6 +78,8 @@ def _losses(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
     outputs = list(leaves(run_torch(pair, pair.batch_size)))
     labels = list(leaves(slice_samples(pair.torch_labels, 0, pair.batch_size)))
     what, lines = f"{in_torch:.7g} in PyTorch, {in_keras:.7g} in Keras for the same outputs and labels", []
+    if pair.class_weight is not None:
+        what += "; Keras weights the classes and divides by the number of samples"
     if len(outputs) == len(labels) == 1:
         for line, value in loss_lines(outputs[0], labels[0], pair.class_weight, _smoothing(pair)):
             if _close(value, in_keras):
@@ -99,7 +101,7 @@ def _smoothing(pair: ModelPair) -> tuple[float, ...]:
 
 
 def _regularizers(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
-    names = {array.name: torch_names[0] for array, torch_names in evidence.match.arrays}
+    names = evidence.match.names
     terms, weights, unknown, added = [], [], [], evidence.added_loss
     for variable in pair.keras_model.trainable_variables:
         regularizer = variable.regularizer
@@ -156,14 +158,6 @@ def _padding_rows(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
         if isinstance(module, nn.Embedding) and module.padding_idx is not None:
             what = f"PyTorch never trains row {module.padding_idx} (padding_idx), Keras does"
             yield Finding(name, 0.0, what, [], [f"{torch_path(name)}.padding_idx = None"])
-
-
-def _class_weights(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
-    if pair.class_weight is not None and not pair.brings_training:
-        values = [float(pair.class_weight[c]) for c in sorted(pair.class_weight)]
-        summed = f"nn.functional.cross_entropy(output, labels, weight=torch.tensor({values}), reduction='sum')"
-        what = f"Keras weights the classes by {values} and divides by the number of samples"
-        yield Finding("the loss", 0.0, what, [], [f"torch_loss = lambda output, labels: {summed} / len(labels)"])
 
 
 def unexplained(evidence: Evidence) -> Finding:

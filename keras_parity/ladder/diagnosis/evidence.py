@@ -1,13 +1,12 @@
 """Measures the first training step of each side: its loss, every weight's update, the learning rates."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_parity.ladder.capture.keras_calls import named_variables
+from keras_parity.ladder.capture.keras_calls import keras_state
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import Arrays, array_distance, slice_samples, to_keras_inputs
 from keras_parity.ladder.matching.match_weights import Match, torch_state
@@ -38,31 +37,22 @@ class Evidence:
         self.pair, self.match = pair, match
         self.keras_optimizer: Any = pair.keras_optimizer
         self.rates: list[float] = []
-        variables = named_variables(pair.keras_model)
         torch_runner, keras_runner = pair.torch_runner(), pair.keras_runner()
-
-        def torch_weights() -> Arrays:
-            return match.to_keras(torch_state(pair.torch_model))
-
-        def keras_weights() -> Arrays:
-            return {name: keras.ops.convert_to_numpy(v.value).copy() for name, v in variables.items()}
-
+        sides: list[Any] = [
+            (torch_runner, lambda: match.to_keras(torch_state(pair.torch_model))),
+            (keras_runner, lambda: keras_state(pair.keras_model)),
+        ]
+        updates, losses = list[Arrays](), list[float]()
         try:
-            updates, losses = [], []
-            sides: list[tuple[Any, Callable[[], Arrays]]] = [
-                (torch_runner, torch_weights),
-                (keras_runner, keras_weights),
-            ]
-            for side, weights in sides:
+            for side, state in sides:
                 side.reset()
-                before = weights()
+                before = state()
                 losses.append(side.step(*pair.batch(side.framework, 0)))
-                updates.append({name: array - before[name] for name, array in weights().items()})
+                updates.append({name: array - before[name] for name, array in state().items()})
                 side.reset()
-            names = {array.name: torch_names[0] for array, torch_names in match.arrays}
             in_torch, in_keras = updates
             self.updates = {
-                name: (in_torch[k], in_keras[k]) for k, name in names.items() if k in in_torch and k in in_keras
+                name: (in_torch[k], in_keras[k]) for k, name in match.names.items() if k in in_torch and k in in_keras
             }
             pair.keras_model(to_keras_inputs(slice_samples(pair.images, 0, pair.batch_size)), training=True)
             added = [keras.ops.convert_to_numpy(keras.ops.sum(loss)) for loss in pair.keras_model.losses]

@@ -1,11 +1,10 @@
 """Explains a verdict: finds the causes of a difference and the fixes; the verdict judges every fix."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-import keras
 import numpy as np
-import torch
 
 from keras_parity.ladder.capture.attention import split_attention
 from keras_parity.ladder.diagnosis.diagnose_inputs import diagnose_batches, diagnose_weights
@@ -22,7 +21,7 @@ from keras_parity.ladder.judge.runs import one_line
 from keras_parity.ladder.judge.snapshots import keras_snapshot
 from keras_parity.ladder.judge.verdict import StepComparison
 from keras_parity.ladder.matching.match_weights import Match
-from keras_parity.ladder.rungs.comparison import Comparison
+from keras_parity.ladder.rungs.comparison import Copies
 from keras_parity.ladder.rungs.port import Port
 
 ROUNDS = 4
@@ -42,28 +41,22 @@ def find_match(pair: ModelPair, names: Mapping[str, str]) -> Match:
         pair: The two models.
         names: Keras's layer name by PyTorch's, from the user.
     """
+    with _copied(pair, names, "float32") as copies:
+        return copies.match
+
+
+@contextmanager
+def _copied(pair: ModelPair, names: Mapping[str, str], dtype: str) -> Iterator[Copies]:
+    """Copies both models in one precision, with their layers matched; restores the user's model on exit."""
+    torch_batch, keras_batch = ((slice_samples(x, 0, pair.batch_size), None) for x in (pair.torch_images, pair.images))
+    in_place = dtype == "float32"  # some models cannot be rebuilt from their configuration
+    network = split_attention(pair.torch_model)
+    port = Port(network, pair.keras_model, [torch_batch], [keras_batch], match=names, in_place=in_place)
     restore = keras_snapshot(pair.keras_model)
     try:
-        return compare_layers(pair, names, "float32").match
+        yield Copies(port, dtype)
     finally:
         restore()
-
-
-def compare_layers(pair: ModelPair, names: Mapping[str, str], dtype: str) -> Comparison:
-    """Copies both models in one precision, records their layers and matches them."""
-    images = slice_samples(pair.images, 0, pair.batch_size)
-    port = Port(
-        network=split_attention(pair.torch_model),
-        model=pair.keras_model,
-        torch_batches=[(slice_samples(pair.torch_images, 0, pair.batch_size), None)],
-        keras_batches=[(images, None)],
-        test=(images, None),
-        torch_optimizer=lambda parameters: torch.optim.SGD(parameters, 0.01),
-        keras_optimizer=lambda: keras.optimizers.SGD(0.01),
-        match=names,
-        in_place=dtype == "float32",  # some models cannot be rebuilt from their configuration
-    )
-    return Comparison(port, (dtype,))
 
 
 def explain(judge: Judge, report: Any, names: Mapping[str, str]) -> None:
@@ -107,22 +100,19 @@ def _explain_function(trials: Trials, names: Mapping[str, str]) -> list[Finding]
     inputs = _try(trials, list(diagnose_batches(pair)))
     if trials.accepted:
         return inputs
-    found, comparison = list(diagnose_outputs(pair)), None
+    found, later = list(diagnose_outputs(pair)), list[Finding]()
     ending = any(finding.where == "the output" for finding in found)
     for dtype in ("float64", "float32"):
-        restore = keras_snapshot(pair.keras_model)
         try:
-            comparison = compare_layers(pair, names, dtype)
-            layers = [*diagnose_weights(comparison), *diagnose_layers(comparison)]
+            with _copied(pair, names, dtype) as copies:
+                layers = [*diagnose_weights(copies), *diagnose_layers(copies)]
+                later = list(first_difference(copies))
             found += [layer for layer in layers if not (ending and "to output" in layer.where)]
             break
         except Exception as error:  # raised by a model that cannot be copied, or intercepted, in this precision
             if dtype == "float32":
                 report.notes.append(f"layers were not compared one by one: {one_line(error)}")
-        finally:
-            restore()
-    found = _try(trials, found) or (list(first_difference(comparison)) if comparison else [])
-    return [*inputs, *found]
+    return [*inputs, *(_try(trials, found) or later)]
 
 
 def _explain_training(trials: Trials) -> list[Finding]:
@@ -156,16 +146,16 @@ def _try(trials: Trials, findings: list[Finding], keep: bool = True) -> list[Fin
                 finding.fixes.append(Fix(finding.lines[0], left))
     failed: set[str] = set()
     while trials.best > 0:
-        rated: list[tuple[float, int, Finding, str]] = []
-        candidates = [(finding, line) for finding in findings if not finding.fixes for line in finding.lines]
-        for finding, line in candidates:
-            if line not in failed:
-                rated.append((trials.rate([line]), len(rated), finding, line))
-                if rated[-1][0] == 0:  # the best possible
-                    break
-        if not rated or min(each[0] for each in rated) == np.inf:
+        candidates = [(f, line) for f in findings if not f.fixes for line in f.lines if line not in failed]
+        rated: list[tuple[float, int]] = []
+        for place, (_, line) in enumerate(candidates):
+            rated.append((trials.rate([line]), place))
+            if rated[-1][0] == 0:  # the best possible
+                break
+        left_over, place = min(rated, default=(np.inf, 0))
+        if left_over == np.inf:
             break
-        *_, finding, line = min(rated, key=lambda each: each[:2])
+        finding, line = candidates[place]
         left = trials.accept([line])
         if left is not None:
             finding.fixes.append(Fix(line, left))

@@ -1,7 +1,8 @@
-"""The settings of a layer on both sides, and PyTorch's layers with Keras's settings."""
+"""The settings of a layer on both sides, and lines that give PyTorch's layer Keras's settings."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -11,7 +12,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
+from cnn_mnist.architecture.windows import pad_same
 from keras_parity.ladder.diagnosis.finding import Setting
+from keras_parity.ladder.diagnosis.paths import MODULES
 from keras_parity.ladder.diagnosis.paths import torch_path as path
 from keras_parity.ladder.matching.kinds import CHANNELS_FIRST, PADDINGS, kind_of
 
@@ -47,9 +50,13 @@ def _settings(
         yield Setting("momentum", module.momentum, float(np.round(1 - layer.momentum, 12)))
     if isinstance(module, nn.LeakyReLU) and hasattr(layer, "negative_slope"):
         yield Setting("negative_slope", module.negative_slope, float(layer.negative_slope))
-    if isinstance(module, nn.GELU):
-        approximate = getattr(getattr(layer, "activation", None), "keywords", {}).get("approximate")
-        yield Setting("approximate", module.approximate, "tanh" if approximate else "none")
+    if isinstance(layer, keras.layers.AveragePooling2D):
+        yield Setting("count_include_pad", getattr(module, "count_include_pad", None), False)
+    if isinstance(module, nn.Upsample) and isinstance(layer, keras.layers.UpSampling2D):
+        yield Setting("mode", module.mode, layer.interpolation)
+        yield Setting("align_corners", module.align_corners, False if layer.interpolation == "bilinear" else None)
+    if isinstance(module, nn.Softmax) and isinstance(layer, (keras.layers.Softmax, keras.layers.Activation)):
+        yield Setting("dim", module.dim, getattr(layer, "axis", -1))
     if hasattr(layer, "strides") and getattr(module, "stride", None) is not None:
         kernel = _tuple(getattr(layer, "pool_size", None) or layer.kernel_size, rank)
         strides, dilation = _tuple(layer.strides, rank), _tuple(getattr(layer, "dilation_rate", 1), rank)
@@ -93,11 +100,8 @@ def _keras_pads(padding: str, size: tuple[int, ...], kernel: Any, strides: Any, 
         return (((kernel[0] - 1) * dilation[0], 0),)
     if padding != "same":
         return ((0, 0),) * len(size)
-    pads = []
-    for length, width, stride, step in zip(size, kernel, strides, dilation, strict=True):
-        total = max((-(-length // stride) - 1) * stride + (width - 1) * step + 1 - length, 0)
-        pads.append((total // 2, total - total // 2))
-    return tuple(pads)
+    windows = [(width - 1) * step + 1 for width, step in zip(kernel, dilation, strict=True)]
+    return tuple(map(pad_same, size, windows, strides))
 
 
 def _keras_crop(layer: Any, kernel: Any, strides: Any, dilation: Any) -> Pads:
@@ -110,91 +114,59 @@ def _keras_crop(layer: Any, kernel: Any, strides: Any, dilation: Any) -> Pads:
     return tuple(crops)
 
 
-class Padded(nn.Module):
-    """A layer with padding before it, or cropping after it, that its own settings cannot express.
-
-    Args:
-        pads: Pixels before and after each spatial axis; negative to crop.
-        layer: The layer.
-        behind: Whether to pad after the layer.
-    """
-
-    def __init__(self, pads: Pads, layer: nn.Module, behind: bool = False) -> None:
-        super().__init__()
-        self.flat, self.behind = [pad for pair in reversed(pads) for pad in pair], behind
-        self.layer = layer
-        self.value = -torch.inf if "MaxPool" in type(layer).__name__ else 0.0
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Takes images [batch, channels, ...]."""
-        if self.behind:
-            return F.pad(self.layer(images), self.flat)
-        return self.layer(F.pad(images, self.flat, value=self.value))
-
-
-def with_settings(module: nn.Module, settings: list[Setting], pads: Pads = ()) -> nn.Module:
-    """Returns a copy of a module with other settings, behind the zeros that are added before it."""
-    changed = copy.deepcopy(module).cpu()
-    for setting in settings:
-        if setting.name == "crop":
-            setattr(changed, "padding", (0,) * len(setting.theirs))  # noqa: B010 - a module's attribute
-            setattr(changed, "output_padding", (0,) * len(setting.theirs))  # noqa: B010
-            changed = Padded(tuple((-before, -after) for before, after in setting.theirs), changed, behind=True)
-            continue
-        if setting.name != "padding":
-            setattr(changed.layer if isinstance(changed, Padded) else changed, setting.name, setting.theirs)
-            continue
-        setattr(changed, "padding", (0,) * len(setting.theirs))  # noqa: B010 - a module's attribute
-        if isinstance(changed, nn.modules.conv._ConvNd):
-            changed._reversed_padding_repeated_twice = [0, 0] * len(setting.theirs)
-        changed, pads = Padded(setting.theirs, changed), ()
-    return Padded(pads, changed) if pads else changed
-
-
-def to_paste(name: str, module: nn.Module, settings: list[Setting], padded_by: str | None = None) -> str:
+def to_paste(name: str, module: nn.Module, settings: list[Setting], pads: Pads = (), padded_by: str = "") -> str:
     """Writes the lines that change the user's own module.
 
     Args:
         name: Name of the module.
         module: The module.
         settings: The settings to change.
-        padded_by: Name of the module that pads before it; "" if a function does; None if nothing does.
+        pads: The zeros that PyTorch adds before the module.
+        padded_by: Name of the module that adds them; empty if a function does.
     """
     lines = []
     for setting in settings:
+        wanted, own = setting.theirs, path(name)
         if setting.name == "crop":
-            flat = tuple(-cut for pair in reversed(setting.theirs) for cut in pair)
-            zeros = (0,) * len(setting.theirs)
-            lines += [f"{path(name)}.padding = {zeros}", f"{path(name)}.output_padding = {zeros}"]
-            lines.append(f"{path(name)} = nn.Sequential({path(name)}, nn.ConstantPad{len(zeros)}d({flat}, 0.0))")
-        elif setting.name == "padding" and padded_by is not None:
-            flat = tuple(pad for pair in reversed(setting.theirs) for pad in pair)
-            if padded_by:
-                lines.append(f"{path(padded_by)} = nn.ConstantPad{len(setting.theirs)}d({flat}, 0.0)")
-                if any(map(any, _pads(module, (1,) * len(setting.theirs)))):
-                    lines.append(f"{path(name)}.padding = {(0,) * len(setting.theirs)}")
-            else:  # a function pads: a hook adds the rest
-                present = (pad for pair in reversed(setting.ours) for pad in pair)
-                rest = tuple(wanted - pad for wanted, pad in zip(flat, present, strict=True))
-                lines.append(f"{path(name)}.register_forward_pre_hook(lambda module, args: F.pad(args[0], {rest}))")
-        elif setting.name == "padding" and any(before != after for before, after in setting.theirs):
-            flat = tuple(pad for pair in reversed(setting.theirs) for pad in pair)
-            rank, value = len(setting.theirs), ", float('-inf')" if "MaxPool" in type(module).__name__ else ""
-            pad = f"ConstantPad{rank}d({flat}{value or ', 0.0'})"
-            lines.append(f"{path(name)}.padding = {(0,) * rank}")
-            lines.append(f"{path(name)} = nn.Sequential(nn.{pad}, {path(name)})")
-        elif setting.name == "padding":
-            lines.append(f"{path(name)}.padding = {tuple(before for before, _ in setting.theirs)}")
+            zeros, rest = (0,) * len(wanted), tuple(-cut for cut in _flat(wanted))
+            lines += [f"{own}.padding = {zeros}", f"{own}.output_padding = {zeros}"]
+            lines.append(f"{own}.register_forward_hook(lambda module, args, output: nn.functional.pad(output, {rest}))")
+        elif setting.name != "padding":
+            lines.append(f"{own}.{setting.name} = {wanted!r}")
+        elif not pads and all(before == after for before, after in wanted):
+            lines.append(f"{own}.padding = {tuple(before for before, _ in wanted)}")
         else:
-            lines.append(f"{path(name)}.{setting.name} = {setting.theirs!r}")
+            if any(map(any, _pads(module, (1,) * len(wanted)))):
+                lines.append(f"{own}.padding = {(0,) * len(wanted)}")
+            if padded_by:
+                lines.append(f"{path(padded_by)} = nn.ConstantPad{len(wanted)}d({_flat(wanted)}, 0.0)")
+                continue
+            rest = tuple(a - b for a, b in zip(_flat(wanted), _flat(pads or ((0, 0),) * len(wanted)), strict=True))
+            value = ", value=float('-inf')" if "MaxPool" in type(module).__name__ else ""
+            padding = f"nn.functional.pad(args[0], {rest}{value})"
+            lines.append(f"{own}.register_forward_pre_hook(lambda module, args: {padding})")
     return "; ".join(lines)
 
 
-def compute(module: nn.Module, array: NDArray) -> NDArray:
-    """Runs a module on an input; input and output have Keras's axis order."""
-    inner = module.layer if isinstance(module, Padded) else module
-    channels_first = (kind_of(inner, 0) in CHANNELS_FIRST or not list(inner.parameters())) and array.ndim > 2
+def _flat(pads: Pads) -> tuple[int, ...]:
+    """Returns padding in the order that PyTorch's functions take it, the last axis first."""
+    return tuple(pad for pair in reversed(pads) for pad in pair)
+
+
+def compute_after(network: nn.Module, line: str, name: str, array: NDArray, pads: Pads, padded_by: str) -> NDArray:
+    """Runs a line of ``to_paste`` on a copy of a network; returns the output of the module for an unpadded input."""
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    space = MODULES | {"torch_model": copy.deepcopy(network, shared)}
+    exec(line, space)
+    changed: nn.Module = space["torch_model"]
+    padding = changed.get_submodule(padded_by) if padded_by else partial(F.pad, pad=_flat(pads))
+    return compute(changed.get_submodule(name), array, padding)
+
+
+def compute(module: nn.Module, array: NDArray, padding: Callable[[Any], Any] = lambda tensor: tensor) -> NDArray:
+    """Runs a module, behind a padding, on an input; input and output have Keras's axis order."""
+    channels_first = (kind_of(module, 0) in CHANNELS_FIRST or not list(module.parameters())) and array.ndim > 2
     tensor = torch.from_numpy(np.array(np.moveaxis(array, -1, 1) if channels_first else array, order="C"))
     with torch.no_grad():
-        out = module.eval()(tensor).numpy()
+        out = module.eval()(padding(tensor)).numpy()
     return np.moveaxis(out, 1, -1) if channels_first and out.ndim > 2 else out

@@ -1,8 +1,20 @@
-"""Writes parts of the user's models as Python expressions."""
+"""Writes parts of the user's models as Python expressions, and evaluates expressions."""
 
 from typing import Any
 
 import keras
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+MODULES = {"torch": torch, "nn": nn, "F": F, "keras": keras, "np": np}
+"""The modules that a line of Python may use."""
+
+
+def evaluate(expression: str, **names: Any) -> Any:
+    """Computes an expression of ``MODULES`` and further names."""
+    return eval(expression, MODULES | names)
 
 
 def torch_path(name: str) -> str:

@@ -15,30 +15,24 @@ from keras_parity.ladder.capture.calls import Call
 from keras_parity.ladder.capture.patched import ordered, run_patched
 from keras_parity.ladder.diagnosis.finding import Finding, Setting
 from keras_parity.ladder.diagnosis.layer_attributes import compute, differing, to_paste
-from keras_parity.ladder.diagnosis.paths import call_text, keras_path, torch_path
+from keras_parity.ladder.diagnosis.paths import call_text, evaluate, keras_path
+from keras_parity.ladder.judge.nests import array_distance
 from keras_parity.ladder.matching.arrays import RECURRENT
 from keras_parity.ladder.matching.kinds import kind_of
-from keras_parity.ladder.rungs.comparison import Comparison
-from keras_parity.ladder.rungs.rung import relative
+from keras_parity.ladder.rungs.comparison import Copies
 
-_A = keras.activations
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
-    **{f"keras.activations.{name}": getattr(_A, name) for name in (
+ACTIVATIONS = (
+    *(f"keras.activations.{name}" for name in (
         "linear", "relu", "tanh", "sigmoid", "softmax", "gelu", "elu", "selu", "silu", "softplus", "softsign", "relu6",
-        "hard_sigmoid", "hard_silu", "mish", "log_softmax")},
-    "lambda x: keras.activations.gelu(x, approximate=True)": partial(_A.gelu, approximate=True),
-    **{f"lambda x: keras.activations.leaky_relu(x, {slope})": partial(_A.leaky_relu, negative_slope=slope)
-       for slope in (0.01, 0.1, 0.2, 0.3)},
-}  # fmt: skip
-"""Candidate activations, by their Python expression."""
+        "hard_sigmoid", "hard_silu", "mish", "log_softmax")),
+    "lambda x: keras.activations.gelu(x, approximate=True)",
+    *(f"lambda x: keras.activations.leaky_relu(x, {slope})" for slope in (0.01, 0.1, 0.2, 0.3)),
+)  # fmt: skip
+"""Candidate activations, as Python expressions."""
 
 
-INPUTS: dict[str, Callable[[Any], Any]] = {
-    "images / 255": lambda x: x / 255,
-    "images * 255": lambda x: x * 255,
-    "images[..., ::-1]": lambda x: x[..., ::-1],
-}
-"""Candidate changes of Keras's images, by their Python expression."""
+INPUTS = ("images / 255", "images * 255", "images[..., ::-1]")
+"""Candidate changes of Keras's images, as Python expressions."""
 
 
 Alternative = tuple[keras.Layer | None, str, Callable[[Any], Any], list[Setting]]
@@ -63,15 +57,15 @@ class Segment:
     untried: list[Alternative]
 
 
-def segment_before(comparison: Comparison, place: int, difference: float) -> Segment:
+def segment_before(copies: Copies, place: int, difference: float) -> Segment:
     """Describes the segment before a matched layer.
 
     Args:
-        comparison: Both sides.
+        copies: Both sides.
         place: Index of the matched pair.
         difference: Relative difference of the layer's inputs.
     """
-    match = comparison.match
+    match = copies.match
     matched = match.pairs[place]
     torch_call, keras_call = match.torch_calls[matched.torch], match.keras_calls[matched.keras]
     parents = [match.keras_calls[parent] for parent, _ in keras_call.parents]
@@ -80,17 +74,17 @@ def segment_before(comparison: Comparison, place: int, difference: float) -> Seg
     inner = dict.fromkeys(name for name, *_ in (*torch_call.between, *keras_call.between))
     through = f" ({', '.join(inner)})" if inner else ""
     where = f"{' and '.join(names[:3])}{' ...' if len(names) > 3 else ''} to {torch_call.name}{through}"
-    untried = list(_alternatives(comparison, torch_call, keras_call, parents))
+    untried = list(_alternatives(copies, torch_call, keras_call, parents))
     if not parents:
-        untried += [(None, f"images = {line}", function, []) for line, function in INPUTS.items()]
+        untried += [_alternative(None, "images", line, f"lambda images: {line}") for line in INPUTS]
     return Segment(Finding(where, difference), untried)
 
 
-def try_fixes(comparison: Comparison, segments: dict[int, Segment], inputs: Any) -> None:
+def try_fixes(copies: Copies, segments: dict[int, Segment], inputs: Any) -> None:
     """Tries alternatives, one of every segment per run; patching keeps the segments independent.
 
     Args:
-        comparison: Both sides.
+        copies: Both sides.
         segments: By index of the matched pair; findings get the lines that work.
         inputs: Inputs of the Keras model.
     """
@@ -105,19 +99,19 @@ def try_fixes(comparison: Comparison, segments: dict[int, Segment], inputs: Any)
                 segment.untried.remove(available[0])
         if not tried:
             return
-        results = _remaining(comparison, tried, inputs) or [
-            found for place, one in tried.items() for found in _remaining(comparison, {place: one}, inputs)
+        results = _remaining(copies, tried, inputs) or [
+            found for place, one in tried.items() for found in _remaining(copies, {place: one}, inputs)
         ]
         for result in results:
             for place, difference in result.items():
-                if difference <= LIMITS[comparison.exact]:
+                if difference <= LIMITS[copies.dtype]:
                     _, line, _, settings = tried[place]
                     segments[place].finding.lines.append(line)
                     segments[place].finding.settings.extend(settings)
                     waiting.pop(place, None)
 
 
-def _remaining(comparison: Comparison, tried: dict[int, Alternative], inputs: Any) -> list[dict[int, float]]:
+def _remaining(copies: Copies, tried: dict[int, Alternative], inputs: Any) -> list[dict[int, float]]:
     """Returns the difference that remains at each place; an empty list if an alternative fails."""
     overrides, fed = {}, inputs
     for layer, _, function, _ in tried.values():
@@ -126,93 +120,69 @@ def _remaining(comparison: Comparison, tried: dict[int, Alternative], inputs: An
         else:
             overrides[id(layer)] = function
     try:
-        model = comparison.keras[comparison.exact].model
-        patched = run_patched(model, comparison.match, fed, overrides).inputs
+        model = copies.keras.model
+        patched = run_patched(model, copies.match, fed, overrides).inputs
     except Exception:  # raised where the next layer rejects the shape
         return []
-    return [{place: difference_at(comparison, place, patched.get(place)) for place in tried}]
+    return [{place: difference_at(copies, place, patched.get(place)) for place in tried}]
 
 
-def difference_at(comparison: Comparison, place: int, keras_input: NDArray | None) -> float:
+def difference_at(copies: Copies, place: int, keras_input: NDArray | None) -> float:
     """Returns the relative difference between PyTorch's input of a matched layer and the one that Keras computes."""
-    matched = comparison.match.pairs[place]
-    torch_input = comparison.match.torch_calls[matched.torch].input
+    matched = copies.match.pairs[place]
+    torch_input = copies.match.torch_calls[matched.torch].input
     if keras_input is None or torch_input is None:
         return 0.0
     if torch_input.ndim != keras_input.ndim and torch_input.size == keras_input.size:
         torch_input = torch_input.reshape(keras_input.shape)  # time folded into the batch, or axes of one pixel
-    return relative(ordered(torch_input, matched.order), keras_input)
+    return array_distance(ordered(torch_input, matched.order), keras_input)
 
 
-def _alternatives(
-    comparison: Comparison, torch_call: Call, keras_call: Call, parents: list[Call]
-) -> Iterator[Alternative]:
+def _alternatives(copies: Copies, torch_call: Call, keras_call: Call, parents: list[Call]) -> Iterator[Alternative]:
     """Yields alternatives for the layers of a segment, the likeliest first."""
-    ignored = (nn.Flatten, nn.Dropout)
-    modules = [(name, module) for name, module, _ in torch_call.between if not isinstance(module, ignored)]
-    path = partial(keras_path, comparison.keras[comparison.exact].model)
+    path = partial(keras_path, copies.keras.model)
     for _, layer, shape in keras_call.between:
-        swapped = _swapped(layer)
-        if swapped is not None:
+        name = type(layer).__name__
+        if "Pooling" in name:
+            other = name.replace("Max", "Average") if "Max" in name else name.replace("Average", "Max")
             copied = ("pool_size", "strides", "padding", "data_format", "keepdims")
-            arguments = {name: value for name, value in swapped.get_config().items() if name in copied}
-            made = call_text(f"keras.layers.{type(swapped).__name__}", arguments)
-            kinds = [Setting("layer", type(swapped).__name__, type(layer).__name__)]
-            yield layer, f"{path(layer)}.call = {made}.call", swapped, kinds
-        for name, module in modules:
-            kinds_of_module = [kind for kind in ("Pool", "ReLU", "GELU", "ELU") if kind in type(module).__name__]
-            if any(kind in type(layer).__name__ for kind in kinds_of_module) and (
-                settings := differing(module, layer, shape[1:-1])
-            ):
-                yield layer, to_paste(name, module, settings), partial(_through, module), settings
-            elif isinstance(layer, keras.layers.AveragePooling2D) and getattr(module, "count_include_pad", False):
-                setting = Setting("count_include_pad", True, False)
-                yield layer, f"{torch_path(name)}.count_include_pad = False", partial(_through, module), [setting]
-            elif isinstance(module, nn.Upsample) and isinstance(layer, keras.layers.UpSampling2D):
-                mode, corners = layer.interpolation, False if layer.interpolation == "bilinear" else None
-                settings = [Setting("mode", module.mode, mode), Setting("align_corners", module.align_corners, corners)]
-                line = f"{torch_path(name)}.mode, {torch_path(name)}.align_corners = {mode!r}, {corners}"
-                yield layer, line, partial(_through, module), [s for s in settings if s.ours != s.theirs]
-            elif isinstance(module, nn.Softmax) and isinstance(layer, (keras.layers.Softmax, keras.layers.Activation)):
-                axis = getattr(layer, "axis", -1)
-                line = f"{torch_path(name)}.dim = {axis}"
-                yield layer, line, partial(_through, module), [Setting("dim", module.dim, axis)]
+            arguments = {name: value for name, value in layer.get_config().items() if name in copied}
+            made = call_text(f"keras.layers.{other}", arguments)
+            yield _alternative(layer, f"{path(layer)}.call", f"{made}.call", setting=Setting("layer", other, name))
+        for module_name, module, _ in torch_call.between:
+            if settings := differing(module, layer, shape[1:-1]):
+                yield layer, to_paste(module_name, module, settings), partial(_through, module), settings
     for call in parents:
         current = getattr(call.layer, "activation", None)
         if callable(current) and kind_of(call.layer, 1) not in RECURRENT:
-            target = f"{path(call.layer)}.activation"
-            yield from _activations(call.layer, target, getattr(current, "__name__", "custom"))
-            name = f"keras.activations.{getattr(current, '__name__', 'linear')}"
-            yield call.layer, f"{target} = lambda x: {name}({name}(x))", partial(_twice, current), []
+            target, name = f"{path(call.layer)}.activation", getattr(current, "__name__", "custom")
+            yield from _activations(call.layer, target, name)
+            if hasattr(keras.activations, name):
+                twice = f"lambda x: keras.activations.{name}(keras.activations.{name}(x))"
+                yield _alternative(call.layer, target, twice)
     for _, layer, _ in keras_call.between:
         current, kind = getattr(layer, "activation", None), type(layer).__name__
         if callable(current) or "ReLU" in kind or isinstance(layer, keras.layers.Softmax):
             attribute = "activation" if isinstance(layer, keras.layers.Activation) else "call"
             yield from _activations(layer, f"{path(layer)}.{attribute}", getattr(current, "__name__", kind))
         if isinstance(layer, keras.layers.Rescaling):
-            for scale in (1.0, 1 / 255, 255.0):
-                yield layer, f"{path(layer)}.scale = {scale:.10g}", partial(np.multiply, scale), []
+            for scale in ("1.0", "1 / 255", "255.0"):
+                yield _alternative(layer, f"{path(layer)}.scale", scale, f"lambda x: {scale} * x")
 
 
 def _activations(layer: keras.Layer, target: str, current: str) -> Iterator[Alternative]:
     """Yields other activations for a layer."""
-    for line, function in ACTIVATIONS.items():
+    for line in ACTIVATIONS:
         name = line.removeprefix("lambda x: ").removeprefix("keras.activations.")
-        yield layer, f"{target} = {line}", function, [Setting("activation", name, current)]
+        yield _alternative(layer, target, line, setting=Setting("activation", name, current))
 
 
-def _twice(function: Callable[[Any], Any], tensor: Any) -> Any:
-    return function(function(tensor))
+def _alternative(
+    layer: keras.Layer | None, target: str, value: str, function: str = "", setting: Setting | None = None
+) -> Alternative:
+    """Builds an alternative from a line that sets ``target``; it computes the value, or ``function`` if given."""
+    return layer, f"{target} = {value}", evaluate(function or value), [setting] if setting else []
 
 
 def _through(module: nn.Module, tensor: Any) -> Any:
     return tf.constant(np.ascontiguousarray(compute(module, np.asarray(tensor))))
-
-
-def _swapped(layer: keras.Layer) -> keras.Layer | None:
-    """Returns average pooling for maximum pooling, and the other way round."""
-    name = type(layer).__name__
-    if "Pooling" not in name:
-        return None
-    other = name.replace("Max", "Average") if "Max" in name else name.replace("Average", "Max")
-    return getattr(keras.layers, other).from_config(layer.get_config() | {"name": f"{layer.name}_other"})

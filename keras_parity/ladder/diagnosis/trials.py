@@ -5,13 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import keras
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import nn
 
 import keras_parity
+from keras_parity.ladder.diagnosis.paths import MODULES
 from keras_parity.ladder.judge.judge import Judge
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.probe import inspect_outputs
@@ -45,8 +42,7 @@ def applied(pair: ModelPair, lines: Sequence[str], report: Any) -> Iterator[None
     restores = [torch_snapshot(pair.torch_model, pair.optimizer), keras_snapshot(pair.keras_model), snapshot(pair)]
     try:
         names = {name: getattr(pair, name) for name in NAMES}
-        modules = {"kp": keras_parity, "torch": torch, "nn": nn, "F": F, "keras": keras, "np": np}
-        space = names | modules | {"report": report}
+        space = MODULES | names | {"kp": keras_parity, "report": report}
         for line in lines:
             exec(line, space)
         for name in NAMES:

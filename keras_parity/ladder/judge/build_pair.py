@@ -1,4 +1,4 @@
-"""Builds a ``ModelPair`` from the arguments of ``check``."""
+"""Prepares a ``ModelPair``: converts the arguments of ``check`` and fills in defaults."""
 
 from typing import Any
 
@@ -9,37 +9,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cnn_mnist.errors import UserError
-from keras_parity.ladder.judge.model_pair import KerasOptimizerLike, ModelPair
+from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import leaves, map_nest
 from keras_parity.ladder.judge.probe import inspect_outputs
 
 
-def build_model_pair(
-    torch_model: nn.Module,
-    keras_model: keras.Model,
-    images: Any,
-    labels: Any = None,
-    *,
-    torch_images: Any = None,
-    torch_labels: Any = None,
-    keras_optimizer: KerasOptimizerLike = None,
-    sample_weight: Any = None,
-    batch_size: int = 32,
-    **rest: Any,
-) -> ModelPair:
+def prepare(pair: ModelPair) -> ModelPair:
     """Converts the arguments of ``check``, fills in defaults and inspects the outputs of both models.
 
     Args:
-        torch_model: See ``check``.
-        keras_model: See ``check``.
-        images: A nest of arrays or tensors [count, ...].
-        labels: A nest of arrays or tensors [count, ...], or None.
-        torch_images: Replaces the transposed ``images`` on PyTorch's side.
-        torch_labels: Replaces ``labels`` on PyTorch's side.
-        keras_optimizer: An optimizer, a function that returns one, its name, or None.
-        sample_weight: [count], or None.
-        batch_size: Samples per step, at least 1; at most ``count`` are used.
-        **rest: Further fields of ``ModelPair``.
+        pair: The arguments as the user gave them: nests of arrays or tensors [count, ...]; ``torch_images`` None for
+            the transposed ``images``, ``torch_labels`` None for ``labels``; ``keras_optimizer`` an optimizer, a
+            function that returns one, its name, or None.
 
     Returns:
         The pair, ready to run.
@@ -47,37 +28,32 @@ def build_model_pair(
     Raises:
         UserError: An argument is wrong, or a model rejects the inputs.
     """
-    if isinstance(torch_model, keras.Model) or (
-        isinstance(keras_model, nn.Module) and not isinstance(keras_model, keras.Model)
+    given: Any = pair.keras_model
+    if isinstance(pair.torch_model, keras.Model) or (
+        isinstance(given, nn.Module) and not isinstance(given, keras.Model)
     ):
         raise UserError("expected check(torch_model, keras_model, ...), got the two models swapped; exchange them")
-    images = map_nest(_to_array, images)
-    for_torch = map_nest(_channels_first, images) if torch_images is None else map_nest(_to_array, torch_images)
-    labels = None if labels is None else map_nest(_to_array, labels)
-    counts = {len(array) for nest in (images, for_torch, labels) for array in leaves(nest)}
+    if pair.torch_labels is None:
+        pair.torch_labels = pair.labels
+    for name in ("images", "torch_images", "labels", "torch_labels", "sample_weight"):
+        if getattr(pair, name) is not None:
+            setattr(pair, name, map_nest(_to_array, getattr(pair, name)))
+    if pair.torch_images is None:
+        pair.torch_images = map_nest(_channels_first, pair.images)
+    counts = {len(array) for nest in (pair.images, pair.torch_images, pair.labels) for array in leaves(nest)}
     if len(counts) > 1 or 0 in counts:
         raise UserError(
             f"expected as many labels as images, at least 1, got {sorted(counts)} samples; axis 0 counts the samples"
         )
-    if isinstance(keras_optimizer, str):
-        keras_optimizer = keras.optimizers.get(keras_optimizer)
-    elif keras_optimizer is not None and not isinstance(keras_optimizer, keras.Optimizer):
-        keras_optimizer = keras_optimizer()
-    if keras_optimizer is None and keras_model.compiled:
-        keras_optimizer = keras_model.optimizer
-    pair = ModelPair(
-        torch_model,
-        keras_model,
-        images,
-        for_torch,
-        labels,
-        torch_labels=labels if torch_labels is None else map_nest(_to_array, torch_labels),
-        keras_optimizer=keras_optimizer,
-        sample_weight=None if sample_weight is None else _to_array(sample_weight),
-        batch_size=min(batch_size, counts.pop()),
-        **rest,
-    )
-    if labels is not None:
+    pair.batch_size = min(pair.batch_size, counts.pop())
+    optimizer: Any = pair.keras_optimizer
+    if isinstance(optimizer, str):
+        pair.keras_optimizer = keras.optimizers.get(optimizer)
+    elif optimizer is None and pair.keras_model.compiled:
+        pair.keras_optimizer = pair.keras_model.optimizer
+    elif optimizer is not None and not isinstance(optimizer, keras.Optimizer):
+        pair.keras_optimizer = optimizer()
+    if pair.labels is not None:
         _set_default_optimizers(pair)
     inspect_outputs(pair)
     _drop_state_of_one_side(pair)

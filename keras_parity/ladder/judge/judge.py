@@ -1,7 +1,7 @@
 """Runs two models, measures their noise and decides the verdict."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,13 +37,11 @@ LARGEST = 30_000_000
 """Parameters up to which float64 is computed too."""
 
 
-@dataclass
-class _Functions:
-    """A comparison, the outputs of both sides, and the Keras runner behind it, which may be a copy."""
+class _Compared(NamedTuple):
+    """A comparison, and the outputs of both sides."""
 
     comparison: StepComparison
     outputs: list[list[NDArray]]
-    keras: KerasRunner | None = None
 
 
 class Judge:
@@ -78,7 +76,7 @@ class Judge:
             sides = torch_runner, keras_runner
             note_adjustments(verdict, *sides, pair.layouts)
             single = self._functions("float32", sides)
-            double = self._witness(opened, verdict, torch_runner, single)
+            double, copied = self._witness(opened, verdict, torch_runner, single)
             verdict.comparisons.append(self._merged(single, double))
             note_untested(pair, verdict, single.outputs)
             if verdict.same_function is None:
@@ -87,7 +85,7 @@ class Judge:
                 verdict.reason = f"the trainings were not compared: {pair.undecided or 'no labels were given'}"
             elif verdict.same_function:
                 try:
-                    self._trainings(verdict, sides, double.keras if double else None)
+                    self._trainings(verdict, sides, copied)
                 except StepError as error:
                     verdict.reason = str(error)
         return verdict
@@ -121,17 +119,15 @@ class Judge:
                 verdict.comparisons.append(StepComparison(step, difference, limit, precision, difference <= limit))
         return verdict
 
-    def _functions(self, precision: str, sides: Sides) -> _Functions:
+    def _functions(self, precision: str, sides: Sides) -> _Compared:
         """Compares both functions before training, with their noise."""
-        found = self._compared(0, precision, [self.runs.outputs_with_noise(side, precision) for side in sides])
-        found.keras = sides[1]
-        return found
+        return self._compared(0, precision, [self.runs.outputs_with_noise(side, precision) for side in sides])
 
     def _difference(self, from_torch: list[NDArray], from_keras: list[NDArray]) -> float:
         layouts = self.pair.layouts
         return distance(from_torch, from_keras, layouts * (len(from_torch) // len(layouts)) if layouts else None)
 
-    def _compared(self, step: int, precision: str, both: list[list[list[NDArray]]]) -> _Functions:
+    def _compared(self, step: int, precision: str, both: list[list[list[NDArray]]]) -> _Compared:
         """Compares the first run of each side.
 
         The next runs, from one ulp away, give the noise; further ones, from ``FACTOR`` ulps away, show jumps.
@@ -144,15 +140,15 @@ class Judge:
         self._limits[precision, step] = limit
         nan_on_one_side = len({any(np.isnan(array).any() for array in runs[0]) for runs in both}) == 2
         same = False if nan_on_one_side else difference <= limit if noise <= CEILING else None
-        return _Functions(StepComparison(step, difference, limit, precision, same), [runs[0] for runs in both])
+        return _Compared(StepComparison(step, difference, limit, precision, same), [runs[0] for runs in both])
 
     def _witness(
-        self, opened: ExitStack, verdict: Verdict, torch_runner: TorchRunner, single: _Functions
-    ) -> _Functions | None:
-        """Compares both functions in float64; None if a side has no faithful copy."""
+        self, opened: ExitStack, verdict: Verdict, torch_runner: TorchRunner, single: _Compared
+    ) -> tuple[_Compared, KerasRunner] | tuple[None, None]:
+        """Compares both functions in float64, with a copy of Keras's; None if a side has no faithful copy."""
         if (count := sum(p.numel() for p in self.pair.torch_model.parameters())) > LARGEST:
             verdict.notes.append(f"compared in float32 only: {count:,} parameters, float64 takes at most {LARGEST:,}")
-            return None
+            return None, None
         try:
             copied = copied_runner(self.pair)
             opened.callback(copied.restore)
@@ -160,13 +156,13 @@ class Judge:
             found = self._functions("float64", (torch_runner, copied))
         except Exception as error:  # raised by an operation without float64
             verdict.notes.append(f"compared in float32 only: float64 fails with {one_line(error)}")
-            return None
+            return None, None
         finally:
             torch_runner.dtype = torch.float32
             torch_runner.reset()
-        return found if self._faithful(0, verdict, single, found) else None
+        return (found, copied) if self._faithful(0, verdict, single, found) else (None, None)
 
-    def _faithful(self, step: int, verdict: Verdict, single: _Functions, double: _Functions) -> bool:
+    def _faithful(self, step: int, verdict: Verdict, single: _Compared, double: _Compared) -> bool:
         for side, original, copied in zip(("PyTorch", "Keras"), single.outputs, double.outputs, strict=True):
             if not (error := distance(original, copied)) <= self._limits["float32", step]:
                 text = f"{side}'s float64 copy differs from its original by {error:.1e}"
@@ -174,7 +170,7 @@ class Judge:
                 return False
         return True
 
-    def _merged(self, single: _Functions, double: _Functions | None) -> StepComparison:
+    def _merged(self, single: _Compared, double: _Compared | None) -> StepComparison:
         self.seen_in_float32 |= single.comparison.same is False
         return single.comparison if double is None else double.comparison
 
@@ -202,11 +198,11 @@ class Judge:
             verdict.comparisons.append(self._merged(single, double[0] if double else None))
         note_movement(verdict, [runs[0] for runs in trained["float32"]])
 
-    def _at(self, step: int, trained: dict[str, list[list[Trajectory]]]) -> list[_Functions]:
+    def _at(self, step: int, trained: dict[str, list[list[Trajectory]]]) -> list[_Compared]:
         both = {precision: [[run[step] for run in runs] for runs in each] for precision, each in trained.items()}
         return [self._compared(step, precision, each) for precision, each in both.items()]
 
-    def _may_be_a_jump(self, single: _Functions, double: list[_Functions]) -> bool:
+    def _may_be_a_jump(self, single: _Compared, double: list[_Compared]) -> bool:
         """Whether rounding may have made a gradient jump, at the kink of a ReLU, say, which one ulp may not show."""
         comparison = single.comparison
         near = comparison.same is False and comparison.difference <= NEAR * comparison.limit

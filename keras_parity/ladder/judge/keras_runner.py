@@ -22,14 +22,14 @@ class KerasTraining:
         optimizer: Keras's optimizer.
         loss: A loss for ``compile``, or a function (labels, outputs) -> mean loss [].
         direct: Whether ``loss`` is such a function of all outputs at once; the model's own added losses still count.
-        compile_options: Further arguments of ``compile``.
+        loss_weights: As in ``compile``.
         compiled: Whether the user's own ``compile`` stays in place.
     """
 
     optimizer: keras.Optimizer
     loss: Any
     direct: bool = False
-    compile_options: Mapping[str, Any] | None = None
+    loss_weights: Any = None
     compiled: bool = False
 
 
@@ -87,7 +87,7 @@ class KerasRunner:
             self.model.train_function = None  # traced with the random layers in training mode
         else:
             loss = None if training.direct else training.loss
-            self.model.compile(optimizer=training.optimizer, loss=loss, **training.compile_options or {})
+            self.model.compile(optimizer=training.optimizer, loss=loss, loss_weights=training.loss_weights)
         if training.direct:
             self.model.compute_loss = partial(_mean_loss, self.model, training.loss)
         training.optimizer.build(self.model.trainable_variables)

@@ -5,9 +5,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import nn
 
 from cnn_mnist.errors import UserError
 from keras_parity.ladder.judge.model_pair import ModelPair
@@ -41,9 +40,11 @@ def guess_losses(pair: ModelPair, from_torch: list[NDArray], from_keras: list[ND
     torch_forms = [form_of(layout.apply(array)) for layout, array in zip(pair.layouts, from_torch, strict=True)]
     keras_forms = [form_of(array) for array in from_keras]
     if needs_torch:
-        each = [torch_guess(*found) for found in zip(kinds, torch_forms, pair.layouts, strict=True)]
-        if len(each) == 1:
-            pair.loss_text = torch_text(kinds[0], torch_forms[0], pair.layouts[0], from_torch[0])
+        labels = leaves(pair.torch_labels)
+        found = zip(kinds, torch_forms, pair.layouts, from_torch, labels, strict=False)  # what is missing fails a step
+        texts = [torch_text(*each) for each in found]
+        each = [eval(f"lambda output, labels: {text}", {"nn": nn}) for text in texts]
+        pair.loss_text = texts[0] if len(texts) == 1 else None
         pair.torch_loss = lambda outputs, labels: sum(
             loss(o, y) for loss, o, y in zip(each, leaves(outputs), leaves(labels), strict=True)
         )
@@ -107,32 +108,27 @@ def guess_kind(output: NDArray, labels: NDArray) -> str:
     )
 
 
-def torch_guess(kind: str, form: str, layout: Layout) -> Callable[[Any, Any], Any]:
-    """Builds PyTorch's mean loss (output, labels) -> []."""
+def torch_text(kind: str, form: str, layout: Layout, output: NDArray, labels: NDArray) -> str:
+    """Writes PyTorch's mean loss of ``output`` and ``labels`` in Python.
 
-    def loss(output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        output = layout.apply(output)
-        if kind != CROSS:
-            labels = labels.reshape(output.shape).to(output.dtype)
-        if kind == SQUARES:
-            return F.mse_loss(output, labels)
-        if kind == BINARY:
-            return (F.binary_cross_entropy_with_logits if form == "logits" else F.binary_cross_entropy)(output, labels)
-        logs = {"probabilities": torch.log, "log-probabilities": lambda x: x}.get(form, lambda x: x.log_softmax(-1))
-        one_hot = F.one_hot(labels, output.shape[-1]) if labels.ndim < output.ndim else labels
-        return -(logs(output) * one_hot).sum(-1).mean()
-
-    return loss
-
-
-def torch_text(kind: str, form: str, layout: Layout, output: NDArray) -> str | None:
-    """Writes PyTorch's loss of ``output`` and ``labels`` in Python; None if it takes more than one line."""
-    if kind == CROSS and form == "logits" and (output.ndim == 2 or layout.axes == (1, -1)):
+    Args:
+        kind: See ``guess_kind``.
+        form: See ``form_of``.
+        layout: The layout of the output.
+        output: Some of PyTorch's outputs.
+        labels: Labels.
+    """
+    one_hot = labels.ndim == output.ndim
+    plain = form == "logits" and not one_hot and labels.min() >= 0  # negative labels are not ignored
+    if kind == CROSS and plain and (output.ndim == 2 or layout.axes == (1, -1)):
         return "nn.functional.cross_entropy(output, labels)"
-    if layout.axes is not None or kind == CROSS:
-        return None
+    moved = "output" if layout.axes is None else f"output.movedim{layout.axes}"
+    if kind == CROSS:
+        logs = {"probabilities": f"{moved}.log()", "log-probabilities": moved}.get(form, f"{moved}.log_softmax(-1)")
+        chosen = "labels" if one_hot else f"nn.functional.one_hot(labels, {layout.apply(output).shape[-1]})"
+        return f"-({logs} * {chosen}).sum(-1).mean()"
     name = {SQUARES: "mse_loss", BINARY: f"binary_cross_entropy{'_with_logits' * (form == 'logits')}"}[kind]
-    return f"nn.functional.{name}(output, labels.reshape(output.shape).to(output.dtype))"
+    return f"nn.functional.{name}({moved}, labels.reshape({moved}.shape).to(output.dtype))"
 
 
 def keras_guess(kind: str, form: str) -> Callable[[Any, Any], Any]:

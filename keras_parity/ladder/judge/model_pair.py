@@ -31,8 +31,8 @@ class ModelPair:
         torch_model: The module.
         keras_model: The Keras model.
         images: Inputs as Keras takes them: a nest of arrays [count, ...].
-        torch_images: Inputs as PyTorch takes them.
         labels: A nest of arrays [count, ...]; None to compare outputs only.
+        torch_images: Inputs as PyTorch takes them.
         torch_labels: Labels as PyTorch's loss takes them.
         torch_optimizer: As the user gave it; ``optimizer`` is the object that steps.
         keras_optimizer: Keras's optimizer.
@@ -59,8 +59,8 @@ class ModelPair:
     torch_model: nn.Module
     keras_model: keras.Model
     images: Any
-    torch_images: Any
     labels: Any = None
+    torch_images: Any = None
     torch_labels: Any = None
     torch_optimizer: TorchOptimizerLike = None
     keras_optimizer: keras.Optimizer | None = None
@@ -152,14 +152,13 @@ class ModelPair:
         optimizer = optimizer or self.keras_optimizer
         if self.labels is None or optimizer is None or self.undecided:
             return None
-        loss, compiled = self.keras_loss, self.keras_loss is None
-        words = {}
-        if compiled:
-            loss = self.keras_model.loss
-            words = {"loss_weights": self.keras_model.get_compile_config().get("loss_weights")}
+        if self.keras_loss is None:
+            weights = self.keras_model.get_compile_config().get("loss_weights")
+            compiled = optimizer is self.keras_model.optimizer
+            return KerasTraining(optimizer, self.keras_model.loss, loss_weights=weights, compiled=compiled)
         weighted = self.class_weight is not None or self.sample_weight is not None
-        direct = callable(loss) and not isinstance(loss, keras.losses.Loss) and not compiled and not weighted
-        return KerasTraining(optimizer, loss, direct, words, compiled and optimizer is self.keras_model.optimizer)
+        direct = callable(self.keras_loss) and not isinstance(self.keras_loss, keras.losses.Loss) and not weighted
+        return KerasTraining(optimizer, self.keras_loss, direct)
 
 
 def make_optimizer(optimizer: TorchOptimizerLike, model: nn.Module) -> torch.optim.Optimizer:

@@ -40,28 +40,20 @@ def _refill(container: Any) -> Callable[[], None]:
 
 def torch_snapshot(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> Callable[[], None]:
     """Returns a function that restores a module and its optimizer: submodules, attributes, weights, flags and state."""
-    modules = [snapshot(module) for module in model.modules()]
-    tensors = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    owners = [*model.modules(), *([optimizer] if optimizer is not None else [])]
+    groups, entries = (optimizer.param_groups, list(optimizer.state.values())) if optimizer is not None else ([], [])
+    restores = [*map(snapshot, owners), *map(_refill, (*groups, *entries))]
+    state = [value for entry in entries for value in entry.values() if isinstance(value, torch.Tensor)]
+    tensors = {id(t): t for t in (*model.parameters(), *model.buffers(), *state)}
     saved = [(t, t.data, t.data.clone(), t.requires_grad) for t in tensors.values()]
-    groups = [(group, dict(group)) for group in optimizer.param_groups] if optimizer is not None else []
-    restore_optimizer = snapshot(optimizer) if optimizer is not None else None
-    state = {p: dict(values) for p, values in optimizer.state.items()} if optimizer is not None else {}
-    values = [(t, t.clone()) for entry in state.values() for t in entry.values() if isinstance(t, torch.Tensor)]
 
     def restore() -> None:
-        for restore_module in modules:
-            restore_module()
+        for restore_one in restores:
+            restore_one()
         for tensor, data, value, trainable in saved:
             tensor.data = data
             tensor.data.copy_(value)
             tensor.requires_grad_(trainable) if tensor.is_leaf else None
-        if restore_optimizer is not None:
-            restore_optimizer()
-        for group, settings in groups:
-            group.clear()
-            group.update(settings)
-        for tensor, value in values:
-            tensor.copy_(value)
 
     return restore
 

@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from keras_parity.ladder.judge.nests import call_torch, leaves, map_nest, to_arrays, to_tensors
+from keras_parity.ladder.judge.snapshots import snapshot
 from keras_parity.ladder.judge.torch_training import TorchTraining
 
 
@@ -38,19 +38,16 @@ class TorchRunner:
         first = next(model.parameters(), None)
         self.device = first.device if first is not None else torch.device("cpu")
         self._modules = list(dict.fromkeys(module for part in self._parts for module in part.modules()))
-        self._modes = [(module, module.training) for module in self._modules]
+        self._restores = [snapshot(module) for module in self._modules]
         self._random_state = torch.get_rng_state()
-        self._hooks: list[Any] = []
-        if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
-            self.outputs(inputs)
         self._save()
         self.norms = [m for m in self._modules if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         try:
             self.random = self._find_random(inputs) if training else []
             for module in self.random:
-                self._hooks.append(module.register_forward_pre_hook(_force_inference))
+                module.register_forward_pre_hook(_force_inference)
             for module in self.norms:
-                self._hooks += _biased_variance(module)
+                _biased_variance(module)
         except BaseException:
             self.restore()
             raise
@@ -67,33 +64,29 @@ class TorchRunner:
 
     def reset(self) -> None:
         """Restores the user's weights, statistics and optimizer state in ``dtype``, to run again."""
+        self._load(self.dtype)
+        if self.training:
+            self.training.start()
+
+    def _load(self, dtype: torch.dtype | None) -> None:
+        """Loads what was saved; floats in ``dtype``, or in their own precision for None."""
         with torch.no_grad():
             for tensor, value, _ in self._saved:
                 tensor.grad = None
-                wanted = self.dtype if value.is_floating_point() else value.dtype
+                wanted = dtype if dtype and value.is_floating_point() else value.dtype
                 if tensor.dtype != wanted:
                     tensor.data = value.to(wanted, copy=True)
                 tensor.copy_(value)
         for each, state in self._states:
             each.load_state_dict(copy.deepcopy(state))
-        if self.training:
-            self.training.start()
 
     def restore(self) -> None:
         """Restores the user's objects completely; the runner is done."""
-        for hook in self._hooks:
-            hook.remove()
-        self.dtype = torch.float32
-        with torch.no_grad():
-            for tensor, value, gradient in self._saved:
-                if tensor.dtype != value.dtype:
-                    tensor.data = value.clone()
-                tensor.copy_(value)
-                tensor.grad = gradient
-        for each, state in self._states:
-            each.load_state_dict(copy.deepcopy(state))
-        for module, mode in self._modes:
-            module.training = mode
+        for restore_module in self._restores:
+            restore_module()
+        self._load(None)
+        for tensor, _, gradient in self._saved:
+            tensor.grad = gradient
         torch.set_rng_state(self._random_state)
 
     def perturb(self, random: np.random.Generator, fraction: float | None) -> None:
@@ -167,7 +160,7 @@ def _force_inference(module: nn.Module, args: Any) -> None:
     module.training = False
 
 
-def _biased_variance(module: Any) -> Iterable[Any]:
+def _biased_variance(module: Any) -> None:
     """Hooks a batch norm so that its moving variance takes the batch's variance over n instead of over n - 1."""
     before: list[torch.Tensor] = []
 
@@ -188,7 +181,8 @@ def _biased_variance(module: Any) -> Iterable[Any]:
             # .data, because autograd saved the buffer for a backward pass that does not read it.
             module.running_var.data.copy_(old + momentum * biased)
 
-    return module.register_forward_pre_hook(save), module.register_forward_hook(correct)
+    module.register_forward_pre_hook(save)
+    module.register_forward_hook(correct)
 
 
 def _perturbed(value: Any, random: np.random.Generator) -> Any:

@@ -34,15 +34,13 @@ class TorchTraining:
     start: Callable[[], None] = lambda: None
 
 
-def stock_training(
-    model: nn.Module, loss: Callable[[Any, Any], Any], optimizer: torch.optim.Optimizer, schedules: list[Schedule]
-) -> TorchTraining:
-    """Builds PyTorch's usual loop: one loss, one optimizer, schedules stepped after every step."""
+def _loop(loss: Step, optimizer: torch.optim.Optimizer, advance: Callable[[], None]) -> Step:
+    """Builds a step: the gradients of a loss of (inputs, labels), the optimizer, then the schedules."""
 
     def step(inputs: Any, labels: Any) -> Any:
         def closure() -> Any:
             optimizer.zero_grad()
-            value = loss(call_torch(model, inputs), labels)
+            value = loss(inputs, labels)
             value.backward()
             return value
 
@@ -51,10 +49,22 @@ def stock_training(
         else:
             value = closure()
             optimizer.step()
-        for schedule in schedules:
-            schedule.step()
+        advance()
         return value
 
+    return step
+
+
+def stock_training(
+    model: nn.Module, loss: Callable[[Any, Any], Any], optimizer: torch.optim.Optimizer, schedules: list[Schedule]
+) -> TorchTraining:
+    """Builds PyTorch's usual loop: one loss, one optimizer, schedules stepped after every step."""
+
+    def advance() -> None:
+        for schedule in schedules:
+            schedule.step()
+
+    step = _loop(lambda inputs, labels: loss(call_torch(model, inputs), labels), optimizer, advance)
     parts = [loss] if isinstance(loss, nn.Module) else []
     return TorchTraining(step, [optimizer], schedules, parts)
 
@@ -83,25 +93,24 @@ def lightning_training(model: Any, batches: int) -> TorchTraining:
         raise UserError(f"{expected}, got {len(found)} optimizers or a manual step; pass torch_step=")
     (optimizer,), count = found, 0
 
-    def step(inputs: Any, labels: Any) -> Any:
-        nonlocal count
+    def loss(inputs: Any, labels: Any) -> Any:
         value = model.training_step((inputs, labels), count % batches)
-        loss = value["loss"] if isinstance(value, dict) else value
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        return value["loss"] if isinstance(value, dict) else value
+
+    def advance() -> None:
+        nonlocal count
         count += 1
         for config in configs:
             period = config.get("frequency", 1) * (1 if config.get("interval", "epoch") == "step" else batches)
             if count % period == 0:
                 config["scheduler"].step()
-        return loss
 
     def start() -> None:
         nonlocal count
         count = 0
 
-    return TorchTraining(step, [optimizer], [config["scheduler"] for config in configs], start=start)
+    schedulers = [config["scheduler"] for config in configs]
+    return TorchTraining(_loop(loss, optimizer, advance), [optimizer], schedulers, start=start)
 
 
 def objects_in(function: Any, kind: type) -> list[Any]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from keras_parity.ladder.capture.attention import split_attention
 from keras_parity.ladder.capture.calls import OUTPUT, Call
-from keras_parity.ladder.capture.keras_calls import named_variables, variable_name
+from keras_parity.ladder.capture.keras_calls import keras_state, named_variables
 from keras_parity.ladder.judge.nests import Arrays
 from keras_parity.ladder.matching.arrays import Array, Tensors
 from keras_parity.ladder.matching.kinds import FEATUREWISE, KINDS, ROLES
@@ -59,36 +59,34 @@ class Match:
 
     def copy_to_torch(self, keras_model: keras.Model, torch_model: nn.Module) -> None:
         """Copies the matched weights and statistics from the Keras model to the PyTorch model."""
-        weights = {name: variable.numpy() for name, variable in named_variables(keras_model).items()}
-        tensors = {name: torch.from_numpy(array) for name, array in self.to_torch(weights).items()}
+        tensors = {name: torch.from_numpy(array) for name, array in self.to_torch(keras_state(keras_model)).items()}
         network = split_attention(torch_model)  # shares the weights
         network.load_state_dict(tensors, strict=False)  # leaves out the second name of a tied tensor
 
     def copy_to_keras(self, torch_model: nn.Module, keras_model: keras.Model) -> None:
         """Copies the matched weights and statistics from the PyTorch model to the Keras model."""
         arrays = self.to_keras(torch_state(torch_model))
-        for variable in keras_model.weights:
-            if (name := variable_name(keras_model, variable)) in arrays:
+        for name, variable in named_variables(keras_model).items():
+            if name in arrays:
                 variable.assign(arrays[name])
 
-    def torch_name(self, keras_name: str) -> str:
-        """Returns PyTorch's name of a Keras array; the array's own if it has no match."""
-        return next((names[0] for array, names in self.arrays if array.name == keras_name), keras_name)
+    @property
+    def names(self) -> dict[str, str]:
+        """PyTorch's name of each matched Keras array."""
+        return {array.name: names[0] for array, names in self.arrays}
 
     def rows(self) -> list[list[str]]:
         """Returns a table with a header: PyTorch's layer, Keras's layer, kind, shape of the largest tensor."""
         found = [["PyTorch", "Keras", "kind", "weight"]]
         for pair in self.pairs:
             torch_call, keras_call = self.torch_calls[pair.torch], self.keras_calls[pair.keras]
-            shape = "x".join(map(str, signature(torch_call)[1])) + ("" if pair.order is None else ", flattened")
             if torch_call.kind != OUTPUT:
-                found.append([torch_call.name, keras_call.name, torch_call.kind, shape])
-        for place, call in enumerate(self.torch_calls):
-            if place not in {pair.torch for pair in self.pairs}:
-                found.append([call.name, "-", call.kind, "x".join(map(str, signature(call)[1]))])
-        for place, call in enumerate(self.keras_calls):
-            if place not in {pair.keras for pair in self.pairs}:
-                found.append(["-", call.name, call.kind, "x".join(map(str, signature(call)[1]))])
+                flattened = "" if pair.order is None else ", flattened"
+                found.append([torch_call.name, keras_call.name, torch_call.kind, _shape(torch_call) + flattened])
+        matched = {pair.torch for pair in self.pairs}, {pair.keras for pair in self.pairs}
+        for side, calls in enumerate((self.torch_calls, self.keras_calls)):
+            alone = [call for place, call in enumerate(calls) if place not in matched[side]]
+            found += [[*(call.name, "-")[:: 1 - 2 * side], call.kind, _shape(call)] for call in alone]
         return found
 
     def __str__(self) -> str:
@@ -98,9 +96,14 @@ class Match:
         return "\n".join(lines)
 
 
+def _shape(call: Call) -> str:
+    return "x".join(map(str, signature(call)[1]))
+
+
 def torch_state(network: nn.Module) -> Arrays:
-    """Returns a copy of a network's state, with its attention split."""
-    return {name: t.detach().cpu().numpy().copy() for name, t in split_attention(network).state_dict().items()}
+    """Returns a copy of a network's parameters and floating-point buffers by name, with its attention split."""
+    tensors = split_attention(network).state_dict().items()
+    return {name: tensor.cpu().numpy().copy() for name, tensor in tensors if tensor.is_floating_point()}
 
 
 def match_arrays(match: Match) -> None:
@@ -131,20 +134,16 @@ def match_arrays(match: Match) -> None:
             match.arrays.append((array, names))
             seen_keras.add(array.name)
             seen_torch |= set(names)
-    shapes = {call.torch_name(r): s for call in match.torch_calls for r, s in dict(call.arrays).items()}
-    owned = {
-        call.torch_name(r): getattr(call.layer, call.own_roles.get(r, r))
-        for call in match.torch_calls
-        for r in call.arrays
-    }
+    roles_of = [(call, role) for call in match.torch_calls for role in call.arrays]
+    owned = {call.torch_name(role): getattr(call.layer, call.own_roles.get(role, role)) for call, role in roles_of}
     seen = {id(owned[name]) for name in seen_torch}  # a tied tensor has two names
-    match.only_torch = [name for name in shapes if id(owned[name]) not in seen]
+    match.only_torch = [name for name, tensor in owned.items() if id(tensor) not in seen]
     rest = {array.name: array for call in match.keras_calls for array in call.arrays if array.name not in seen_keras}
     match.only_keras = list(rest)
     for array in rest.values():  # of different kinds, such as a dense layer and a 1 x 1 convolution: by role and size
-        name = next((n for n in match.only_torch if _compatible(n, shapes[n], array)), None)
+        name = next((n for n in match.only_torch if _compatible(n, tuple(owned[n].shape), array)), None)
         if name is not None:
-            match.arrays.append((_reshaped(array, shapes[name]), (name,)))
+            match.arrays.append((_reshaped(array, tuple(owned[name].shape)), (name,)))
             match.only_torch.remove(name)
             match.only_keras.remove(array.name)
 

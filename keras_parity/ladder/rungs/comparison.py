@@ -1,6 +1,4 @@
-"""Both sides of a port in each precision, with their layers matched."""
-
-from collections.abc import Sequence
+"""Both sides of a port in one precision, with their layers matched, and in two."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,93 +13,65 @@ from keras_parity.ladder.rungs.port import Port
 from keras_parity.ladder.rungs.torch_side import TorchSide
 
 
-class Comparison:
-    """Both sides of a port, ``torch[dtype]`` and ``keras[dtype]``.
+class Copies:
+    """Copies of both models of a port in one precision, with their layers matched.
 
     Args:
         port: The port.
-        dtypes: ``"float32"``, then ``"float64"`` if both models can compute in it.
+        dtype: ``"float32"`` or ``"float64"``.
 
     Attributes:
-        exact: The last, finest precision.
-        records: Both sides' calls for the first batch in inference mode, by precision.
-        match: The match of these calls.
-        losses: Losses of the free training in float64 by framework; rung 9 fills it in.
-        idle: PyTorch's names of parameters whose gradient is zero but for rounding, such as a bias before a batch norm.
-            Adam would turn that rounding into whole steps, so both sides set these gradients to 0.
+        torch: PyTorch's side.
+        keras: Keras's side.
+        match: The match of both sides' calls for the first batch in inference mode.
     """
 
-    def __init__(self, port: Port, dtypes: Sequence[str] = ("float32", "float64")) -> None:
-        self.port, self.exact = port, dtypes[-1]
-        self.torch = {dtype: TorchSide(port, dtype) for dtype in dtypes}
-        self.keras = {dtype: KerasSide(port, dtype) for dtype in dtypes}
-        self.losses: dict[str, NDArray] = {}
-        torch_batch, keras_batch = port.torch_batches[0], port.keras_batches[0]
-        self.records = {d: (self.torch[d].record(torch_batch), self.keras[d].record(keras_batch)) for d in dtypes}
-        self.match = self._match()
-        self.idle = self._find_idle()
-
-    def _match(self) -> Match:
-        torch_calls, keras_calls = self.records[self.exact]
-        side, batch = self.keras[self.exact], self.port.keras_batches[0]
-        for call, parents in zip(keras_calls, side.parents(batch), strict=True):
+    def __init__(self, port: Port, dtype: str) -> None:
+        self.port, self.dtype = port, dtype
+        self.torch, self.keras = TorchSide(port, dtype), KerasSide(port, dtype)
+        batch = port.keras_batches[0]
+        torch_calls, keras_calls = self.torch.record(port.torch_batches[0]), self.keras.record(batch)
+        for call, parents in zip(keras_calls, self.keras.parents(batch), strict=True):
             call.parents = parents
-        match = Match(torch_calls, keras_calls, match_calls(torch_calls, keras_calls, self.port.match))
-        run_patched(side.model, match, side.feed(batch[0]))  # finds the order of flattened features
-        match_arrays(match)
-        return match
-
-    def _find_idle(self) -> set[str]:
-        if self.exact != "float64" or self.port.torch_batches[0][1] is None:
-            return set()
-        torch_side, keras_side = self.torch["float64"], self.keras["float64"]
-        gradients = self.match.to_keras(torch_side.gradients(self.port.torch_batches[0])[1])
-        torch_side.reset()
-        small = _small(gradients)
-        small &= _small(keras_side.gradients_of(list(gradients), self.port.keras_batches[0])) if small else set()
-        keras_side.reset()
-        idle = {self.match.torch_name(name) for name in small}
-        for dtype in self.torch:
-            self.torch[dtype].idle, self.keras[dtype].idle = idle, small
-        return idle
+        self.match = Match(torch_calls, keras_calls, match_calls(torch_calls, keras_calls, port.match))
+        run_patched(self.keras.model, self.match, self.keras.feed(batch[0]))  # finds the order of flattened features
+        match_arrays(self.match)
 
     def reset(self) -> None:
         """Returns both sides to their initial weights."""
-        for dtype in self.torch:
-            self.torch[dtype].reset()
-            self.keras[dtype].reset()
+        self.torch.reset()
+        self.keras.reset()
 
-    def copy_weights(self, dtype: str) -> None:
+    def copy_weights(self) -> None:
         """Copies Keras's weights and statistics to PyTorch."""
-        self.torch[dtype].load(self.match.to_torch(self.keras[dtype].state()))
+        self.torch.load(self.match.to_torch(self.keras.state()))
 
-    def states(self, dtype: str) -> tuple[Arrays, Arrays]:
+    def states(self) -> tuple[Arrays, Arrays]:
         """Returns the weights and statistics of both sides, in Keras's layout, by PyTorch's names."""
-        return self.named(self.match.to_keras(self.torch[dtype].state()), self.keras[dtype].state())
+        return self._named(self.torch.state(), self.keras.state())
 
-    def gradients(self, dtype: str) -> tuple[tuple[float, Arrays], tuple[float, Arrays]]:
-        """Returns loss and gradients of the first batch on both sides; layout and names as in ``states``."""
-        torch_loss, torch_gradients = self.torch[dtype].gradients(self.port.torch_batches[0])
-        keras_loss, keras_gradients = self.keras[dtype].gradients(self.port.keras_batches[0])
-        from_torch, from_keras = self.named(self.match.to_keras(torch_gradients), keras_gradients)
-        return (torch_loss, from_torch), (keras_loss, from_keras)
+    def gradients(self) -> tuple[tuple[float, float], tuple[Arrays, Arrays]]:
+        """Returns losses and gradients of the first batch on both sides; layout and names as in ``states``."""
+        torch_loss, torch_gradients = self.torch.gradients(self.port.torch_batches[0])
+        keras_loss, keras_gradients = self.keras.gradients(self.port.keras_batches[0])
+        return (torch_loss, keras_loss), self._named(torch_gradients, keras_gradients)
 
-    def named(self, from_torch: Arrays, from_keras: Arrays) -> tuple[Arrays, Arrays]:
-        """Renames matched arrays from Keras's names to PyTorch's; leaves out the others."""
-        names = {array.name: torch_names[0] for array, torch_names in self.match.arrays}
+    def _named(self, from_torch: Arrays, from_keras: Arrays) -> tuple[Arrays, Arrays]:
+        """Returns the matched arrays of both sides in Keras's layout, by PyTorch's names."""
         first, second = (
-            {torch_name: arrays[name] for name, torch_name in names.items() if name in arrays}
-            for arrays in (from_torch, from_keras)
+            {torch_name: arrays[name] for name, torch_name in self.match.names.items() if name in arrays}
+            for arrays in (self.match.to_keras(from_torch), from_keras)
         )
         return first, second
 
-    def tensors(self, records: tuple[list[Call], list[Call]], key: str) -> tuple[Arrays, Arrays]:
+    def tensors(self, key: str, records: tuple[list[Call], list[Call]] | None = None) -> tuple[Arrays, Arrays]:
         """Returns an attribute of the matched calls on both sides, by PyTorch's names.
 
         Args:
-            records: The calls of both sides.
             key: ``"output"`` or ``"gradient"``.
+            records: The calls of both sides; None for those that were matched.
         """
+        records = records or (self.match.torch_calls, self.match.keras_calls)
         found: tuple[Arrays, Arrays] = {}, {}
         for pair in self.match.pairs:
             torch_call = records[0][pair.torch]
@@ -119,10 +89,47 @@ class Comparison:
         return found
 
 
+class Comparison:
+    """Both models of a port in float32 and in float64.
+
+    Args:
+        port: The port.
+
+    Attributes:
+        single: In float32.
+        double: In float64.
+        losses: Losses of the free training in float64 by framework; rung 9 fills it in.
+    """
+
+    def __init__(self, port: Port) -> None:
+        self.port, self.single, self.double = port, Copies(port, "float32"), Copies(port, "float64")
+        self.losses: dict[str, NDArray] = {}
+        self._ignore_idle()
+
+    def reset(self) -> None:
+        """Returns both precisions to the initial weights."""
+        self.single.reset()
+        self.double.reset()
+
+    def _ignore_idle(self) -> None:
+        """Sets gradients to 0 that are zero but for rounding, such as that of a bias before a batch norm.
+
+        Adam would turn that rounding into whole steps.
+        """
+        from_torch, from_keras = self.double.gradients()[1]
+        idle = _small(from_torch) & _small(from_keras)
+        in_keras = {name for name, torch_name in self.double.match.names.items() if torch_name in idle}
+        for copies in (self.single, self.double):
+            copies.torch.idle = idle
+            copies.keras.ignore(in_keras)
+        self.double.reset()
+
+
 def _small(gradients: Arrays) -> set[str]:
     """Returns the gradients that are negligible next to the largest of their layer."""
+    sizes = {name: float(np.abs(gradient).max(initial=0.0)) for name, gradient in gradients.items()}
     largest: dict[str, float] = {}
-    for name, gradient in gradients.items():
-        layer = name.rpartition("/")[0]
-        largest[layer] = max(largest.get(layer, 0.0), float(np.abs(gradient).max(initial=0.0)))
-    return {n for n, g in gradients.items() if np.abs(g).max(initial=0.0) <= 1e-11 * largest[n.rpartition("/")[0]]}
+    for name, size in sizes.items():
+        layer = name.rpartition(".")[0]
+        largest[layer] = max(largest.get(layer, 0.0), size)
+    return {name for name, size in sizes.items() if size <= 1e-11 * largest[name.rpartition(".")[0]]}

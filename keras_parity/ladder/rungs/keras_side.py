@@ -1,6 +1,6 @@
 """The Keras side of a ladder: a copy of the user's model in one precision, and its training steps."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -18,8 +18,6 @@ from keras_parity.twin.dtypes import copy_in, in_dtype
 class KerasSide:
     """A copy of a port's Keras model in one precision, or the model itself if ``port.in_place``.
 
-    Dropout without shared masks is off.
-
     Args:
         port: The port.
         dtype: ``"float32"`` or ``"float64"``.
@@ -27,7 +25,6 @@ class KerasSide:
     Attributes:
         model: The model.
         optimizer: Its optimizer.
-        idle: Keras's names of parameters whose gradient is zero but for rounding; see ``Comparison``.
     """
 
     def __init__(self, port: Port, dtype: str) -> None:
@@ -37,20 +34,21 @@ class KerasSide:
                 self.model(_feed(port.keras_batches[0][0], dtype))
             else:
                 self.model = copy_in(port.model, dtype, _feed(port.keras_batches[0][0], dtype))
-            for layer in self.model._flatten_layers():
-                if type(layer).__name__.endswith("Dropout") and not hasattr(layer, "mask_seed"):
-                    layer.rate = 0.0
             # Names come from the original: a copy of a subclassed model numbers its layers differently.
             names = [variable_name(port.model, variable) for variable in port.model.variables]
             self._names = dict(zip(map(id, self.model.variables), names, strict=True))
             self.optimizer = port.keras_optimizer()
             self.optimizer.build(self.model.trainable_variables)
-        self.idle: set[str] = set()
         self._start = [(v, v.numpy()) for v in (*self.model.variables, *self.optimizer.variables)]
         self.dtype, self.loss = dtype, port.keras_loss
+        self._outputs = tf.function(lambda inputs: self.model(inputs, training=False), reduce_retracing=True)
+        self.ignore(set())
+
+    def ignore(self, idle: set[str]) -> None:
+        """Sets the gradients of named parameters to 0 from now on."""
+        self._idle = idle
         self._gradients = tf.function(self._traced_gradients, reduce_retracing=True)
         self._step = tf.function(self._traced_step, reduce_retracing=True)
-        self._outputs = tf.function(lambda inputs: self.model(inputs, training=False), reduce_retracing=True)
 
     def reset(self) -> None:
         """Returns to the initial weights and optimizer state, without retracing."""
@@ -72,16 +70,6 @@ class KerasSide:
         loss, gradients = self._gradients(*self._tensors(batch))
         return float(loss), {name: gradient.numpy() for name, gradient in gradients.items()}
 
-    def gradients_of(self, names: Iterable[str], batch: Batch) -> Arrays:
-        """Returns the gradients of named arrays, trained or not."""
-        values = {name: variable.value for name, variable in self._named(self.model.weights).items() if name in names}
-        inputs, labels = self._tensors(batch)
-        with tf.GradientTape() as tape:
-            tape.watch(list(values.values()))
-            loss = self.loss(labels, self.model(inputs, training=True))
-        found = tape.gradient(loss, values)
-        return {name: tf.convert_to_tensor(g).numpy() for name, g in found.items() if g is not None}
-
     def step(self, batch: Batch) -> float:
         """Takes one optimizer step; returns the loss before it."""
         return float(self._step(*self._tensors(batch)))
@@ -93,13 +81,12 @@ class KerasSide:
 
     def record(self, batch: Batch, training: bool = False) -> list[Call]:
         """Records the calls of one run; in training mode with the gradients of their outputs."""
-        inputs, labels = self._tensors(batch)
-        loss = (lambda output: self.loss(labels, output)) if training else None
-        return record_keras(self.model, self._names, inputs, loss, training)
+        loss = (lambda output: self.loss(self.feed(batch[1]), output)) if training else None
+        return record_keras(self.model, self._names, self.feed(batch[0]), loss, training)
 
     def parents(self, batch: Batch) -> list[Any]:
         """Returns the parents of each call of ``record``."""
-        return keras_parents(self.model, self._names, self._tensors(batch)[0])
+        return keras_parents(self.model, self._names, self.feed(batch[0]))
 
     def outputs(self, inputs: Any) -> NDArray:
         """Returns the model's output in inference mode, computed in batches of 1,000."""
@@ -127,7 +114,7 @@ class KerasSide:
             loss = self.loss(labels, self.model(inputs, training=True))
         found = tape.gradient(loss, {name: variable.value for name, variable in variables.items()})
         dense = {name: tf.convert_to_tensor(g) for name, g in found.items() if g is not None}
-        return loss, {name: tf.zeros_like(g) if name in self.idle else g for name, g in dense.items()}
+        return loss, {name: tf.zeros_like(g) if name in self._idle else g for name, g in dense.items()}
 
     def _traced_step(self, inputs: Any, labels: tf.Tensor) -> tf.Tensor:
         loss, gradients = self._traced_gradients(inputs, labels)
@@ -137,9 +124,5 @@ class KerasSide:
 
 
 def _feed(inputs: Any, dtype: str) -> Any:
-    def convert(array: NDArray | None) -> tf.Tensor | None:
-        if array is None:
-            return None
-        return tf.constant(array.astype(dtype) if array.dtype.kind == "f" else array)
-
+    convert = lambda array: tf.constant(array.astype(dtype) if array.dtype.kind == "f" else array)  # noqa: E731
     return to_keras_inputs(map_nest(convert, inputs))

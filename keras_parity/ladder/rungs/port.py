@@ -7,11 +7,10 @@ from typing import Any
 import keras
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import nn
 
 Batch = tuple[Any, Any]
-"""(inputs, labels); inputs are one array or a tuple of several."""
+"""(inputs, labels); inputs are an array, or a nest of several."""
 
 
 def mean_cross_entropy(labels: Any, logits: Any) -> Any:
@@ -36,24 +35,17 @@ class Port:
         match: Keras's layer name by PyTorch's, for layers that ``match_calls`` cannot match.
         in_place: Whether to run the Keras model itself if it cannot be copied; the caller restores it.
         device: ``"cpu"`` or ``"cuda"``, for both sides.
-        torch_test: ``test`` as ``network`` takes it; None moves the channels of ``test`` to axis 1.
     """
 
     network: nn.Module
     model: keras.Model
     torch_batches: Sequence[Batch]
     keras_batches: Sequence[Batch]
-    test: Batch
-    torch_optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer]
-    keras_optimizer: Callable[[], keras.Optimizer]
+    test: Batch = (None, None)
+    torch_optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] = torch.optim.SGD
+    keras_optimizer: Callable[[], keras.Optimizer] = keras.optimizers.SGD
     torch_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = F.cross_entropy
     keras_loss: Callable[[Any, Any], Any] = mean_cross_entropy
     match: Mapping[str, str] = field(default_factory=dict)
-    torch_test: Any = None
     device: str = "cpu"
     in_place: bool = False
-
-
-def as_tuple(inputs: Any) -> tuple[NDArray, ...]:
-    """Returns the inputs of a batch as a tuple."""
-    return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)

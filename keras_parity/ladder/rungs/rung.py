@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_parity.ladder.judge.judge import FACTOR
-from keras_parity.ladder.judge.nests import Arrays
+from keras_parity.ladder.judge.nests import Arrays, array_distance
 
 CAUSES = {
     1: "a layer or bias on one side only, another padding or kernel size",
@@ -66,16 +66,6 @@ class Rung:
         return self.difference / float(np.finfo("float64" if "float64" in self.compared else "float32").eps)
 
 
-def relative(actual: NDArray, expected: NDArray) -> float:
-    """Returns the largest absolute difference over the largest magnitude of ``expected``; infinite for other shapes."""
-    if actual.shape != expected.shape:
-        actual, expected = actual.squeeze(), expected.squeeze()  # a pooled image may keep its axes of one pixel
-    if actual.shape != expected.shape:
-        return float("inf")
-    difference, scale = np.abs(actual - expected).max(initial=0.0), np.abs(expected).max(initial=0.0)
-    return float(difference / (scale or 1.0))
-
-
 def align_ties(torch_gradient: NDArray, keras_gradient: NDArray, values: NDArray, limit: float) -> NDArray:
     """Replaces gradients where a max pool picked another of several equal values; rounding alone decides between these.
 
@@ -106,7 +96,7 @@ def compare_tensors(
     limit: float,
     from_torch: Arrays,
     from_keras: Arrays,
-    measure: Callable[[], list[tuple[Arrays, Arrays]]] | None = None,
+    other_precision: tuple[Arrays, Arrays] | None = None,
     ceiling: float = 0.2,
     scale: float = 1.0,
 ) -> Rung:
@@ -120,8 +110,8 @@ def compare_tensors(
         limit: Largest relative difference of a tensor.
         from_torch: PyTorch's tensors.
         from_keras: Keras's, by the same names.
-        measure: Returns, for each framework, the tensors in float32 and in float64. Called if a tensor is over
-            ``limit``; its limit then is ``FACTOR`` times the larger relative difference of the two precisions.
+        other_precision: PyTorch's and Keras's tensors in the other precision. The limit of a tensor over ``limit`` then
+            is ``FACTOR`` times the larger relative difference of the two precisions.
         ceiling: Largest such limit; from 1 on, two tensors of pure rounding count as equal.
         scale: Factor on the measured errors: ``FINER`` to compare float64 tensors.
 
@@ -130,13 +120,13 @@ def compare_tensors(
     """
     both = from_torch.keys() & from_keras.keys()
     differences = dict.fromkeys(from_torch | from_keras, float("inf")) or {"nothing to compare": float("inf")}
-    differences |= {name: relative(from_torch[name], from_keras[name]) for name in both}
+    differences |= {name: array_distance(from_torch[name], from_keras[name]) for name in both}
     limits = dict.fromkeys(differences, limit)
     over = [name for name, difference in differences.items() if not difference <= limit]
-    if measure is not None and over:
-        measured = measure()
+    if other_precision is not None:
+        measured = list(zip((from_torch, from_keras), other_precision, strict=True))
         for name in both & set(over):
-            errors = [scale * relative(single[name], double[name]) for single, double in measured]
+            errors = [scale * array_distance(own[name], other[name]) for own, other in measured]
             if np.isfinite(errors).all():
                 limits[name] = max(limit, min(FACTOR * max(errors), ceiling))
             if ceiling >= 1 <= FACTOR * min(errors):

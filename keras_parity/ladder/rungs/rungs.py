@@ -72,86 +72,70 @@ def rungs(comparison: Comparison, length: Steps, numbers: Sequence[int] = range(
 
 def _activations(comparison: Comparison, length: Steps) -> Iterator[Rung]:
     """Compares in float64, where rounding hides nothing, and in float32; yields the one that breaks, or float32."""
-    tensors = {dtype: comparison.tensors(records, "output") for dtype, records in comparison.records.items()}
-    compared, single, exact = "activations of every layer, inference", tensors["float32"], tensors[comparison.exact]
-    errors = list(zip(single, exact, strict=True))
-    rounded = compare_tensors(4, f"{compared}, float32, relative", 1e-5, *single, lambda: errors, ROUNDED)
-    if comparison.exact == "float64":
-        rung = compare_tensors(4, f"{compared}, float64, relative", 1e-9, *exact)
-        rounded = rounded if rung.holds else rung
-    yield rounded
+    single, double = (copies.tensors("output") for copies in (comparison.single, comparison.double))
+    compared = "activations of every layer, inference"
+    rung = compare_tensors(4, f"{compared}, float64, relative", 1e-9, *double)
+    if rung.holds:
+        rung = compare_tensors(4, f"{compared}, float32, relative", 1e-5, *single, double, ROUNDED)
+    yield rung
 
 
 def _loss(comparison: Comparison, length: Steps) -> Iterator[Rung]:
     comparison.reset()
-    by = {dtype: [loss for loss, _ in comparison.gradients(dtype)] for dtype in comparison.torch}
-    from_torch, from_keras = by["float32"]
-    error = lambda: max(abs(a - b) for a, b in zip(by["float32"], by[comparison.exact], strict=True))  # noqa: E731
-    yield compare_values(5, "loss of the first batch, nats", 1e-6, from_torch, from_keras, "loss", error)
+    single, double = (copies.gradients()[0] for copies in (comparison.single, comparison.double))
+    error = lambda: max(abs(a - b) for a, b in zip(single, double, strict=True))  # noqa: E731
+    yield compare_values(5, "loss of the first batch, nats", 1e-6, *single, "loss", error)
 
 
 def _gradients(comparison: Comparison, length: Steps) -> Iterator[Rung]:
     comparison.reset()
-    by = {dtype: comparison.gradients(dtype) for dtype in comparison.torch}
-    arrays = {dtype: (in_torch[1], in_keras[1]) for dtype, (in_torch, in_keras) in by.items()}
-    errors = list(zip(arrays["float32"], arrays[comparison.exact], strict=True))
-    if comparison.exact == "float64":
-        exact = "gradient of every tensor, float64, relative"
-        yield compare_tensors(6, exact, 1e-12, *arrays["float64"], lambda: errors, 1.0, FINER)
-        port, limit = comparison.port, 1e-12
-        comparison.reset()
-        records = (
-            comparison.torch["float64"].record(port.torch_batches[0], True),
-            comparison.keras["float64"].record(port.keras_batches[0], True),
-        )
-        from_torch, from_keras = (dict(reversed(side.items())) for side in comparison.tensors(records, "gradient"))
-        values = comparison.tensors(records, "output")[0]
-        aligned = {name: align_ties(g, from_keras[name], values[name], limit) for name, g in from_torch.items()}
-        if aligned:
-            compared = "gradient of every activation, backwards, float64, relative"
-            yield compare_tensors(6, compared, limit, aligned, from_keras)
+    single, double = (copies.gradients()[1] for copies in (comparison.single, comparison.double))
+    compared, limit = "gradient of every tensor, float64, relative", 1e-12
+    yield compare_tensors(6, compared, limit, *double, single, 1.0, FINER)
+    comparison.reset()
+    port, copies = comparison.port, comparison.double
+    records = copies.torch.record(port.torch_batches[0], True), copies.keras.record(port.keras_batches[0], True)
+    from_torch, from_keras = (dict(reversed(side.items())) for side in copies.tensors("gradient", records))
+    values = copies.tensors("output", records)[0]
+    aligned = {name: align_ties(g, from_keras[name], values[name], limit) for name, g in from_torch.items()}
+    if aligned:
+        compared = "gradient of every activation, backwards, float64, relative"
+        yield compare_tensors(6, compared, limit, aligned, from_keras)
     # A gradient of pure rounding, such as that of a shift before a norm, decides nothing; float64 judges it.
-    ceiling = 0.2 if comparison.exact == "float32" else 1.0
-    compared = "gradient of every tensor, float32, relative"
-    yield compare_tensors(6, compared, 1e-5, *arrays["float32"], lambda: errors, ceiling)
+    yield compare_tensors(6, "gradient of every tensor, float32, relative", 1e-5, *single, double, 1.0)
 
 
 def _first_step(comparison: Comparison, length: Steps) -> Iterator[Rung]:
     # Both optimizers take Keras's gradient. Adam's first step divides a gradient by its own magnitude, so rounding in a
     # gradient near zero would grow a hundredfold; rung 6 compares the gradients.
     comparison.reset()
-    for dtype, keras_side in comparison.keras.items():
-        comparison.torch[dtype].gradients(comparison.port.torch_batches[0])  # updates the statistics
-        gradients = keras_side.gradients(comparison.port.keras_batches[0])[1]
-        comparison.torch[dtype].update(comparison.match.to_torch(gradients))
-        keras_side.update(gradients)
-    single, exact = comparison.states("float32"), comparison.states(comparison.exact)
+    for copies in (comparison.single, comparison.double):
+        copies.torch.gradients(comparison.port.torch_batches[0])  # updates the statistics
+        gradients = copies.keras.gradients(comparison.port.keras_batches[0])[1]
+        copies.torch.update(copies.match.to_torch(gradients))
+        copies.keras.update(gradients)
+    single, double = comparison.single.states(), comparison.double.states()
     compared = "one optimizer step on one gradient"
-    if comparison.exact == "float64":
-        yield from compare_states(7, f"{compared}, float64, relative", 1e-12, *exact)
-    errors = list(zip(single, exact, strict=True))
-    yield compare_tensors(7, f"{compared}, float32, relative", 1e-5, *single, lambda: errors)
+    yield from compare_states(7, f"{compared}, float64, relative", 1e-12, *double)
+    yield compare_tensors(7, f"{compared}, float32, relative", 1e-5, *single, double)
 
 
 def _evaluation(comparison: Comparison, length: Steps) -> Iterator[Rung]:
     """Evaluates the whole test set, with Keras's weights after some training."""
-    port, keras_side = comparison.port, comparison.keras["float32"]
+    single, double, (images, labels) = comparison.single, comparison.double, comparison.port.test
     comparison.reset()
-    for _, batch in steps(port, length.synced):
-        keras_side.step(batch)
-    for side in comparison.keras.values():
-        side.load(keras_side.state())
-    comparison.copy_weights("float32")
-    inputs, labels = port.test
-    torch_inputs = np.ascontiguousarray(np.moveaxis(inputs, -1, 1)) if port.torch_test is None else port.torch_test
-    from_torch, from_keras = comparison.torch["float32"].outputs(torch_inputs), keras_side.outputs(inputs)
-    exact_side = comparison.keras[comparison.exact]
-    exact = cache(lambda: exact_side.outputs(inputs))
-    loss = exact_side.value(from_keras, labels)
-    losses = comparison.torch[comparison.exact].value(from_torch, labels), loss
+    for _, batch in steps(comparison.port, length.synced):
+        single.keras.step(batch)
+    double.keras.load(single.keras.state())
+    single.copy_weights()
+    from_torch = single.torch.outputs(np.ascontiguousarray(np.moveaxis(images, -1, 1)))
+    from_keras = single.keras.outputs(images)
+    exact = cache(lambda: double.keras.outputs(images))
+    loss = double.keras.value(from_keras, labels)
+    losses = double.torch.value(from_torch, labels), loss
     changed = from_torch.argmax(axis=-1) != from_keras.argmax(axis=-1)
     where = f"{int(changed.sum())} of {len(labels):,} images predicted differently"
-    error = lambda: abs(loss - exact_side.value(exact(), labels))  # noqa: E731
+    error = lambda: abs(loss - double.keras.value(exact(), labels))  # noqa: E731
     rung = compare_values(11, "evaluation: loss and predictions of the test set", 1e-6, *losses, where, error)
     if rung.holds and changed.any():
         ranked = np.sort(exact(), axis=-1)

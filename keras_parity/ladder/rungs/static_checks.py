@@ -3,18 +3,17 @@
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
+from keras_parity.ladder.judge.nests import array_distance
 from keras_parity.ladder.matching.match_weights import Match
 from keras_parity.ladder.rungs.comparison import Comparison
-from keras_parity.ladder.rungs.port import as_tuple
-from keras_parity.ladder.rungs.rung import CAUSES, Rung, relative
+from keras_parity.ladder.rungs.rung import CAUSES, Rung
 from keras_parity.ladder.rungs.trajectories import Steps
 
 
 def architecture(comparison: Comparison, length: Steps) -> Iterator[Rung]:
     """Rung 1: compares the shapes and parameters of every layer."""
-    yield _equal(1, "shapes and parameters of every layer", _other_shape(comparison.match))
+    yield _equal(1, "shapes and parameters of every layer", _other_shape(comparison.double.match))
 
 
 def _other_shape(match: Match) -> str:
@@ -45,31 +44,24 @@ def data(comparison: Comparison, length: Steps) -> Iterator[Rung]:
         return
     batches = list(zip(torch_batches, keras_batches, strict=True))[: length.synced]
     where = ""
-    for step, ((inputs, labels), (keras_inputs, keras_labels)) in enumerate(batches):
-        sides = zip(as_tuple(inputs), as_tuple(keras_inputs), strict=True)
-        same_images = all(_equal_inputs(a, b) for a, b in sides)
+    for step, ((images, labels), (keras_images, keras_labels)) in enumerate(batches):
+        same_images = np.ascontiguousarray(np.moveaxis(images, 1, -1)).tobytes() == keras_images.tobytes()
         if not same_images or labels.tobytes() != keras_labels.tobytes():
             where = f"{'labels' if same_images else 'images'} of batch {step}"
             break
     yield _equal(2, f"first {len(batches)} batches, byte for byte", where)
 
 
-def _equal_inputs(torch_input: NDArray, keras_input: NDArray) -> bool:
-    """Whether two inputs are equal byte for byte, as they are or with channels moved to the last axis."""
-    moved = np.moveaxis(torch_input, 1, -1) if torch_input.ndim > 2 else torch_input
-    return keras_input.tobytes() in (np.ascontiguousarray(moved).tobytes(), torch_input.tobytes())
-
-
 def initial_weights(comparison: Comparison, length: Steps) -> Iterator[Rung]:
     """Rung 3: compares the initial weights, byte for byte."""
-    from_torch, from_keras = comparison.states("float32")
+    from_torch, from_keras = comparison.single.states()
     compared = "initial weights, byte for byte"
     for name in from_torch | from_keras:
         if name not in from_torch or name not in from_keras:
             yield _equal(3, compared, name)
             return
         if from_torch[name].tobytes() != from_keras[name].tobytes():
-            yield _equal(3, compared, name, relative(from_torch[name], from_keras[name]))
+            yield _equal(3, compared, name, array_distance(from_torch[name], from_keras[name]))
             return
     yield _equal(3, compared, "")
 

@@ -7,20 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from cnn_mnist.pytorch.keras_layers import MaskedDropout, rounded_constants, with_biased_variance
+from cnn_mnist.pytorch.keras_layers import rounded_constants
 from keras_parity.ladder.capture.calls import Call, first_tensor
 from keras_parity.ladder.capture.torch_calls import record_torch
 from keras_parity.ladder.judge.nests import Arrays, call_torch, count_samples, slice_samples, to_tensors
+from keras_parity.ladder.matching.match_weights import torch_state
 from keras_parity.ladder.rungs.port import Batch, Port
 
 
 class TorchSide:
     """A copy of a port's torch module in one precision.
-
-    Dropout without shared masks is off. The moving variance of a batch norm takes the batch's biased variance, as in
-    Keras.
 
     Args:
         port: The port.
@@ -29,7 +26,7 @@ class TorchSide:
     Attributes:
         network: The module.
         optimizer: Its optimizer.
-        idle: Names of parameters whose gradient is zero but for rounding; see ``Comparison``.
+        idle: Names of parameters whose gradient is set to 0.
     """
 
     def __init__(self, port: Port, dtype: str) -> None:
@@ -38,7 +35,8 @@ class TorchSide:
         self.device = port.device
         self.network = copy.deepcopy(port.network).to(self.device, self.dtype)
         for module in self.network.modules():
-            _prepare(module)
+            if hasattr(module, "inplace"):
+                setattr(module, "inplace", False)  # noqa: B010 - it would overwrite the output of the call before
         self._start, self._make_optimizer = copy.deepcopy(self.network.state_dict()), port.torch_optimizer
         self.reset()
 
@@ -54,8 +52,7 @@ class TorchSide:
 
     def state(self) -> Arrays:
         """Returns the network's parameters and floating-point buffers by name."""
-        tensors = self.network.state_dict().items()
-        return {name: tensor.cpu().numpy().copy() for name, tensor in tensors if tensor.is_floating_point()}
+        return torch_state(self.network)
 
     def _run(self, inputs: Any) -> torch.Tensor:
         with rounded_constants():
@@ -109,12 +106,3 @@ class TorchSide:
 
     def _tensors(self, inputs: Any) -> Any:
         return to_tensors(inputs, self.device, self.dtype)
-
-
-def _prepare(module: Any) -> None:
-    if getattr(module, "inplace", False):
-        module.inplace = False  # it would overwrite the recorded output of the call before
-    if isinstance(module, nn.modules.dropout._DropoutNd) and not isinstance(module, MaskedDropout):
-        module.p = 0.0
-    elif type(module) in (nn.BatchNorm1d, nn.BatchNorm2d) and module.momentum is not None:
-        with_biased_variance(module)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_parity.ladder.judge.nests import Arrays
-from keras_parity.ladder.rungs.comparison import Comparison
+from keras_parity.ladder.rungs.comparison import Comparison, Copies
 from keras_parity.ladder.rungs.keras_side import KerasSide
 from keras_parity.ladder.rungs.port import Batch, Port
 from keras_parity.ladder.rungs.rung import CAUSES, CEILING, FACTOR, Rung, compare_tensors
@@ -44,48 +44,48 @@ def steps(port: Port, count: int) -> Iterator[tuple[Batch, Batch]]:
 
 def synced_losses(comparison: Comparison, length: Steps) -> Iterator[Rung]:
     """Rung 8: compares the losses at the same weights along Keras's training, in float32."""
-    torch_side, keras_side = comparison.torch["float32"], comparison.keras["float32"]
+    single = comparison.single
     comparison.reset()
     curve, limits = [], []
     for batches in steps(comparison.port, length.synced):
-        weights = keras_side.state()
-        torch_side.load(comparison.match.to_torch(weights))
-        losses = torch_side.gradients(batches[0])[0], keras_side.step(batches[1])
+        weights = single.keras.state()
+        single.copy_weights()
+        losses = single.torch.gradients(batches[0])[0], single.keras.step(batches[1])
         curve.append(abs(losses[0] - losses[1]))
         within = curve[-1] <= LIMIT
-        limits.append(LIMIT if within else max(LIMIT, FACTOR * _error(comparison, weights, batches, losses)))
-    over = [step for step, difference in enumerate(curve) if not difference <= limits[step]]
-    step = over[0] if over else int(np.argmax(curve))
+        limits.append(LIMIT if within else max(LIMIT, FACTOR * _error(comparison.double, weights, batches, losses)))
     compared = f"loss over {length.synced} steps, float32, weights re-synchronised before each"
-    yield Rung(8, compared, curve[step], limits[step], not over, f"step {step + 1}", CAUSES[8], {"difference": curve})
+    yield _compare_curve(8, compared, curve, limits)
 
 
-def _error(comparison: Comparison, weights: Arrays, batches: tuple[Batch, Batch], losses: tuple[float, float]) -> float:
+def _compare_curve(number: int, compared: str, curve: list[float], limits: list[float]) -> Rung:
+    """Reports the first step over its limit, else the step of the largest difference."""
+    over = [step for step, difference in enumerate(curve) if not difference <= limits[step]]
+    step, curves = over[0] if over else int(np.argmax(curve)), {"difference": curve}
+    return Rung(number, compared, curve[step], limits[step], not over, f"step {step + 1}", CAUSES[number], curves)
+
+
+def _error(double: Copies, weights: Arrays, batches: tuple[Batch, Batch], losses: tuple[float, float]) -> float:
     """Returns the larger error of two losses against float64, capped to explain a difference of ``CEILING`` at most."""
-    torch_side, keras_side = comparison.torch[comparison.exact], comparison.keras[comparison.exact]
-    keras_side.load(weights)
-    comparison.copy_weights(comparison.exact)
-    exact = torch_side.gradients(batches[0])[0], keras_side.gradients(batches[1])[0]
+    double.keras.load(weights)
+    double.copy_weights()
+    exact = double.torch.gradients(batches[0])[0], double.keras.gradients(batches[1])[0]
     error = max(abs(a - b) for a, b in zip(losses, exact, strict=True))
     return min(error, CEILING * max(1.0, abs(exact[1])) / FACTOR)
 
 
 def free_float64(comparison: Comparison, length: Steps) -> Iterator[Rung]:
     """Rung 9: compares the losses and weights of free trainings in float64."""
-    if comparison.exact != "float64":
-        return
-    torch_side, keras_side = comparison.torch["float64"], comparison.keras["float64"]
+    double, limit = comparison.double, 1e-10
     comparison.reset()
-    both = [(torch_side.step(a), keras_side.step(b)) for a, b in steps(comparison.port, length.free)]
+    both = [(double.torch.step(a), double.keras.step(b)) for a, b in steps(comparison.port, length.free)]
     comparison.losses = dict(zip(("PyTorch", "Keras"), np.array(both).T, strict=True))
-    curve = [abs(a - b) for a, b in both]
     compared = f"loss of {length.free} free steps, float64"
-    over = [step for step, difference in enumerate(curve) if not difference <= 1e-10]
-    step = over[0] if over else int(np.argmax(curve))
-    yield Rung(9, compared, curve[step], 1e-10, not over, f"step {step + 1}", CAUSES[9], {"difference": curve})
-    if not over:
+    rung = _compare_curve(9, compared, [abs(a - b) for a, b in both], [limit] * length.free)
+    yield rung
+    if rung.holds:
         compared = f"weights after {length.free} free steps, float64, relative"
-        yield from compare_states(9, compared, 1e-10, *comparison.states("float64"))
+        yield from compare_states(9, compared, limit, *double.states())
 
 
 def compare_states(number: int, compared: str, limit: float, from_torch: Arrays, from_keras: Arrays) -> Iterator[Rung]:
@@ -103,8 +103,8 @@ def compare_states(number: int, compared: str, limit: float, from_torch: Arrays,
 def free_float32(comparison: Comparison, length: Steps) -> Iterator[Rung]:
     """Rung 10: compares free float32 trainings; the noise is each side against its float64 and against one ulp."""
     sides: dict[str, tuple[TorchSide | KerasSide, Sequence[Batch]]] = {
-        "PyTorch": (comparison.torch["float32"], comparison.port.torch_batches),
-        "Keras": (comparison.keras["float32"], comparison.port.keras_batches),
+        "PyTorch": (comparison.single.torch, comparison.port.torch_batches),
+        "Keras": (comparison.single.keras, comparison.port.keras_batches),
     }
     count = length.free
     bases = {name: _trajectory(*side, count) for name, side in sides.items()}

@@ -1,4 +1,7 @@
-"""What depends on Keras's backend: one module for each backend, all with the members of ``Engine``."""
+"""What depends on Keras's backend: one module for each backend, all with the members of ``Engine``.
+
+The room itself may import it, and ``ladder``, which trains on the twin's batches.
+"""
 
 from collections.abc import Callable
 from importlib import import_module
