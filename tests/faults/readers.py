@@ -31,7 +31,7 @@ from cnn_mnist.settings import ModelSettings
 from keras_parity.convert import keras_files, pytorch_files, state_dicts
 from keras_parity.convert.portable import Portable
 from keras_parity.logs.csv_files import is_csv_log, read_csv
-from keras_parity.logs.event_files import read_pictures, read_scalars
+from keras_parity.logs.event_files import read_scalars
 from keras_parity.logs.run import read_run
 from keras_parity.settings import twin_settings
 from keras_parity.twin import cli
@@ -45,7 +45,7 @@ PICTURES = ("png", "jpg", "gif", "bmp", "webp", "tif")
 
 
 def _events(path: Path) -> object:
-    return read_scalars(path.parent), read_pictures(path)
+    return read_scalars(path.parent)
 
 
 def _csv(path: Path) -> object:
