@@ -55,9 +55,14 @@ def test_an_unknown_command_names_the_one_that_was_meant(command, typed, meant):
 
 
 @pytest.mark.parametrize("before", ["", "import keras, os; del os.environ['KERAS_BACKEND']"], ids=["set", "imported"])
-@pytest.mark.parametrize("used", ["from keras_parity.ladder import cli", "from keras_parity import build_twin"])
-def test_another_backend_of_keras_is_refused_not_replaced(run_python, monkeypatch, before, used):
+@pytest.mark.parametrize("used", ["from keras_parity import check", "from keras_parity import build_twin"])
+def test_the_backend_that_the_user_chose_stays(run_python, monkeypatch, before, used):
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    answer = run_python("-c", f"{before}\n{used}")
-    assert answer.returncode == 1
+    answer = run_python("-c", f"{before}\n{used}\nimport keras\nprint(keras.config.backend())")
+    assert answer.stdout == "torch\n", answer.stderr
+
+
+def test_a_second_backend_in_a_process_is_refused(run_python, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    answer = run_python("-c", "import keras\nfrom keras_parity.twin import cli\ncli.main(['--backend=tensorflow'], {})")
     assert "UserError: expected Keras on tensorflow, got Keras on torch; set KERAS_BACKEND=tensorflow" in answer.stderr

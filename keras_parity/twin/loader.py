@@ -29,7 +29,6 @@ class TrainingBatches:
 
     Attributes:
         epoch: The epoch of the next iteration; set it before each iteration.
-        dataset: Batches (images [batch, height, width, channels] in [0, 1], labels int64 [batch]).
     """
 
     def __init__(self, split: Split, settings: DataSettings, dtype: str, count: int | None = None) -> None:
@@ -37,10 +36,13 @@ class TrainingBatches:
         self._images, self._labels = _arrays(split, dtype)
         self._moved = augmentation(split, settings)
         self._count = count or batch_count(len(self._labels), settings.batch_size)
-        self.dataset = self.rest(0)
 
     def rest(self, first: int) -> keras.utils.PyDataset:
-        """The batches of ``dataset`` from number ``first`` on."""
+        """The batches of an epoch from number ``first`` on.
+
+        Returns:
+            Batches (images [batch, height, width, channels] in [0, 1], labels int64 [batch]).
+        """
         return _Batches(self._batch, first, self._count)
 
     def _batch(self, number: int) -> Batch:

@@ -1,5 +1,6 @@
 """The batches of both frameworks, bit by bit."""
 
+import keras
 import numpy as np
 import pytest
 import torch
@@ -8,7 +9,16 @@ from cnn_mnist.data.augmentation import augmentation
 from cnn_mnist.data.splits import Split
 from cnn_mnist.pytorch.loader import Loader, to_tensor
 from cnn_mnist.settings import DataSettings
-from keras_parity.twin.loader import TrainingBatches, evaluation_batches
+from keras_parity.twin import loader
+from keras_parity.twin.engines import tensorflow
+from keras_parity.twin.engines.tensorflow import TrainingBatches, evaluation_batches
+
+
+def read(batches):
+    """Batches of TensorFlow or of NumPy, as arrays."""
+    if isinstance(batches, keras.utils.PyDataset):
+        return [batches[number] for number in range(len(batches))]
+    return [(images.numpy(), labels.numpy()) for images, labels in batches]
 
 
 @pytest.fixture
@@ -22,19 +32,21 @@ def split() -> Split:
     [DataSettings(batch_size=8), DataSettings(batch_size=8, shift=2, rotation=10)],
     ids=["as found", "moved"],
 )
-def test_both_frameworks_train_on_the_same_bits_in_every_epoch(split, settings):
+@pytest.mark.parametrize("source", [tensorflow, loader], ids=["TensorFlow", "NumPy"])
+def test_both_frameworks_train_on_the_same_bits_in_every_epoch(split, settings, source):
     moved = augmentation(split, settings)
-    keras = TrainingBatches(split, settings, "float32")
+    twin = source.TrainingBatches(split, settings, "float32")
     pytorch = Loader(to_tensor(split.images), torch.from_numpy(split.labels).long(), 8, 0, augmentation=moved)
     seen = []
     for epoch in (0, 1, 4):
-        keras.epoch = epoch
+        twin.epoch = epoch
         pytorch.set_epoch(epoch)
-        for (images, labels), batch in zip(keras.dataset, pytorch, strict=True):
-            np.testing.assert_array_equal(images.numpy(), batch.images.permute(0, 2, 3, 1).numpy())
-            np.testing.assert_array_equal(labels.numpy(), batch.labels.numpy())
-            seen.append(images.numpy())
-    assert keras.dataset.element_spec[0].shape.as_list() == [None, 6, 5, 3]
+        for (images, labels), batch in zip(read(twin.rest(0)), pytorch, strict=True):
+            np.testing.assert_array_equal(images, batch.images.permute(0, 2, 3, 1).numpy())
+            np.testing.assert_array_equal(labels, batch.labels.numpy())
+            seen.append(images)
+        for (images, _), left in zip(read(twin.rest(2)), seen[-1:], strict=True):
+            np.testing.assert_array_equal(images, left)
     assert len({np.concatenate(seen)[place].tobytes() for place in range(3 * 23)}) == (3 * 23 if moved else 23)
 
 
@@ -45,8 +57,9 @@ def test_nothing_runs_in_python_per_batch_where_nothing_is_moved(split):
         assert len(list(dataset)) == 3
 
 
-def test_evaluation_is_in_order_and_never_moved(split):
-    images = np.concatenate([images.numpy() for images, _ in evaluation_batches(split, "float32")])
+@pytest.mark.parametrize("source", [tensorflow, loader], ids=["TensorFlow", "NumPy"])
+def test_evaluation_is_in_order_and_never_moved(split, source):
+    images = np.concatenate([images for images, _ in read(source.evaluation_batches(split, "float32"))])
     np.testing.assert_array_equal(images, to_tensor(split.images).permute(0, 2, 3, 1).numpy())
 
 

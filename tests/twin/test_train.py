@@ -18,7 +18,7 @@ from cnn_mnist.runs.mistakes import read_mistakes
 from cnn_mnist.settings import DataSettings
 from keras_parity.logs.event_files import read_scalars
 from keras_parity.logs.run import read_run
-from keras_parity.twin.loader import TrainingBatches
+from keras_parity.twin.engines.tensorflow import TrainingBatches
 from keras_parity.twin.network import build_twin, load_weights, read_weights
 
 pytestmark = pytest.mark.usefixtures("use_tiny_mnist")

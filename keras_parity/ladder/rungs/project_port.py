@@ -15,7 +15,7 @@ from keras_parity.ladder.rungs.port import Port
 from keras_parity.ladder.rungs.trajectories import Steps
 from keras_parity.twin import network as twin
 from keras_parity.twin import optimizers
-from keras_parity.twin.loader import TrainingBatches
+from keras_parity.twin.engines.tensorflow import TrainingBatches
 
 
 def project_port(model: ModelSettings, data: DataSettings) -> Port:
