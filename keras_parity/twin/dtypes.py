@@ -1,30 +1,32 @@
 """Builds and copies Keras models in a chosen dtype."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import keras
 
+from keras_parity.twin.engines import ENGINE
 from keras_parity.twin.network import share_masks
 
 
 @contextmanager
-def in_dtype(dtype: str) -> Iterator[None]:
-    """Makes Keras build in ``dtype`` inside the context, and restores its settings.
+def in_dtype(policy: str) -> Iterator[None]:
+    """Makes Keras build and compute by a dtype policy inside the context, and restores its settings.
 
     Args:
-        dtype: ``"float32"`` or ``"float64"``.
+        policy: For example ``"float32"``, ``"float64"`` or ``"mixed_bfloat16"``.
     """
-    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx(dtype)
-    keras.config.set_dtype_policy(dtype)
+    floatx, before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float64" if policy == "float64" else "float32")
+    keras.config.set_dtype_policy(policy)  # floatx alone does nothing once a policy is cached
     try:
-        yield
+        with ENGINE.float64() if policy == "float64" else nullcontext():
+            yield
     finally:
         keras.config.set_floatx(floatx)
-        keras.config.set_dtype_policy(policy)
+        keras.config.set_dtype_policy(before)
 
 
 def copy_in(model: keras.Model, dtype: str, probe: Any = None) -> keras.Model:

@@ -26,6 +26,7 @@ from keras_parity.frameworks import RUN_NAMES
 from keras_parity.settings import DTYPE_POLICIES, TrainerSettings
 from keras_parity.twin.callbacks import EpochLog, ProgressBar, RunLog
 from keras_parity.twin.checkpoints import read_state, restore, save
+from keras_parity.twin.dtypes import in_dtype
 from keras_parity.twin.engines import ENGINE
 from keras_parity.twin.evaluation import evaluate
 from keras_parity.twin.keeper import Keeper
@@ -85,15 +86,21 @@ def train(
         UserError: There is no GPU although one is required, the data are missing, the checkpoint does not fit, the
             folder cannot be written, or the loss is not finite.
     """
-    framework = RUN_NAMES[keras.config.backend()]
-    device, threads = ENGINE.choose_device(trainer.accelerator)
-    policy = DTYPE_POLICIES[trainer.lightning_precision]
-    dtype = "float64" if policy == "float64" else "float32"
-    if dtype == "float64":
-        ENGINE.allow_float64()
-    keras.config.set_floatx(dtype)
-    keras.config.set_dtype_policy(policy)  # floatx alone does nothing once a policy is cached
+    with ENGINE.device(trainer.accelerator) as device, in_dtype(DTYPE_POLICIES[trainer.lightning_precision]):
+        return _train(trainer, model_settings, data, write_config, ckpt_path, every, folder, device)
 
+
+def _train(
+    trainer: TrainerSettings,
+    model_settings: ModelSettings,
+    data: DataSettings,
+    write_config: Callable[[Path], None],
+    ckpt_path: str | None,
+    every: int,
+    folder: Path | None,
+    hardware: tuple[str, int],
+) -> RunLog:
+    framework, dtype = RUN_NAMES[keras.config.backend()], keras.config.floatx()
     # Keras warns about a validation shorter than one execution of several steps; no batch is lost.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
 
@@ -131,6 +138,7 @@ def train(
     epochs = EpochLog(log, batches, min(images, steps * data.batch_size), trainer.log_every_n_steps)
     epochs.set_model(model)  # Keras does this too, but not if there is nothing to train
     if state is None:
+        device, threads = hardware
         write_environment(folder, device=device, threads=threads, precision=trainer.lightning_precision)
         run = framework, model_settings, data, trainer.max_epochs, trainer.lightning_precision, folder.name
         log.start(model_settings.network, hparams.summaries(*run), splits["train"])

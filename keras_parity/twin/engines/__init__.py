@@ -4,6 +4,7 @@ The room itself may import it, and ``ladder``, which trains on the twin's batche
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -34,21 +35,21 @@ class Engine(Protocol):
     steps_per_execution: int
     jit_compile: bool
 
-    def choose_device(self, accelerator: str) -> tuple[str, int]:
-        """Chooses the device of all that follows, and turns TF32 off.
+    def device(self, accelerator: str) -> AbstractContextManager[tuple[str, int]]:
+        """Chooses the device inside the context, without TF32.
 
         Args:
             accelerator: ``"cpu"``, ``"gpu"`` or ``"auto"``, which uses a GPU if there is one.
 
-        Returns:
+        Yields:
             The name of the device, and the CPU threads of one operation.
 
         Raises:
             UserError: There is no GPU although one is required.
         """
 
-    def allow_float64(self) -> None:
-        """Makes Keras compute in float64 wherever its policy says so."""
+    def float64(self) -> AbstractContextManager[None]:
+        """Lets Keras compute in float64 inside the context, wherever its policy says so."""
 
     def training_batches(self, split: Split, settings: DataSettings, dtype: str, count: int) -> Batches:
         """The training batches; arguments as of ``keras_parity.twin.loader.TrainingBatches``."""

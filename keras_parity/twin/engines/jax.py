@@ -1,7 +1,8 @@
 """Keras on JAX; see ``Engine``."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -10,10 +11,10 @@ from jax import numpy as jnp
 from numpy.typing import NDArray
 
 from cnn_mnist.errors import UserError
-from keras_parity.twin.engines.float64 import keep_float64
+from keras_parity.twin.engines.float64 import float64_kept
 from keras_parity.twin.loader import TrainingBatches, evaluation_batches
 
-__all__ = ["allow_float64", "choose_device", "draw", "evaluation_batches", "sync", "training_batches", "tune"]
+__all__ = ["device", "draw", "evaluation_batches", "float64", "sync", "training_batches", "tune"]
 
 steps_per_execution = 1
 jit_compile = True
@@ -21,28 +22,32 @@ jit_compile = True
 training_batches = TrainingBatches
 
 
-def choose_device(accelerator: str) -> tuple[str, int]:
-    """Starts JAX on the CPU alone unless a GPU is used."""
+@contextmanager
+def device(accelerator: str) -> Iterator[tuple[str, int]]:
+    """Starts JAX on the CPU alone, from now on, unless a GPU is used."""
     jax.config.update("jax_default_matmul_precision", "highest")  # no TF32, in convolutions either
     threads = os.cpu_count() or 1
     if accelerator == "cpu":
         jax.config.update("jax_platforms", "cpu")
-        return "cpu", threads
-    device = jax.devices()[0]
-    if device.platform == "gpu":
-        return device.device_kind, threads
-    if accelerator == "gpu":
+    first = jax.devices()[0]
+    if accelerator == "gpu" and first.platform != "gpu":
         raise UserError(
             f"--trainer.accelerator=gpu: expected a GPU that JAX {jax.__version__} can use, found only "
-            f"{device.device_kind}; pip install 'jax[cuda12]', or use --trainer.accelerator=cpu"
+            f"{first.device_kind}; pip install 'jax[cuda12]', or use --trainer.accelerator=cpu"
         )
-    return "cpu", threads
+    yield first.device_kind if first.platform == "gpu" else "cpu", threads
 
 
-def allow_float64() -> None:
+@contextmanager
+def float64() -> Iterator[None]:
     """Lets JAX and Keras keep float64, which they otherwise round to float32."""
+    before = jax.config.jax_enable_x64
     jax.config.update("jax_enable_x64", True)
-    keep_float64()
+    try:
+        with float64_kept():
+            yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
 
 
 def draw(mask: Callable[[NDArray, tuple[int, ...]], NDArray], state: jax.Array, like: jax.Array) -> jax.Array:

@@ -1,7 +1,8 @@
 """Keras on TensorFlow; see ``Engine``."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -90,8 +91,9 @@ def _tensors(split: Split, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
         return images, tf.convert_to_tensor(split.labels.astype(np.int64))
 
 
-def choose_device(accelerator: str) -> tuple[str, int]:
-    """Hides the GPUs unless they are used."""
+@contextmanager
+def device(accelerator: str) -> Iterator[tuple[str, int]]:
+    """Hides the GPUs unless they are used, from now on."""
     tf.config.experimental.enable_tensor_float_32_execution(False)
     threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
     gpus = tf.config.list_physical_devices("GPU")
@@ -102,12 +104,12 @@ def choose_device(accelerator: str) -> tuple[str, int]:
         )
     if accelerator == "cpu" or not gpus:
         tf.config.set_visible_devices([], "GPU")
-        return "cpu", threads
-    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "gpu"), threads
+        yield "cpu", threads
+    else:
+        yield tf.config.experimental.get_device_details(gpus[0]).get("device_name", "gpu"), threads
 
 
-def allow_float64() -> None:
-    """Does nothing: on TensorFlow, Keras computes in any dtype."""
+float64 = nullcontext
 
 
 def draw(mask: Callable[[NDArray, tuple[int, ...]], NDArray], state: tf.Tensor, like: tf.Tensor) -> tf.Tensor:

@@ -1,6 +1,7 @@
 """Keras on PyTorch; see ``Engine``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -9,10 +10,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from cnn_mnist.errors import UserError
-from keras_parity.twin.engines.float64 import keep_float64
+from keras_parity.twin.engines.float64 import float64_kept as float64
 from keras_parity.twin.loader import TrainingBatches, evaluation_batches
 
-__all__ = ["allow_float64", "choose_device", "draw", "evaluation_batches", "sync", "training_batches", "tune"]
+__all__ = ["device", "draw", "evaluation_batches", "float64", "sync", "training_batches", "tune"]
 
 steps_per_execution = 1
 """Keras refuses more."""
@@ -22,24 +23,19 @@ jit_compile = False
 training_batches = TrainingBatches
 
 
-def choose_device(accelerator: str) -> tuple[str, int]:
-    """Makes Keras use the chosen device from now on."""
+@contextmanager
+def device(accelerator: str) -> Iterator[tuple[str, int]]:
+    """Makes Keras use the chosen device."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    usable, threads = torch.cuda.is_available(), torch.get_num_threads()
+    usable = torch.cuda.is_available()
     if accelerator == "gpu" and not usable:
         raise UserError(
             f"--trainer.accelerator=gpu: expected a GPU that PyTorch {torch.__version__} can use, found none; use "
             "--trainer.accelerator=cpu"
         )
-    if accelerator == "cpu" or not usable:
-        keras.device(
-            "cpu"
-        ).__enter__()  # for the rest of the process; the variable KERAS_TORCH_DEVICE is read too early
-        return "cpu", threads
-    return torch.cuda.get_device_name(), threads
-
-
-allow_float64 = keep_float64
+    chosen = "cuda" if usable and accelerator != "cpu" else "cpu"
+    with keras.device(chosen):
+        yield torch.cuda.get_device_name() if chosen == "cuda" else chosen, torch.get_num_threads()
 
 
 def draw(mask: Callable[[NDArray, tuple[int, ...]], NDArray], state: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
