@@ -7,15 +7,13 @@ LENGTH = ("--trainer.max_epochs=5", "--trainer.precision=64-true", "--data.batch
 """Of 400 images."""
 
 _NETWORKS = ("three_conv", "conv5x5", "batch_norm", "mnist_convnet")  # the last two with batch norm and dropout
-_BETAS = ("--model.beta_1=0.875", "--model.beta_2=0.9990234375")
-# All constants are float32 numbers: on TensorFlow alone, Keras rounds them to float32 in a float64 step too.
 _OPTIMIZERS = {
     "rmsprop": (),
     "centered": ("--model.optimizer=rmsprop", "--model.centered=true", "--model.momentum=0.5"),
-    "adam": ("--model.optimizer=adam", *_BETAS, "--trainer.gradient_clip_val=0.5"),
-    "adamw": ("--model.optimizer=adamw", *_BETAS, "--model.weight_decay=0.015625", "--model.label_smoothing=0.1"),
+    "adam": ("--model.optimizer=adam", "--trainer.gradient_clip_val=0.5"),
+    "adamw": ("--model.optimizer=adamw", "--model.weight_decay=0.01", "--model.label_smoothing=0.1"),
     "sgd": ("--model.optimizer=sgd", "--model.learning_rate=0.01"),
-    "nesterov": ("--model.optimizer=sgd", "--model.momentum=0.875", "--model.nesterov=true", "--data.shift=2"),
+    "nesterov": ("--model.optimizer=sgd", "--model.momentum=0.9", "--model.nesterov=true", "--data.shift=2"),
 }
 _SCHEDULES = {
     "constant": (),
