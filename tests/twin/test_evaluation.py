@@ -9,8 +9,8 @@ from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.logs.run import read_run
 from keras_parity.settings import TrainerSettings
 from keras_parity.study.jobs import Job
-from keras_parity.twin.evaluation import evaluate
 from keras_parity.twin.engines.tensorflow import evaluation_batches
+from keras_parity.twin.evaluation import evaluate
 from keras_parity.twin.train import compile_twin
 
 QUIET = ("--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--trainer.max_epochs=1")
