@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from cnn_mnist.errors import expect
 from cnn_mnist.runs.folder import PYTORCH
@@ -35,7 +36,7 @@ def read_frameworks(typed: str, aligns: Sequence[str]) -> list[str]:
 
 def plan(
     frameworks: Sequence[str],
-    aligns: Sequence[str],
+    aligns: Sequence[Literal["keras", "native"]],
     seeds: int,
     model: ModelSettings,
     data: DataSettings,

@@ -12,6 +12,8 @@ import runpy
 import signal
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -23,7 +25,7 @@ from keras_parity.frameworks import RUN_NAMES, importing_keras
 from keras_parity.study.jobs import die_with_the_parent
 
 _TWIN = "keras_parity.twin.train"
-PRELOADED = {
+PRELOADED: dict[str, tuple[Callable[[], AbstractContextManager[None]], str]] = {
     PYTORCH: (importing_lightning, "cnn_mnist.pytorch.cli"),
     **{name: (partial(importing_keras, backend, alone=True), _TWIN) for backend, name in RUN_NAMES.items()},
 }
