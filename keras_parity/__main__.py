@@ -8,11 +8,11 @@ from cnn_mnist.errors import UserError, nearest, one_line_errors
 from cnn_mnist.runs import timing  # noqa: F401 - first: the set-up time counts from its import
 
 COMMANDS = {
-    "compare": "print one table of both frameworks' runs",
+    "compare": "print one table of the frameworks' runs",
     "convert": "convert weights from one framework to the other",
     "ladder": "prove that both compute the same, or name the first difference",
     "predict": "predict your own digits, or the test set",
-    "study": "train both frameworks with many seeds, and compare them",
+    "study": "train the frameworks with many seeds, and compare them",
 }
 
 _ELSEWHERE = {

@@ -51,19 +51,29 @@ def chosen_backend(typed: str | None = None) -> str:
             f"expected Keras on {backend}, got Keras on {keras.config.backend()}; set KERAS_BACKEND={backend} before "
             "importing Keras"
         )
-    if find_spec(backend) is None:
-        raise UserError(f"--backend={backend}: expected the package {backend}, found none; pip install {backend}")
+    expect_package(backend, f"--backend={backend}")
     return backend
 
 
+def expect_package(package: str, flag: str) -> None:
+    """Refuses a flag if a package that it needs is not installed; imports nothing.
+
+    Raises:
+        UserError: The package is missing.
+    """
+    if find_spec(package) is None:
+        raise UserError(f"{flag}: expected the package {package}, found none; pip install {package}")
+
+
 @contextmanager
-def importing_keras(typed: str | None = None) -> Iterator[None]:
+def importing_keras(typed: str | None = None, *, alone: bool = False) -> Iterator[None]:
     """Sets the environment variables that Keras and its backend read, unless the user has, and drops their output.
 
     TensorFlow's C++ code writes it to stderr, 6 lines of it whatever the log level.
 
     Args:
         typed: The backend; None for the chosen one.
+        alone: Whether this process uses Keras for nothing but the twin; then another backend keeps TensorFlow out.
 
     Raises:
         UserError: The backend cannot be used, see ``chosen_backend``.
@@ -72,6 +82,8 @@ def importing_keras(typed: str | None = None) -> Iterator[None]:
     raise_malloc_thresholds()
     if backend != "tensorflow":
         keep_tensorflow_out()
+        if alone:
+            keep_out("tensorflow")
     if backend == "torch":
         choose_wait_policy()
     for name, value in SETTINGS[backend].items():

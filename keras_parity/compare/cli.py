@@ -48,11 +48,11 @@ def build_parser() -> OneLineErrors:
     """The flags of ``compare``."""
     parser = OneLineErrors(
         prog="python -m keras_parity compare",
-        description="Compares runs of both frameworks in one table, with intervals and verdicts, from their logs.",
+        description="Compares runs of the frameworks in one table, with intervals and verdicts, from their logs.",
     )
     runs = (
-        "Folders (searched recursively), event files, CSV files or globs; default: the newest finished run of each "
-        "framework in --log_dir with the same settings."
+        "Folders (searched recursively), event files, CSV files or globs; default: the newest finished runs of two "
+        "frameworks in --log_dir with the same settings and seed."
     )
     parser.add_argument("runs", nargs="*", default=[], help=runs)
     formats = "Format of the output; default: a table for the terminal (rich)."
@@ -166,8 +166,8 @@ def _disagreements(tables: Sequence[Table], data_dir: str) -> pictures.Picture:
     Raises:
         UserError: There is no comparison, or the data set does not fit the misclassified images.
     """
-    compared = [(table.where, part) for table in tables for part in table.comparisons if part.pairs]
-    pairs = f"finished runs of both frameworks with the same seed and {mistakes.FILE}"
+    compared = [(table.about(part), part) for table in tables for part in table.comparisons if part.pairs]
+    pairs = f"finished runs of two frameworks with the same seed and {mistakes.FILE}"
     expect("--disagreements", bool(compared), pairs, f"none; {HOW}")
     drawn = []
     for where, part in compared:

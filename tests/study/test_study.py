@@ -1,6 +1,5 @@
 """``python -m keras_parity study``: what it trains, where it goes on, what it says of failures."""
 
-import itertools
 import os
 import re
 import signal
@@ -22,7 +21,6 @@ from keras_parity.study import jobs
 from tests.conftest import PROJECT
 from tests.lives import Killed
 
-_MAKE = "import shutil; shutil.copytree({source!r}, {target!r})"
 _STUDY = """
 import sys
 from cnn_mnist.errors import one_line_errors
@@ -32,34 +30,6 @@ jobs.Job.command = property(lambda self: [sys.executable, "-c", {training!r}])
 with one_line_errors("study"):
     study.main(["--seeds=1"])
 """
-
-
-@pytest.fixture
-def studied(command, make_run, monkeypatch, tmp_path):
-    """Runs a study whose trainings are made-up runs; gives (exit code, out, err, the jobs trained in their order).
-
-    Jobs of which ``fails`` says so end in an error.
-    """
-    trained, numbers = [], itertools.count(1000)
-
-    def run(*arguments, fails=lambda job: False):
-        def made(job):
-            seed, framework = job.model.seed, job.framework
-            trained.append((seed, job.model.align, framework))
-            if fails(job):
-                return [sys.executable, "-c", "raise SystemExit('no such luck')"]
-            number = next(numbers)
-            settings = {"align": job.model.align}
-            made = make_run(framework, number, epochs=job.trainer.max_epochs, settings=settings, seed=seed)
-            folder = made.rename(tmp_path / f"made_{number}")
-            target = tmp_path / job.trainer.log_dir / framework / f"version_{number}"
-            return [sys.executable, "-c", _MAKE.format(source=str(folder), target=str(target))]
-
-        monkeypatch.setattr(jobs.Job, "command", property(made))
-        trained.clear()
-        return *command("keras_parity", "study", "--trainer.max_epochs=2", *arguments), list(trained)
-
-    return run
 
 
 def test_each_seed_trains_both_frameworks_in_turns_and_ends_in_the_table(studied):
@@ -240,6 +210,16 @@ def test_an_interrupted_study_waits_for_its_training_and_says_how_it_goes_on(tmp
         (["--model.architecture=four_conv"], "unknown architecture"),
         (["--trainer.log_dir=/proc/1/none"], "expected a folder for logs that can be written"),
         (["--epochs=1"], "epochs"),
+        (
+            ["--frameworks=keras,jax"],
+            "--frameworks: expected some of keras, keras_jax, keras_torch, pytorch, each once",
+        ),
+        (["--frameworks=keras,pytorch,keras"], "each once, got keras,pytorch,keras"),
+        (["--frameworks="], "--frameworks: expected some of keras"),
+        (
+            ["--frameworks=keras,keras_torch", "--align=keras,native"],
+            "--frameworks: expected pytorch too with --align=keras,native",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_trained(studied, arguments, message):
