@@ -40,7 +40,7 @@ def chosen_backend(typed: str | None = None) -> str:
         typed: The value of ``--backend``.
 
     Raises:
-        UserError: There is no such backend, its package is missing, or this process already uses another one.
+        UserError: There is no such backend, or this process already uses another one.
     """
     keras = sys.modules.get("keras")
     backend = typed or (keras.config.backend() if keras else os.environ.get("KERAS_BACKEND", _DEFAULT))
@@ -51,8 +51,6 @@ def chosen_backend(typed: str | None = None) -> str:
             f"expected Keras on {backend}, got Keras on {keras.config.backend()}; set KERAS_BACKEND={backend} before "
             "importing Keras"
         )
-    if find_spec(backend) is None:
-        raise UserError(f"--backend={backend}: expected the package {backend}, found none; pip install {backend}")
     return backend
 
 
@@ -66,9 +64,14 @@ def importing_keras(typed: str | None = None) -> Iterator[None]:
         typed: The backend; None for the chosen one.
 
     Raises:
-        UserError: The backend cannot be used, see ``chosen_backend``.
+        UserError: The backend cannot be used, see ``chosen_backend``, or its package is missing.
     """
-    os.environ["KERAS_BACKEND"] = backend = chosen_backend(typed)
+    backend = chosen_backend(typed)
+    if find_spec(backend) is None:
+        others = " or ".join(f"KERAS_BACKEND={other}" for other in RUN_NAMES if find_spec(other))
+        instead = f", or set {others}" if others else ""
+        raise UserError(f"Keras on {backend}: expected the package {backend}, found none; pip install it{instead}")
+    os.environ["KERAS_BACKEND"] = backend
     raise_malloc_thresholds()
     if backend != "tensorflow":
         keep_tensorflow_out()
@@ -127,7 +130,7 @@ def keep_out(package: str) -> None:
 
 def expect_any_order() -> None:
     """Lets PyTorch and TensorFlow share a process, whichever is imported first, without a crash."""
-    if "tensorflow" in sys.modules:
+    if sys.modules.get("tensorflow"):
         keep_out("triton")
-    elif not any(isinstance(finder, _TensorFlowComes) for finder in sys.meta_path):
+    elif find_spec("tensorflow") and not any(isinstance(finder, _TensorFlowComes) for finder in sys.meta_path):
         sys.meta_path.insert(0, _TensorFlowComes())
