@@ -54,27 +54,44 @@ def chosen_backend(typed: str | None = None) -> str:
     return backend
 
 
+def expect_package(package: str, where: str, instead: str = "") -> None:
+    """Refuses what needs a package that is not installed; imports nothing.
+
+    Args:
+        package: The package.
+        where: What needs it, such as a flag.
+        instead: What may be set instead.
+
+    Raises:
+        UserError: The package is missing.
+    """
+    if find_spec(package) is None:
+        way = f"pip install {package}" + f", or set {instead}" * bool(instead)
+        raise UserError(f"{where}: expected the package {package}, found none; {way}")
+
+
 @contextmanager
-def importing_keras(typed: str | None = None) -> Iterator[None]:
+def importing_keras(typed: str | None = None, *, alone: bool = False) -> Iterator[None]:
     """Sets the environment variables that Keras and its backend read, unless the user has, and drops their output.
 
     TensorFlow's C++ code writes it to stderr, 6 lines of it whatever the log level.
 
     Args:
         typed: The backend; None for the chosen one.
+        alone: Whether this process uses Keras for nothing but the twin; then another backend keeps TensorFlow out.
 
     Raises:
         UserError: The backend cannot be used, see ``chosen_backend``, or its package is missing.
     """
     backend = chosen_backend(typed)
-    if find_spec(backend) is None:
-        others = " or ".join(f"KERAS_BACKEND={other}" for other in RUN_NAMES if find_spec(other))
-        instead = f", or set {others}" if others else ""
-        raise UserError(f"Keras on {backend}: expected the package {backend}, found none; pip install it{instead}")
+    others = [f"KERAS_BACKEND={other}" for other in RUN_NAMES if find_spec(other)]
+    expect_package(backend, f"Keras on {backend}", " or ".join(others))
     os.environ["KERAS_BACKEND"] = backend
     raise_malloc_thresholds()
     if backend != "tensorflow":
         keep_tensorflow_out()
+        if alone:
+            keep_out("tensorflow")
     if backend == "torch":
         choose_wait_policy()
     for name, value in SETTINGS[backend].items():

@@ -16,7 +16,8 @@ from cnn_mnist.untrusted import read_text
 from cnn_mnist.yaml_files import load_yaml
 
 LOG_DIR = "lightning_logs"
-PYTORCH, KERAS, KERAS_JAX, KERAS_TORCH = "pytorch", "keras", "keras_jax", "keras_torch"
+KERAS, KERAS_JAX, KERAS_TORCH, PYTORCH = FRAMEWORKS = "keras", "keras_jax", "keras_torch", "pytorch"
+"""Names of the frameworks, in the order of the columns; each is also the folder of its runs."""
 
 ENDINGS = {PYTORCH: ".ckpt", KERAS: ".keras"}
 """Endings of checkpoints by framework; Keras's is the same with each backend."""
@@ -37,7 +38,7 @@ def new_run_folder(log_dir: str | Path, framework: str) -> Path:
 
     Args:
         log_dir: The log folder.
-        framework: ``"pytorch"`` or ``"keras"``.
+        framework: One of ``FRAMEWORKS``.
 
     Returns:
         The new folder.

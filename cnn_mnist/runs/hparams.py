@@ -26,7 +26,7 @@ def summaries(
     """Builds the records of a run.
 
     Args:
-        framework: ``"keras"`` or ``"pytorch"``.
+        framework: One of ``runs.folder.FRAMEWORKS``.
         model: Settings of the model.
         data: Settings of the data.
         max_epochs: Number of epochs; None if unlimited.

@@ -166,8 +166,8 @@ def _disagreements(tables: Sequence[Table], data_dir: str) -> pictures.Picture:
     Raises:
         UserError: There is no comparison, or the data set does not fit the misclassified images.
     """
-    compared = [(table.where, part) for table in tables for part in table.comparisons if part.pairs]
-    pairs = f"finished runs of both frameworks with the same seed and {mistakes.FILE}"
+    compared = [(table.about(part), part) for table in tables for part in table.comparisons if part.pairs]
+    pairs = f"finished runs of two frameworks with the same seed and {mistakes.FILE}"
     expect("--disagreements", bool(compared), pairs, f"none; {HOW}")
     drawn = []
     for where, part in compared:

@@ -23,7 +23,7 @@ class Column:
     Attributes:
         title: The title as printed.
         side: The framework, or the value of ``--by``, as printed.
-        framework: ``"keras"`` or ``"pytorch"``; with ``--by``, the framework of the first run.
+        framework: The framework; with ``--by``, the framework of the first run.
         runs: The runs; of finished ones only the newest of each seed. Empty in a published column.
         cells: The figure of each row, by the row's key; a missing key means that the column has no such figure.
         timed: The runs on equal hardware; rows of times use only these.

@@ -12,9 +12,10 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from cnn_mnist.runs import tags
+from keras_parity.compare.cells import difference
 from keras_parity.compare.columns import Column
 from keras_parity.compare.intervals import ALPHA, student
-from keras_parity.compare.report import Table, difference
+from keras_parity.compare.report import Table
 from keras_parity.compare.rows import PRIMARY, ROWS
 from keras_parity.logs.event_writer import band_of, margin_charts, scalars, write_events
 from keras_parity.logs.run import Run

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from cnn_mnist.errors import UserError, expect
 from keras_parity.compare.report import Table
 from keras_parity.compare.rows import ROWS
+from keras_parity.compare.sides import TITLES
 from keras_parity.compare.verdict import APART
 
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
@@ -30,8 +31,8 @@ FLAGS = {
     ),
     "framework": (
         "Framework of the runs whose folders match a pattern, such as 'runs/torch*:pytorch'.",
-        r"(.+)(:)(pytorch|keras)",
-        "PATTERN:pytorch or PATTERN:keras, such as runs/torch*:pytorch",
+        rf"(.+)(:)({'|'.join(TITLES)})",
+        f"PATTERN:FRAMEWORK with one of {', '.join(TITLES)}, such as runs/torch*:pytorch",
     ),
 }
 """Help of each flag, pattern of its value, and what the pattern expects."""
@@ -88,12 +89,11 @@ def too_far(tables: Sequence[Table], tag: str, limit: float) -> list[str]:
         if not table.comparisons:
             failed.append(f"{table.where}{tag} not compared: two columns of finished runs are needed")
         for comparison in table.comparisons:
-            who = f"{table.where}{comparison.second.side}: " if len(table.comparisons) > 1 else table.where
             verdict = comparison.verdicts.get(tag)
             if verdict is None or verdict.word in APART:
                 reason = verdict.word if verdict else "a column does not have it"
-                failed.append(f"{who}{tag} not compared: {reason}")
+                failed.append(f"{table.about(comparison)}{tag} not compared: {reason}")
             elif not abs(mean := verdict.difference.mean) <= ROWS[tag].limit(limit):
                 measured = math.expm1(mean) if verdict.ratio else mean
-                failed.append(f"{who}{tag} differs by {measured:+.6g}, allowed {limit:g}")
+                failed.append(f"{table.about(comparison)}{tag} differs by {measured:+.6g}, allowed {limit:g}")
     return failed

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 
-from cnn_mnist.runs.folder import KERAS, PYTORCH
+from cnn_mnist.runs.folder import KERAS, KERAS_JAX, KERAS_TORCH, PYTORCH
 from keras_parity.compare.sides import TITLES
 from keras_parity.compare.verdict import Word
 from keras_parity.logs.run import Run
@@ -12,9 +12,11 @@ _MACHINE = ("device", "cpu", "cores")
 """Equal for runs on equal hardware; the number of threads may differ, because each framework chooses its own."""
 
 _CUDA = {
-    KERAS: "pip install 'tensorflow[and-cuda]' lets Keras use the GPU",
-    PYTORCH: "a CUDA build of torch (https://pytorch.org/get-started/locally) lets PyTorch use the GPU",
+    KERAS: "pip install 'tensorflow[and-cuda]'",
+    KERAS_JAX: "pip install 'jax[cuda12]'",
+    **dict.fromkeys((KERAS_TORCH, PYTORCH), "a CUDA build of torch (https://pytorch.org/get-started/locally)"),
 }
+"""How each framework gets its GPU build."""
 
 
 def machine(run: Run) -> Hashable:
@@ -69,18 +71,18 @@ def notes(columns: Mapping[str, Sequence[Run]]) -> list[str]:
 
 
 def lacking_gpu(runs: Sequence[Run]) -> str:
-    """What to install if only one framework ever ran on a GPU; else empty."""
-    devices: dict[str, set[str]] = {}
+    """What to install if some frameworks ran on a GPU, and others only on a CPU; else empty."""
+    devices: dict[str, set[str]] = {framework: set() for framework in TITLES}
     for run in runs:
-        devices.setdefault(run.framework, set()).add(str(run.environment.get("device", "")))
-    for framework, other in (KERAS, PYTORCH), (PYTORCH, KERAS):
-        gpus = devices.get(other, set()) - {"", "cpu"}
-        if gpus and devices.get(framework) == {"cpu"}:
-            return (
-                f"{TITLES[other]} ran on a GPU ({', '.join(sorted(gpus))}) and {TITLES[framework]} on a CPU: times do "
-                f"not compare the frameworks; {_CUDA[framework]}"
-            )
-    return ""
+        devices[run.framework].add(str(run.environment.get("device", "")))
+    gpus = {framework: found - {"", "cpu"} for framework, found in devices.items()}
+    lacking = [framework for framework, found in devices.items() if found == {"cpu"}]
+    if not lacking or not any(gpus.values()):
+        return ""
+    names = ", ".join(sorted(set[str]().union(*gpus.values())))
+    ran, others = (" and ".join(TITLES[name] for name in which) for which in (filter(gpus.get, gpus), lacking))
+    remedies = "; ".join(f"{_CUDA[framework]} lets {TITLES[framework]} use the GPU" for framework in lacking)
+    return f"{ran} ran on a GPU ({names}) and {others} on a CPU: times do not compare the frameworks; {remedies}"
 
 
 def _name(run: Run) -> str:

@@ -53,10 +53,8 @@ def loss_per_batch(tag: str) -> float:
 
 def columns() -> list[Column]:
     """The published figures as columns of a table."""
-    return [
-        Column(f"published {title}", title, framework, (), {tag: Estimate(x) for tag, x in RESULTS[framework].items()})
-        for framework, title in TITLES.items()
-    ]
+    cells = {framework: {tag: Estimate(x) for tag, x in figures.items()} for framework, figures in RESULTS.items()}
+    return [Column(f"published {TITLES[name]}", TITLES[name], name, (), cells[name]) for name in cells]
 
 
 def is_no_mean(column: Column, tag: str) -> bool:

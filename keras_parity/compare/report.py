@@ -1,7 +1,6 @@
 """The results table, as text, Markdown and HTML."""
 
 import io
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +9,11 @@ from typing import IO
 
 from cnn_mnist.console.tables import markdown_table, natural_width, print_table, print_text, terminal_width, unbroken
 from cnn_mnist.neutral import markdown_text
+from keras_parity.compare import cells
 from keras_parity.compare.columns import Column, Comparison
 from keras_parity.compare.hardware import lacking_gpu
-from keras_parity.compare.intervals import Estimate
-from keras_parity.compare.published import is_no_mean
-from keras_parity.compare.rows import ROWS, Row
-from keras_parity.compare.verdict import APART, Verdict
+from keras_parity.compare.rows import ROWS
+from keras_parity.compare.verdict import Verdict
 from keras_parity.logs.run import hashable
 
 _SET_BY_COMMANDS = {"openmp.GOMP_SPINCOUNT"}
@@ -30,7 +28,7 @@ class Table:
         title: The number of the experiment, and the settings in which it differs from the others; empty for a single
             table.
         columns: The columns of runs, then published Keras and published PyTorch if they belong to this experiment.
-        comparisons: Each further column of finished runs compared with the first: PyTorch with Keras.
+        comparisons: Each further column of finished runs compared with the first, such as PyTorch with Keras.
         notes: What a reader must know, one line each.
     """
 
@@ -48,6 +46,10 @@ class Table:
     def where(self) -> str:
         """The beginning of a line about this table; empty for a single table."""
         return self.title.partition(":")[0] + ": " if self.title else ""
+
+    def about(self, comparison: Comparison) -> str:
+        """The beginning of a line about a comparison; the compared column has a name if there are several."""
+        return self.where + f"{comparison.second.side}: " * (len(self.comparisons) > 1)
 
     def __repr__(self) -> str:
         runs = [run for column in self.columns for run in column.runs]
@@ -71,19 +73,19 @@ def rows(table: Table) -> list[list[str]]:
     head, bases = [""], []
     for comparison in table.comparisons:
         bases.append(next((verdict.basis for verdict in comparison.verdicts.values() if verdict.basis), ""))
-        prefix = f"{comparison.second.side}: " if len(table.comparisons) > 1 else ""
+        prefix = table.about(comparison).removeprefix(table.where)
         head += [f"{prefix}verdict", f"difference ({bases[-1]})"]
-    body = [head + [_heading(column) for column in table.columns]]
+    body = [head + [cells.heading(column) for column in table.columns]]
     for key, row in ROWS.items():
         if any(key in column.cells for column in table.columns):
             compared = zip(table.comparisons, bases, strict=True)
-            verdicts = [text for part, basis in compared for text in _verdict(part.verdicts.get(key), row, basis)]
-            body.append([row.title, *verdicts, *(_figure(column, key) for column in table.columns)])
+            judged = [text for part, basis in compared for text in cells.judgement(part.verdicts.get(key), row, basis)]
+            body.append([row.title, *judged, *(cells.figure(column, key) for column in table.columns)])
     return body
 
 
 def headlines(tables: Sequence[Table]) -> list[str]:
-    """Warnings above the tables: that only one framework had a GPU."""
+    """Warnings above the tables: that only some frameworks had a GPU."""
     alarm = lacking_gpu([run for table in tables for column in table.columns if column.finished for run in column.runs])
     return [alarm] if alarm else []
 
@@ -92,13 +94,14 @@ def print_tables(tables: Sequence[Table], file: IO[str] | None = None) -> None:
     """Prints the tables, what differs in settings and environment, and the notes.
 
     Args:
-        tables: The tables; published columns are printed below the others if the terminal is too narrow for all.
+        tables: The tables. If the terminal is too narrow for one, its published columns are printed below the others;
+            if that is not enough, its comparisons are printed one below the other.
         file: The stream to print to; None for standard output.
     """
     for line in headlines(tables):
         print_text(f"{line}\n", file, style="bold")
     for table in tables:
-        for part in [table] if natural_width(rows(table)) <= terminal_width() else _apart(table):
+        for part in _parts(table):
             print_table(rows(part), part.title or "results", file)
     if differences := what_differs(tables):
         print_table(differences, "what differs", file)
@@ -133,11 +136,30 @@ def html_table(lines: Sequence[Sequence[str]]) -> str:
     return f"<table><thead><tr>{head}</tr></thead>\n" + "\n".join(f"<tr>{line}</tr>" for line in named) + "</table>"
 
 
-def _apart(table: Table) -> list[Table]:
-    """The table of the runs, and the table of the published columns if there are any."""
-    published = [column for column in table.columns if not column.runs]
-    of_runs = replace(table, columns=[column for column in table.columns if column.runs])
-    return [of_runs, *([replace(table, columns=published, comparisons=[], title="published")] if published else [])]
+def _parts(table: Table) -> list[Table]:
+    """The table; if the terminal is too narrow for it, without its published columns, or comparison by comparison."""
+    of_runs, published = ([column for column in table.columns if bool(column.runs) == runs] for runs in (True, False))
+    parts = [table]
+    if not _fits(table):
+        parts, apart = [replace(table, columns=of_runs)], {"published": published}
+        if len(table.comparisons) > 1 and not _fits(parts[0]):
+            parts = [
+                replace(table, title=_title(table, part), columns=[part.first, part.second], comparisons=[part])
+                for part in table.comparisons
+            ]
+            apart = {"unfinished": [column for column in of_runs if not column.finished], **apart}
+        parts += [
+            replace(table, title=title, columns=columns, comparisons=[]) for title, columns in apart.items() if columns
+        ]
+    return parts
+
+
+def _title(table: Table, part: Comparison) -> str:
+    return ", ".join(filter(None, [table.title, f"{part.second.side} minus {part.first.side}"]))
+
+
+def _fits(table: Table) -> bool:
+    return natural_width(rows(table)) <= terminal_width()
 
 
 def what_differs(tables: Sequence[Table]) -> list[list[str]]:
@@ -160,55 +182,6 @@ def what_differs(tables: Sequence[Table]) -> list[list[str]]:
 def notes(tables: Sequence[Table]) -> list[str]:
     """The notes of all tables, each once."""
     return list(dict.fromkeys(note for table in tables for note in table.notes))
-
-
-def _heading(column: Column) -> str:
-    return f"{column.title} (n = {len(column.runs)})" if column.runs else column.title
-
-
-def _figure(column: Column, key: str) -> str:
-    cell, row = column.cells.get(key), ROWS[key]
-    if cell is None:
-        return ""
-    if is_no_mean(column, key):
-        return f"{cell.mean} *"
-    n = f" (n = {cell.n})" * (bool(column.runs) and cell.n != len(column.runs))
-    low, high = cell.mean - (cell.half_width or 0), cell.mean + (cell.half_width or 0)
-    if low >= 0 and high <= row.greatest:
-        return _with_interval(cell, row.format) + n
-    return f"{cell.mean:{row.format}} ({max(low, 0):{row.format}} to {min(high, row.greatest):{row.format}}){n}"
-
-
-def _verdict(verdict: Verdict | None, row: Row, basis: str) -> list[str]:
-    """The word and the difference; with the difference's own basis if that is not ``basis``."""
-    if verdict is None or verdict.word in APART:
-        return [verdict.word if verdict else "", ""]
-    word = verdict.word if verdict.needed is None else f"{verdict.word} (about {verdict.needed:,} pairs)"
-    return [word, difference(verdict, row.format) + f" ({verdict.basis})" * (verdict.basis != basis)]
-
-
-def difference(verdict: Verdict, form: str) -> str:
-    """Formats a difference with its interval.
-
-    Args:
-        verdict: The verdict.
-        form: Format of the row's figures, such as ``".4f"``; ratios are in percent.
-    """
-    mean, half = verdict.difference.mean, verdict.difference.half_width
-    if not verdict.ratio:
-        return _with_interval(verdict.difference, f"+z{form}")
-    shown, *ends = map(_percent, (mean, mean - (half or 0), mean + (half or 0)))
-    return f"{shown}%" if half is None else f"{shown}% ({', '.join(ends)})"
-
-
-def _percent(logarithm: float) -> str:
-    """The logarithm of a ratio in percent; an end over 1000% (two pairs can give 20 digits) is cut off."""
-    return f"{100 * math.expm1(logarithm):+.1f}" if logarithm < math.log(11) else ">+1000"
-
-
-def _with_interval(figure: Estimate, form: str) -> str:
-    text = f"{figure.mean:{form}}"
-    return text if figure.half_width is None else f"{text} ± {figure.half_width:{form.lstrip('+z')}}"
 
 
 def _short(value: object) -> str:

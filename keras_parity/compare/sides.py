@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from cnn_mnist.errors import UserError, expect, nearest
-from cnn_mnist.runs.folder import KERAS, PYTORCH
+from cnn_mnist.runs.folder import KERAS, KERAS_JAX, KERAS_TORCH, PYTORCH
 from keras_parity.logs.run import Run, hashable
 
-TITLES = {KERAS: "Keras", PYTORCH: "PyTorch"}
+TITLES = {KERAS: "Keras", KERAS_JAX: "Keras on JAX", KERAS_TORCH: "Keras on PyTorch", PYTORCH: "PyTorch"}
 
 _FOLDER, _ENVIRONMENT = "folder", "environment."
 

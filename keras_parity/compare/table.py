@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 
-from cnn_mnist.runs.folder import PYTORCH
+from cnn_mnist.runs.folder import KERAS, PYTORCH
 from keras_parity.compare import caveats, hardware, published
 from keras_parity.compare.columns import compare_columns, make_column
 from keras_parity.compare.disagreements import count_note
@@ -44,10 +44,9 @@ def make_tables(
     tables[-1].notes.extend(_meanings(tables))
     if left_out:
         tables[-1].notes.append(f"left out, because a newer run with the same seed has finished: {', '.join(left_out)}")
-    for framework, title in {} if by else TITLES.items():
+    for framework, command in () if by else ((KERAS, "keras_parity"), (PYTORCH, "cnn_mnist fit")):
         if not any(run.framework == framework for run in found):
-            package = "cnn_mnist fit" if framework == PYTORCH else "keras_parity"
-            tables[-1].notes.append(f"no {title} run among these: python -m {package} trains one")
+            tables[-1].notes.append(f"no {TITLES[framework]} run among these: python -m {command} trains one")
     return tables
 
 

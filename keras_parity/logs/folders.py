@@ -8,7 +8,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from cnn_mnist.errors import UserError
-from cnn_mnist.runs.folder import CONFIG, HPARAMS, KERAS, LOG_DIR, PYTORCH
+from cnn_mnist.runs.folder import CONFIG, FRAMEWORKS, HPARAMS, LOG_DIR
 from keras_parity.logs.csv_files import is_csv_log
 from keras_parity.logs.event_files import OURS, PATTERN, files_in
 
@@ -90,7 +90,7 @@ def parts_of(folder: Path) -> list[Path]:
 
 def all_folders(log_dir: str | Path = LOG_DIR) -> list[Path]:
     """Every run folder of the contract under ``log_dir``."""
-    places = (Path(log_dir, framework) for framework in (KERAS, PYTORCH))
+    places = (Path(log_dir, framework) for framework in FRAMEWORKS)
     return [path for place in places for path in sorted(place.glob("version_*")) if files_in(path)]
 
 

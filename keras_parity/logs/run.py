@@ -25,8 +25,8 @@ class Run:
 
     Attributes:
         folder: The run folder or log file.
-        framework: ``"keras"`` or ``"pytorch"``: the name of the parent folder, else the library that wrote the
-            first record.
+        framework: One of ``FRAMEWORKS``: the name of the parent folder, else that whose library wrote the first
+            record.
         settings: The settings that averaged runs must share, by name, without the seed. The ``config.yaml`` of other
             code is used unchanged. Empty without a ``config.yaml``.
         seed: The run's seed; None if unknown.

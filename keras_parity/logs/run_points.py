@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from cnn_mnist.runs import tags
-from cnn_mnist.runs.folder import KERAS, KERAS_JAX, KERAS_TORCH, PYTORCH
+from cnn_mnist.runs.folder import FRAMEWORKS, PYTORCH
 from keras_parity.logs.csv_files import is_csv_log, read_csv
 from keras_parity.logs.event_files import read_scalars
 from keras_parity.logs.folders import SPLIT_FOLDERS, parts_of, split_in
@@ -66,7 +66,7 @@ def read_points(folder: Path, name: str) -> tuple[dict[str, Sequence[Point]], li
 def _named_framework(folder: Path) -> str:
     """The framework that the folders of this project's runs are named after; empty elsewhere."""
     name = (folder.parent if folder.is_file() else folder).parent.name
-    return name if name in (KERAS, KERAS_JAX, KERAS_TORCH, PYTORCH) else ""
+    return name if name in FRAMEWORKS else ""
 
 
 def apply_aliases(

@@ -1,4 +1,4 @@
-"""``python -m keras_parity study``: both frameworks, seed by seed, each run in a separate process."""
+"""``python -m keras_parity study``: several frameworks, seed by seed, each run in a separate process."""
 
 import argparse
 import shlex
@@ -18,7 +18,7 @@ from cnn_mnist.errors import UserError, expect
 from cnn_mnist.neutral import printable, say
 from cnn_mnist.runs import mistakes
 from cnn_mnist.runs.files import check_writable, lock_folder
-from cnn_mnist.runs.folder import CONFIG, PYTORCH, STUDY, UNTIL_DECIDED
+from cnn_mnist.runs.folder import CONFIG, KERAS, PYTORCH, STUDY, UNTIL_DECIDED
 from cnn_mnist.settings import names
 from keras_parity.compare import cli as compare
 from keras_parity.compare.rows import PRIMARY
@@ -28,6 +28,7 @@ from keras_parity.compare.verdict import POWER, Verdict, Word, pairs_needed
 from keras_parity.logs.run import Run
 from keras_parity.settings import GROUPS
 from keras_parity.study.jobs import Job, finished_runs, interrupted_run
+from keras_parity.study.plan import plan, read_frameworks
 from keras_parity.study.runner import Runner
 
 _ALIGNS = ("keras", "native", "keras,native")
@@ -53,17 +54,11 @@ def main(args: list[str]) -> None:
     seeds = _SEEDS[flag] if config[flag] is None else config[flag]
     expect(f"--{flag}", seeds >= 1, "1 or more", seeds)
     model, data, trainer = (kind(**config[name].as_dict()) for name, kind in GROUPS.items())
+    aligns = config.align.split(",")
+    by = _ALIGN if len(aligns) > 1 else ""
+    jobs = plan(read_frameworks(config.frameworks, aligns), aligns, seeds, model, data, trainer)
     check_writable(trainer.log_dir)
     Path(trainer.log_dir).mkdir(parents=True, exist_ok=True)
-    aligns = config.align.split(",")
-    jobs = [
-        Job(framework, replace(model, align=align, seed=seed), replace(data, seed=seed), trainer)
-        for seed in range(seeds)
-        for align in aligns
-        for framework in (TITLES if seed % 2 else reversed(TITLES))  # in turns; each framework goes first equally often
-        if framework == PYTORCH or align == aligns[0]  # Keras computes the same with both
-    ]
-    by = _ALIGN if len(aligns) > 1 else ""
     try:
         with lock_folder(trainer.log_dir):
             done, failed = _train(jobs, by, looks=config.until is not None)
@@ -110,7 +105,7 @@ def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], d
                 bar.refresh()
                 start = time.monotonic()
                 for command in filter(None, (job.resume(interrupted_run(job)), job.command)):
-                    reason = runner.run(command)
+                    reason = runner.run(job.framework, command)
                     done = finished_runs(jobs)
                     if job in done:
                         break
@@ -122,8 +117,8 @@ def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], d
             console.print(printable(f"[{number}/{len(jobs)}] {job}: {result}"), soft_wrap=True)
             if looks and (number == len(jobs) or jobs[number].model.seed != job.model.seed):
                 seen = {job: _marked(done[job]) for job in jobs[:number] if job in done}
-                decided = [where for where, verdict in _primary(seen, by) if verdict.word != Word.UNDETERMINED]
-                if number == len(jobs) or decided:
+                words = {verdict.word for _, verdict in _primary(seen, by)}
+                if number == len(jobs) or (words and Word.UNDETERMINED not in words):
                     return seen, failed
     return done, failed
 
@@ -156,18 +151,19 @@ def _command_for(args: Sequence[str], flag: str, seeds: int) -> str:
 
 
 def _primary(done: Mapping[Job, Run], by: str) -> list[tuple[str, Verdict]]:
-    """The start of a line about each experiment, and the verdict of its primary row."""
+    """The start of a line about each comparison, and the verdict of its primary row."""
     if by and len({job.model.align for job in done}) < 2:
         return []
     tables = make_tables(list(done.values()), by=by)
-    return [(table.where, table.verdicts[PRIMARY]) for table in tables if PRIMARY in table.verdicts]
+    compared = ((table, part) for table in tables for part in table.comparisons)
+    return [(table.about(part), part.verdicts[PRIMARY]) for table, part in compared if PRIMARY in part.verdicts]
 
 
 def _how_long(done: Mapping[Job, Run], by: str) -> str:
     """How many runs it took to decide, and how many a study of fixed size would need."""
     lines = []
     for where, verdict in _primary(done, by):
-        fixed = pairs_needed(verdict.difference, verdict.margin)
+        fixed = pairs_needed(verdict.difference, verdict.margin, 1 - verdict.level)
         state = "not decided" if verdict.word == Word.UNDETERMINED else "decided"
         size = "no number" if fixed is None else f"about {fixed:,} pairs"
         lines.append(f"{where}{state} after {verdict.basis}; a study of fixed size needs {size} for {POWER:.0%} power")
@@ -177,12 +173,14 @@ def _how_long(done: Mapping[Job, Run], by: str) -> str:
 def _build_parser() -> OneLineErrors:
     parser = OneLineErrors(
         prog="python -m keras_parity study",
-        description="Trains both frameworks with each seed, in turns, compares the runs, and draws the images that "
+        description="Trains each framework with each seed, in turns, compares the runs, and draws the images that "
         "the frameworks predict differently into LOG_DIR/disagreements.png. If you interrupt it, the same command "
         "continues: a finished run is never repeated.",
     )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
     parser.add_argument("--seeds", type=int | None, help=f"Number of seeds, starting at 0; default {_SEEDS['seeds']}.")
+    which = f"Names of {', '.join(TITLES)}, separated by commas."
+    parser.add_argument("--frameworks", default=f"{KERAS},{PYTORCH}", help=which)
     until = f"Look after every seed, and stop once the row {PRIMARY} is decided."
     parser.add_argument("--until", choices=["decided"], default=None, help=until)
     most = f"With --until: maximum number of seeds; default {_SEEDS['max_seeds']}."
@@ -198,8 +196,9 @@ def _build_parser() -> OneLineErrors:
 
 def _disagreements(done: Mapping[Job, Run]) -> list[str]:
     """The flags with which ``compare`` draws the images predicted differently; empty without a pair of runs."""
-    known = Counter(job.model for job, run in done.items() if (run.folder / mistakes.FILE).is_file())
-    if max(known.values(), default=0) < len(TITLES):
+    first = min((job.framework for job in done), key=list(TITLES).index)  # with which the others are compared
+    known = {(job.model, job.framework == first) for job, run in done.items() if (run.folder / mistakes.FILE).is_file()}
+    if max(Counter(model for model, _ in known).values(), default=0) < 2:
         return []
     job = next(iter(done))
     return [f"--disagreements={Path(job.trainer.log_dir, 'disagreements.png')}", f"--data.data_dir={job.data.data_dir}"]

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.files import lock_folder
-from cnn_mnist.runs.folder import KERAS
+from cnn_mnist.runs.folder import PYTORCH
 from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.compare.sides import TITLES
+from keras_parity.frameworks import RUN_NAMES
 from keras_parity.logs.folders import all_folders
 from keras_parity.logs.run import Run, read_run
 from keras_parity.settings import GROUPS, TrainerSettings, settings_that_matter
@@ -23,7 +24,7 @@ class Job:
     """One run of a study.
 
     Attributes:
-        framework: ``"keras"`` or ``"pytorch"``.
+        framework: A key of ``TITLES``.
         model: Network, optimizer, loss, and seed.
         data: Data set and batches, with the same seed.
         trainer: Length of the training, and the folder of the logs.
@@ -44,7 +45,7 @@ class Job:
             if name not in ("seed", "log_dir")
         }
         flags |= {"seed_everything": self.model.seed, "trainer.enable_progress_bar": False}
-        flags["trainer.log_dir" if self.framework == KERAS else "trainer.logger.save_dir"] = self.trainer.log_dir
+        flags["trainer.logger.save_dir" if self.framework == PYTORCH else "trainer.log_dir"] = self.trainer.log_dir
         return [*self._module, *(f"--{name}={value}" for name, value in flags.items() if value is not None)]
 
     def resume(self, run: Run | None) -> list[str]:
@@ -54,7 +55,8 @@ class Job:
 
     @property
     def _module(self) -> list[str]:
-        return [sys.executable, "-m", *(["keras_parity"] if self.framework == KERAS else ["cnn_mnist", "fit"])]
+        twins = {name: ["keras_parity", f"--backend={backend}"] for backend, name in RUN_NAMES.items()}
+        return [sys.executable, "-m", *twins.get(self.framework, ["cnn_mnist", "fit"])]
 
     def is_of(self, run: Run) -> bool:
         """Whether a run belongs to this job."""

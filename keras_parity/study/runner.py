@@ -9,13 +9,12 @@ import tempfile
 from contextlib import suppress
 
 from keras_parity.study.jobs import die_with_the_parent
-from keras_parity.study.server import PRELOADED
 
 SECONDS_TO_STOP = 10
 
 
 class Runner:
-    """Forks trainings from servers that have imported a framework, one for each package; ``close`` ends the servers.
+    """Forks trainings from servers that have imported a framework, one for each framework; ``close`` ends the servers.
 
     Other commands are started as new processes, and so is every command if a fork would not be safe.
     """
@@ -23,20 +22,21 @@ class Runner:
     def __init__(self) -> None:
         self._servers: dict[str, subprocess.Popen[str] | None] = {}
 
-    def run(self, command: list[str]) -> str:
+    def run(self, framework: str, command: list[str]) -> str:
         """Runs a command to its end.
 
         Args:
+            framework: What a server has to import for the command.
             command: Path of Python, ``"-m"``, package and arguments.
 
         Returns:
             The last line that it prints; its exit code if it prints nothing; or that its server has died.
         """
         with tempfile.NamedTemporaryFile() as output:
-            if server := self._server(command):
+            if server := self._server(framework, command):
                 code = _ask(server, json.dumps([output.name, *command[2:]]))
                 if not code:
-                    return self._died(command[2])
+                    return self._died(framework)
             else:
                 code = str(self._start(command, output.fileno()))
             output.seek(0)
@@ -48,18 +48,17 @@ class Runner:
         for server in filter(None, self._servers.values()):
             _end(server)
 
-    def _died(self, package: str) -> str:
+    def _died(self, framework: str) -> str:
         """Forgets a server that has died, so that the next command starts another; returns the reason to print."""
-        server = self._servers.pop(package)
+        server = self._servers.pop(framework)
         assert server
         _end(server)
-        return f"the server process of {package} has died (exit code {server.returncode}), and this training with it"
+        return f"the server process of {framework} has died (exit code {server.returncode}), and this training with it"
 
-    def _server(self, command: list[str]) -> subprocess.Popen[str] | None:
-        package = command[2]
-        if command[1] != "-m" or package not in PRELOADED or not sys.platform.startswith("linux"):
+    def _server(self, framework: str, command: list[str]) -> subprocess.Popen[str] | None:
+        if command[1] != "-m" or not sys.platform.startswith("linux"):
             return None
-        if package not in self._servers:
+        if framework not in self._servers:
             server = subprocess.Popen(
                 [sys.executable, "-m", "keras_parity.study.server"],
                 stdin=subprocess.PIPE,
@@ -69,10 +68,10 @@ class Runner:
                 preexec_fn=die_with_the_parent,
                 env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # numpy's thread would make forks unsafe
             )
-            self._servers[package] = server if _ask(server, package) == "1" else None
-            if self._servers[package] is None:
+            self._servers[framework] = server if _ask(server, framework) == "1" else None
+            if self._servers[framework] is None:
                 _end(server)
-        return self._servers[package]
+        return self._servers[framework]
 
     @staticmethod
     def _start(command: list[str], output: int) -> int:

@@ -1,6 +1,6 @@
 """Imports a framework once, and forks itself for every training of a study.
 
-``python -m keras_parity.study.server`` reads the package, then one command per line, a JSON list
+``python -m keras_parity.study.server`` reads the framework, then one command per line, a JSON list
 ``[output, module, *arguments]``. It runs each in a child process like ``python -m module``, redirects its output to the
 file ``output``, and prints its exit code. A fork is safe while a process has one thread, so the server first prints how
 many it has.
@@ -12,25 +12,29 @@ import runpy
 import signal
 import sys
 import time
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from pkgutil import resolve_name
 
+from cnn_mnist.frameworks import importing_lightning
 from cnn_mnist.runs import timing
+from cnn_mnist.runs.folder import PYTORCH
+from keras_parity.frameworks import RUN_NAMES, importing_keras
 from keras_parity.study.jobs import die_with_the_parent
 
+_TWIN = "keras_parity.twin.train"
 PRELOADED = {
-    "cnn_mnist": ("cnn_mnist.frameworks:importing_lightning", "cnn_mnist.pytorch.cli"),
-    "keras_parity": ("keras_parity.frameworks:importing_keras", "keras_parity.twin.train"),
+    PYTORCH: (importing_lightning, "cnn_mnist.pytorch.cli"),
+    **{name: (partial(importing_keras, backend, alone=True), _TWIN) for backend, name in RUN_NAMES.items()},
 }
-"""For the commands of each package: the context of the import, and the module to import."""
+"""For the commands of each framework: the context of the import, and the module to import."""
 
 
 def main() -> None:
     """Serves until its input ends; in a child process, returns when its training has ended."""
-    package, start = sys.stdin.readline().strip(), time.perf_counter()
-    context, preloaded = PRELOADED[package]
-    with resolve_name(context)():
+    framework, start = sys.stdin.readline().strip(), time.perf_counter()
+    importing, preloaded = PRELOADED[framework]
+    with importing():
         import_module(preloaded)
     spent = time.perf_counter() - start
     print(len(list(Path("/proc/self/task").iterdir())), flush=True)

@@ -13,7 +13,7 @@ from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, expand_home, r
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CHECKPOINTS, find_checkpoint, read_settings
 from cnn_mnist.settings import DataSettings, ModelSettings, names
-from keras_parity.frameworks import RUN_NAMES, chosen_backend, importing_keras, keep_out
+from keras_parity.frameworks import RUN_NAMES, chosen_backend, importing_keras
 from keras_parity.settings import GROUPS, TrainerSettings, flags, taken_over, twin_settings
 
 _BACKEND = "What Keras computes with; default KERAS_BACKEND, or tensorflow."
@@ -142,9 +142,7 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
     config.model.architecture = model.architecture  # a file's path becomes its description
     config.model.weight_decay = model.weight_decay  # its L2 penalty may become decay
 
-    if config.backend != "tensorflow":
-        keep_out("tensorflow")  # Keras would import it
-    with importing_keras(config.backend):
+    with importing_keras(config.backend, alone=True):
         from keras_parity.twin.train import train
 
     every = config.checkpoint_every

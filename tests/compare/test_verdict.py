@@ -381,7 +381,7 @@ def test_a_number_beyond_the_test_set_is_one_line(compare, make_pairs, use_tiny_
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--disagreements=digits.png", "--disagreements: expected finished runs of both frameworks with the same seed"),
+        ("--disagreements=digits.png", "--disagreements: expected finished runs of two frameworks with the same seed"),
         ("--margin=test/acc=-1", "--margin: expected TAG=NUMBER, 0 or more, such as test/acc=0.003, got test/acc=-1"),
         ("--margin=accuracy=1", "--margin: expected one of the tags"),
     ],

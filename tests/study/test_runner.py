@@ -5,6 +5,8 @@ from contextlib import closing
 
 import pytest
 
+from cnn_mnist.runs.folder import KERAS_JAX, PYTORCH
+from keras_parity.frameworks import RUN_NAMES
 from keras_parity.logs.run import read_run
 from keras_parity.study.runner import Runner
 
@@ -24,16 +26,22 @@ def runner():
         yield runner
 
 
-@pytest.mark.parametrize("arguments", [_FIT, pytest.param(_TWIN, marks=pytest.mark.slow)], ids=["fit", "twin"])
+def _twin(backend):
+    return pytest.param(RUN_NAMES[backend], (*_TWIN, f"--backend={backend}"), marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("framework", "arguments"), [(PYTORCH, _FIT), *map(_twin, RUN_NAMES)])
 def test_a_forked_training_is_bitwise_the_command_and_its_set_up_counts_the_import(
-    runner, run_python, arguments, tiny_file, tmp_path
+    runner, run_python, framework, arguments, tiny_file, tmp_path
 ):
+    if framework == KERAS_JAX:
+        pytest.importorskip("jax")
     package, *flags = (*arguments, f"--data.file={tiny_file}")
     run_python("-m", package, *(flag.replace("LOGS", str(tmp_path / "command")) for flag in flags))
     forked = [flag.replace("LOGS", str(tmp_path / "forked")) for flag in flags]
     for _ in range(2):
-        assert "tensorboard --logdir" in runner.run([sys.executable, "-m", package, *forked])
-    assert runner._servers[package] is not None
+        assert "tensorboard --logdir" in runner.run(framework, [sys.executable, "-m", package, *forked])
+    assert runner._servers[framework] is not None
     (alone,) = (tmp_path / "command").glob("*/version_0")
     runs = [alone, *sorted((tmp_path / "forked").glob("*/version_*"))]
     assert len(runs) == 3
@@ -47,21 +55,21 @@ def test_a_forked_training_is_bitwise_the_command_and_its_set_up_counts_the_impo
 
 
 def test_a_fork_that_fails_gives_its_last_line_and_the_next_one_runs(runner):
-    said = runner.run([sys.executable, "-m", "cnn_mnist", "fit", "--trainer.max_epoch=3"])
+    said = runner.run(PYTORCH, [sys.executable, "-m", "cnn_mnist", "fit", "--trainer.max_epoch=3"])
     assert "did you mean --trainer.max_epochs?" in said
-    assert runner.run([sys.executable, "-m", "cnn_mnist", "summary"]) != said
+    assert runner.run(PYTORCH, [sys.executable, "-m", "cnn_mnist", "summary"]) != said
 
 
 def test_what_no_server_has_imported_is_started_as_a_command(runner):
-    assert runner.run([sys.executable, "-c", "print(1); print('the last')"]) == "the last"
-    assert runner.run([sys.executable, "-c", "raise SystemExit(3)"]) == "exit code 3"
+    assert runner.run(PYTORCH, [sys.executable, "-c", "print(1); print('the last')"]) == "the last"
+    assert runner.run(PYTORCH, [sys.executable, "-c", "raise SystemExit(3)"]) == "exit code 3"
     assert runner._servers == {}
 
 
 def test_a_server_that_dies_is_said_and_the_next_command_starts_another(runner):
     command = [sys.executable, "-m", "cnn_mnist", "summary"]
-    said = runner.run(command)
-    runner._servers["cnn_mnist"].kill()
-    died = runner.run(command)
-    assert died == "the server process of cnn_mnist has died (exit code -9), and this training with it"
-    assert runner.run(command) == said
+    said = runner.run(PYTORCH, command)
+    runner._servers[PYTORCH].kill()
+    died = runner.run(PYTORCH, command)
+    assert died == "the server process of pytorch has died (exit code -9), and this training with it"
+    assert runner.run(PYTORCH, command) == said

@@ -47,7 +47,7 @@ def test_a_missing_package_is_named_in_one_line(run):
     assert (answer.returncode, answer.stdout) == (1, "")
     assert answer.stderr == (
         "python -m keras_parity: error: Keras on tensorflow: expected the package tensorflow, found none; pip install "
-        "it, or set KERAS_BACKEND=jax or KERAS_BACKEND=torch\n"
+        "tensorflow, or set KERAS_BACKEND=jax or KERAS_BACKEND=torch\n"
     )
 
 
