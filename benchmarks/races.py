@@ -85,6 +85,33 @@ BF16 = Race(
     ratios=(Ratio(f"{FIT}, bf16", FIT),),
 )
 
+_ENGINES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+_LOOPS = {backend: (f"published loop on {name}", f"this project on {name}") for backend, name in _ENGINES.items()}
+
+BACKENDS = Race(
+    title="One step of three_conv in Keras, batch 64, on each backend: the mean of 60 steps after 60 warm-up steps",
+    unit="ms",
+    contestants=(
+        *(
+            contestant
+            for backend, (published, ours) in _LOOPS.items()
+            for contestant in (
+                Contestant(
+                    published,
+                    ("-m", "benchmarks.contestants.published_keras", "{data}", "60"),
+                    environment={"KERAS_BACKEND": backend},
+                ),
+                Contestant(ours, (*_TWIN, *_FEW, f"--backend={backend}"), _few),
+            )
+        ),
+        Contestant(_FLOOR, ("-m", "benchmarks.contestants.gemm")),
+    ),
+    ratios=(
+        *(Ratio(ours, published) for published, ours in _LOOPS.values()),
+        *(Ratio(ours, _FLOOR) for _, ours in _LOOPS.values()),
+    ),
+)
+
 _LOADS = {"alone": 0, "next to one busy process": 1, "next to two": 2}
 _COUNTS = 300_000, 100_000, 30_000, 10_000, 3_000, 1_000
 _SPINS = {f"spin count {count:,}": {"GOMP_SPINCOUNT": str(count)} for count in _COUNTS}
@@ -189,6 +216,7 @@ MEMORY = Race(
 
 RACES = {
     "step": STEP,
+    "backends": BACKENDS,
     "evaluation": EVALUATION,
     "waiting": WAITING,
     "spin": SPIN,

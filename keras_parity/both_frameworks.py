@@ -1,4 +1,4 @@
-"""Imports PyTorch and Keras on its backend into one process without a crash, even if one is already imported."""
+"""Imports PyTorch and Keras into one process without a crash, even if one is already imported."""
 
 import contextlib
 
@@ -10,7 +10,7 @@ raise_malloc_thresholds()
 expect_any_order()
 
 with gc_paused():
-    # triton must precede TensorFlow: see _TensorFlowComes.
+    # triton must precede TensorFlow: see keep_out.
     with contextlib.suppress(ImportError):
         import triton  # noqa: F401
     import torch  # noqa: F401

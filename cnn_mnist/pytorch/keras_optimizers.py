@@ -18,7 +18,7 @@ class KerasOptimizer(torch.optim.Optimizer):
     Differences from PyTorch's; subclasses continue the numbering:
 
     1. Weight decay is decoupled for every optimizer, ``p -= p * weight_decay * lr`` before the step.
-    2. On TensorFlow, Keras casts some constants to float32: 0.9 is 0.89999998 even in a float64 step.
+    2. Keras casts some constants to float32: 0.9 is 0.89999998 even in a float64 step.
 
     The slots have Keras's names and values, so that they can be copied between the frameworks.
 

@@ -1,23 +1,26 @@
 """``check``: judges any two models as functions, then explains the differences."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import keras
-import tensorflow as tf
 import torch
 from torch import nn
 
 from cnn_mnist.errors import UserError
-from keras_parity.ladder.diagnosis.explain import explain, find_match
 from keras_parity.ladder.diagnosis.trials import applied
 from keras_parity.ladder.judge.build_pair import prepare
 from keras_parity.ladder.judge.judge import Judge
 from keras_parity.ladder.judge.model_pair import KerasOptimizerLike, ModelPair, ScheduleLike, TorchOptimizerLike
 from keras_parity.ladder.report import Report
+
+TENSORFLOW = "tensorflow"
+"""The backend of Keras on which a difference is explained; the verdict needs none."""
 
 
 def check(
@@ -93,12 +96,21 @@ def check(
     """
     if weights not in ("given", "keras", "torch"):
         raise UserError(f'expected weights="given", "keras" or "torch", got {weights!r}')
+    if explained := keras.config.backend() == TENSORFLOW:
+        from keras_parity.ladder.diagnosis.explain import explain, find_match
+    elif weights != "given" or match:
+        raise UserError(
+            f'expected equal weights (weights="given", no match), because Keras runs on {keras.config.backend()}; '
+            "copy them where it runs on TensorFlow (KERAS_BACKEND=tensorflow)"
+        )
     with quiet():
         pair = prepare(ModelPair(
             torch_model, keras_model, images, labels, torch_images, torch_labels, torch_optimizer, keras_optimizer,
             torch_loss, keras_loss, torch_schedule, torch_step, class_weight, sample_weight, batch_size,
         ))  # fmt: skip
-        report = Report(notes=[versions()], find_match=partial(find_match, pair, match or {}))
+        report = Report(notes=[versions()])
+        if explained:
+            report.find_match = partial(find_match, pair, match or {})
         copy = {
             "keras": "report.match.copy_to_torch(keras_model, torch_model)",
             "torch": "report.match.copy_to_keras(torch_model, keras_model)",
@@ -111,14 +123,20 @@ def check(
             report.notes += report.judged.notes
             if judged is not None:
                 judged(report)
-            if not report.holds:
+            if not report.holds and explained:
                 explain(judge, report, match or {})
+            elif not report.holds:
+                report.notes.append(
+                    "a difference is explained only where Keras runs on TensorFlow: set KERAS_BACKEND=tensorflow"
+                )
     return report
 
 
 def versions() -> str:
     """Names the versions of the libraries that compute."""
-    return f"PyTorch {torch.__version__}, Keras {keras.__version__} on TensorFlow {tf.__version__}"
+    backend = keras.config.backend()
+    name = {TENSORFLOW: "TensorFlow", "jax": "JAX", "torch": "PyTorch"}.get(backend, backend)
+    return f"PyTorch {torch.__version__}, Keras {keras.__version__} on {name} {version(backend)}"
 
 
 def _ask_for_matches(report: Report) -> None:
@@ -138,7 +156,7 @@ def _ask_for_matches(report: Report) -> None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silences TensorFlow's warnings about retracing."""
-    logger = tf.get_logger()
+    logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel("ERROR")
     try:
@@ -149,7 +167,9 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Allows or forbids both frameworks to round matrix products to TF32 on a GPU."""
+    """Allows or forbids both frameworks to round matrix products to TF32 on a GPU; only for TensorFlow."""
+    import tensorflow as tf
+
     matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     tensorflow = tf.config.experimental.tensor_float_32_execution_enabled()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed

@@ -20,6 +20,7 @@ from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, OutputFile
 from cnn_mnist.errors import UserError
 from cnn_mnist.neutral import say
 from cnn_mnist.pytorch.keras_layers import MaskedDropout
+from cnn_mnist.runs.recorder import Recorder
 from cnn_mnist.settings import DataSettings, ModelSettings, names
 from keras_parity.ladder.check import check, quiet, tf32, versions
 from keras_parity.ladder.report import Report
@@ -205,5 +206,4 @@ def _write_figure(rungs: Sequence[Rung], folder: Path) -> None:
         axes.set(title=f"rung {rung.number}", xlabel="step", ylabel="difference of the losses (nats)", yscale="log")
         axes.legend(fontsize=7)
     canvas.draw()
-    with tf.summary.create_file_writer(str(folder / "ladder")).as_default(0):
-        tf.summary.image("ladder/rungs", np.asarray(canvas.buffer_rgba())[None, ..., :3])
+    Recorder(folder / "ladder").add_image("ladder/rungs", np.asarray(canvas.buffer_rgba())[..., :3], 0)

@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from keras_parity.ladder.capture.calls import OUTPUT, Call, Loss, find_parents, first_tensor, with_containers
 from keras_parity.ladder.judge.keras_runner import restore_call
@@ -82,21 +81,6 @@ def _holds_layers(layer: keras.Layer) -> bool:
 def state_of(layer: keras.Layer) -> list[tuple[str, list[Array]]]:
     """Returns ``keras_parts`` without array names; empty for a layer that owns no state itself."""
     return keras_parts(layer, defaultdict(str))
-
-
-def variable_name(model: keras.Model, variable: keras.Variable) -> str:
-    """Returns ``"layer/kernel"``: a variable's path, without the model's name."""
-    return variable.path.removeprefix(f"{model.name}/")
-
-
-def keras_state(model: keras.Model) -> dict[str, NDArray]:
-    """Returns a copy of a model's weights by ``variable_name``."""
-    return {name: keras.ops.convert_to_numpy(v.value).copy() for name, v in named_variables(model).items()}
-
-
-def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """Returns a model's weights by ``variable_name``."""
-    return {variable_name(model, variable): variable for variable in model.weights}
 
 
 def record_keras(

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from cnn_mnist.pytorch import keras_optimizers
-from keras_parity.ladder.capture.keras_calls import variable_name
 from keras_parity.ladder.diagnosis.evidence import CLOSE, Evidence
 from keras_parity.ladder.diagnosis.finding import Finding, Setting
 from keras_parity.ladder.diagnosis.paths import call_text, torch_path
 from keras_parity.ladder.judge.model_pair import ModelPair
+from keras_parity.ladder.matching.arrays import variable_name
 
 
 def optimizer_prefix(pair: ModelPair) -> str:

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from keras_parity.ladder.capture.attention import split_attention
-from keras_parity.ladder.capture.keras_calls import named_variables, variable_name
 from keras_parity.ladder.diagnosis.diagnose_inputs import loss_lines
 from keras_parity.ladder.diagnosis.diagnose_optimizer import (
     diagnose_clipping,
@@ -26,6 +25,7 @@ from keras_parity.ladder.diagnosis.paths import keras_path, torch_path
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import array_distance, leaves, slice_samples
 from keras_parity.ladder.judge.probe import run_torch
+from keras_parity.ladder.matching.arrays import named_variables, variable_name
 
 
 def diagnose_training(evidence: Evidence) -> Iterator[Finding]:

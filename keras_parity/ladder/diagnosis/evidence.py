@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_parity.ladder.capture.keras_calls import keras_state
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import Arrays, array_distance, slice_samples, to_keras_inputs
+from keras_parity.ladder.matching.arrays import keras_state
 from keras_parity.ladder.matching.match_weights import Match, torch_state
 
 CLOSE = 1e-5

@@ -26,8 +26,9 @@ def copied_runner(pair: ModelPair) -> KerasRunner:
             training.loss = map_nest(_copied_loss, training.loss)
     runner = KerasRunner(copy, training, inputs, within)
     if training is not None and original is not None and original.built:
-        for variable, source in zip(training.optimizer.variables, original.variables, strict=True):
-            variable.assign(source)
+        with within():
+            for variable, source in zip(training.optimizer.variables, original.variables, strict=True):
+                variable.assign(source)
         runner.save()
     return runner
 

@@ -99,8 +99,9 @@ class KerasRunner:
 
     def reset(self) -> None:
         """Restores the user's weights, statistics and optimizer state, to run again."""
-        for variable, value in self._saved:
-            variable.assign(value)
+        with self.within():
+            for variable, value in self._saved:
+                variable.assign(value)
 
     def restore(self) -> None:
         """Restores the user's objects completely; the runner is done."""
@@ -108,11 +109,12 @@ class KerasRunner:
 
     def perturb(self, random: np.random.Generator, fraction: float | None) -> None:
         """Moves every weight by one unit in the last place, or by a fraction of its value."""
-        for variable in self.model.weights:
-            if "float" in str(variable.dtype):
-                value = keras.ops.convert_to_numpy(variable.value)
-                size = np.spacing(np.abs(value)) if fraction is None else np.abs(value) * fraction
-                variable.assign(value + np.nan_to_num(size) * random.choice([-1, 1], value.shape))
+        with self.within():
+            for variable in self.model.weights:
+                if "float" in str(variable.dtype):
+                    value = keras.ops.convert_to_numpy(variable.value)
+                    size = np.spacing(np.abs(value)) if fraction is None else np.abs(value) * fraction
+                    variable.assign(value + np.nan_to_num(size) * random.choice([-1, 1], value.shape))
 
     def outputs(self, inputs: Any, like: Any = None) -> list[NDArray]:
         """Returns the outputs in inference mode; see ``to_arrays`` for ``like``."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
@@ -78,3 +79,18 @@ def recurrent_array(gates: list[int], variable: str, name: str, shape: tuple[int
         return Array(name, roles, (shape[1:], shape[1:]), both, to_keras)
     first = lambda a: (reorder_gates(a, gates), np.zeros_like(a))  # noqa: E731
     return Array(name, roles, (shape, shape), first, lambda tensors: reorder_gates(tensors[0] + tensors[1], inverse))
+
+
+def variable_name(model: keras.Model, variable: keras.Variable) -> str:
+    """Returns ``"layer/kernel"``: a variable's path, without the model's name."""
+    return variable.path.removeprefix(f"{model.name}/")
+
+
+def keras_state(model: keras.Model) -> dict[str, NDArray]:
+    """Returns a copy of a model's weights by ``variable_name``."""
+    return {name: keras.ops.convert_to_numpy(v.value).copy() for name, v in named_variables(model).items()}
+
+
+def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Returns a model's weights by ``variable_name``."""
+    return {variable_name(model, variable): variable for variable in model.weights}

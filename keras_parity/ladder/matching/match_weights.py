@@ -11,9 +11,8 @@ from torch import nn
 
 from keras_parity.ladder.capture.attention import split_attention
 from keras_parity.ladder.capture.calls import OUTPUT, Call
-from keras_parity.ladder.capture.keras_calls import keras_state, named_variables
 from keras_parity.ladder.judge.nests import Arrays
-from keras_parity.ladder.matching.arrays import Array, Tensors
+from keras_parity.ladder.matching.arrays import Array, Tensors, keras_state, named_variables
 from keras_parity.ladder.matching.kinds import FEATUREWISE, KINDS, ROLES
 from keras_parity.ladder.matching.match_layers import Matched, signature
 

@@ -9,8 +9,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from keras_parity.ladder.capture.calls import Call
-from keras_parity.ladder.capture.keras_calls import keras_parents, record_keras, variable_name
+from keras_parity.ladder.capture.keras_calls import keras_parents, record_keras
 from keras_parity.ladder.judge.nests import Arrays, count_samples, map_nest, slice_samples, to_keras_inputs
+from keras_parity.ladder.matching.arrays import variable_name
 from keras_parity.ladder.rungs.port import Batch, Port
 from keras_parity.twin.dtypes import copy_in, in_dtype
 
