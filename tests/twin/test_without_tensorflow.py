@@ -34,10 +34,12 @@ def test_it_trains_resumes_converts_predicts_and_compares(run, data_dir, tmp_pat
         "keras_parity predict --ckpt_path=last",
         "keras_parity predict --ckpt_path=d.keras --ckpt_path=a.ckpt DATA",
         "cnn_mnist fit FLAGS --trainer.max_epochs=2 --trainer.precision=64-true --model.optimizer=adam",
+        f"keras_parity compare {keras} lightning_logs/pytorch/version_0 --max_difference=test/loss=1e-5",
     )
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout.count(" 0 changed predictions") == 4
     assert "of 70 test images right" in answer.stdout
+    assert "on JAX" in answer.stdout.rpartition("results\n")[2]
     (trained,) = (tmp_path / keras / "checkpoints").iterdir()
     assert same(held_by(tmp_path / "b.keras"), held_by(trained))
 
