@@ -40,7 +40,7 @@ def chosen_backend(typed: str | None = None) -> str:
         typed: The value of ``--backend``.
 
     Raises:
-        UserError: There is no such backend, its package is missing, or this process already uses another one.
+        UserError: There is no such backend, or this process already uses another one.
     """
     keras = sys.modules.get("keras")
     backend = typed or (keras.config.backend() if keras else os.environ.get("KERAS_BACKEND", _DEFAULT))
@@ -51,18 +51,23 @@ def chosen_backend(typed: str | None = None) -> str:
             f"expected Keras on {backend}, got Keras on {keras.config.backend()}; set KERAS_BACKEND={backend} before "
             "importing Keras"
         )
-    expect_package(backend, f"--backend={backend}")
     return backend
 
 
-def expect_package(package: str, flag: str) -> None:
-    """Refuses a flag if a package that it needs is not installed; imports nothing.
+def expect_package(package: str, where: str, instead: str = "") -> None:
+    """Refuses what needs a package that is not installed; imports nothing.
+
+    Args:
+        package: The package.
+        where: What needs it, such as a flag.
+        instead: What may be set instead.
 
     Raises:
         UserError: The package is missing.
     """
     if find_spec(package) is None:
-        raise UserError(f"{flag}: expected the package {package}, found none; pip install {package}")
+        way = f"pip install {package}" + f", or set {instead}" * bool(instead)
+        raise UserError(f"{where}: expected the package {package}, found none; {way}")
 
 
 @contextmanager
@@ -76,9 +81,12 @@ def importing_keras(typed: str | None = None, *, alone: bool = False) -> Iterato
         alone: Whether this process uses Keras for nothing but the twin; then another backend keeps TensorFlow out.
 
     Raises:
-        UserError: The backend cannot be used, see ``chosen_backend``.
+        UserError: The backend cannot be used, see ``chosen_backend``, or its package is missing.
     """
-    os.environ["KERAS_BACKEND"] = backend = chosen_backend(typed)
+    backend = chosen_backend(typed)
+    others = [f"KERAS_BACKEND={other}" for other in RUN_NAMES if find_spec(other)]
+    expect_package(backend, f"Keras on {backend}", " or ".join(others))
+    os.environ["KERAS_BACKEND"] = backend
     raise_malloc_thresholds()
     if backend != "tensorflow":
         keep_tensorflow_out()
@@ -139,7 +147,7 @@ def keep_out(package: str) -> None:
 
 def expect_any_order() -> None:
     """Lets PyTorch and TensorFlow share a process, whichever is imported first, without a crash."""
-    if "tensorflow" in sys.modules:
+    if sys.modules.get("tensorflow"):
         keep_out("triton")
-    elif not any(isinstance(finder, _TensorFlowComes) for finder in sys.meta_path):
+    elif find_spec("tensorflow") and not any(isinstance(finder, _TensorFlowComes) for finder in sys.meta_path):
         sys.meta_path.insert(0, _TensorFlowComes())

@@ -36,10 +36,10 @@ def left_by(folder):
     points = {tag: [(p.step, p.value) for p in points] for tag, points in log.items() if not tag.startswith(TIMES)}
     times = {tag: [p.step for p in points] for tag, points in log.items() if tag.startswith(TIMES)}
     files = sorted(path.name for path in folder.iterdir() if "tfevents" not in path.name)
-    return _held_by(file), file.name, points, times, (folder / FILE).read_text(), files
+    return held_by(file), file.name, points, times, (folder / FILE).read_text(), files
 
 
-def _held_by(file):
+def held_by(file):
     if file.suffix == ".ckpt":
         checkpoint = torch.load(file, weights_only=True)
         kept = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step", "sums", "random")

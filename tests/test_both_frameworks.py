@@ -66,3 +66,17 @@ def test_a_second_backend_in_a_process_is_refused(run_python, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     answer = run_python("-c", "import keras\nfrom keras_parity.twin import cli\ncli.main(['--backend=tensorflow'], {})")
     assert "UserError: expected Keras on tensorflow, got Keras on torch; set KERAS_BACKEND=tensorflow" in answer.stderr
+
+
+def test_triton_stays_where_tensorflow_is_looked_for_and_not_there(run_python):
+    code = """
+import sys
+from tests.twin.without_tensorflow import WithoutTensorFlow, PathFinder
+sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutTensorFlow
+import keras_parity
+try:
+    import tensorflow
+except ModuleNotFoundError:
+    print("triton" in sys.modules)
+"""
+    assert run_python("-c", code).stdout == "False\n"

@@ -4,7 +4,8 @@ import tomllib
 
 from tests.conftest import PROJECT
 
-PROJECT_TABLE = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+_TABLES = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+PROJECT_TABLE = _TABLES["project"]
 
 
 def _floor(package: str) -> tuple[int, ...]:
@@ -16,6 +17,13 @@ def test_the_floors_shut_out_versions_that_run_code_or_read_other_files():
     assert _floor("lightning") >= (2, 6, 6)
     assert _floor("keras") >= (3, 15)
     assert _floor("jsonargparse[signatures]") >= (4, 52)
+
+
+def test_the_group_without_tensorflow_has_jax_in_its_place_and_all_other_dependencies():
+    others = {line for line in PROJECT_TABLE["dependencies"] if not line.startswith("tensorflow")}
+    assert set(_TABLES["dependency-groups"]["without-tensorflow"]) == others | {
+        *PROJECT_TABLE["optional-dependencies"]["jax"]
+    }
 
 
 def test_the_commands_name_functions_that_are_there():

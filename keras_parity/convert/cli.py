@@ -24,6 +24,7 @@ from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from cnn_mnist.settings import DataSettings
 from keras_parity.convert import keras_files, pytorch_files, state_dicts
 from keras_parity.convert.portable import Logits, Portable
+from keras_parity.frameworks import chosen_backend, keep_out
 
 GREATEST_DIFFERENCE = 1e-4
 """Largest difference allowed between the two frameworks' logits of an image."""
@@ -167,6 +168,8 @@ def main(args: list[str]) -> None:
     )
     parser.add_some(DataSettings, "data", "data_dir")
     config = parser.parse_args(args)
+    if chosen_backend() != "tensorflow":
+        keep_out("tensorflow")  # Keras would import it
     images = mnist.scale(mnist.load_mnist(config.data.data_dir).test_images)[..., None]
     agreement = convert_weights(
         config.file, config.target, images, bool(config.with_optimizer), config.model.architecture,

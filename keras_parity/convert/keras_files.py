@@ -14,6 +14,7 @@ from cnn_mnist.settings import ModelSettings
 from keras_parity.convert.portable import Arrays, Logits, Portable, choose_network, renamed_weights
 from keras_parity.twin.checkpoints import check_h5, read_model
 from keras_parity.twin.dtypes import copy_in, in_dtype
+from keras_parity.twin.engines import ENGINE
 from keras_parity.twin.network import build_twin, load_weights, mask_states, variables_of
 from keras_parity.twin.optimizers import make_optimizer, settings_of
 from keras_parity.twin.predict import logits_of
@@ -34,7 +35,8 @@ def read_keras(path: Path, network: Network | None = None) -> tuple[Portable, Lo
     """
     model = read_model(path)
     try:
-        network = choose_network(path, read_network(model), network)
+        with ENGINE.float64():  # the description is checked on the model, which may be of float64
+            network = choose_network(path, read_network(model), network)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     variables = variables_of(model, network)
@@ -100,12 +102,12 @@ def make_keras_model(portable: Portable) -> keras.Sequential:
             jit_compile=False,
         )
         model.optimizer.build(model.trainable_variables)
-    model.optimizer.iterations.assign(portable.iterations)
-    for state in mask_states(model):
-        state.assign([state.numpy()[0], portable.iterations])
-    for slot, arrays in (portable.slots or {}).items():
-        for name, variable in _slots(model, portable.network)[slot].items():
-            variable.assign(arrays[name])
+        model.optimizer.iterations.assign(portable.iterations)
+        for state in mask_states(model):
+            state.assign([state.numpy()[0], portable.iterations])
+        for slot, arrays in (portable.slots or {}).items():
+            for name, variable in _slots(model, portable.network)[slot].items():
+                variable.assign(arrays[name])
     return model
 
 

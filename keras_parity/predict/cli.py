@@ -13,7 +13,7 @@ from cnn_mnist.errors import UserError
 from cnn_mnist.frameworks import gc_paused
 from cnn_mnist.neutral import say
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
-from keras_parity.frameworks import importing_keras
+from keras_parity.frameworks import RUN_NAMES, chosen_backend, importing_keras
 
 DESCRIPTION = """Predicts your own digits, or the test set, with a trained network.
 Two --ckpt_path, one of each framework, print both predictions side by side."""
@@ -30,7 +30,8 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
         UserError: The arguments are wrong, or a file cannot be read.
     """
     config = predict_input.build_parser("python -m keras_parity", DESCRIPTION).parse_args(args)
-    checkpoints = _by_framework([find_checkpoint(path, KERAS) for path in config.ckpt_path], config.source is not None)
+    runs = RUN_NAMES[chosen_backend()]  # whose `last` is meant
+    checkpoints = _by_framework([find_checkpoint(path, runs) for path in config.ckpt_path], config.source is not None)
     data = predict_input.data_of(next(iter(checkpoints.values())), config)
     if len(checkpoints) > 1:
         import keras_parity.both_frameworks  # noqa: F401 - must precede both, see there

@@ -17,6 +17,7 @@ from cnn_mnist.runs.files import atomic_write, zip_is_intact
 from cnn_mnist.schedules import check_resumed_rate
 from cnn_mnist.settings import ModelSettings
 from cnn_mnist.untrusted import fits
+from keras_parity.twin.engines import ENGINE
 from keras_parity.twin.network import load_weights, mask_states, read_weights
 from keras_parity.twin.optimizers import settings_of
 
@@ -94,7 +95,8 @@ def read_model(path: str | Path) -> keras.Model:
         raise UserError(f"expected a .keras file, got {path}, which cannot be loaded safely (it is damaged)")
     try:
         _check_size(path)
-        with warnings.catch_warnings():  # for a compiled model that was never trained
+        with warnings.catch_warnings(), ENGINE.float64():
+            # For a compiled model that was never trained.
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             model = keras.saving.load_model(path, safe_mode=True)
     except UserError:

@@ -54,7 +54,7 @@ def copy_in(model: keras.Model, dtype: str, probe: Any = None) -> keras.Model:
             copy(probe)
             for copied, original in zip(copy._flatten_layers(), model._flatten_layers(), strict=True):
                 copied.trainable = original.trainable
-    copy.set_weights(model.get_weights())
+        copy.set_weights(model.get_weights())
     return copy
 
 

@@ -11,6 +11,7 @@ from cnn_mnist.console.predict_input import check_input
 from cnn_mnist.data import mnist
 from cnn_mnist.data.splits import evaluation_batch_size
 from keras_parity.twin.checkpoints import read_model
+from keras_parity.twin.engines import ENGINE
 
 
 def compute_logits(path: Path, images: NDArray[np.uint8]) -> NDArray[np.floating]:
@@ -40,7 +41,8 @@ def logits_of(model: Any, images: NDArray[np.floating]) -> NDArray[np.floating]:
     Returns:
         The logits [n, classes].
     """
-    outputs = model.predict(images, batch_size=evaluation_batch_size(images.shape[1:]), verbose=0)
+    with ENGINE.float64():
+        outputs = model.predict(images, batch_size=evaluation_batch_size(images.shape[1:]), verbose=0)
     last = model.layers[-1]
     kind = getattr(getattr(last, "activation", None), "__name__", type(last).__name__)
     return np.log(np.maximum(outputs, np.finfo(outputs.dtype).tiny)) if kind.lower() == "softmax" else outputs

@@ -1,6 +1,6 @@
 """What depends on Keras's backend: one module for each backend, all with the members of ``Engine``.
 
-The room itself may import it, and ``ladder``, which trains on the twin's batches.
+The room itself may import it, ``convert``, and ``ladder``, which trains on the twin's batches.
 """
 
 from collections.abc import Callable
