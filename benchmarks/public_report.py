@@ -56,8 +56,9 @@ def main(backend: str) -> None:
         for convolution, array in zip(convolutions, arrays, strict=False):
             convolution.weight.copy_(torch.from_numpy(array.transpose(3, 2, 0, 1).copy()))
         rows_first.weight.copy_(torch.from_numpy(arrays[-1].T.copy()))
-        for module in (*convolutions, rows_first):
-            module.bias.zero_()
+        for name, parameter in network.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
     report = check(
         network,
         model,

@@ -89,12 +89,14 @@ def settings_of(model: keras.Model, path: str | Path) -> dict[str, Any]:
 def _rate(settings: ModelSettings, steps: int) -> Any:
     """The learning rate, or its schedule: Keras's own, which can be saved, if it is the same."""
     s, schedules, rising = settings, keras.optimizers.schedules, warmup_steps(settings, steps)
+    number = np.float64 if keras.config.floatx() == "float64" else float  # Keras's schedules take a float for a float32
     if s.schedule == "cosine":
-        return schedules.CosineDecay(0.0, steps - rising, warmup_target=s.learning_rate, warmup_steps=rising)
+        peak = number(s.learning_rate)
+        return schedules.CosineDecay(number(0), steps - rising, warmup_target=peak, warmup_steps=rising)
     if s.schedule == "one_cycle" or s.warmup:
         return _Table([s.learning_rate * rate_factor(s, step, steps) for step in range(steps)])
     if s.schedule == "step":
-        return schedules.ExponentialDecay(s.learning_rate, s.decay_steps, s.decay_rate, staircase=True)
+        return schedules.ExponentialDecay(number(s.learning_rate), s.decay_steps, s.decay_rate, staircase=True)
     return s.learning_rate
 
 

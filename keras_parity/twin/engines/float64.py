@@ -22,7 +22,7 @@ def float64_kept() -> Iterator[None]:
     before = narrowed["float64"]
 
     def cast(x: Any, dtype: Any) -> Any:
-        return own_cast(float(np.float32(x)) if isinstance(x, float) and dtype == "float64" else x, dtype)
+        return own_cast(float(np.float32(x)) if type(x) is float and dtype == "float64" else x, dtype)
 
     narrowed["float64"], backend.core.cast = "float64", cast
     try:
