@@ -78,7 +78,7 @@ def importing_keras(typed: str | None = None, *, alone: bool = False) -> Iterato
 
     Args:
         typed: The backend; None for the chosen one.
-        alone: Whether this process uses Keras for nothing but the twin; then another backend keeps TensorFlow out.
+        alone: Whether this process uses Keras for nothing but the twin; then no other backend is imported.
 
     Raises:
         UserError: The backend cannot be used, see ``chosen_backend``, or its package is missing.
@@ -90,8 +90,9 @@ def importing_keras(typed: str | None = None, *, alone: bool = False) -> Iterato
     raise_malloc_thresholds()
     if backend != "tensorflow":
         keep_tensorflow_out()
-        if alone:
-            keep_out("tensorflow")
+    if alone:
+        for other in {"tensorflow", "jax"} - {backend}:
+            keep_out(other)
     if backend == "torch":
         choose_wait_policy()
     for name, value in SETTINGS[backend].items():
@@ -140,7 +141,8 @@ class _TensorFlowComes(MetaPathFinder):
 def keep_out(package: str) -> None:
     """Makes Python treat a package as missing, unless it is imported already.
 
-    Where TensorFlow is installed, Keras on another backend imports it to save a model, which takes 5 seconds.
+    Where TensorFlow is installed, Keras on another backend imports it to save a model, which takes 5 seconds. It
+    imports JAX for a callback.
     """
     sys.modules.setdefault(package, None)  # type: ignore[arg-type]
 
