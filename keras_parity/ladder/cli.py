@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import torch
 from jsonargparse.typing import PositiveInt
 from rich.console import Console
@@ -51,6 +50,8 @@ def climb_all(
     Returns:
         The report with its rungs.
     """
+    import tensorflow as tf
+
     report = Report(notes=[versions()])
     with quiet(), tf.device("/GPU:0" if port.device == "cuda" else "/CPU:0"):
         comparison = Comparison(port)
