@@ -43,6 +43,7 @@ NOT_HERE = {  # part of a command: why it is not run here
     "keras_parity study": "trains for hours; tests/study",
     "keras_parity ladder": "takes minutes; tests/ladder",
     "-m benchmarks": "takes minutes; tests/test_benchmarks.py, tests/test_reference.py",
+    "--backend=": "one backend a process; tests/twin/test_engines.py",
     "my_keras_logs": "the user's own; tests/compare",
 }
 QUICK = {
