@@ -50,7 +50,7 @@ def climb_all(
     Returns:
         The report with its rungs.
     """
-    import tensorflow as tf
+    from keras_parity.ladder.capture.backend import tf
 
     report = Report(notes=[versions()])
     with quiet(), tf.device("/GPU:0" if port.device == "cuda" else "/CPU:0"):

@@ -6,8 +6,8 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
-import tensorflow as tf
 
+from keras_parity.ladder.capture.backend import tf
 from keras_parity.ladder.capture.calls import OUTPUT, Call, Loss, find_parents, first_tensor, with_containers
 from keras_parity.ladder.judge.keras_runner import restore_call
 from keras_parity.ladder.matching.arrays import RECURRENT, Array

@@ -9,9 +9,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
+from keras_parity.ladder.capture.backend import tf
 from keras_parity.ladder.capture.calls import first_tensor
 from keras_parity.ladder.capture.keras_calls import intercepted, state_of
 from keras_parity.ladder.matching.kinds import FEATUREWISE, PADDINGS, channels_last, hides_preactivation, to_layer_axes

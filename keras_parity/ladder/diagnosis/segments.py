@@ -7,10 +7,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 from torch import nn
 
+from keras_parity.ladder.capture.backend import tf
 from keras_parity.ladder.capture.calls import Call
 from keras_parity.ladder.capture.patched import ordered, run_patched
 from keras_parity.ladder.diagnosis.finding import Finding, Setting

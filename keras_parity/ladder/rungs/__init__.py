@@ -2,13 +2,3 @@
 
 The command, the report and diagnosis may import it.
 """
-
-import keras
-
-from cnn_mnist.errors import UserError
-
-if keras.config.backend() != "tensorflow":
-    raise UserError(
-        f"expected Keras on tensorflow, got Keras on {keras.config.backend()}: the ladder and its Port run on "
-        "TensorFlow alone; set KERAS_BACKEND=tensorflow, or call keras_parity.check, which judges models on any backend"
-    )

@@ -5,9 +5,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
+from keras_parity.ladder.capture.backend import tf
 from keras_parity.ladder.capture.calls import Call
 from keras_parity.ladder.capture.keras_calls import keras_parents, record_keras
 from keras_parity.ladder.judge.nests import Arrays, count_samples, map_nest, slice_samples, to_keras_inputs
