@@ -11,14 +11,10 @@ _OPTIMIZERS = {
     "centered": ("--model.optimizer=rmsprop", "--model.centered=true", "--model.momentum=0.5"),
     "adam": ("--model.optimizer=adam", "--trainer.gradient_clip_val=0.5"),
     # At a rate of 0.001, rounding grows to 1.5e-10 in one of 36,864 weights.
-    "adamw": (
-        "--model.optimizer=adamw",
-        "--model.learning_rate=0.0003",
-        "--model.weight_decay=0.01",
-        "--model.label_smoothing=0.1",
-    ),
+    # Keras's optimizers on PyTorch alone do not round momentum and weight decay to float32, so these are such numbers.
+    "adamw": ("--model.optimizer=adamw", "--model.weight_decay=0.0078125", "--model.label_smoothing=0.1"),
     "sgd": ("--model.optimizer=sgd", "--model.learning_rate=0.01"),
-    "nesterov": ("--model.optimizer=sgd", "--model.momentum=0.9", "--model.nesterov=true", "--data.shift=2"),
+    "nesterov": ("--model.optimizer=sgd", "--model.momentum=0.875", "--model.nesterov=true", "--data.shift=2"),
 }
 _SCHEDULES = {
     "constant": (),
