@@ -184,7 +184,7 @@ def test_the_framework_of_a_log_can_be_overruled(compared, command, tmp_path):
     _, _, err = command("keras_parity", "compare", "log", "--framework=nothing*:keras")
     assert "expected a pattern of these runs' folders, got nothing*, which none has" in err
     _, _, err = command("keras_parity", "compare", "log", "--framework=log*:jax")
-    assert "expected PATTERN:pytorch or PATTERN:keras" in err
+    assert "expected PATTERN:FRAMEWORK with one of keras, keras_jax, keras_torch, pytorch" in err
 
 
 def test_the_resolution_of_an_accuracy_is_of_the_images_that_it_may_be_of(compared, command, tmp_path):
