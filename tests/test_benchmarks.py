@@ -87,7 +87,7 @@ def test_an_unknown_race_lists_the_known_ones(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "horses"])
     with pytest.raises(SystemExit):
         command_line.main()
-    assert "expected 1 or more rounds of step, evaluation, waiting" in capsys.readouterr().err
+    assert "expected 1 or more rounds of step, backends, evaluation, waiting" in capsys.readouterr().err
 
 
 def test_a_contestant_has_its_variables_and_others_beside_it_that_end_with_it(tmp_path):
