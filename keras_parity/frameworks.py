@@ -45,7 +45,8 @@ def chosen_backend(typed: str | None = None) -> str:
     keras = sys.modules.get("keras")
     backend = typed or (keras.config.backend() if keras else os.environ.get("KERAS_BACKEND", _DEFAULT))
     if backend not in RUN_NAMES:
-        raise UserError(f"KERAS_BACKEND: expected {', '.join(RUN_NAMES)}, got {backend}; set one of these")
+        where = "--backend" if typed else "KERAS_BACKEND"
+        raise UserError(f"{where}: expected one of {', '.join(RUN_NAMES)}, got {backend}; set one of these")
     if keras and keras.config.backend() != backend:
         raise UserError(
             f"expected Keras on {backend}, got Keras on {keras.config.backend()}; set KERAS_BACKEND={backend} before "

@@ -80,3 +80,23 @@ except ModuleNotFoundError:
     print("triton" in sys.modules)
 """
     assert run_python("-c", code).stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "where"),
+    [(["--backend=mxnet", "--resume=last"], "--backend"), (["--resume=last"], "KERAS_BACKEND")],
+)
+def test_an_unknown_backend_is_named_with_the_place_that_it_came_from(run_python, monkeypatch, flags, where):
+    monkeypatch.setenv("KERAS_BACKEND", "openvino")
+    answer = run_python("-m", "keras_parity", *flags)
+    assert f"error: {where}: expected one of tensorflow, jax, torch, got" in answer.stderr
+    assert (answer.returncode, answer.stderr.count("\n")) == (1, 1)
+
+
+def test_a_run_that_names_no_backend_is_resumed_on_tensorflow(run_python, monkeypatch, tmp_path):
+    run = tmp_path / "lightning_logs/keras/version_0"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("trainer: {log_dir: lightning_logs, max_epochs: 1}\n")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    answer = run_python("-m", "keras_parity", f"--resume={run}", "--backend=torch")
+    assert "was trained on tensorflow; omit --backend=torch" in answer.stderr

@@ -126,7 +126,8 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
     early.add_argument("--resume")
     known, rest = early.parse_known_args(args)
     if known.resume is not None:
-        of_run = (read_settings(known.resume) or {}).get("backend") if known.resume != "last" else None
+        kept = read_settings(known.resume) if known.resume != "last" else None
+        of_run = kept and kept.get("backend", next(iter(RUN_NAMES)))  # a run of TensorFlow may not name it
         if known.backend not in (None, of_run or known.backend):
             raise UserError(f"--resume: {known.resume} was trained on {of_run}; omit --backend={known.backend}")
         backend = chosen_backend(of_run or known.backend)
