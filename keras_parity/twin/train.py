@@ -125,7 +125,7 @@ def _train(
             )
         if epoch >= trainer.max_epochs:
             raise UserError(f"{ckpt_path} has already trained {epoch} epochs; set a larger --trainer.max_epochs")
-    batches = ENGINE.training_batches(splits["train"], data, dtype, steps)
+    batches = ENGINE.TrainingBatches(splits["train"], data, dtype, steps)
     validation = ENGINE.evaluation_batches(splits["val"], dtype) if data.val_size else None
 
     if folder is None:

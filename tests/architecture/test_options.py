@@ -120,6 +120,25 @@ def describe(model, arguments, usual):
         return None
 
 
+def described(seed, kinds, times, make, images):
+    """Yields kind, random options, model and description of each layer that is not refused by an option's name."""
+    rng = random.Random(seed)
+    for kind in [*kinds] * times:
+        tried = 0
+        while True:
+            arguments = draw(rng, kinds[kind])
+            try:
+                model = make(kind, arguments)
+                model(images)
+                break
+            except Exception:  # the framework itself refuses the options, or the network
+                tried += 1
+                assert tried < 1000, kind
+        network = describe(model, arguments, kinds[kind])
+        if network is not None:
+            yield kind, arguments, model, network
+
+
 def torch_model(kind, arguments):
     layer = LayerNorm2d(**arguments) if kind == "LayerNorm2d" else getattr(nn, kind)(**arguments)
     parts = [nn.Conv2d(1, CHANNELS, 3, padding=1), *[nn.Flatten()] * (kind in FLAT), layer]
@@ -133,22 +152,9 @@ def torch_model(kind, arguments):
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
 def test_a_module_with_random_options_is_rebuilt_or_refused_by_an_options_name(seed):
-    rng, taken = random.Random(seed), 0
+    taken = 0
     torch.manual_seed(seed)
-    for kind in [*IN_PYTORCH] * 5:
-        usual, tried = IN_PYTORCH[kind], 0
-        while True:
-            arguments = draw(rng, usual)
-            try:
-                model = torch_model(kind, arguments)
-                model(torch.randn(2, 1, SIZE, SIZE))
-                break
-            except Exception:  # PyTorch itself refuses the options, or the network
-                tried += 1
-                assert tried < 1000, kind
-        network = describe(model, arguments, usual)
-        if network is None:
-            continue
+    for kind, _, model, network in described(seed, IN_PYTORCH, 5, torch_model, torch.randn(2, 1, SIZE, SIZE)):
         taken += 1
         rebuilt = build_network(network, "native").to(memory_format=torch.contiguous_format)
         with torch.no_grad():
@@ -178,24 +184,11 @@ def keras_model(kind, arguments):
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
 def test_a_keras_layer_with_random_options_is_rebuilt_or_refused_by_an_options_name(seed):
-    rng, taken = random.Random(seed), 0
+    taken = 0
     generator = np.random.default_rng(seed)
     keras.utils.set_random_seed(seed)
     images = generator.standard_normal((3, SIZE, SIZE, 1)).astype(np.float32)
-    for kind in [*IN_KERAS] * 6:
-        usual, tried = IN_KERAS[kind], 0
-        while True:
-            arguments = draw(rng, usual)
-            try:
-                model = keras_model(kind, arguments)
-                model(images)
-                break
-            except Exception:  # Keras itself refuses the options, or the network
-                tried += 1
-                assert tried < 1000, kind
-        network = describe(model, arguments, usual)
-        if network is None:
-            continue
+    for kind, arguments, model, network in described(seed, IN_KERAS, 6, keras_model, images):
         taken += 1
         # In PyTorch: the description is rebuilt by the other framework, from the weights of the original.
         weights = {name: variable.numpy() for name, variable in variables_of(model, network).items()}

@@ -51,7 +51,7 @@ class Engine(Protocol):
     def float64(self) -> AbstractContextManager[None]:
         """Lets Keras compute in float64 inside the context, wherever its policy says so."""
 
-    def training_batches(self, split: Split, settings: DataSettings, dtype: str, count: int) -> Batches:
+    def TrainingBatches(self, split: Split, settings: DataSettings, dtype: str, count: int) -> Batches:  # noqa: N802
         """The training batches; arguments as of ``keras_parity.twin.loader.TrainingBatches``."""
 
     def evaluation_batches(self, split: Split, dtype: str) -> Any:

@@ -12,14 +12,11 @@ from numpy.typing import NDArray
 
 from cnn_mnist.errors import UserError
 from keras_parity.twin.engines.float64 import float64_kept
-from keras_parity.twin.loader import TrainingBatches, evaluation_batches
-
-__all__ = ["device", "draw", "evaluation_batches", "float64", "sync", "training_batches", "tune"]
+from keras_parity.twin.loader import TrainingBatches as TrainingBatches
+from keras_parity.twin.loader import evaluation_batches as evaluation_batches
 
 steps_per_execution = 1
 jit_compile = True
-
-training_batches = TrainingBatches
 
 
 @contextmanager

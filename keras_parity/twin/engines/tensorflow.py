@@ -64,9 +64,6 @@ class TrainingBatches:
         return _ahead(indices.map(self._batch).apply(tf.data.experimental.assert_cardinality(left)))
 
 
-training_batches = TrainingBatches
-
-
 def evaluation_batches(split: Split, dtype: str) -> tf.data.Dataset:
     """A split in its own order, in large batches: (images in [0, 1], labels int64 [batch])."""
     size = evaluation_batch_size(split.image_shape)

@@ -10,17 +10,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from cnn_mnist.errors import UserError
-from keras_parity.twin.engines.float64 import float64_kept as float64
-from keras_parity.twin.loader import TrainingBatches, evaluation_batches
-
-__all__ = ["device", "draw", "evaluation_batches", "float64", "sync", "training_batches", "tune"]
+from keras_parity.twin.engines.float64 import float64_kept
+from keras_parity.twin.loader import TrainingBatches as TrainingBatches
+from keras_parity.twin.loader import evaluation_batches as evaluation_batches
 
 steps_per_execution = 1
 """Keras refuses more."""
 
 jit_compile = False
-
-training_batches = TrainingBatches
 
 
 @contextmanager
@@ -36,6 +33,9 @@ def device(accelerator: str) -> Iterator[tuple[str, int]]:
     chosen = "cuda" if usable and accelerator != "cpu" else "cpu"
     with keras.device(chosen):
         yield torch.cuda.get_device_name() if chosen == "cuda" else chosen, torch.get_num_threads()
+
+
+float64 = float64_kept
 
 
 def draw(mask: Callable[[NDArray, tuple[int, ...]], NDArray], state: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
