@@ -38,7 +38,7 @@ def device(accelerator: str) -> Iterator[tuple[str, int]]:
 @contextmanager
 def float64() -> Iterator[None]:
     """Lets JAX and Keras keep float64, which they otherwise round to float32."""
-    before = jax.config.jax_enable_x64
+    before = jax.config.read("jax_enable_x64")
     jax.config.update("jax_enable_x64", True)
     try:
         with float64_kept():
