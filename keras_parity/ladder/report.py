@@ -175,11 +175,10 @@ def _comparison_line(each: StepComparison) -> str:
 
 def _findings_lines(findings: Sequence[Finding]) -> Iterator[str]:
     """Formats findings with equal settings once, with the names of the others."""
-    kinds: dict[Any, list[Finding]] = {}
+    causes: dict[object, list[Finding]] = {}
     for finding in findings:
-        kind = (finding.what, tuple((s.name, str(s.ours), str(s.theirs)) for s in finding.settings))
-        kinds.setdefault(kind if finding.settings else id(finding), []).append(finding)
-    for first, *others in kinds.values():
+        causes.setdefault(finding.cause, []).append(finding)
+    for first, *others in causes.values():
         yield ""
         yield from _finding_lines(first)
         if others:

@@ -13,6 +13,7 @@ from torch import nn
 
 import keras_parity as kp
 from cnn_mnist.errors import UserError
+from keras_parity.ladder.judge.judge import Judge
 from keras_parity.ladder.report import BrokenError
 
 L = keras.layers
@@ -427,3 +428,21 @@ def test_images_of_one_channel_reach_pytorch_with_strides_that_view_takes():
 
     model = keras.Sequential([keras.Input((SIZE, SIZE, 1)), L.Conv2D(4, 3), L.Flatten(), L.Dense(CLASSES)])
     assert kp.check(Viewed(), model, IMAGES, weights="keras").same_function
+
+
+def test_a_setting_of_all_norms_of_a_network_is_tried_once_for_all(monkeypatch):
+    """Trying each alone would take hours in a deep network, and one alone improves too little to be accepted."""
+    runs = []
+    monkeypatch.setattr(Judge, "rejudge", lambda *args: runs.append(args) or rejudge(*args))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(SIZE * SIZE, 8), *(nn.BatchNorm1d(8, eps=1e-3) for _ in range(14)))
+    layers = [L.Flatten(), L.Dense(8), *(L.BatchNormalization() for _ in range(14))]
+    model = keras.Sequential([keras.Input((SIZE, SIZE, 1)), *layers])
+    words = {"torch_optimizer": torch.optim.SGD(network.parameters(), 0.05), "keras_optimizer": keras.optimizers.SGD(0.05)}
+    report = kp.check(network, model, IMAGES, LABELS % 8, weights="keras", **QUICK, **words)
+    assert report.same_function and report.same_training is False
+    assert sorted(report.to_paste) == sorted(f"torch_model[{place}].momentum = 0.01" for place in range(2, 16))
+    assert "after pasting: same function, same training" in str(report)
+    assert len(runs) < 10
+
+
+rejudge = Judge.rejudge

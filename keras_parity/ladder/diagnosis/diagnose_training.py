@@ -46,14 +46,15 @@ def _frozen(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
         parameter, variable = parameters.get(name), variables[keras_name]
         if parameter is None or parameter.requires_grad == variable.trainable:
             continue
-        in_torch = parameter.requires_grad
+        in_torch = bool(parameter.requires_grad)
         lines = [f"{torch_path(name)}.requires_grad_({not in_torch})"]
         if in_torch:
             layers = pair.keras_model._flatten_layers()
             owner = next(x for x in layers if any(variable is weight for weight in _own_weights(x)))
             lines.insert(0, f"{keras_path(pair.keras_model, owner)}.trainable = True")
         trained, frozen = ("PyTorch", "Keras") if in_torch else ("Keras", "PyTorch")
-        yield Finding(name, np.inf, f"frozen in {frozen}, trained in {trained}", [], lines)
+        setting = Setting("requires_grad", in_torch, not in_torch)
+        yield Finding(name, np.inf, f"frozen in {frozen}, trained in {trained}", [setting], lines)
 
 
 def _own_weights(layer: keras.Layer) -> list[Any]:

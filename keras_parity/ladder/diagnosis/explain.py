@@ -28,7 +28,7 @@ ROUNDS = 4
 """Rounds of finding fixes and asking for the verdict again."""
 
 MANY = 12
-"""Up to how many lines accepted together to also try each one's removal."""
+"""Up to how many lines together to also try alone, and without each."""
 
 TRIES = 3
 """Lines that may look better after a few steps and then fail, before the search ends."""
@@ -140,26 +140,44 @@ def _try(trials: Trials, findings: list[Finding], keep: bool = True) -> list[Fin
         keep: Whether to return findings without a fix; they are measured, not guessed.
     """
     first = [finding for finding in findings if finding.lines]
-    if keep and len(first) > 1 and (left := trials.accept([f.lines[0] for f in first])) is not None:
-        for finding in first:
-            if len(first) > MANY or trials.needs(finding.lines[0]):
-                finding.fixes.append(Fix(finding.lines[0], left))
-    failed: set[str] = set()
+    failed: list[list[str]] = []
+    if keep and len(first) > 1:
+        failed.append([finding.lines[0] for finding in first])
+        _accept(trials, first, failed[0])
     while trials.best > 0:
-        candidates = [(f, line) for f in findings if not f.fixes for line in f.lines if line not in failed]
         rated: list[tuple[float, int]] = []
-        for place, (_, line) in enumerate(candidates):
-            rated.append((trials.rate([line]), place))
+        candidates = [each for each in _candidates(findings) if each[1] not in failed]
+        for place, (_, lines) in enumerate(candidates):
+            rated.append((trials.rate(lines), place))
             if rated[-1][0] == 0:  # the best possible
                 break
         left_over, place = min(rated, default=(np.inf, 0))
         if left_over == np.inf:
             break
-        finding, line = candidates[place]
-        left = trials.accept([line])
-        if left is not None:
-            finding.fixes.append(Fix(line, left))
-        failed.add(line)
-        if left is None and len(failed) > TRIES:
+        failed.append(candidates[place][1])
+        if not _accept(trials, *candidates[place]) and len(failed) > TRIES:
             break
     return [finding for finding in findings if finding.fixes or keep]
+
+
+def _candidates(findings: list[Finding]) -> Iterator[tuple[list[Finding], list[str]]]:
+    """Yields findings without a fix, with a line each: all those of one cause together, and if they are few, alone."""
+    causes: dict[object, list[Finding]] = {}
+    for finding in findings:
+        if finding.lines and not finding.fixes:
+            causes.setdefault(finding.cause, []).append(finding)
+    for group in causes.values():
+        if len(group) > 1:
+            yield group, [finding.lines[0] for finding in group]
+        if len(group) <= MANY:
+            yield from (([finding], [line]) for finding in group for line in finding.lines)
+
+
+def _accept(trials: Trials, findings: list[Finding], lines: list[str]) -> bool:
+    """Accepts a line for each finding if they improve the verdict together, without those that are not needed."""
+    if (left := trials.accept(lines)) is None:
+        return False
+    for finding, line in zip(findings, lines, strict=True):
+        if not 1 < len(lines) <= MANY or trials.needs(line):
+            finding.fixes.append(Fix(line, left))
+    return True

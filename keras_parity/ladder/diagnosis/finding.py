@@ -51,3 +51,9 @@ class Finding:
     settings: list[Setting] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     fixes: list[Fix] = field(default_factory=list)
+
+    @property
+    def cause(self) -> object:
+        """Equal for findings with the same settings, as of all batch norms of a network."""
+        settings = tuple((setting.name, str(setting.ours), str(setting.theirs)) for setting in self.settings)
+        return (self.what, settings) if settings else id(self)
