@@ -29,6 +29,7 @@ class TrainerSettings(Settings):
     Args:
         max_epochs: Epochs to train.
         accelerator: "cpu", "gpu" or "auto", which uses a GPU if there is one.
+        devices: Number of devices that share each batch; more than one with ``--backend=jax``.
         precision: 32-true, 64-true, bf16-mixed or bf16-true.
         limit_train_batches: Train on this many batches of each epoch, or on this fraction in [0, 1]; None for all.
         gradient_clip_val: Maximum global norm of the gradients; None or 0 for no clipping.
@@ -45,6 +46,7 @@ class TrainerSettings(Settings):
 
     max_epochs: int = setting("training", MAX_EPOCHS, at_least(1, "epochs"))
     accelerator: Literal["auto", "cpu", "gpu"] = setting("surroundings", "auto")
+    devices: int = setting("surroundings", 1, at_least(1, "devices"))
     precision: str | int | None = setting("training", "32-true")
     limit_train_batches: int | float | None = setting("training", None)
     gradient_clip_val: float | None = setting("training", None)
@@ -144,7 +146,7 @@ def taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
         name = _name(entry)
         if name not in _HARMLESS_CALLBACKS or (entry.get("init_args") or {}).get("monitor"):
             raise UserError(f"{where} has the callback {name}, which the Keras twin cannot honour")
-    return {name: value for name, value in trainer.items() if name in _TAKEN and value is not None}
+    return {name: value for name, value in trainer.items() if name in _TAKEN and value not in (None, "auto")}
 
 
 def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class RunRecord(Callback):
         write_environment(
             folder,
             device=torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+            devices=trainer.world_size,
             threads=torch.get_num_threads(),
             precision=str(trainer.precision),
         )

@@ -14,16 +14,17 @@ from cnn_mnist.runs.folder import ENVIRONMENT
 _PACKAGES = ("torch", "lightning", "torchmetrics", "tensorflow", "jax", "keras", "tensorboard", "numpy")
 
 
-def environment(*, device: str, threads: int | None, precision: str | None) -> dict[str, Any]:
+def environment(*, device: str, devices: int = 1, threads: int | None, precision: str | None) -> dict[str, Any]:
     """Collects hardware, versions and other influences on a run that ``config.yaml`` does not contain.
 
     Args:
         device: Device of the training, for example ``"cpu"`` or ``"NVIDIA H200"``.
+        devices: Number of such devices that share a batch.
         threads: CPU threads inside one operation.
         precision: The trainer's name of it, for example ``"32-true"``.
     """
     return {
-        "device": device,
+        "device": device if devices == 1 else f"{devices} x {device}",
         "threads": threads,
         "precision": precision,
         "cpu": _cpu(),

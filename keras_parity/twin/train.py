@@ -14,7 +14,7 @@ from cnn_mnist.console.predictions import softmax
 from cnn_mnist.console.summary import summarize
 from cnn_mnist.data.order import batch_count
 from cnn_mnist.data.splits import check_network, load_splits
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 from cnn_mnist.runs import hparams, tags
 from cnn_mnist.runs.environment import write_environment
 from cnn_mnist.runs.files import atomic_write, lock_folder
@@ -86,7 +86,10 @@ def train(
         UserError: There is no GPU although one is required, the data are missing, the checkpoint does not fit, the
             folder cannot be written, or the loss is not finite.
     """
-    with ENGINE.device(trainer.accelerator) as device, in_dtype(DTYPE_POLICIES[trainer.lightning_precision]):
+    shared = data.batch_size % trainer.devices == 0
+    expect("--data.batch_size", shared, f"a multiple of --trainer.devices={trainer.devices}", data.batch_size)
+    policy = DTYPE_POLICIES[trainer.lightning_precision]
+    with ENGINE.device(trainer.accelerator, trainer.devices) as device, in_dtype(policy):
         return _train(trainer, model_settings, data, write_config, ckpt_path, every, folder, device)
 
 
@@ -139,7 +142,8 @@ def _train(
     epochs.set_model(model)  # Keras does this too, but not if there is nothing to train
     if state is None:
         device, threads = hardware
-        write_environment(folder, device=device, threads=threads, precision=trainer.lightning_precision)
+        precision = trainer.lightning_precision
+        write_environment(folder, device=device, devices=trainer.devices, threads=threads, precision=precision)
         run = framework, model_settings, data, trainer.max_epochs, trainer.lightning_precision, folder.name
         log.start(model_settings.network, hparams.summaries(*run), splits["train"])
     else:

@@ -372,6 +372,6 @@ def test_the_reference_runs_settings_load(capsys, framework):
         printed = yaml.safe_load(capsys.readouterr().out)
         saved = yaml.safe_load(path.read_text())
         for group in "trainer", "model", "data":
-            assert {name: value for name, value in printed[group].items() if value is not None}.items() <= saved[
-                group
-            ].items()
+            given = {name: value for name, value in printed[group].items() if value is not None}
+            newer = {"devices": 1} if (framework, group) == ("keras", "trainer") else {}  # than these runs
+            assert given.items() <= (newer | saved[group]).items()

@@ -52,6 +52,12 @@ def test_a_killed_run_goes_on_to_the_bit(goes_on_to_the_bit, backend):
 
 
 @pytest.mark.slow
+def test_a_killed_run_on_two_devices_goes_on_to_the_bit(goes_on_to_the_bit):
+    pytest.importorskip("jax")
+    goes_on_to_the_bit("jax", (*CASES[0], "--trainer.devices=2"), (11, 32))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", RUN_NAMES)
 @pytest.mark.parametrize("case", range(len(CASES)))
 def test_a_run_that_is_killed_five_times_goes_on_to_the_bit(goes_on_to_the_bit, backend, case):

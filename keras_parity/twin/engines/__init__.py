@@ -35,17 +35,18 @@ class Engine(Protocol):
     steps_per_execution: int
     jit_compile: bool
 
-    def device(self, accelerator: str) -> AbstractContextManager[tuple[str, int]]:
+    def device(self, accelerator: str, devices: int) -> AbstractContextManager[tuple[str, int]]:
         """Chooses the device inside the context, without TF32.
 
         Args:
             accelerator: ``"cpu"``, ``"gpu"`` or ``"auto"``, which uses a GPU if there is one.
+            devices: Number of devices that share each batch.
 
         Yields:
             The name of the device, and the CPU threads of one operation.
 
         Raises:
-            UserError: There is no GPU although one is required.
+            UserError: There are not as many GPUs as required, or the backend takes one device only.
         """
 
     def float64(self) -> AbstractContextManager[None]:

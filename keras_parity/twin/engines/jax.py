@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import keras
 from jax import numpy as jnp
+from keras.src.backend.jax import trainer
 from numpy.typing import NDArray
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 from keras_parity.twin.engines.float64 import float64_kept
 from keras_parity.twin.loader import TrainingBatches as TrainingBatches
 from keras_parity.twin.loader import evaluation_batches as evaluation_batches
@@ -20,19 +21,49 @@ jit_compile = True
 
 
 @contextmanager
-def device(accelerator: str) -> Iterator[tuple[str, int]]:
-    """Starts JAX on the CPU alone, from now on, unless a GPU is used."""
+def device(accelerator: str, devices: int) -> Iterator[tuple[str, int]]:
+    """Starts JAX on the CPU alone, from now on, unless a GPU is used; a CPU is split into as many devices."""
     jax.config.update("jax_default_matmul_precision", "highest")  # no TF32, in convolutions either
     threads = os.cpu_count() or 1
     if accelerator == "cpu":
         jax.config.update("jax_platforms", "cpu")
-    first = jax.devices()[0]
+    if devices > 1:
+        jax.config.update("jax_num_cpu_devices", devices)
+    found = jax.devices()
+    first = found[0]
     if accelerator == "gpu" and first.platform != "gpu":
         raise UserError(
             f"--trainer.accelerator=gpu: expected a GPU that JAX {jax.__version__} can use, found only "
             f"{first.device_kind}; pip install 'jax[cuda12]', or use --trainer.accelerator=cpu"
         )
-    yield first.device_kind if first.platform == "gpu" else "cpu", threads
+    expect("--trainer.devices", devices <= len(found), f"at most the {len(found)} devices of this machine", devices)
+    keras.distribution.set_distribution(_Shares(found[:devices]) if devices > 1 else None)
+    try:
+        yield first.device_kind if first.platform == "gpu" else "cpu", threads
+    finally:
+        keras.distribution.set_distribution(None)
+
+
+class _Shares(keras.distribution.DataParallel):
+    """Gives each device an equal share of a batch; all of them compute a batch that does not divide, the last one."""
+
+    def __init__(self, devices: list[jax.Device]) -> None:
+        super().__init__(devices=[f"{device.platform}:{device.id}" for device in devices], auto_shard_dataset=False)
+        self._count = len(devices)
+
+    def get_data_layout(self, data_shape: tuple[int, ...]) -> Any:
+        """Returns how an array is spread over the devices."""
+        if data_shape[0] % self._count == 0:
+            return super().get_data_layout(data_shape)
+        return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
+
+
+def _distributed(epoch: Any, _: keras.distribution.DataParallel) -> Iterator[Any]:
+    """Lays out each batch by its own shape; Keras 3.15 uses the first batch's layout for all, in no public place."""
+    return map(trainer._distribute_data, epoch.data_adapter.get_jax_iterator())
+
+
+trainer.JAXEpochIterator._get_distributed_iterator = _distributed
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from cnn_mnist.data import mnist
 from cnn_mnist.data.augmentation import augmentation
 from cnn_mnist.data.order import batch_count, epoch_order
 from cnn_mnist.data.splits import Split, evaluation_batch_size
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 from cnn_mnist.settings import DataSettings
 from keras_parity.frameworks import gpu_messages
 
@@ -89,8 +89,9 @@ def _tensors(split: Split, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 @contextmanager
-def device(accelerator: str) -> Iterator[tuple[str, int]]:
+def device(accelerator: str, devices: int) -> Iterator[tuple[str, int]]:
     """Hides the GPUs unless they are used, from now on."""
+    expect("--trainer.devices", devices == 1, "1 on TensorFlow; --backend=jax takes more", devices)
     tf.config.experimental.enable_tensor_float_32_execution(False)
     threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
     gpus = tf.config.list_physical_devices("GPU")

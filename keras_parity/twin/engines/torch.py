@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 from keras_parity.twin.engines.float64 import float64_kept
 from keras_parity.twin.loader import TrainingBatches as TrainingBatches
 from keras_parity.twin.loader import evaluation_batches as evaluation_batches
@@ -21,8 +21,9 @@ jit_compile = False
 
 
 @contextmanager
-def device(accelerator: str) -> Iterator[tuple[str, int]]:
+def device(accelerator: str, devices: int) -> Iterator[tuple[str, int]]:
     """Makes Keras use the chosen device."""
+    expect("--trainer.devices", devices == 1, "1 on PyTorch; --backend=jax takes more", devices)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     usable = torch.cuda.is_available()
     if accelerator == "gpu" and not usable:
