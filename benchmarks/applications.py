@@ -46,7 +46,7 @@ PAIRS: dict[str, tuple[dict[str, Any], Callable[[], nn.Module], int]] = {
     "MobileNetV2": ({}, _plain(models.mobilenet_v2), 32),
     "MobileNetV3Small": (_bare, _plain(models.mobilenet_v3_small), 32),
     "EfficientNetB0": ({}, _plain(models.efficientnet_b0), 32),
-    "InceptionV3": ({}, _plain(models.inception_v3, aux_logits=False, init_weights=False), 96),
+    "InceptionV3": ({}, _plain(models.inception_v3, aux_logits=False, init_weights=False), 139),
 }
 """By Keras's name: arguments of the Keras model, torchvision's model, height and width of the images."""
 

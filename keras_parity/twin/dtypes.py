@@ -55,6 +55,8 @@ def copy_in(model: keras.Model, dtype: str, probe: Any = None) -> keras.Model:
             for copied, original in zip(copy._flatten_layers(), model._flatten_layers(), strict=True):
                 copied.trainable = original.trainable
         copy.set_weights(model.get_weights())
+        for copied, original in zip(copy.weights, model.weights, strict=True):
+            copied.trainable = original.trainable  # a single one may be frozen
     return copy
 
 

@@ -446,3 +446,43 @@ def test_a_setting_of_all_norms_of_a_network_is_tried_once_for_all(monkeypatch):
 
 
 rejudge = Judge.rejudge
+
+
+class Bare(nn.Module):
+    """Neither rescales nor normalizes its images, averages over the zeros of a padding, and has a scale and no bias."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4, eps=1e-3, momentum=0.01)
+        self.conv2, self.out = nn.Conv2d(4, 4, 3), nn.Linear(4, CLASSES)
+
+    def forward(self, images):
+        """Images [batch, 1, 12, 12]."""
+        return self.out(self.conv2(F.avg_pool2d(F.relu(self.bn1(self.conv1(images))), 3, 1, 1)).mean((2, 3)))
+
+
+def test_what_only_one_side_has_is_looked_through_and_frozen():
+    layers = [
+        *(L.Rescaling(1 / 255, name="rescaling"), L.Normalization(), L.Conv2D(4, 3, padding="same", name="conv1")),
+        *(L.BatchNormalization(scale=False), L.ReLU(), L.AveragePooling2D(3, 1, "same", name="pool"), L.Conv2D(4, 3)),
+        *(L.GlobalAveragePooling2D(), L.Dense(CLASSES)),
+    ]
+    model = keras.Sequential([keras.Input((SIZE, SIZE, 1)), *layers])
+    report = kp.check(Bare(), model, IMAGES * 255, LABELS, weights="torch", **QUICK)
+    assert "not copied, because no layer matches: bn1.weight (PyTorch)" in report.verdict
+    scale, pool, weight = report.to_paste
+    assert scale == 'keras_model.get_layer("rescaling").scale = 1.0'
+    assert pool.startswith('keras_model.get_layer("pool").call = lambda x: keras.ops.average_pool(')
+    assert weight == "torch_model.bn1.weight.requires_grad_(False)"
+    assert "after pasting: same function, same training up to step 6" in report.notes
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_single_weight_that_is_frozen_is_frozen_in_the_float64_copy_too(frozen):
+    torch_model, model = plain()
+    model.get_layer("hidden").bias.trainable = False
+    torch_model[1].bias.requires_grad_(not frozen)
+    report = kp.check(torch_model, model, IMAGES, LABELS, weights="keras", **QUICK)
+    assert (report.same_function, report.same_training) == (True, frozen)
+    assert [each.precision for each in report.comparisons] == ["float64"] * 4
+    assert report.to_paste == ([] if frozen else ["torch_model[1].bias.requires_grad_(False)"])

@@ -32,7 +32,16 @@ def diagnose_training(evidence: Evidence) -> Iterator[Finding]:
     """Yields what may differ between the trainings, the likeliest cause first."""
     pair = evidence.pair
     suspects = (
-        *(_frozen, _second_biases, _losses, _regularizers, diagnose_schedule, diagnose_optimizer, diagnose_decay),
+        *(
+            _frozen,
+            _one_sided,
+            _second_biases,
+            _losses,
+            _regularizers,
+            diagnose_schedule,
+            diagnose_optimizer,
+            diagnose_decay,
+        ),
         *(diagnose_clipping, diagnose_constraints, _statistics, _ties, _padding_rows),
     )
     for find in suspects:
@@ -55,6 +64,20 @@ def _frozen(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
         trained, frozen = ("PyTorch", "Keras") if in_torch else ("Keras", "PyTorch")
         setting = Setting("requires_grad", in_torch, not in_torch)
         yield Finding(name, np.inf, f"frozen in {frozen}, trained in {trained}", [setting], lines)
+
+
+def _one_sided(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
+    parameters, variables = dict(pair.torch_model.named_parameters()), named_variables(pair.keras_model)
+    for name in evidence.match.only_torch:
+        if name in parameters and parameters[name].requires_grad:
+            line = f"{torch_path(name)}.requires_grad_(False)"
+            yield Finding(name, 0.0, "PyTorch trains it, Keras has none", [Setting("weight", "trained", None)], [line])
+    for name in evidence.match.only_keras:
+        if (variable := variables[name]).trainable:
+            layers = pair.keras_model._flatten_layers()
+            owner = next(x for x in layers if any(variable is weight for weight in _own_weights(x)))
+            line = f"{keras_path(pair.keras_model, owner)}.{variable.name}.trainable = False"
+            yield Finding(name, 0.0, "Keras trains it, PyTorch has none", [Setting("weight", None, "trained")], [line])
 
 
 def _own_weights(layer: keras.Layer) -> list[Any]:

@@ -141,8 +141,11 @@ def difference_at(copies: Copies, place: int, keras_input: NDArray | None) -> fl
 def _alternatives(copies: Copies, torch_call: Call, keras_call: Call, parents: list[Call]) -> Iterator[Alternative]:
     """Yields alternatives for the layers of a segment, the likeliest first."""
     path = partial(keras_path, copies.keras.model)
-    for _, layer, shape in keras_call.between:
+    between = list(_between(copies, keras_call))
+    for _, layer, shape in between:
         name = type(layer).__name__
+        if "AveragePooling" in name and layer.padding == "same" and {*layer.strides} == {1}:
+            yield _counting_pads(layer, path(layer))
         if "Pooling" in name:
             other = name.replace("Max", "Average") if "Max" in name else name.replace("Average", "Max")
             copied = ("pool_size", "strides", "padding", "data_format", "keepdims")
@@ -160,7 +163,7 @@ def _alternatives(copies: Copies, torch_call: Call, keras_call: Call, parents: l
             if hasattr(keras.activations, name):
                 twice = f"lambda x: keras.activations.{name}(keras.activations.{name}(x))"
                 yield _alternative(call.layer, target, twice)
-    for _, layer, _ in keras_call.between:
+    for _, layer, _ in between:
         current, kind = getattr(layer, "activation", None), type(layer).__name__
         if callable(current) or "ReLU" in kind or isinstance(layer, keras.layers.Softmax):
             attribute = "activation" if isinstance(layer, keras.layers.Activation) else "call"
@@ -168,6 +171,26 @@ def _alternatives(copies: Copies, torch_call: Call, keras_call: Call, parents: l
         if isinstance(layer, keras.layers.Rescaling):
             for scale in ("1.0", "1 / 255", "255.0"):
                 yield _alternative(layer, f"{path(layer)}.scale", scale, f"lambda x: {scale} * x")
+
+
+def _between(copies: Copies, keras_call: Call) -> Iterator[tuple[str, Any, tuple[int, ...]]]:
+    """Yields the stateless layers before a call, also those before layers that only Keras has, such as Normalization."""
+    matched = {pair.keras for pair in copies.match.pairs}
+    for parent, _ in keras_call.parents:
+        if parent not in matched:
+            yield from _between(copies, copies.match.keras_calls[parent])
+    yield from keras_call.between
+
+
+def _counting_pads(layer: keras.Layer, path: str) -> Alternative:
+    """Averages over the zeros of the padding too, as PyTorch's ``avg_pool2d`` does."""
+    pads = [(0, 0)] * (len(layer.pool_size) + 2)
+    first = 1 if layer.data_format == "channels_last" else 2
+    for axis, size in enumerate(layer.pool_size, start=first):
+        pads[axis] = (size - 1) // 2, size // 2
+    form = f"{layer.pool_size}, 1, data_format={layer.data_format!r}"
+    function = f"lambda x: keras.ops.average_pool(keras.ops.pad(x, {pads}), {form})"
+    return _alternative(layer, f"{path}.call", function, setting=Setting("count_include_pad", True, False))
 
 
 def _activations(layer: keras.Layer, target: str, current: str) -> Iterator[Alternative]:
