@@ -174,7 +174,7 @@ def _alternatives(copies: Copies, torch_call: Call, keras_call: Call, parents: l
 
 
 def _between(copies: Copies, keras_call: Call) -> Iterator[tuple[str, Any, tuple[int, ...]]]:
-    """Yields the stateless layers before a call, also those before layers that only Keras has, such as Normalization."""
+    """Yields the stateless layers before a call, and those before layers that only Keras has, such as Normalization."""
     matched = {pair.keras for pair in copies.match.pairs}
     for parent, _ in keras_call.parents:
         if parent not in matched:
