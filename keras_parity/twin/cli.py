@@ -144,10 +144,14 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
     config.model.weight_decay = model.weight_decay  # its L2 penalty may become decay
 
     with importing_keras(config.backend, alone=True):
+        from keras_parity.twin.processes import is_first, written_once
         from keras_parity.twin.train import train
 
     every = config.checkpoint_every
-    log = train(trainer, model, data, partial(parser.save, config), config.ckpt_path, every, folder)
+    with written_once(trainer, folder) as (trainer, folder):
+        log = train(trainer, model, data, partial(parser.save, config), config.ckpt_path, every, folder)
+    if not is_first():
+        return
     from cnn_mnist.console.results import save_and_print_results  # imports numpy, which --help does not need
 
     save_and_print_results(log.values, log.folder, log.step)

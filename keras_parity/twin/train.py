@@ -33,6 +33,7 @@ from keras_parity.twin.keeper import Keeper
 from keras_parity.twin.losses import cross_entropy, make_loss
 from keras_parity.twin.network import build_twin, load_weights
 from keras_parity.twin.optimizers import copy_trained, make_optimizer
+from keras_parity.twin.processes import process_count
 
 
 def compile_twin(settings: ModelSettings, steps: int, clip_norm: float | None = None) -> keras.Sequential:
@@ -86,10 +87,11 @@ def train(
         UserError: There is no GPU although one is required, the data are missing, the checkpoint does not fit, the
             folder cannot be written, or the loss is not finite.
     """
-    shared = data.batch_size % trainer.devices == 0
-    expect("--data.batch_size", shared, f"a multiple of --trainer.devices={trainer.devices}", data.batch_size)
+    processes = process_count()
+    devices = trainer.devices * processes
+    expect("--data.batch_size", data.batch_size % devices == 0, f"a multiple of the {devices} devices", data.batch_size)
     policy = DTYPE_POLICIES[trainer.lightning_precision]
-    with ENGINE.device(trainer.accelerator, trainer.devices) as device, in_dtype(policy):
+    with ENGINE.device(trainer.accelerator, trainer.devices, processes) as device, in_dtype(policy):
         return _train(trainer, model_settings, data, write_config, ckpt_path, every, folder, device)
 
 
@@ -142,8 +144,8 @@ def _train(
     epochs.set_model(model)  # Keras does this too, but not if there is nothing to train
     if state is None:
         device, threads = hardware
-        precision = trainer.lightning_precision
-        write_environment(folder, device=device, devices=trainer.devices, threads=threads, precision=precision)
+        devices, precision = trainer.devices * process_count(), trainer.lightning_precision
+        write_environment(folder, device=device, devices=devices, threads=threads, precision=precision)
         run = framework, model_settings, data, trainer.max_epochs, trainer.lightning_precision, folder.name
         log.start(model_settings.network, hparams.summaries(*run), splits["train"])
     else:
@@ -181,6 +183,11 @@ def _train(
         keeper.finish()
         step = epochs.step
         log.scalars(epochs.stopwatch.fit_done(), step)
+        if keras.distribution.distribution() is not None:  # each process evaluates all images, on one device
+            weights = model.get_weights()
+            keras.distribution.set_distribution(None)
+            model = compile_twin(model_settings, steps)
+            model.set_weights(weights)
 
         values, logits = dict[str, float](), dict[str, Any]()
         evaluated: tuple[tags.SplitName, ...] = ("test", "train_eval") if data.train_eval else ("test",)

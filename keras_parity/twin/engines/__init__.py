@@ -35,12 +35,13 @@ class Engine(Protocol):
     steps_per_execution: int
     jit_compile: bool
 
-    def device(self, accelerator: str, devices: int) -> AbstractContextManager[tuple[str, int]]:
+    def device(self, accelerator: str, devices: int, processes: int) -> AbstractContextManager[tuple[str, int]]:
         """Chooses the device inside the context, without TF32.
 
         Args:
             accelerator: ``"cpu"``, ``"gpu"`` or ``"auto"``, which uses a GPU if there is one.
-            devices: Number of devices that share each batch.
+            devices: Number of devices of this process that share each batch.
+            processes: Number of processes that share each batch.
 
         Yields:
             The name of the device, and the CPU threads of one operation.

@@ -21,7 +21,7 @@ jit_compile = True
 
 
 @contextmanager
-def device(accelerator: str, devices: int) -> Iterator[tuple[str, int]]:
+def device(accelerator: str, devices: int, processes: int) -> Iterator[tuple[str, int]]:
     """Starts JAX on the CPU alone, from now on, unless a GPU is used; a CPU is split into as many devices."""
     jax.config.update("jax_default_matmul_precision", "highest")  # no TF32, in convolutions either
     threads = os.cpu_count() or 1
@@ -29,7 +29,9 @@ def device(accelerator: str, devices: int) -> Iterator[tuple[str, int]]:
         jax.config.update("jax_platforms", "cpu")
     if devices > 1:
         jax.config.update("jax_num_cpu_devices", devices)
-    found = jax.devices()
+    if processes > 1:
+        keras.distribution.initialize()
+    found = jax.local_devices()
     first = found[0]
     if accelerator == "gpu" and first.platform != "gpu":
         raise UserError(
@@ -37,7 +39,9 @@ def device(accelerator: str, devices: int) -> Iterator[tuple[str, int]]:
             f"{first.device_kind}; pip install 'jax[cuda12]', or use --trainer.accelerator=cpu"
         )
     expect("--trainer.devices", devices <= len(found), f"at most the {len(found)} devices of this machine", devices)
-    keras.distribution.set_distribution(_Shares(found[:devices]) if devices > 1 else None)
+    if devices * processes > 1:
+        shared = [one for n in range(processes) for one in jax.local_devices(process_index=n)[:devices]]
+        keras.distribution.set_distribution(_Shares(shared))
     try:
         yield first.device_kind if first.platform == "gpu" else "cpu", threads
     finally:
@@ -58,9 +62,20 @@ class _Shares(keras.distribution.DataParallel):
         return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
 
 
-def _distributed(epoch: Any, _: keras.distribution.DataParallel) -> Iterator[Any]:
-    """Lays out each batch by its own shape; Keras 3.15 uses the first batch's layout for all, in no public place."""
-    return map(trainer._distribute_data, epoch.data_adapter.get_jax_iterator())
+def _distributed(epoch: Any, distribution: keras.distribution.DataParallel) -> Iterator[Any]:
+    """Lays out each batch by its own shape, and takes each device's share of it, in every process.
+
+    Keras 3.15 uses the first batch's layout for all, and expects a process to load its share alone; nothing public
+    changes either.
+    """
+
+    def place(array: NDArray | None) -> jax.Array | None:
+        if array is None:
+            return None
+        layout = distribution.get_data_layout(array.shape).backend_layout
+        return jax.make_array_from_callback(array.shape, layout, array.__getitem__)
+
+    return (keras.tree.map_structure(place, batch) for batch in epoch.data_adapter.get_jax_iterator())
 
 
 trainer.JAXEpochIterator._get_distributed_iterator = _distributed
