@@ -486,3 +486,30 @@ def test_a_single_weight_that_is_frozen_is_frozen_in_the_float64_copy_too(frozen
     assert (report.same_function, report.same_training) == (True, frozen)
     assert [each.precision for each in report.comparisons] == ["float64"] * 4
     assert report.to_paste == ([] if frozen else ["torch_model[1].bias.requires_grad_(False)"])
+
+
+class Branches(nn.Module):
+    """Two branches, one of which averages over the zeros of a padding."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.pooled = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 1), nn.Conv2d(1, 4, 1)
+        self.out = nn.Linear(8, CLASSES)
+
+    def forward(self, images):
+        """Images [batch, 1, 12, 12]."""
+        pooled = self.pooled(F.avg_pool2d(images, 3, 1, 1))
+        return self.out(torch.cat([self.two(F.relu(self.one(images))), pooled], 1).mean((2, 3)))
+
+
+def test_a_layer_is_named_in_its_own_branch_whatever_runs_first():
+    images = keras.Input((SIZE, SIZE, 1))
+    average = L.AveragePooling2D(3, 1, "same", name="average")(images)  # Keras runs the other branch before pooled
+    one = L.Conv2D(4, 3, padding="same", activation="relu", name="one")(images)
+    joined = L.Concatenate()([L.Conv2D(4, 1, name="two")(one), L.Conv2D(4, 1, name="pooled")(average)])
+    model = keras.Model(images, L.Dense(CLASSES, name="out")(L.GlobalAveragePooling2D()(joined)))
+    report = kp.check(Branches(), model, IMAGES, LABELS, weights="keras", **QUICK)
+    (finding,) = report.findings
+    assert finding.where == "the input to pooled (average)"
+    assert report.to_paste[0].startswith('keras_model.get_layer("average").call = ')
+    assert report.notes[-1].startswith("after pasting: same function, same training")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ JOINS = {  # PyTorch's and TensorFlow's names of operations that tell two paths 
 
 OUTPUT = "output"
 
+Stateless: TypeAlias = tuple[str, Any, tuple[int, ...]]
+"""A call of a layer without state: its name, the layer, the shape of its input."""
+
 
 @dataclass
 class Call:
@@ -30,7 +33,7 @@ class Call:
         input: The input in Keras's axis order; None if it is not visible.
         output: The output before the layer's own activation; None if it is not visible.
         parents: The calls that feed this one, by index, each with the joins in between.
-        between: Stateless layers since the previous call: (name, layer, shape of its input).
+        between: Stateless layers since the previous call; in Keras, on the way from the parents.
         gradient: Gradient of the loss with respect to ``output``.
         own_roles: PyTorch's tensor names by the roles in ``arrays``, for further layers and directions of an RNN.
         pads: Zeros that PyTorch adds before and after each spatial axis of ``input``.
@@ -43,7 +46,7 @@ class Call:
     input: NDArray | None = None
     output: NDArray | None = None
     parents: tuple[tuple[int, tuple[str, ...]], ...] = ()
-    between: tuple[tuple[str, Any, tuple[int, ...]], ...] = ()
+    between: tuple[Stateless, ...] = ()
     gradient: NDArray | None = field(default=None, repr=False)
     pads: tuple[tuple[int, int], ...] = ()
     own_roles: Mapping[str, str] = field(default_factory=dict)
@@ -69,7 +72,9 @@ def with_containers(containers: list[Call], calls: list[Call]) -> list[Call]:
     return [*containers, *calls]
 
 
-def find_parents(starts: Iterable[Any], known: dict[Any, int], step: Any, name: Any) -> Any:
+def find_parents(
+    starts: Iterable[Any], known: dict[Any, int], step: Any, name: Any, seen: dict[Any, frozenset[str]] | None = None
+) -> Any:
     """Finds the calls that a computation graph leads back to.
 
     Args:
@@ -77,12 +82,13 @@ def find_parents(starts: Iterable[Any], known: dict[Any, int], step: Any, name: 
         known: Index of the call by the node of its output.
         step: Returns the nodes before a node.
         name: Returns the operation of a node.
+        seen: Filled in with the nodes on the way.
 
     Returns:
         The index of each call, with the joins on the way to it.
     """
     found: dict[int, set[str]] = {}
-    seen: dict[Any, frozenset[str]] = {}
+    seen = {} if seen is None else seen
     waiting = [(node, frozenset[str]()) for node in starts]
     while waiting:
         node, joins = waiting.pop()

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_parity.ladder.capture.backend import tf
-from keras_parity.ladder.capture.calls import OUTPUT, Call, Loss, find_parents, first_tensor, with_containers
+from keras_parity.ladder.capture.calls import OUTPUT, Call, Loss, Stateless, find_parents, first_tensor, with_containers
 from keras_parity.ladder.judge.keras_runner import restore_call
 from keras_parity.ladder.matching.arrays import RECURRENT, Array
 from keras_parity.ladder.matching.kinds import (
@@ -102,13 +102,15 @@ def record_keras(
     """
     calls: list[Call] = []
     outs: list[Any] = []
-    between: list[tuple[str, Any, tuple[int, ...]]] = []
+    between: list[Stateless] = []
+    passed: list[tuple[Stateless, Any]] = []
 
     def handler(layer: keras.Layer, fed: Any, run: Any, _: Any) -> Any:
         preactivation, out = run(fed)
         parts = keras_parts(layer, names)
         if not parts:
             between.append((layer.name, layer, tuple(first_tensor(fed).shape)))
+            passed.append((between[-1], first_tensor(out)))
             return out
         name = parts[0][1][0].name.rpartition("/")[0] or layer.name
         for place, (kind, arrays) in enumerate(parts):
@@ -134,7 +136,7 @@ def record_keras(
         if _holds_layers(layer) and id(layer) not in owners and (parts := keras_parts(layer, names))
     ]
     calls.append(Call(OUTPUT, None, OUTPUT, (), output, output, between=tuple(between)))
-    _find_parents(calls, outs)
+    _find_parents(calls, outs, passed)
     for call in calls:
         fed = call.input
         for key in ("input", "output", "gradient"):
@@ -144,22 +146,32 @@ def record_keras(
     return with_containers(containers, calls)
 
 
-def _find_parents(calls: list[Call], outs: list[Any]) -> None:
+def _find_parents(calls: list[Call], outs: list[Any], passed: list[tuple[Stateless, Any]]) -> None:
+    """Sets the parents of calls, and the stateless layers on the way from them; branches run in any order.
+
+    A layer that returns its own input is not seen on the way; it stays with the call that follows it.
+    """
     if tf.executing_eagerly():
         return
     known: dict[Any, int] = {}
     for place, out in enumerate(outs):
         known[first_tensor(out).op] = place  # of two parts of one layer, the last
     for place, call in enumerate(calls):
-        call.parents = ((place - 1, ()),) if call.input is None else _parents(call.input, known)
+        if call.input is None:
+            call.parents = ((place - 1, ()),)
+            continue
+        way: dict[Any, Any] = {}
+        call.parents = find_parents(
+            [call.input.op], known, lambda op: [fed.op for fed in op.inputs], lambda op: op.type, way
+        )
+        followed = [id(layer) for _, layer, _ in call.between]
+        call.between = tuple(
+            each for each, out in passed if out.op in way or (out.op in known and id(each[1]) in followed)
+        )
 
 
-def _parents(tensor: Any, known: dict[Any, int]) -> Any:
-    return find_parents([tensor.op], known, lambda op: [fed.op for fed in op.inputs], lambda op: op.type)
-
-
-def keras_parents(model: keras.Model, names: dict[int, str], inputs: Any) -> list[Any]:
-    """Returns the parents of each call of a run, in order; traces the model, since an eager run leaves no graph."""
+def keras_paths(model: keras.Model, names: dict[int, str], inputs: Any) -> list[tuple[Any, Any]]:
+    """Returns ``parents`` and ``between`` of each call; traces the model, since an eager run leaves no graph."""
     recorded: list[Call] = []
 
     def run(tensors: Any) -> tf.Tensor:
@@ -167,4 +179,4 @@ def keras_parents(model: keras.Model, names: dict[int, str], inputs: Any) -> lis
         return recorded[-1].input
 
     tf.function(run, autograph=False).get_concrete_function(inputs)
-    return [call.parents for call in recorded]
+    return [(call.parents, call.between) for call in recorded]

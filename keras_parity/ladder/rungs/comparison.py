@@ -31,8 +31,8 @@ class Copies:
         self.torch, self.keras = TorchSide(port, dtype), KerasSide(port, dtype)
         batch = port.keras_batches[0]
         torch_calls, keras_calls = self.torch.record(port.torch_batches[0]), self.keras.record(batch)
-        for call, parents in zip(keras_calls, self.keras.parents(batch), strict=True):
-            call.parents = parents
+        for call, (parents, between) in zip(keras_calls, self.keras.paths(batch), strict=True):
+            call.parents, call.between = parents, between
         self.match = Match(torch_calls, keras_calls, match_calls(torch_calls, keras_calls, port.match))
         run_patched(self.keras.model, self.match, self.keras.feed(batch[0]))  # finds the order of flattened features
         match_arrays(self.match)

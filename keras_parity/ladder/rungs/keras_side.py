@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from keras_parity.ladder.capture.backend import tf
 from keras_parity.ladder.capture.calls import Call
-from keras_parity.ladder.capture.keras_calls import keras_parents, record_keras
+from keras_parity.ladder.capture.keras_calls import keras_paths, record_keras
 from keras_parity.ladder.judge.nests import Arrays, count_samples, map_nest, slice_samples, to_keras_inputs
 from keras_parity.ladder.matching.arrays import variable_name
 from keras_parity.ladder.rungs.port import Batch, Port
@@ -85,9 +85,9 @@ class KerasSide:
         loss = (lambda output: self.loss(self.feed(batch[1]), output)) if training else None
         return record_keras(self.model, self._names, self.feed(batch[0]), loss, training)
 
-    def parents(self, batch: Batch) -> list[Any]:
-        """Returns the parents of each call of ``record``."""
-        return keras_parents(self.model, self._names, self.feed(batch[0]))
+    def paths(self, batch: Batch) -> list[tuple[Any, Any]]:
+        """Returns ``parents`` and ``between`` of each call of ``record``."""
+        return keras_paths(self.model, self._names, self.feed(batch[0]))
 
     def outputs(self, inputs: Any) -> NDArray:
         """Returns the model's output in inference mode, computed in batches of 1,000."""
