@@ -157,13 +157,12 @@ def _find_parents(calls: list[Call], outs: list[Any], passed: list[tuple[Statele
     for place, out in enumerate(outs):
         known[first_tensor(out).op] = place  # of two parts of one layer, the last
     for place, call in enumerate(calls):
-        if call.input is None:
+        fed: Any = call.input
+        if fed is None:
             call.parents = ((place - 1, ()),)
             continue
         way: dict[Any, Any] = {}
-        call.parents = find_parents(
-            [call.input.op], known, lambda op: [fed.op for fed in op.inputs], lambda op: op.type, way
-        )
+        call.parents = find_parents([fed.op], known, lambda op: [x.op for x in op.inputs], lambda op: op.type, way)
         followed = [id(layer) for _, layer, _ in call.between]
         call.between = tuple(
             each for each, out in passed if out.op in way or (out.op in known and id(each[1]) in followed)
