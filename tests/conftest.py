@@ -107,7 +107,7 @@ def run_python(tmp_path):
         environment = os.environ | {"PYTHONPATH": str(PROJECT), "COLUMNS": "120"}
         command = [sys.executable, *map(str, arguments)]
         return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=900
         )
 
     return run

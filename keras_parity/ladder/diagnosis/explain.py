@@ -177,7 +177,7 @@ def _accept(trials: Trials, findings: list[Finding], lines: list[str]) -> bool:
     """Accepts a line for each finding if they improve the verdict together, without those that are not needed."""
     if (left := trials.accept(lines)) is None:
         return False
-    for finding, line in zip(findings, lines, strict=True):
+    for finding, line in reversed(list(zip(findings, lines, strict=True))):
         if not 1 < len(lines) <= MANY or trials.needs(line):
             finding.fixes.append(Fix(line, left))
     return True
