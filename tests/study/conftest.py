@@ -25,7 +25,7 @@ def studied(command, make_run, monkeypatch, tmp_path):
             if fails(job):
                 return [sys.executable, "-c", "raise SystemExit('no such luck')"]
             number = next(numbers)
-            settings = {"align": job.model.align}
+            settings = {"align": job.model.align, "architecture": job.model.architecture}
             made = make_run(
                 framework, number, epochs=job.trainer.max_epochs, settings=settings, seed=seed, **values(job)
             )
