@@ -20,11 +20,12 @@ from cnn_mnist.settings import names
 from keras_parity.compare import cli as compare
 from keras_parity.compare.rows import PRIMARY
 from keras_parity.compare.sides import TITLES
+from keras_parity.frameworks import expect_package
 from keras_parity.logs.run import Run, hashable
-from keras_parity.settings import GROUPS
+from keras_parity.settings import GROUPS, TrainerSettings
 from keras_parity.study.jobs import Job
 from keras_parity.study.plan import plan, read_frameworks
-from keras_parity.study.trainings import OneByOne
+from keras_parity.study.trainings import OneByOne, Pool
 from keras_parity.study.until import how_long, train_until
 
 _ALIGNS = ("keras", "native", "keras,native")
@@ -52,11 +53,15 @@ def main(args: list[str]) -> None:
     model, data, trainer = (kind(**config[name].as_dict()) for name, kind in GROUPS.items())
     aligns = config.align.split(",")
     by = _ALIGN if len(aligns) > 1 else ""
+    if config.cluster is not None:
+        expect_package("ray", f"--cluster={config.cluster}", extra="cluster")
+    expect("--cores_per_run", config.cores_per_run is None or config.cluster, "--cluster with it", "none")
+    expect("--cores_per_run", (config.cores_per_run or 1) >= 1, "1 or more", config.cores_per_run)
     jobs = plan(read_frameworks(config.frameworks, aligns), aligns, seeds, model, data, trainer)
     check_writable(trainer.log_dir)
     Path(trainer.log_dir).mkdir(parents=True, exist_ok=True)
     try:
-        with lock_folder(trainer.log_dir), closing(OneByOne()) as pool:
+        with lock_folder(trainer.log_dir), closing(_pool(config.cluster, config.cores_per_run, trainer)) as pool:
             done, failed = train_until(jobs, pool, by, looks=config.until is not None)
     except KeyboardInterrupt as interrupt:
         interrupt.args = ("interrupted; repeat the command to continue",)
@@ -72,6 +77,15 @@ def main(args: list[str]) -> None:
     if failed:
         reasons = "; ".join(f"{job}: {reason}" for job, reason in failed.items())
         raise UserError(f"{len(failed)} of {len(jobs)} runs failed ({reasons}); repeat the command to train them")
+
+
+def _pool(cluster: str | None, cores: int | None, trainer: TrainerSettings) -> Pool:
+    """Where the runs are trained; imports Ray only for a cluster."""
+    if cluster is None:
+        return OneByOne()
+    from keras_parity.study.cluster import Cluster
+
+    return Cluster(cluster, cores, trainer)
 
 
 def _command_for(args: Sequence[str], flag: str, seeds: int) -> str:
@@ -100,6 +114,10 @@ def _build_parser() -> OneLineErrors:
     parser.add_argument(
         "--align", default="keras", choices=_ALIGNS, help="Like --model.align; keras,native trains both."
     )
+    where = "Train on a Ray cluster: local starts one on this machine, ADDRESS, such as 10.0.0.1:6379, uses yours."
+    parser.add_argument("--cluster", type=str | None, metavar="local|ADDRESS", help=where)
+    cores = "With --cluster: cores of each run; default: all of a node, so one run per node, or one run per GPU."
+    parser.add_argument("--cores_per_run", type=int | None, help=cores)
     for group, kind in GROUPS.items():
         skipped = names(kind, "seed", "framework") | {"enable_progress_bar", "enable_model_summary"}
         parser.add_class_arguments(kind, group, skip=skipped)

@@ -9,7 +9,7 @@ from keras_parity.logs.run import Run
 from keras_parity.study.jobs import Job, KnownRuns
 from keras_parity.study.runner import Runner
 
-_LIVES = 3  # a training that takes its worker with it would otherwise go round the cluster for ever
+LIVES = 3  # deaths after which a job or a slot is given up, so that no study goes round for ever
 
 
 class Ended(NamedTuple):
@@ -102,7 +102,7 @@ def train(
             going += 1
         if ended:
             job, run = ended.job, runs.finished(ended.job)
-            if run or not (ended.resumed or ended.lost) or deaths[job] == _LIVES:
+            if run or not (ended.resumed or ended.lost) or deaths[job] == LIVES:
                 yield ended._replace(seconds=seconds[job]), run
             else:
                 waiting.appendleft(job)
@@ -111,7 +111,7 @@ def train(
                     tell(f"{job}: {ended.reason}; another continues its run")
                 ended = None
                 continue
-        if not going:
+        if not (going or waiting):
             return
         if ended := pool.wait():
             going -= 1
