@@ -55,13 +55,14 @@ def main(args: list[str]) -> None:
     by = _ALIGN if len(aligns) > 1 else ""
     if config.cluster is not None:
         expect_package("ray", f"--cluster={config.cluster}", extra="cluster")
-    expect("--cores_per_run", config.cores_per_run is None or config.cluster, "--cluster with it", "none")
-    expect("--cores_per_run", (config.cores_per_run or 1) >= 1, "1 or more", config.cores_per_run)
+    if (cores := config.cores_per_run) is not None:
+        expect("--cores_per_run", config.cluster is not None, "--cluster with it", "none")
+        expect("--cores_per_run", cores >= 1, "1 or more", cores)
     jobs = plan(read_frameworks(config.frameworks, aligns), aligns, seeds, model, data, trainer)
     check_writable(trainer.log_dir)
     Path(trainer.log_dir).mkdir(parents=True, exist_ok=True)
     try:
-        with lock_folder(trainer.log_dir), closing(_pool(config.cluster, config.cores_per_run, trainer)) as pool:
+        with lock_folder(trainer.log_dir), closing(_pool(config.cluster, cores, trainer)) as pool:
             done, failed = train_until(jobs, pool, by, looks=config.until is not None)
     except KeyboardInterrupt as interrupt:
         interrupt.args = ("interrupted; repeat the command to continue",)

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import socket
 import tarfile
 import tempfile
 import time
@@ -71,7 +72,11 @@ class Cluster:
         self._address, self._cores, self._trainer = address, cores, trainer
         self._deaths = Counter[object]()
         self._marker = tempfile.NamedTemporaryFile(dir=trainer.log_dir, prefix=".study.")  # noqa: SIM115 - see close
-        self._connect()
+        try:
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def has_room(self) -> bool:
@@ -120,20 +125,21 @@ class Cluster:
         from ray.exceptions import RayActorError, RayTaskError
 
         slot, task = self._busy.pop(ref)
-        seconds = time.monotonic() - task.start if task else 0.0
         try:
             answer = ray.get(ref)
         except RayActorError:
             self._lose(slot)
-            died = f"its worker on {slot.host} died"
-            return Ended(task.job, died, seconds, task.resumes, lost=True) if task else None
+            if not task:
+                return None
+            took = time.monotonic() - task.start
+            return Ended(task.job, f"its worker on {slot.host} died", took, task.resumes, lost=True)
         except RayTaskError as error:
             raise error.cause from None
         self._idle.append(slot)
         if task is None:
             slot.group, slot.shares = answer
             return None
-        reason, folders = answer
+        reason, seconds, folders = answer
         _unpack(folders, self._trainer.log_dir, task.job.framework)
         return Ended(task.job, reason, seconds, task.resumes)
 
@@ -159,20 +165,23 @@ class Cluster:
         """Connects to the cluster, or starts it, without Ray's own output and handlers."""
         import ray
 
+        self._slots: dict[tuple[str, int], _Slot] = {}
+        self._idle: list[_Slot] = []
+        self._busy: dict[Any, tuple[_Slot, _Task | None]] = {}
         local = {"num_cpus": usable_cores(), "include_dashboard": False} if self._address == LOCAL else {}
         handler = signal.getsignal(signal.SIGTERM)
+        host, _, port = self._address.rpartition(":")
         try:
+            if host:  # for which Ray waits minutes
+                socket.create_connection((host, int(port)), timeout=_SECONDS_TO_LOOK).close()
             ray.init(address=self._address, log_to_driver=False, logging_level="ERROR", **local)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise UserError(
                 f"--cluster={self._address}: expected {LOCAL}, or the address of a running Ray cluster such as "
                 f"127.0.0.1:6379, got {str(error).splitlines()[0]}"
             ) from None
         finally:
             signal.signal(signal.SIGTERM, handler)
-        self._slots: dict[tuple[str, int], _Slot] = {}
-        self._idle: list[_Slot] = []
-        self._busy: dict[Any, tuple[_Slot, _Task | None]] = {}
         self._open_slots()
         if not self._slots:
             cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
@@ -181,7 +190,8 @@ class Cluster:
                 f"--trainer.accelerator=gpu, got {self._cores}"
             )
         nodes = len({slot.node for slot in self._slots.values()})
-        say(f"{len(self._slots)} runs at a time on {nodes} node{'s' * (nodes > 1)}")
+        runs = len(self._slots)
+        say(f"{runs} run{'s' * (runs > 1)} at a time on {nodes} node{'s' * (nodes > 1)}")
 
     def _open_slots(self) -> None:
         """Starts a worker for each slot that has none."""

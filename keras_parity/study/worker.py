@@ -7,6 +7,7 @@ import signal
 import sys
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 from cnn_mnist.errors import UserError
@@ -53,7 +54,7 @@ class Worker:
         self._runner = Runner()
         return os.getpid(), self._shares
 
-    def train(self, framework: str, command: list[str]) -> tuple[str, bytes]:
+    def train(self, framework: str, command: list[str]) -> tuple[str, float, bytes]:
         """Runs a training to its end.
 
         Args:
@@ -61,10 +62,12 @@ class Worker:
             command: Path of Python on another node, ``"-m"``, package and arguments.
 
         Returns:
-            The last line that it prints; and its run folders as a tar archive, empty if the node shares the log folder.
+            The last line that it prints; the seconds that it took; and its run folders as a tar archive, empty if the
+            node shares the log folder.
         """
+        start = time.monotonic()
         reason = self._runner.run(framework, [sys.executable, *command[1:]])
-        return reason, b"" if self._shares else _packed(Path(LOG_DIR, framework))
+        return reason, time.monotonic() - start, b"" if self._shares else _packed(Path(LOG_DIR, framework))
 
 
 def interrupt(group: int) -> None:
