@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,7 +71,8 @@ class Cluster:
     def __init__(self, address: str, cores: int | None, trainer: TrainerSettings) -> None:
         os.environ |= _SETTINGS | os.environ
         self._address, self._cores, self._trainer = address, cores, trainer
-        self._deaths = Counter[object]()
+        self._deaths = Counter[object]()  # of slots before they answered, and of local clusters
+        self._waits = False
         self._marker = tempfile.NamedTemporaryFile(dir=trainer.log_dir, prefix=".study.")  # noqa: SIM115 - see close
         try:
             self._connect()
@@ -86,12 +88,11 @@ class Cluster:
     def start(self, job: Job, cut: Run | None) -> None:
         """Starts a training on a free slot. A node that does not share the log folder cannot resume a run."""
         slot = self._idle.pop(0)
+        there = job
         if not slot.shares:
-            job_there, cut = replace(job, trainer=replace(job.trainer, log_dir=LOG_DIR)), None
-        else:
-            job_there = job
-        ref = slot.actor.train.remote(job.framework, job.resume(cut) or job_there.command)
-        self._busy[ref] = slot, _Task(job, bool(cut), time.monotonic())
+            there, cut = replace(job, trainer=replace(job.trainer, log_dir=LOG_DIR)), None
+        answer = slot.actor.train.remote(job.framework, job.resume(cut) or there.command)
+        self._busy[answer.future()] = slot, _Task(job, bool(cut), time.monotonic())
 
     def wait(self) -> Ended | None:
         """Waits until a training has ended, a slot is free, or nodes may have joined.
@@ -99,14 +100,15 @@ class Cluster:
         Raises:
             UserError: No node can train.
         """
-        import ray
-
         try:
-            ended, _ = ray.wait([*self._busy], timeout=_SECONDS_TO_LOOK)
-            if not ended:
-                self._open_slots()
-                return None
-            return self._end(ended[0])
+            ended, _ = wait(self._busy, _SECONDS_TO_LOOK, FIRST_COMPLETED)  # Ray's own would lose the kind of signal
+            if ended:
+                return self._end(ended.pop())
+            if not (self._waits or any(slot.group for slot in self._slots.values())):
+                self._waits = True
+                say("waiting for free cores on the cluster")
+            self._open_slots()
+            return None
         except KeyboardInterrupt:
             self._interrupt()
             raise
@@ -120,15 +122,14 @@ class Cluster:
         ray.shutdown()
         self._marker.close()
 
-    def _end(self, ref: Any) -> Ended | None:
-        import ray
+    def _end(self, answered: "Future[Any]") -> Ended | None:
         from ray.exceptions import RayActorError, RayTaskError
 
-        slot, task = self._busy.pop(ref)
+        slot, task = self._busy.pop(answered)
         try:
-            answer = ray.get(ref)
-        except RayActorError:
-            self._lose(slot)
+            answer = answered.result()
+        except RayActorError as error:
+            self._lose(slot, str(error).strip().splitlines()[-1])
             if not task:
                 return None
             took = time.monotonic() - task.start
@@ -143,39 +144,42 @@ class Cluster:
         _unpack(folders, self._trainer.log_dir, task.job.framework)
         return Ended(task.job, reason, seconds, task.resumes)
 
-    def _lose(self, slot: _Slot) -> None:
+    def _lose(self, slot: _Slot, reason: str) -> None:
         """Replaces a slot whose worker died."""
         import ray
 
         where = slot.node, slot.number
-        self._deaths[where] += 1
+        self._deaths[where] += not slot.group
         del self._slots[where]
         self._open_slots()
-        if not self._slots:  # a local cluster ends with its node process, and starts again
+        if not self._slots:
             self._deaths[self._address] += 1
-            if self._deaths[self._address] == LIVES:
+            if self._address != LOCAL or self._deaths[self._address] == LIVES:
                 raise UserError(
-                    f"--cluster={self._address}: expected a node that trains, got workers that died; repeat the "
-                    "command to continue"
+                    f"--cluster={self._address}: expected a node that trains, got a worker on {slot.host} that died "
+                    f"({reason}); install this project there, or start its node again, and repeat the command"
                 )
-            ray.shutdown()
+            ray.shutdown()  # a local cluster ends with its node process
             self._connect()
 
     def _connect(self) -> None:
         """Connects to the cluster, or starts it, without Ray's own output and handlers."""
         import ray
+        from ray.exceptions import RayError
 
         self._slots: dict[tuple[str, int], _Slot] = {}
         self._idle: list[_Slot] = []
-        self._busy: dict[Any, tuple[_Slot, _Task | None]] = {}
+        self._busy: dict[Future[Any], tuple[_Slot, _Task | None]] = {}
         local = {"num_cpus": usable_cores(), "include_dashboard": False} if self._address == LOCAL else {}
         handler = signal.getsignal(signal.SIGTERM)
         host, _, port = self._address.rpartition(":")
         try:
             if host:  # for which Ray waits minutes
                 socket.create_connection((host, int(port)), timeout=_SECONDS_TO_LOOK).close()
-            ray.init(address=self._address, log_to_driver=False, logging_level="ERROR", **local)
-        except (OSError, RuntimeError, ValueError) as error:
+            environment = {"env_vars": {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}}
+            quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+            ray.init(address=self._address, runtime_env=environment, **quiet, **local)
+        except (OSError, RuntimeError, ValueError, RayError) as error:
             raise UserError(
                 f"--cluster={self._address}: expected {LOCAL}, or the address of a running Ray cluster such as "
                 f"127.0.0.1:6379, got {str(error).splitlines()[0]}"
@@ -207,9 +211,9 @@ class Cluster:
                 there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
                 options = {"num_cpus": cores, "num_gpus": gpus, "scheduling_strategy": there}
                 actor = ray.remote(worker.Worker).options(**options).remote()
-                folders = os.getcwd(), os.path.abspath(self._marker.name), os.environ.get("PYTHONPATH", "")
+                folders = os.getcwd(), os.path.abspath(self._marker.name)
                 slot = self._slots[where] = _Slot(*where, node["NodeManagerAddress"], actor)
-                self._busy[actor.enter.remote(number, cores, *folders)] = slot, None
+                self._busy[actor.enter.remote(number, cores, *folders).future()] = slot, None
 
     def _share(self, resources: Mapping[str, float]) -> tuple[int, int, int]:
         """The number of slots on a node, and the cores and GPUs of each."""
@@ -226,15 +230,13 @@ class Cluster:
         from ray.exceptions import RayError
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        going = {ref: slot for ref, (slot, task) in self._busy.items() if task}
+        going = {answer: slot for answer, (slot, task) in self._busy.items() if task}
         for slot in going.values():
             there = NodeAffinitySchedulingStrategy(slot.node, soft=False)
             ray.remote(worker.interrupt).options(num_cpus=0, scheduling_strategy=there).remote(slot.group)
-        if going:
-            saved, _ = ray.wait([*going], num_returns=len(going), timeout=SECONDS_TO_STOP)
-            for ref in saved:
-                with suppress(RayError):
-                    self._end(ref)
+        for answer in wait(going, SECONDS_TO_STOP).done:
+            with suppress(RayError):
+                self._end(answer)
 
 
 def _unpack(content: bytes, log_dir: str, framework: str) -> None:

@@ -18,7 +18,7 @@ from keras_parity.study.runner import Runner
 class Worker:
     """A slot of a node. Its trainings are forked as in a study on one machine, and die with it."""
 
-    def enter(self, number: int, cores: int, folder: str, marker: str, python_path: str) -> tuple[int, bool]:
+    def enter(self, number: int, cores: int, folder: str, marker: str) -> tuple[int, bool]:
         """Takes its cores, and the folder of the study or, if the node does not have it, a new one.
 
         Args:
@@ -26,7 +26,6 @@ class Worker:
             cores: Cores of each slot.
             folder: Where the study was started.
             marker: Absolute path of a file in the log folder, which exists on nodes that share it.
-            python_path: ``PYTHONPATH`` of the study.
 
         Returns:
             The process group of the slot, and whether the node shares the log folder.
@@ -35,8 +34,6 @@ class Worker:
             UserError: The node has fewer cores than Ray was told.
         """
         self._shares = Path(marker).exists()
-        if self._shares:
-            os.environ["PYTHONPATH"] = python_path
         os.chdir(folder if self._shares else tempfile.mkdtemp(prefix="study-"))
         if sys.platform == "linux":
             usable = sorted(os.sched_getaffinity(0))

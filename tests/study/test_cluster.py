@@ -118,7 +118,7 @@ def logs(folder):
 
 
 def _environment(folder):
-    return os.environ | {"PYTHONPATH": str(PROJECT), "COLUMNS": "80", "TF_CPP_MIN_LOG_LEVEL": "3", "OF": str(folder)}
+    return os.environ | {"PYTHONPATH": str(PROJECT), "COLUMNS": "80", "OF": str(folder), "RAY_AUTH_MODE": "disabled"}
 
 
 def _processes(folder):
@@ -200,36 +200,62 @@ def test_a_study_that_is_stopped_leaves_no_process_and_the_same_command_goes_on(
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
     assert process.returncode == code
-    assert err == ("" if code < 0 else "python -m keras_parity study: interrupted; repeat the command to continue\n")
+    assert err == ("" if code < 0 else "python -m keras_parity: interrupted; repeat the command to continue\n")
     _until(lambda: not _processes(folder), 20)
     print(f"signal {number}: nothing left after {time.monotonic() - stopped:.1f} s")
     _study(folder, *_TWO, *_LOCAL)
     _check_equal(logs, straight)
 
 
-@pytest.fixture
-def nodes(folder, logs):
-    """A running cluster: a node without cores for the study, and one of one core that does not see its log folder."""
-    command = [sys.executable, "-m", "ray.scripts.scripts"]
-    quiet = {"env": _environment(folder) | {"RAY_USAGE_STATS_ENABLED": "0"}, "check": True, "capture_output": True}
+@contextmanager
+def _nodes(folder, *nodes):
+    """A running cluster: a node without cores for the study, and nodes of one core, each started behind some words."""
+    ray_start = [sys.executable, "-m", "ray.scripts.scripts", "start"]
     address = "127.0.0.1:6399"
-    head = ["start", "--head", "--port=6399", "--num-cpus=0", "--include-dashboard=false"]
-    logs.mkdir()
-    hidden = f"mount -t tmpfs none {logs} && exec {' '.join(command)} start --address={address} --num-cpus=1"
-    if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
-        pytest.skip("needs root: hides the log folder from a node")
-    subprocess.run([*command, *head], **quiet)
-    subprocess.run(["unshare", "-m", "sh", "-c", hidden], **quiet)
-    yield address
-    for pid in _processes(folder):
-        with suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
+    head = [*ray_start, "--head", "--port=6399", "--num-cpus=0", "--include-dashboard=false"]
+    try:
+        for command in (head, *([*node, *ray_start, f"--address={address}", "--num-cpus=1"] for node in nodes)):
+            subprocess.run(command, env=_environment(folder), check=True, capture_output=True, cwd=folder)
+        yield f"--cluster={address}", "--cores_per_run=1"
+    finally:
+        for pid in _processes(folder):
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.slow
-def test_a_node_that_does_not_share_the_log_folder_sends_its_runs_whole(folder, logs, nodes, straight):
-    out = _study(folder, *_TWO, f"--cluster={nodes}", "--cores_per_run=1", f"--data.file={folder}/tiny.npz")
+def test_a_node_that_does_not_share_the_log_folder_sends_its_runs_whole(folder, logs, straight):
+    logs.mkdir()
+    hide = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs none {logs} && exec "$@"', "sh"]
+    if subprocess.run([*hide, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs root, to hide the log folder from a node")
+    with _nodes(folder, hide) as cluster:
+        out = _study(
+            folder, *_TWO, *cluster, f"--data.file={folder}/tiny.npz", f"--model.architecture={folder}/net.yaml"
+        )
     assert out.startswith("1 run at a time on 1 node\n")
+    _check_equal(logs, straight)
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_has_its_run_resumed_on_another_and_without_its_own_node_a_study_ends(folder, logs, straight):
+    with _nodes(folder, ["taskset", "-c", "0"], ["taskset", "-c", "1"]) as cluster:
+        raylets = sorted(pid for pid, line in _processes(folder).items() if "raylet/raylet " in line)
+        with _started(folder, *_REAL, *_TWO, *cluster) as process:
+            _until(lambda: list(logs.glob("pytorch/*/checkpoints/*.ckpt")))
+            killed = time.monotonic()
+            os.kill(raylets[-1], signal.SIGKILL)
+            said = next(line for line in iter(process.stdout.readline, "") if "died" in line)
+            print(f"{time.monotonic() - killed:.1f} s after the kill of a node: {said}", end="")
+            killed = time.monotonic()
+            os.kill(raylets[0], signal.SIGKILL)
+            out, err = process.communicate(timeout=100)
+            print(f"{time.monotonic() - killed:.1f} s after the kill of the study's node: {err}", end="")
+        assert process.returncode == 1
+        assert err.count("\n") == 1
+        assert "repeat the command" in err
+    _until(lambda: not _processes(folder), 20)
+    _study(folder, *_TWO, *_LOCAL)
     _check_equal(logs, straight)
 
 
