@@ -115,6 +115,7 @@ class Cluster:
         if not task:
             slot.group, slot.shares = answer
             return None
+        self._nodes.deaths.clear()
         reason, seconds, folders = answer
         _unpack(folders, self._log_dir, task.job.framework)
         return Ended(task.job, reason, seconds, task.resumes)

@@ -57,12 +57,13 @@ class Nodes:
 
     Attributes:
         slots: The slots that have a worker.
+        deaths: How often a slot died before it answered, and a local cluster; clear it when a training has ended.
     """
 
     def __init__(self, address: str, cores: int | None, accelerator: str) -> None:
         os.environ |= _SETTINGS | os.environ
         self._address, self._cores, self._accelerator = address, cores, accelerator
-        self._deaths = Counter[object]()  # of slots before they answered, and of local clusters
+        self.deaths = Counter[object]()
         self.slots: dict[tuple[str, int], Slot] = {}
 
     def connect(self) -> None:
@@ -125,7 +126,7 @@ class Nodes:
             slots, cores, gpus = self._share(node["Resources"])
             for number in range(slots):
                 where = node["NodeID"], number
-                if where not in self.slots and self._deaths[where] < LIVES:
+                if where not in self.slots and self.deaths[where] < LIVES:
                     options = {"num_cpus": cores, "num_gpus": gpus, **_on(node["NodeID"])}
                     actor = ray.remote(Worker).options(**options).remote()
                     self.slots[where] = Slot(*where, node["NodeManagerAddress"], actor)
@@ -135,7 +136,7 @@ class Nodes:
     def lose(self, slot: Slot) -> None:
         """Forgets a slot whose worker died; gives it up after some that died before they answered."""
         where = slot.node, slot.number
-        self._deaths[where] += not slot.group
+        self.deaths[where] += not slot.group
         self.slots.pop(where, None)
 
     def restart(self, reason: str) -> None:
@@ -147,8 +148,8 @@ class Nodes:
         Raises:
             UserError: It is not local, or has died too often.
         """
-        self._deaths[_LOCAL] += 1
-        if self._address != _LOCAL or self._deaths[_LOCAL] == LIVES:
+        self.deaths[_LOCAL] += 1
+        if self._address != _LOCAL or self.deaths[_LOCAL] == LIVES:
             raise UserError(
                 f"--cluster={self._address}: expected a node that trains, got {reason}; see that each node runs Ray "
                 "and has this project, and repeat the command"

@@ -3,13 +3,15 @@
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from cnn_mnist.runs.folder import checkpoints
 from keras_parity.logs.run import Run
 from keras_parity.study.jobs import Job, KnownRuns
 from keras_parity.study.runner import Runner
 
-LIVES = 3  # deaths after which a job or a slot is given up, so that no study goes round for ever
+LIVES = 3  # deaths without a checkpoint between, after which a job is given up: no study goes round for ever
 
 
 class Ended(NamedTuple):
@@ -81,7 +83,8 @@ def train(
 ) -> Iterator[tuple[Ended, Run | None]]:
     """Trains each job to its end: resumes an interrupted run, else starts one.
 
-    A run that cannot be resumed is trained from the start. A run whose worker died is resumed by another worker.
+    A run that cannot be resumed is trained from the start. A run whose worker died is resumed by another worker, until
+    several have died since its last checkpoint.
 
     Args:
         jobs: The jobs, in the order of their start.
@@ -93,16 +96,22 @@ def train(
         Each job once, when it has ended, with the seconds of all its trainings; and its run if that is finished.
     """
     waiting, going, fresh = deque(jobs), 0, set[Job]()
-    seconds, deaths = defaultdict[Job, float](float), Counter[Job]()
+    seconds, saved, deaths = (
+        defaultdict[Job, float](float),
+        dict[Job, Path | None](),
+        Counter[tuple[Job, Path | None]](),
+    )
     ended: Ended | None = None
     while True:
         while waiting and pool.has_room:
             job = waiting.popleft()
-            pool.start(job, None if job in fresh else runs.interrupted(job))
+            cut = None if job in fresh else runs.interrupted(job)
+            saved[job] = next(iter(checkpoints(cut.folder)), None) if cut else None
+            pool.start(job, cut)
             going += 1
         if ended:
             job, run = ended.job, runs.finished(ended.job)
-            if run or not (ended.resumed or ended.lost) or deaths[job] == LIVES:
+            if run or not (ended.resumed or ended.lost) or deaths[job, saved[job]] == LIVES:
                 yield ended._replace(seconds=seconds[job]), run
             else:
                 waiting.appendleft(job)
@@ -116,4 +125,4 @@ def train(
         if ended := pool.wait():
             going -= 1
             seconds[ended.job] += ended.seconds
-            deaths[ended.job] += ended.lost
+            deaths[ended.job, saved[ended.job]] += ended.lost

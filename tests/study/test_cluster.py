@@ -192,6 +192,26 @@ def test_a_killed_worker_or_node_loses_nothing_and_trains_nothing_twice(folder, 
 
 
 @pytest.mark.slow
+def test_twenty_kills_lose_nothing_and_train_nothing_twice(folder, logs):
+    """Kills a worker whenever there is a new checkpoint, and two times the node process."""
+    victims = [*["ray::Worker.train"] * 9, "raylet/raylet "] * 2
+    flags = "--seeds=2", "--trainer.max_epochs=100"
+    _study(folder, *flags, "--trainer.log_dir=longer", cores={0})
+    found = lambda: set(logs.glob("*/*/checkpoints/*.*"))  # noqa: E731
+    with _started(folder, *_REAL, *flags, *_LOCAL) as process:
+        known = set()
+        for number, victim in enumerate(victims):
+            _until(lambda: found() - known, 120)  # noqa: B023
+            known = found()
+            pids = _until(lambda: [pid for pid, line in _processes(folder).items() if victim in line])  # noqa: B023
+            os.kill(pids[number % len(pids)], signal.SIGKILL)
+        out, err = process.communicate(timeout=500)
+    print(out.partition("results")[0])
+    assert (process.returncode, err) == (0, "")
+    _check_equal(logs, folder / "longer")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_study_that_is_stopped_leaves_no_process_and_the_same_command_goes_on(folder, logs, straight, number, code):
     with _started(folder, *_REAL, *_TWO, *_LOCAL) as process:
