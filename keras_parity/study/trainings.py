@@ -96,11 +96,8 @@ def train(
         Each job once, when it has ended, with the seconds of all its trainings; and its run if that is finished.
     """
     waiting, going, fresh = deque(jobs), 0, set[Job]()
-    seconds, saved, deaths = (
-        defaultdict[Job, float](float),
-        dict[Job, Path | None](),
-        Counter[tuple[Job, Path | None]](),
-    )
+    seconds, saved = defaultdict[Job, float](float), dict[Job, Path | None]()
+    deaths = Counter[tuple[Job, Path | None]]()
     ended: Ended | None = None
     while True:
         while waiting and pool.has_room:
