@@ -91,9 +91,8 @@ def parts_of(folder: Path) -> list[Path]:
 def all_folders(log_dir: str | Path = LOG_DIR, known: Container[Path] = ()) -> list[Path]:
     """Every run folder of the contract under ``log_dir`` but the known ones, at which it does not look."""
     places = (Path(log_dir, framework) for framework in FRAMEWORKS)
-    return [
-        path for place in places for path in sorted(place.glob("version_*")) if path not in known and files_in(path)
-    ]
+    found = ([path for path in place.glob("version_*") if path not in known] for place in places)
+    return [path for paths in found for path in sorted(paths) if files_in(path)]
 
 
 def _parts(place: Path, below: Iterable[str]) -> list[Path]:

@@ -89,7 +89,7 @@ class Nodes:
         except (OSError, RuntimeError, ValueError, RayError) as error:
             raise UserError(
                 f"--cluster={self._address}: expected {_LOCAL}, or the address of a running Ray cluster such as "
-                f"127.0.0.1:6379, got {str(error).splitlines()[0]}"
+                f"127.0.0.1:6379, got {[*str(error).splitlines(), type(error).__name__][0]}"
             ) from None
         finally:
             signal.signal(signal.SIGTERM, handler)
