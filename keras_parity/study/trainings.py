@@ -95,14 +95,19 @@ def train(
     Yields:
         Each job once, when it has ended, with the seconds of all its trainings; and its run if that is finished.
     """
+
+    def look_up() -> tuple[Job, Run | None]:
+        job = waiting.popleft()
+        return job, None if job in fresh else runs.interrupted(job)
+
     waiting, going, fresh = deque(jobs), 0, set[Job]()
     seconds, saved = defaultdict[Job, float](float), dict[Job, Path | None]()
     deaths = Counter[tuple[Job, Path | None]]()
     ended: Ended | None = None
+    found = deque[tuple[Job, Run | None]]()  # the next job, looked up while the slots are busy
     while True:
-        while waiting and pool.has_room:
-            job = waiting.popleft()
-            cut = None if job in fresh else runs.interrupted(job)
+        while (found or waiting) and pool.has_room:
+            job, cut = found.popleft() if found else look_up()
             saved[job] = next(iter(checkpoints(cut.folder)), None) if cut else None
             pool.start(job, cut)
             going += 1
@@ -117,8 +122,10 @@ def train(
                     tell(f"{job}: {ended.reason}; another continues its run")
                 ended = None
                 continue
-        if not (going or waiting):
+        if not (going or waiting or found):
             return
+        if waiting and not found:
+            found.append(look_up())
         if ended := pool.wait():
             going -= 1
             seconds[ended.job] += ended.seconds

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn_mnist.runs.folder import FRAMEWORKS, KERAS, PYTORCH
+from cnn_mnist.runs.folder import FRAMEWORKS, KERAS, PYTORCH, RESULTS, checkpoints
 from keras_parity.logs.folders import all_folders
 from keras_parity.logs.run import read_run
 from keras_parity.study import jobs
@@ -192,23 +192,28 @@ def test_a_killed_worker_or_node_loses_nothing_and_trains_nothing_twice(folder, 
 
 
 @pytest.mark.slow
-def test_twenty_kills_lose_nothing_and_train_nothing_twice(folder, logs):
-    """Kills a worker whenever there is a new checkpoint, and two times the node process."""
+def test_twenty_kills_lose_nothing_and_train_nothing_twice(folder, logs, straight):
+    """Kills a worker, and two times the node process, whenever each run that trains has a new checkpoint."""
     victims = [*["ray::Worker.train"] * 9, "raylet/raylet "] * 2
-    flags = "--seeds=2", "--trainer.max_epochs=100"
-    _study(folder, *flags, "--trainer.log_dir=longer", cores={0})
-    found = lambda: set(logs.glob("*/*/checkpoints/*.*"))  # noqa: E731
-    with _started(folder, *_REAL, *flags, *_LOCAL) as process:
-        known = set()
+
+    def newest():
+        cut = [run for run in logs.glob("*/version_*") if not (run / RESULTS).exists()]
+        return {run: next((file.name for file in checkpoints(run)), "") for run in cut}
+
+    def moved_on(known):
+        now = newest()
+        return now if now and all(file and known.get(run) != file for run, file in now.items()) else None
+
+    with _started(folder, *_REAL, *_TWO, *_LOCAL) as process:
+        known = {}
         for number, victim in enumerate(victims):
-            _until(lambda: found() - known, 120)  # noqa: B023
-            known = found()
+            known = _until(lambda: moved_on(known), 120)  # noqa: B023
             pids = _until(lambda: [pid for pid, line in _processes(folder).items() if victim in line])  # noqa: B023
             os.kill(pids[number % len(pids)], signal.SIGKILL)
         out, err = process.communicate(timeout=500)
     print(out.partition("results")[0])
     assert (process.returncode, err) == (0, "")
-    _check_equal(logs, folder / "longer")
+    _check_equal(logs, straight)
 
 
 @pytest.mark.slow
