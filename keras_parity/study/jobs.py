@@ -3,6 +3,7 @@
 import ctypes
 import signal
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
@@ -96,13 +97,21 @@ class KnownRuns:
         """The newest finished run of a job."""
         return next((run for run in self._newest_first(job) if job.is_trained_by(run)), None)
 
-    def interrupted(self, job: Job) -> Run | None:
-        """The newest unfinished run of a job, unless another process is training it."""
+    def interrupted(self, job: Job, seconds: float = 0.0) -> Run | None:
+        """The newest unfinished run of a job, unless another process is training it.
+
+        Args:
+            job: The job.
+            seconds: How long to wait for the end of that process, such as a training whose worker was killed.
+        """
+        deadline = time.monotonic() + seconds
         for run in self._newest_first(job):
-            if not run.finished:
+            while not run.finished:
                 with suppress(UserError), lock_folder(run.folder):
                     return run
-                return None
+                if time.monotonic() >= deadline:
+                    return None
+                time.sleep(0.05)
         return None
 
     def _newest_first(self, job: Job) -> list[Run]:

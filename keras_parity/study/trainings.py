@@ -13,6 +13,8 @@ from keras_parity.study.runner import Runner
 
 LIVES = 3  # deaths without a checkpoint between, after which a job is given up: no study goes round for ever
 
+_SECONDS_TO_DIE = 10.0  # for a training whose worker was killed
+
 
 class Ended(NamedTuple):
     """A training that has ended, well or not.
@@ -98,7 +100,7 @@ def train(
 
     def look_up() -> tuple[Job, Run | None]:
         job = waiting.popleft()
-        return job, None if job in fresh else runs.interrupted(job)
+        return job, None if job in fresh else runs.interrupted(job, _SECONDS_TO_DIE * (job in seconds))
 
     waiting, going, fresh = deque(jobs), 0, set[Job]()
     seconds, saved = defaultdict[Job, float](float), dict[Job, Path | None]()
