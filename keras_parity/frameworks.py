@@ -55,19 +55,22 @@ def chosen_backend(typed: str | None = None) -> str:
     return backend
 
 
-def expect_package(package: str, where: str, instead: str = "") -> None:
+def expect_package(package: str, where: str, instead: str = "", extra: str = "") -> None:
     """Refuses what needs a package that is not installed; imports nothing.
 
     Args:
         package: The package.
         where: What needs it, such as a flag.
         instead: What may be set instead.
+        extra: The extra of this project that installs the package, if it is one.
 
     Raises:
         UserError: The package is missing.
     """
     if find_spec(package) is None:
-        way = f"pip install {package}" + f", or set {instead}" * bool(instead)
+        way = (f"pip install '.[{extra}]'" if extra else f"pip install {package}") + f", or set {instead}" * bool(
+            instead
+        )
         raise UserError(f"{where}: expected the package {package}, found none; {way}")
 
 

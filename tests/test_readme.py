@@ -41,6 +41,8 @@ NOT_HERE = {  # part of a command: why it is not run here
     "accelerator=gpu": "needs a GPU",
     "val_size=5000": "needs the whole set; tests/pytorch/test_fit.py has validation splits",
     "keras_parity study": "trains for hours; tests/study",
+    "RAY_AUTH_MODE": "the set-up of a cluster",
+    "ray start": "starts a node; tests/study/test_cluster.py",
     "keras_parity ladder": "takes minutes; tests/ladder",
     "-m benchmarks": "takes minutes; tests/test_benchmarks.py, tests/test_reference.py",
     "--backend=": "one backend a process; tests/twin/test_engines.py",

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ from cnn_mnist.runs.files import atomic_write_text
 from cnn_mnist.runs.folder import ENVIRONMENT
 
 _PACKAGES = ("torch", "lightning", "torchmetrics", "tensorflow", "jax", "keras", "tensorboard", "numpy")
+
+
+def usable_cores() -> int:
+    """The cores that this process may use; frameworks take as many threads."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def environment(*, device: str, devices: int = 1, threads: int | None, precision: str | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from fnmatch import fnmatch
 from glob import glob, has_magic
 from pathlib import Path
@@ -88,10 +88,11 @@ def parts_of(folder: Path) -> list[Path]:
     )
 
 
-def all_folders(log_dir: str | Path = LOG_DIR) -> list[Path]:
-    """Every run folder of the contract under ``log_dir``."""
+def all_folders(log_dir: str | Path = LOG_DIR, known: Container[Path] = ()) -> list[Path]:
+    """Every run folder of the contract under ``log_dir`` but the known ones, at which it does not look."""
     places = (Path(log_dir, framework) for framework in FRAMEWORKS)
-    return [path for place in places for path in sorted(place.glob("version_*")) if files_in(path)]
+    found = ([path for path in place.glob("version_*") if path not in known] for place in places)
+    return [path for paths in found for path in sorted(paths) if files_in(path)]
 
 
 def _parts(place: Path, below: Iterable[str]) -> list[Path]:

@@ -2,34 +2,31 @@
 
 import argparse
 import shlex
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 
 from jsonargparse import ActionConfigFile
-from rich.console import Console
-from rich.progress import Progress
 
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.errors import UserError, expect
-from cnn_mnist.neutral import printable, say
+from cnn_mnist.neutral import say
 from cnn_mnist.runs import mistakes
 from cnn_mnist.runs.files import check_writable, lock_folder
-from cnn_mnist.runs.folder import CONFIG, KERAS, PYTORCH, STUDY, UNTIL_DECIDED
+from cnn_mnist.runs.folder import KERAS, PYTORCH
 from cnn_mnist.settings import names
 from keras_parity.compare import cli as compare
 from keras_parity.compare.rows import PRIMARY
 from keras_parity.compare.sides import TITLES
-from keras_parity.compare.table import make_tables
-from keras_parity.compare.verdict import POWER, Verdict, Word, pairs_needed
-from keras_parity.logs.run import Run
-from keras_parity.settings import GROUPS
-from keras_parity.study.jobs import Job, finished_runs, interrupted_run
+from keras_parity.frameworks import expect_package
+from keras_parity.logs.run import Run, hashable
+from keras_parity.settings import GROUPS, TrainerSettings
+from keras_parity.study.jobs import Job
 from keras_parity.study.plan import plan, read_frameworks
-from keras_parity.study.runner import Runner
+from keras_parity.study.trainings import OneByOne, Pool
+from keras_parity.study.until import how_long, train_until
 
 _ALIGNS = ("keras", "native", "keras,native")
 _ALIGN = "model.align"
@@ -56,18 +53,23 @@ def main(args: list[str]) -> None:
     model, data, trainer = (kind(**config[name].as_dict()) for name, kind in GROUPS.items())
     aligns = config.align.split(",")
     by = _ALIGN if len(aligns) > 1 else ""
+    if config.cluster is not None:
+        expect_package("ray", f"--cluster={config.cluster}", extra="cluster")
+    if (cores := config.cores_per_run) is not None:
+        expect("--cores_per_run", config.cluster is not None, "--cluster with it", "none")
+        expect("--cores_per_run", cores >= 1, "1 or more", cores)
     jobs = plan(read_frameworks(config.frameworks, aligns), aligns, seeds, model, data, trainer)
     check_writable(trainer.log_dir)
     Path(trainer.log_dir).mkdir(parents=True, exist_ok=True)
     try:
-        with lock_folder(trainer.log_dir):
-            done, failed = _train(jobs, by, looks=config.until is not None)
+        with lock_folder(trainer.log_dir), closing(_pool(config.cluster, cores, trainer)) as pool:
+            done, failed = train_until(jobs, pool, by, looks=config.until is not None)
     except KeyboardInterrupt as interrupt:
         interrupt.args = ("interrupted; repeat the command to continue",)
         raise
     if done:
         if config.until is not None:
-            say(_how_long(done, by))
+            say(how_long(done, by))
         folders = [str(done[job].folder) for job in jobs if job in done]
         flags = [f"--by={_ALIGN}"] if len({job.model.align for job in done}) > 1 else _disagreements(done)
         compare.main([*folders, f"--log_dir={trainer.log_dir}", *flags])
@@ -78,68 +80,13 @@ def main(args: list[str]) -> None:
         raise UserError(f"{len(failed)} of {len(jobs)} runs failed ({reasons}); repeat the command to train them")
 
 
-def _train(jobs: Sequence[Job], by: str, looks: bool) -> tuple[dict[Job, Run], dict[Job, str]]:
-    """Trains the unfinished jobs one after the other, and prints a line for each job.
+def _pool(cluster: str | None, cores: int | None, trainer: TrainerSettings) -> Pool:
+    """Where the runs are trained; imports Ray only for a cluster."""
+    if cluster is None:
+        return OneByOne()
+    from keras_parity.study.cluster import Cluster
 
-    Args:
-        jobs: All jobs, seed by seed.
-        by: The setting to compare instead of the frameworks; empty for the frameworks.
-        looks: Whether to look after every seed, and to stop once the primary row of each experiment is decided.
-
-    Returns:
-        The finished runs, and the reason of each failure.
-
-    Raises:
-        UserError: The settings of a run cannot be written.
-    """
-    done, failed = finished_runs(jobs), dict[Job, str]()
-    console = Console(markup=False, emoji=False, highlight=False)
-    # Only this thread refreshes it, so that a fork is safe; the speed is averaged over all runs so far.
-    bar = Progress(console=console, auto_refresh=False, disable=not console.is_terminal, speed_estimate_period=1e9)
-    with bar, closing(Runner()) as runner:
-        task = bar.add_task("runs", total=len(jobs) - len(done))
-        bar.advance(task, 0)  # starts the estimate of the time left
-        for number, job in enumerate(jobs, start=1):
-            took = "trained before"
-            if job not in done:
-                bar.refresh()
-                start = time.monotonic()
-                for command in filter(None, (job.resume(interrupted_run(job)), job.command)):
-                    reason = runner.run(job.framework, command)
-                    done = finished_runs(jobs)
-                    if job in done:
-                        break
-                took = f"{time.monotonic() - start:.0f} s"
-                bar.advance(task)
-                if job not in done:
-                    failed[job] = reason
-            result = f"test accuracy {done[job].last(PRIMARY):.4f}, {took}" if job in done else f"failed: {failed[job]}"
-            console.print(printable(f"[{number}/{len(jobs)}] {job}: {result}"), soft_wrap=True)
-            if looks and (number == len(jobs) or jobs[number].model.seed != job.model.seed):
-                seen = {job: _marked(done[job]) for job in jobs[:number] if job in done}
-                words = {verdict.word for _, verdict in _primary(seen, by)}
-                if number == len(jobs) or (words and Word.UNDETERMINED not in words):
-                    return seen, failed
-    return done, failed
-
-
-def _marked(run: Run) -> Run:
-    """Marks a run as looked at, in its settings file, and returns it.
-
-    Raises:
-        UserError: The settings file cannot be written.
-    """
-    path = run.folder / CONFIG
-    try:
-        if not run.looked_at:
-            with path.open("a") as file:
-                file.write(f"{STUDY}: {UNTIL_DECIDED}\n")
-    except OSError as error:
-        raise UserError(
-            f"expected a settings file in which --until=decided can mark the run, got {path} ({error.strerror}); "
-            "make the file writable and repeat the command"
-        ) from None
-    return replace(run, looked_at=True)
+    return Cluster(cluster, cores, trainer)
 
 
 def _command_for(args: Sequence[str], flag: str, seeds: int) -> str:
@@ -148,26 +95,6 @@ def _command_for(args: Sequence[str], flag: str, seeds: int) -> str:
     parser.add_argument(f"--{flag}")
     _, others = parser.parse_known_args(args)
     return shlex.join(["python", "-m", "keras_parity", "study", *others, f"--{flag}={seeds}"])
-
-
-def _primary(done: Mapping[Job, Run], by: str) -> list[tuple[str, Verdict]]:
-    """The start of a line about each comparison, and the verdict of its primary row."""
-    if by and len({job.model.align for job in done}) < 2:
-        return []
-    tables = make_tables(list(done.values()), by=by)
-    compared = ((table, part) for table in tables for part in table.comparisons)
-    return [(table.about(part), part.verdicts[PRIMARY]) for table, part in compared if PRIMARY in part.verdicts]
-
-
-def _how_long(done: Mapping[Job, Run], by: str) -> str:
-    """How many runs it took to decide, and how many a study of fixed size would need."""
-    lines = []
-    for where, verdict in _primary(done, by):
-        fixed = pairs_needed(verdict.difference, verdict.margin, 1 - verdict.level)
-        state = "not decided" if verdict.word == Word.UNDETERMINED else "decided"
-        size = "no number" if fixed is None else f"about {fixed:,} pairs"
-        lines.append(f"{where}{state} after {verdict.basis}; a study of fixed size needs {size} for {POWER:.0%} power")
-    return f"{len(done)} runs: {'; '.join(lines) or 'nothing compared'}"
 
 
 def _build_parser() -> OneLineErrors:
@@ -188,6 +115,10 @@ def _build_parser() -> OneLineErrors:
     parser.add_argument(
         "--align", default="keras", choices=_ALIGNS, help="Like --model.align; keras,native trains both."
     )
+    where = "Train on a Ray cluster: local starts one on this machine, ADDRESS, such as 10.0.0.1:6379, uses yours."
+    parser.add_argument("--cluster", type=str | None, metavar="local|ADDRESS", help=where)
+    cores = "With --cluster: cores of each run; default: all of a node, so one run per node, or one run per GPU."
+    parser.add_argument("--cores_per_run", type=int | None, help=cores)
     for group, kind in GROUPS.items():
         skipped = names(kind, "seed", "framework") | {"enable_progress_bar", "enable_model_summary"}
         parser.add_class_arguments(kind, group, skip=skipped)
@@ -197,7 +128,8 @@ def _build_parser() -> OneLineErrors:
 def _disagreements(done: Mapping[Job, Run]) -> list[str]:
     """The flags with which ``compare`` draws the images predicted differently; empty without a pair of runs."""
     first = min((job.framework for job in done), key=list(TITLES).index)  # with which the others are compared
-    known = {(job.model, job.framework == first) for job, run in done.items() if (run.folder / mistakes.FILE).is_file()}
+    with_mistakes = (job for job, run in done.items() if (run.folder / mistakes.FILE).is_file())
+    known = {(hashable(asdict(job.model)), job.framework == first) for job in with_mistakes}
     if max(Counter(model for model, _ in known).values(), default=0) < 2:
         return []
     job = next(iter(done))

@@ -3,9 +3,13 @@
 import ctypes
 import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections import defaultdict
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import tags
@@ -15,11 +19,11 @@ from cnn_mnist.settings import DataSettings, ModelSettings
 from keras_parity.compare.sides import TITLES
 from keras_parity.frameworks import RUN_NAMES
 from keras_parity.logs.folders import all_folders
-from keras_parity.logs.run import Run, read_run
+from keras_parity.logs.run import Run, hashable, read_run
 from keras_parity.settings import GROUPS, TrainerSettings, settings_that_matter
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a key although its network may be a list
 class Job:
     """One run of a study.
 
@@ -58,10 +62,14 @@ class Job:
         twins = {name: ["keras_parity", f"--backend={backend}"] for backend, name in RUN_NAMES.items()}
         return [sys.executable, "-m", *twins.get(self.framework, ["cnn_mnist", "fit"])]
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that define the experiment, as a run has them."""
+        return settings_that_matter({group: asdict(getattr(self, group)) for group in GROUPS})
+
     def is_of(self, run: Run) -> bool:
         """Whether a run belongs to this job."""
-        settings = settings_that_matter({group: asdict(getattr(self, group)) for group in GROUPS})
-        return (run.framework, run.seed, run.settings) == (self.framework, self.model.seed, settings)
+        return (run.framework, run.seed, run.settings) == (self.framework, self.model.seed, self.settings)
 
     def is_trained_by(self, run: Run) -> bool:
         """Whether a run belongs to this job and is finished, with all figures that the job needs."""
@@ -73,21 +81,52 @@ class Job:
         return f"{TITLES[self.framework]}{native}, seed {self.model.seed}"
 
 
-def finished_runs(jobs: Sequence[Job]) -> dict[Job, Run]:
-    """The newest finished run of each job that has one."""
-    folders = all_folders(jobs[0].trainer.log_dir)
-    found = sorted(map(read_run, folders), key=lambda run: run.started)
-    return {job: run for run in found for job in jobs if job.is_trained_by(run)}
+class KnownRuns:
+    """The runs of a log folder, by job; it reads a run once, and again only while the run is unfinished.
+
+    Args:
+        log_dir: The log folder.
+    """
+
+    def __init__(self, log_dir: str) -> None:
+        self._log_dir = log_dir
+        self._runs: dict[Path, Run] = {}
+        self._folders: defaultdict[Hashable, list[Path]] = defaultdict(list)
+
+    def finished(self, job: Job) -> Run | None:
+        """The newest finished run of a job."""
+        return next((run for run in self._newest_first(job) if job.is_trained_by(run)), None)
+
+    def interrupted(self, job: Job, seconds: float = 0.0) -> Run | None:
+        """The newest unfinished run of a job, unless another process is training it.
+
+        Args:
+            job: The job.
+            seconds: How long to wait for the end of that process, such as a training whose worker was killed.
+        """
+        deadline = time.monotonic() + seconds
+        for run in self._newest_first(job):
+            while not run.finished:
+                with suppress(UserError), lock_folder(run.folder):
+                    return run
+                if time.monotonic() >= deadline:
+                    return None
+                time.sleep(0.05)
+        return None
+
+    def _newest_first(self, job: Job) -> list[Run]:
+        for folder in all_folders(self._log_dir, self._runs):
+            run = read_run(folder)
+            if run.settings:  # else its training is about to write them
+                self._runs[folder] = run
+                self._folders[_key(run.framework, run.seed, run.settings)].append(folder)
+        folders = self._folders[_key(job.framework, job.model.seed, job.settings)]
+        self._runs |= {folder: read_run(folder) for folder in folders if not self._runs[folder].finished}
+        return sorted((self._runs[folder] for folder in folders), key=lambda run: run.started, reverse=True)
 
 
-def interrupted_run(job: Job) -> Run | None:
-    """The newest unfinished run of a job, unless another process is training it."""
-    cut = [run for run in map(read_run, all_folders(job.trainer.log_dir)) if job.is_of(run) and not run.finished]
-    with suppress(UserError):
-        for run in sorted(cut, key=lambda run: run.started)[-1:]:
-            with lock_folder(run.folder):
-                return run
-    return None
+def _key(framework: str, seed: int | None, settings: Mapping[str, Any]) -> Hashable:
+    return framework, seed, hashable(settings)
 
 
 def die_with_the_parent() -> None:

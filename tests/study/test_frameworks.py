@@ -67,6 +67,13 @@ def test_a_framework_whose_package_is_missing_is_refused_before_anything_is_trai
     assert not (tmp_path / "lightning_logs").exists()
 
 
+def test_a_study_on_a_cluster_without_ray_names_the_extra(studied, monkeypatch, tmp_path):
+    monkeypatch.setattr(frameworks, "find_spec", lambda package: None if package == "ray" else package)
+    code, _, err, trained = studied("--cluster=local")
+    assert (code, trained, err.count("\n")) == (1, [], 1)
+    assert err.endswith("--cluster=local: expected the package ray, found none; pip install '.[cluster]'\n")
+
+
 @pytest.mark.parametrize(("backend", "framework"), RUN_NAMES.items())
 def test_the_command_of_a_keras_job_names_its_backend(framework, backend, make_run):
     job = jobs.Job(framework, ModelSettings(), DataSettings(), TrainerSettings(log_dir="logs"))

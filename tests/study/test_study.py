@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -153,6 +154,24 @@ def test_a_study_of_both_alignments_ends_in_their_comparison(studied):
     assert "PyTorch minus Keras" not in out
 
 
+def test_a_study_trains_a_network_of_your_own(studied, tmp_path):
+    (tmp_path / "net.yaml").write_text("[Flatten, {Dense: 10}]")
+    code, out, err, trained = studied("--seeds=2", "--model.architecture=net.yaml")
+    assert (code, err, len(trained)) == (0, "", 4)
+    assert "n = 2" in out
+    *_, trained = studied("--seeds=2", "--model.architecture=net.yaml")
+    assert trained == []
+
+
+def test_a_study_reads_a_finished_run_once(studied, monkeypatch):
+    read = Counter()
+    own = jobs.read_run
+    monkeypatch.setattr(jobs, "read_run", lambda folder: read.update([folder]) or own(folder))
+    studied("--seeds=6")
+    assert len(read) == 12
+    assert set(read.values()) == {1}
+
+
 def test_a_failed_run_is_listed_with_its_reason_and_the_rest_goes_on(studied):
     code, out, err, trained = studied("--seeds=2", fails=lambda job: str(job) == "PyTorch, seed 0")
     assert code == 1
@@ -269,7 +288,7 @@ def test_a_run_that_was_cut_off_is_resumed_and_one_that_still_trains_is_left_alo
     trainer = TrainerSettings(max_epochs=2, accelerator="cpu", enable_model_summary=False)
     job = jobs.Job(framework, ModelSettings(), DataSettings(), trainer)
     package, *arguments = job.command[2:]
-    assert jobs.interrupted_run(job) is None
+    assert jobs.KnownRuns(job.trainer.log_dir).interrupted(job) is None
     with monkeypatch.context() as patch:
         own = tags.with_curves
 
@@ -281,11 +300,11 @@ def test_a_run_that_was_cut_off_is_resumed_and_one_that_still_trains_is_left_alo
         patch.setattr(tags, "with_curves", die)
         with pytest.raises(Killed):
             command(package, *arguments)
-    cut = jobs.interrupted_run(job)
+    cut = jobs.KnownRuns(job.trainer.log_dir).interrupted(job)
     assert cut is not None
     assert cut.folder.name == "version_0"
     with lock_folder(cut.folder):
-        assert jobs.interrupted_run(job) is None
+        assert jobs.KnownRuns(job.trainer.log_dir).interrupted(job) is None
         code, _, err = command(package, *job.resume(cut)[3:])
         assert (code, err.count("\n")) == (1, 1)
         assert "in which another training or study runs" in err

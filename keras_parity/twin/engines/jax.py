@@ -1,6 +1,5 @@
 """Keras on JAX; see ``Engine``."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from keras.src.backend.jax import trainer
 from numpy.typing import NDArray
 
 from cnn_mnist.errors import UserError, expect
+from cnn_mnist.runs.environment import usable_cores
 from keras_parity.twin.engines.float64 import float64_kept
 from keras_parity.twin.loader import TrainingBatches as TrainingBatches
 from keras_parity.twin.loader import evaluation_batches as evaluation_batches
@@ -24,7 +24,7 @@ jit_compile = True
 def device(accelerator: str, devices: int, processes: int) -> Iterator[tuple[str, int]]:
     """Starts JAX on the CPU alone, from now on, unless a GPU is used; a CPU is split into as many devices."""
     jax.config.update("jax_default_matmul_precision", "highest")  # no TF32, in convolutions either
-    threads = os.cpu_count() or 1
+    threads = usable_cores()
     if accelerator == "cpu":
         jax.config.update("jax_platforms", "cpu")
     if devices > 1:

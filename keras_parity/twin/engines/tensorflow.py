@@ -1,6 +1,5 @@
 """Keras on TensorFlow; see ``Engine``."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -14,6 +13,7 @@ from cnn_mnist.data.augmentation import augmentation
 from cnn_mnist.data.order import batch_count, epoch_order
 from cnn_mnist.data.splits import Split, evaluation_batch_size
 from cnn_mnist.errors import UserError, expect
+from cnn_mnist.runs.environment import usable_cores
 from cnn_mnist.settings import DataSettings
 from keras_parity.frameworks import gpu_messages
 
@@ -93,7 +93,7 @@ def device(accelerator: str, devices: int, processes: int) -> Iterator[tuple[str
     """Hides the GPUs unless they are used, from now on."""
     expect("--trainer.devices", devices * processes == 1, "1 on TensorFlow; --backend=jax takes more", devices)
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or usable_cores()
     gpus = tf.config.list_physical_devices("GPU")
     if accelerator == "gpu" and not gpus:
         raise UserError(
