@@ -79,6 +79,8 @@ def _layer_in(layer: keras.Layer, dtype: str) -> keras.Layer:
     if callable(getattr(layer, "activation", None)) and "activation" in config:
         config["activation"] = layer.activation
     copy = type(layer).from_config(config | {"dtype": dtype} if "dtype" in config else config)
+    if "call" in vars(layer) and not layer.weights:
+        copy.call = layer.call  # replaced by the user
     if hasattr(layer, "mask_seed"):
         share_masks(copy, layer.mask_seed)
     return copy

@@ -513,3 +513,12 @@ def test_a_layer_is_named_in_its_own_branch_whatever_runs_first():
     assert finding.where == "the input to pooled (average)"
     assert report.to_paste[0].startswith('keras_model.get_layer("average").call = ')
     assert report.notes[-1].startswith("after pasting: same function, same training")
+
+
+def test_a_call_that_was_replaced_is_replaced_in_the_float64_copy_too():
+    torch_model, model = plain(nn.ReLU(), keras_extra=(L.ReLU(name="act"),))
+    model.get_layer("act").call = lambda x: keras.activations.elu(x)
+    torch_model[2] = nn.ELU()
+    report = kp.check(torch_model, model, IMAGES, LABELS, weights="keras", **QUICK)
+    assert (report.same_function, report.same_training) == (True, True)
+    assert [each.precision for each in report.comparisons] == ["float64"] * 4

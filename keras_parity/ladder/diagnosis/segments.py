@@ -31,6 +31,8 @@ ACTIVATIONS = (
 """Candidate activations, as Python expressions."""
 
 
+AVERAGES = keras.layers.AveragePooling1D, keras.layers.AveragePooling2D, keras.layers.AveragePooling3D
+
 INPUTS = ("images / 255", "images * 255", "images[..., ::-1]")
 """Candidate changes of Keras's images, as Python expressions."""
 
@@ -144,8 +146,6 @@ def _alternatives(copies: Copies, torch_call: Call, keras_call: Call, parents: l
     between = list(_between(copies, keras_call))
     for _, layer, shape in between:
         name = type(layer).__name__
-        if "AveragePooling" in name and layer.padding == "same" and {*layer.strides} == {1}:
-            yield _counting_pads(layer, path(layer))
         if "Pooling" in name:
             other = name.replace("Max", "Average") if "Max" in name else name.replace("Average", "Max")
             copied = ("pool_size", "strides", "padding", "data_format", "keepdims")
@@ -155,6 +155,8 @@ def _alternatives(copies: Copies, torch_call: Call, keras_call: Call, parents: l
         for module_name, module, _ in torch_call.between:
             if settings := differing(module, layer, shape[1:-1]):
                 yield layer, to_paste(module_name, module, settings), partial(_through, module), settings
+        if isinstance(layer, AVERAGES) and layer.padding == "same" and {*layer.strides} == {1}:
+            yield _counting_pads(layer, path(layer))
     for call in parents:
         current = getattr(call.layer, "activation", None)
         if callable(current) and kind_of(call.layer, 1) not in RECURRENT:
