@@ -26,8 +26,10 @@ from cnn_mnist.pytorch.monitors import fit_monitors
 from cnn_mnist.pytorch.network import build_network, load_weights
 from cnn_mnist.pytorch.notices import quieten_lightning
 from cnn_mnist.pytorch.optimizers import attach_schedule, clip_by_global_norm, make_optimizer, placeholder_schedule
+from cnn_mnist.pytorch.processes import EndTogether
 from cnn_mnist.pytorch.progress import LayerTable, LineProgressBar
 from cnn_mnist.pytorch.training_log import StopOnNonFiniteLoss, TrainingLog
+from cnn_mnist.pytorch.whole_batch import act_on_whole_batches
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH
 from cnn_mnist.schedules import check_length
@@ -77,7 +79,7 @@ class Classifier(MeasuredModule):
         if fitting:
             fit_monitors(trainer, self)
             check_length(self.settings, trainer.max_steps if trainer.max_epochs == -1 else 1)
-        contract: tuple[type[Callback], ...] = (TrainingLog, RunRecord, StopOnNonFiniteLoss)
+        contract: tuple[type[Callback], ...] = (TrainingLog, RunRecord, StopOnNonFiniteLoss, EndTogether)
         ours = [kind() for kind in contract if fitting or kind not in present]
         for theirs, replacement in (RichProgressBar, LineProgressBar), (RichModelSummary, LayerTable):
             kept = [callback for callback in trainer.callbacks if type(callback) is not theirs]
@@ -93,6 +95,8 @@ class Classifier(MeasuredModule):
         """Prepares float64 weights before a checkpoint is loaded, and disables TF32 with align=keras."""
         if self.trainer.precision == "64-true":  # Lightning casts the module only after loading a checkpoint
             self.network.double()
+        if self.trainer.world_size > 1:
+            act_on_whole_batches(self.network)
         if self.settings.align == "keras":
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
