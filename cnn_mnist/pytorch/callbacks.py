@@ -46,10 +46,11 @@ class RunRecord(Callback):
         if folder is None or Path(folder, ENVIRONMENT).exists():  # a resumed run already has them
             return
         self._begun = True
-        device = trainer.strategy.root_device
+        device, processes = trainer.strategy.root_device, trainer.world_size
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
         write_environment(
             folder,
-            device=torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+            device=f"{processes} x {name}" if processes > 1 else name,
             threads=torch.get_num_threads(),
             precision=str(trainer.precision),
         )

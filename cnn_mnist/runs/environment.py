@@ -18,7 +18,7 @@ def environment(*, device: str, threads: int | None, precision: str | None) -> d
     """Collects hardware, versions and other influences on a run that ``config.yaml`` does not contain.
 
     Args:
-        device: Device of the training, for example ``"cpu"`` or ``"NVIDIA H200"``.
+        device: Device of the training, for example ``"cpu"``, ``"NVIDIA H200"`` or ``"2 x cpu"`` of two processes.
         threads: CPU threads inside one operation.
         precision: The trainer's name of it, for example ``"32-true"``.
     """
