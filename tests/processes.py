@@ -81,7 +81,8 @@ def children(process: int) -> list[int]:
 def seconds_until_gone(folder: Path, most: float = 60.0) -> float:
     """Waits until nothing works in a folder any more."""
     began = time.monotonic()
-    while of_folder(folder) and time.monotonic() - began < most:
+    while left := of_folder(folder):
+        assert time.monotonic() - began < most, left
         time.sleep(0.1)
     return time.monotonic() - began
 

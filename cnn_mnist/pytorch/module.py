@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import RichModelSummary, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -29,7 +30,7 @@ from cnn_mnist.pytorch.optimizers import attach_schedule, clip_by_global_norm, m
 from cnn_mnist.pytorch.processes import EndTogether
 from cnn_mnist.pytorch.progress import LayerTable, LineProgressBar
 from cnn_mnist.pytorch.training_log import StopOnNonFiniteLoss, TrainingLog
-from cnn_mnist.pytorch.whole_batch import act_on_whole_batches
+from cnn_mnist.pytorch.whole_batch import act_on_whole_batches, settle_order
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH
 from cnn_mnist.schedules import check_length
@@ -100,6 +101,12 @@ class Classifier(MeasuredModule):
         if self.settings.align == "keras":
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
+
+    def on_fit_start(self) -> None:
+        """Settles the order in which several processes sum their gradients."""
+        if isinstance(model := self.trainer.model, DistributedDataParallel):
+            height, width, channels = self.settings.network.input_shape
+            settle_order(model, (channels, height, width))
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps images float [batch, channels, height, width] in [0, 1] to logits [batch, classes]."""

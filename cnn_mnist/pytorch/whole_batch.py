@@ -1,14 +1,16 @@
-"""Batch norm and dropout over a batch that several processes share, so that their number changes nothing.
+"""Batch norm, dropout and sums of gradients over a batch that several processes share.
 
 Of a batch, process number r of n has images r, r + n, r + 2n ...; the shares may differ by one image.
 """
 
+import copy
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 def place() -> tuple[int, int]:
@@ -108,3 +110,19 @@ def act_on_whole_batches(network: nn.Module) -> None:
     """
     for module in network.modules():
         module.__class__ = _WHOLE.get(type(module), type(module))
+
+
+def settle_order(model: DistributedDataParallel, image_shape: tuple[int, int, int]) -> None:
+    """Has the gradients summed in one order from the first step on, so that a resumed training gets the same bits.
+
+    DDP lays them out anew after its first step, and three processes or more then sum in another order. This takes a
+    step of zeros, without an update, whose effects on batch norms and dropouts are undone.
+
+    Args:
+        model: The wrapped module, whose parameters have no gradients yet.
+        image_shape: [channels, height, width] of its images.
+    """
+    state, parameter = copy.deepcopy(model.module.state_dict()), next(model.parameters())
+    model(parameter.new_zeros((1, *image_shape))).sum().backward()
+    model.module.load_state_dict(state)
+    model.zero_grad()

@@ -12,9 +12,7 @@ import pytest
 
 from tests.conftest import bars, save_npz
 from tests.lives import check_same
-from tests.processes import (
-    LAUNCHES, NET, QUIET, check_close, children, ended, fit, of_folder, seconds_until_gone, start,
-)  # fmt: skip
+from tests.processes import LAUNCHES, NET, QUIET, check_close, children, ended, fit, seconds_until_gone, start
 
 pytestmark = pytest.mark.faults
 
@@ -25,6 +23,7 @@ FLAGS = (
     *QUIET, "--data.file=images.npz", "--model.architecture=net.yaml", "--data.batch_size=49", "--data.val_size=100",
     "--trainer.max_epochs=12", "--trainer.log_every_n_steps=3", "--checkpoint_every=2", "--data.shift=1",
 )  # fmt: skip
+RESUMED = "lightning_logs/pytorch/version_1"
 VICTIMS = {"ddp of 2": ("rank 0", "rank 1"), "ddp of 3": ("rank 0", "rank 1", "rank 2")}
 
 
@@ -47,9 +46,9 @@ def named(processes, victim):
 
 def killed(folder, processes, victim, moments):
     """Kills the victim a moment after the next checkpoint; gives what the others say and their seconds, or None."""
-    files = set(folder.glob("lightning_logs/pytorch/version_1/checkpoints/*"))
+    files = set(folder.glob(f"{RESUMED}/checkpoints/*"))
     while all(process.poll() is None for process in processes):
-        if set(folder.glob("lightning_logs/pytorch/version_1/checkpoints/*")) - files:
+        if set(folder.glob(f"{RESUMED}/checkpoints/*")) - files:
             break
         time.sleep(0.005)
     time.sleep(moments.random() * 0.3)
@@ -58,7 +57,6 @@ def killed(folder, processes, victim, moments):
     except (OSError, IndexError):  # the training has ended
         return None
     seconds = seconds_until_gone(folder)
-    assert not of_folder(folder)
     codes, said = ended(processes)
     assert 0 not in codes
     return seconds, [line for line in "".join(said).splitlines() if line.startswith("python -m cnn_mnist:")], said
@@ -69,31 +67,30 @@ def test_a_rank_or_an_agent_that_is_killed_ends_all_and_the_run_resumes_to_the_b
     victims = VICTIMS.get(launch, ("rank 0", "rank 1", "agent 0", "agent 1"))
     straight, moments = fit(folder, launch, *FLAGS), random.Random(launch)
     processes, longest, kills = start(folder, launch, *FLAGS), 0.0, 0
-    resumed = folder / "lightning_logs/pytorch/version_1"
     while kills < -(-KILLS // 3):
         found = killed(folder, processes, victims[kills % len(victims)], moments)
         if found is None:
             break
         seconds, lines, said = found
-        assert all(line.endswith(f"--resume={'lightning_logs/pytorch/version_1'}") for line in lines), lines
+        assert all(line.endswith(f" --resume={RESUMED}") for line in lines), lines
         assert len(lines) == 1 or (len(lines) == 2 and launch.startswith("torchrun")), said  # one a terminal
         assert launch.startswith("torchrun") or said == [f"{lines[0]}\n"]
         longest, kills = max(longest, seconds), kills + 1
-        processes = start(folder, launch, f"--resume={resumed}")
+        processes = start(folder, launch, f"--resume={RESUMED}")
     codes, said = ended(processes)
     assert not any(codes), said
-    check_same(straight, resumed)
+    check_same(straight, folder / RESUMED)
     row(f"{kills} SIGKILLs of ranks and agents, {launch}", f"all gone in {longest:.1f} s, resumed to the bit")
 
 
 def test_a_run_resumes_with_another_number_of_processes(folder, row):
     flags, moments = (*FLAGS, "--trainer.precision=64-true"), random.Random(0)
     straight = fit(folder, "one process", *flags)
-    resumed, processes = folder / "lightning_logs/pytorch/version_1", start(folder, "ddp of 3", *flags)
+    processes = start(folder, "ddp of 3", *flags)
     for launch in ("torchrun on 2 nodes", "one process", "ddp of 2"):
         assert killed(folder, processes, "rank 0", moments) is not None
-        processes = start(folder, launch, f"--resume={resumed}")
+        processes = start(folder, launch, f"--resume={RESUMED}")
     assert not any(ended(processes)[0])
-    difference = check_close(straight, resumed)
+    difference = check_close(straight, folder / RESUMED)
     assert 0 < difference < 1e-12
     row("a run on 3, 2, 1 and 2 processes in turn", f"weights within {difference:.0e} of one process")
