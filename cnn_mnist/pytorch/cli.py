@@ -152,7 +152,7 @@ def main(args: Sequence[str]) -> CLI:
         KeyboardInterrupt: The user interrupted a training; its checkpoint is saved.
     """
     quieten_lightning()
-    if rank_zero_only.rank:
+    if getattr(rank_zero_only, "rank", 0):
         warnings.simplefilter("ignore", UserNotice)
     try:
         return CLI(

@@ -6,12 +6,13 @@ import sys
 import threading
 import time
 from subprocess import Popen
-from typing import Any
+from typing import Any, NoReturn
 
 import torch.distributed as dist
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from cnn_mnist.errors import UserError
 from cnn_mnist.neutral import say
 from cnn_mnist.pytorch.logger import run_folder
 
@@ -31,6 +32,13 @@ def is_loss(error: BaseException) -> bool:
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
+def refuse(trainer: Trainer, message: str) -> NoReturn:
+    """Raises ``UserError`` in the first process, and ends the others, which find the same, without a word."""
+    if trainer.is_global_zero:
+        raise UserError(message)
+    sys.exit(1)
+
+
 class EndTogether(Callback):
     """Ends this process if the one that started it, or one that it started, has died.
 
@@ -43,7 +51,8 @@ class EndTogether(Callback):
         self._over = threading.Event()
         self._line = ""
         if trainer.world_size > 1:
-            folder = trainer.strategy.broadcast(run_folder(trainer)) if stage == "fit" else None
+            trains = stage == "fit" or trainer.global_step  # or evaluates what it has trained
+            folder = trainer.strategy.broadcast(run_folder(trainer)) if trains else None
             hint = f"; resume with: python -m cnn_mnist fit --resume={shlex.quote(str(folder))}" if folder else ""
             self._line = f"expected {trainer.world_size} processes to the end, lost at least one{hint}"
             threading.Thread(target=self._watch, args=[trainer], daemon=True).start()
@@ -77,7 +86,7 @@ def _children(trainer: Trainer) -> list[Popen[bytes]]:
 
 def _speaks(trainer: Trainer) -> bool:
     """Whether this process is the one on its machine that prints: the first, or the second if the first has died."""
-    if local_rank() == 1 and isinstance(trainer.strategy.cluster_environment, LightningEnvironment):
+    if local_rank() == 1 and isinstance(getattr(trainer.strategy, "cluster_environment", None), LightningEnvironment):
         end = time.monotonic() + _GRACE
         while os.getppid() == _PARENT and time.monotonic() < end:  # its parent, the first
             time.sleep(0.05)

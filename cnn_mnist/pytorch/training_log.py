@@ -1,6 +1,5 @@
 """Logs a training, and adds to checkpoints all that an exact resume needs."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torchmetrics import Metric
 
-from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.loader import Batch
 from cnn_mnist.pytorch.logger import run_folder, run_logger
 from cnn_mnist.pytorch.metrics import MeasuredModule
+from cnn_mnist.pytorch.processes import refuse
 from cnn_mnist.runs.resume import log_sizes
 from cnn_mnist.runs.timing import Stopwatch
 
@@ -148,11 +147,10 @@ class StopOnNonFiniteLoss(Callback):
         finite = np.isfinite(total.cpu().numpy())
         self._losses.clear()
         if not finite.all():
-            if not trainer.is_global_zero:
-                sys.exit(1)  # the first process says it
-            raise UserError(
+            refuse(
+                trainer,
                 f"expected a finite loss, got NaN or infinity at step {steps[finite.argmin()]} of "
-                f"{run_folder(trainer) or 'a run without a log'}; lower --model.learning_rate"
+                f"{run_folder(trainer) or 'a run without a log'}; lower --model.learning_rate",
             )
 
 

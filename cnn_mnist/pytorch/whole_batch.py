@@ -28,7 +28,7 @@ class _Total(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         return _Total.apply(grad)
 
 
@@ -69,7 +69,7 @@ class _BatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, images: Tensor) -> Tensor:
         if not self.training:
             return super().forward(images)
-        self.num_batches_tracked.add_(1)  # type: ignore[union-attr, operator]
+        self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
         return normalize(self, images, correction=1)  # type: ignore[arg-type]
 
 

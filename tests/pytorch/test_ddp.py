@@ -87,6 +87,16 @@ def test_an_epoch_with_batch_norm_dropout_and_augmentation_is_that_of_one_proces
     assert devices == ["cpu", f"{3 if '3' in launch else 2} x cpu"]
 
 
+@pytest.mark.slow
+def test_lightnings_own_batch_norms_are_refused(images):
+    codes, (said,) = ended(start(images, "ddp of 2", *WHOLE, "--trainer.sync_batchnorm=true"))
+    assert codes == [1]
+    assert said == (
+        "python -m cnn_mnist: error: --trainer.sync_batchnorm: expected false, because batch norms act on the whole "
+        "batch anyway, got true; omit it\n"
+    )
+
+
 def test_a_batch_smaller_than_the_processes_is_refused_before_the_training(images):
     codes, (said,) = ended(start(images, "ddp of 3", *WHOLE, "--data.batch_size=111"))
     assert codes == [1]
