@@ -1,4 +1,4 @@
-"""Trainings in several processes, by Lightning's launcher and by torchrun on two nodes of the loopback interface."""
+"""Trainings in several processes: by Lightning's launcher, and on two nodes of the loopback interface."""
 
 import os
 import socket
@@ -29,23 +29,35 @@ LAUNCHES = {
     "ddp of 2": ("--trainer.devices=2", "--trainer.num_nodes=1", "--trainer.strategy=ddp"),
     "ddp of 3": ("--trainer.devices=3", "--trainer.num_nodes=1", "--trainer.strategy=ddp"),
     "torchrun on 2 nodes": ("--trainer.devices=1", "--trainer.num_nodes=2", "--trainer.strategy=ddp"),
+    "srun on 2 nodes": ("--trainer.devices=1", "--trainer.num_nodes=2", "--trainer.strategy=ddp"),
 }
+
+
+SRUN = {
+    "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_LOCALID": "0", "SLURM_JOB_ID": "77",
+    "SLURM_JOB_NAME": "fit", "SLURM_NODELIST": "127.0.0.1",
+}  # fmt: skip
 
 
 def start(folder: Path, launch: str, *flags: object, script: tuple[str, ...] = ("-m", "cnn_mnist")):
     """Starts ``fit`` with one of ``LAUNCHES`` in a folder; gives its processes, one a terminal."""
     command = [*script, "fit", *map(str, flags), *LAUNCHES[launch]]
-    agents = [[]]
-    if "torchrun" in launch:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    agents, variables = [[]], [{}]
+    if launch.startswith("torchrun"):
         place = ("--nnodes=2", "--nproc_per_node=1", "--master_addr=127.0.0.1", f"--master_port={port}")
         agents = [["-m", "torch.distributed.run", *place, f"--node_rank={rank}"] for rank in range(2)]
+        variables = [{}, {}]
+    if launch.startswith("srun"):  # of which a test has the environment alone
+        agents = [[], []]
+        variables = [SRUN | {"SLURM_PROCID": rank, "SLURM_NODEID": rank, "MASTER_PORT": port} for rank in "01"]
     environment = os.environ | {"PYTHONPATH": str(PROJECT), "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
-    kept = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    kept = {"cwd": folder, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return [
-        subprocess.Popen([sys.executable, *agent, *command], cwd=folder, env=environment, **kept) for agent in agents
+        subprocess.Popen([sys.executable, *agent, *command], env=environment | more, **kept)
+        for agent, more in zip(agents, variables, strict=True)
     ]
 
 
