@@ -67,6 +67,8 @@ class CLI(Arguments):
         """Checks log folder, data and network before the training starts."""
         some = 0 not in (self.trainer.max_epochs, self.trainer.limit_train_batches)
         expect("fit", some, "something to train", "no epochs or no batches; increase them")
+        anyway = "false, because batch norms act on the batch of all processes anyway"
+        expect("--trainer.sync_batchnorm", not self._get(self.config, "trainer")["sync_batchnorm"], anyway, "true")
         if every := self._get(self.config, "checkpoint_every"):
             others = " and ".join(type(logger).__name__ for logger in self.trainer.loggers) or "no logger"
             needed = "the default logger, because --resume needs its log"

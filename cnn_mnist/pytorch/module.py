@@ -12,7 +12,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import RichModelSummary, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -27,7 +27,7 @@ from cnn_mnist.pytorch.monitors import fit_monitors
 from cnn_mnist.pytorch.network import build_network, load_weights
 from cnn_mnist.pytorch.notices import quieten_lightning
 from cnn_mnist.pytorch.optimizers import attach_schedule, clip_by_global_norm, make_optimizer, placeholder_schedule
-from cnn_mnist.pytorch.processes import EndTogether, refuse
+from cnn_mnist.pytorch.processes import EndTogether
 from cnn_mnist.pytorch.progress import LayerTable, LineProgressBar
 from cnn_mnist.pytorch.training_log import StopOnNonFiniteLoss, TrainingLog
 from cnn_mnist.pytorch.whole_batch import act_on_whole_batches, settle_order
@@ -103,14 +103,7 @@ class Classifier(MeasuredModule):
             torch.backends.cuda.matmul.allow_tf32 = False
 
     def on_fit_start(self) -> None:
-        """Settles the order in which several processes sum their gradients.
-
-        Raises:
-            UserError: Lightning has replaced the batch norms, which have another moving variance then.
-        """
-        if any(isinstance(module, nn.SyncBatchNorm) for module in self.network.modules()):
-            needless = "expected false, because batch norms act on the whole batch anyway, got true; omit it"
-            refuse(self.trainer, f"--trainer.sync_batchnorm: {needless}")
+        """Settles the order in which several processes sum their gradients."""
         if isinstance(model := self.trainer.model, DistributedDataParallel):
             height, width, channels = self.settings.network.input_shape
             settle_order(model, (channels, height, width))

@@ -6,7 +6,12 @@ import warnings
 
 def quieten_lightning() -> None:
     """Silences Lightning's advertisements and its warnings about intended behaviour."""
-    for module in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed"):
+    for module in (
+        "pytorch.utilities.rank_zero",
+        "pytorch.trainer.connectors.signal_connector",
+        "fabric.utilities.seed",
+        "fabric.utilities.distributed",
+    ):
         logging.getLogger(f"lightning.{module}").setLevel(logging.WARNING)
     for message in (
         ".*smaller than the logging interval",  # an epoch is always logged at its end

@@ -92,8 +92,8 @@ def test_lightnings_own_batch_norms_are_refused(images):
     codes, (said,) = ended(start(images, "ddp of 2", *WHOLE, "--trainer.sync_batchnorm=true"))
     assert codes == [1]
     assert said == (
-        "python -m cnn_mnist: error: --trainer.sync_batchnorm: expected false, because batch norms act on the whole "
-        "batch anyway, got true; omit it\n"
+        "python -m cnn_mnist: error: --trainer.sync_batchnorm: expected false, because batch norms act on the batch of "
+        "all processes anyway, got true\n"
     )
 
 
