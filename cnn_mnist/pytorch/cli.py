@@ -23,7 +23,7 @@ from cnn_mnist.pytorch.data_module import MNISTDataModule
 from cnn_mnist.pytorch.logger import run_folder, run_logger
 from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.pytorch.notices import quieten_lightning
-from cnn_mnist.pytorch.processes import is_loss, local_rank
+from cnn_mnist.pytorch.processes import is_loss, local_rank, name_parent
 from cnn_mnist.runs.files import atomic_write_text, check_writable
 from cnn_mnist.runs.folder import CONFIG, PYTORCH, newest_checkpoint
 from cnn_mnist.runs.resume import rewind
@@ -80,12 +80,13 @@ class CLI(Arguments):
             folder = None if getattr(logger, "is_new", False) else getattr(logger, "log_dir", None)
             if folder is not None and self.run_folder is None and Path(folder, CONFIG).exists():
                 raise UserError(f"expected a new run folder, got {folder}, which holds a run; choose another version")
-        if self.trainer.is_global_zero:
+        if self.trainer.local_rank == 0:
             self.datamodule.check(self.model, self.trainer.world_size)
         if str(self.trainer.precision).startswith("bf16") and self.trainer.strategy.root_device.type == "cpu":
             self._warn_of_slow_bf16()
         if self.run_folder is not None:
             self._rewind(self.run_folder)
+        name_parent()
 
     def _rewind(self, folder: Path) -> None:
         """Continues from the run's newest checkpoint, and cuts the log back to it."""

@@ -80,8 +80,9 @@ class Classifier(MeasuredModule):
         if fitting:
             fit_monitors(trainer, self)
             check_length(self.settings, trainer.max_steps if trainer.max_epochs == -1 else 1)
-        contract: tuple[type[Callback], ...] = (TrainingLog, RunRecord, StopOnNonFiniteLoss, EndTogether)
+        contract: tuple[type[Callback], ...] = (TrainingLog, RunRecord, StopOnNonFiniteLoss)
         ours = [kind() for kind in contract if fitting or kind not in present]
+        ours += [EndTogether(trainer)] * (fitting or EndTogether not in present)
         for theirs, replacement in (RichProgressBar, LineProgressBar), (RichModelSummary, LayerTable):
             kept = [callback for callback in trainer.callbacks if type(callback) is not theirs]
             ours += [replacement()] * (len(kept) < len(trainer.callbacks))

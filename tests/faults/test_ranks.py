@@ -83,6 +83,21 @@ def test_a_rank_or_an_agent_that_is_killed_ends_all_and_the_run_resumes_to_the_b
     row(f"{kills} SIGKILLs of ranks and agents, {launch}", f"all gone in {longest:.1f} s, resumed to the bit")
 
 
+@pytest.mark.parametrize("victim", ["rank 0", "rank 2"])
+def test_a_rank_that_is_killed_before_all_have_met_ends_all(folder, row, victim):
+    processes = start(folder, "ddp of 3", *FLAGS)
+    while len(children(processes[0].pid)) < 2:
+        time.sleep(0.01)
+    time.sleep(1)  # they import PyTorch
+    os.kill(named(processes, victim), signal.SIGKILL)
+    seconds = seconds_until_gone(folder)
+    (code,), (said,) = ended(processes)
+    assert code
+    ours = [line for line in said.splitlines() if line.startswith("python -m cnn_mnist:")]  # PyTorch warns, too
+    assert ours in ([], ["python -m cnn_mnist: error: expected 3 processes to the end, lost at least one"])
+    row(f"{victim} of 3 killed before they met", f"all gone in {seconds:.1f} s")
+
+
 def test_a_run_resumes_with_another_number_of_processes(folder, row):
     flags, moments = (*FLAGS, "--trainer.precision=64-true"), random.Random(0)
     straight = fit(folder, "one process", *flags)
