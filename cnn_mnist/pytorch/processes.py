@@ -92,6 +92,8 @@ class EndTogether(Callback):
         while not over.wait(0.5):
             died = self._orphaned() or any(process.poll() for process in _children(trainer))
             if died and not over.wait(_GRACE):
+                for process in _children(trainer):
+                    process.kill()
                 if self._speaks(trainer):
                     say(f"python -m cnn_mnist: error: {self._line}{self._hint}", sys.stderr)
                 os._exit(1)
