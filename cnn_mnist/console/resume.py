@@ -17,7 +17,8 @@ EVERY = "Steps between checkpoints within an epoch (0: none); a checkpoint is al
 
 _EPOCHS = "trainer.max_epochs"
 _ALLOWED = (f"--{_EPOCHS}", "--trainer.enable_progress_bar", "--trainer.enable_model_summary", "--data.data_dir")
-"""Flags that may be combined with ``--resume``."""
+_PROCESSES = ("--trainer.devices", "--trainer.num_nodes", "--trainer.strategy")
+"""Flags that may be combined with ``--resume``; the second ones in PyTorch."""
 
 
 def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None]:
@@ -47,9 +48,10 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
     trainer = config.get("trainer")
     if not isinstance(trainer, dict) or ("log_dir" in trainer) != (framework != PYTORCH):
         raise UserError(f"--resume: expected a run folder of {framework} with its {CONFIG}, got {folder}; name another")
+    known_flags = (*_ALLOWED, *(_PROCESSES if framework == PYTORCH else ()))
     for flag in rest:
-        allowed = not flag.startswith("-") or flag.partition("=")[0] in _ALLOWED
-        expect("--resume", allowed, f"no other flags but {', '.join(_ALLOWED)}", f"{flag}; omit it")
+        allowed = not flag.startswith("-") or flag.partition("=")[0] in known_flags
+        expect("--resume", allowed, f"no other flags but {', '.join(known_flags)}", f"{flag}; omit it")
     early.add_argument(f"--{_EPOCHS}", type=int, dest="epochs")
     _check_logger(trainer, folder)
     before, asked = trainer.get("max_epochs"), early.parse_known_args(rest)[0].epochs

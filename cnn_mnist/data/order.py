@@ -39,6 +39,25 @@ def check_batch_size(batch_size: int, size: int) -> None:
     expect("batch_size", 1 <= batch_size <= size, f"1 to {size} (the training images)", batch_size)
 
 
+def check_shares(batch_size: int, size: int, processes: int) -> None:
+    """Raises ``UserError`` unless each batch of an epoch has an image for each process that shares it."""
+    last, fits = size % batch_size or batch_size, largest_shared_size(batch_size, size, processes)
+    least = f"at least {processes} images in each batch, one for each process"
+    came = f"{last} in the last of {size} images in batches of {batch_size}"
+    expect("batch_size", fits == batch_size, least, f"{came}; use {fits or 'fewer processes'}")
+
+
+def largest_shared_size(most: int, size: int, processes: int) -> int:
+    """Returns the largest batch size up to ``most`` that leaves an image for each process, or 0.
+
+    Args:
+        most: Largest number of images in a batch.
+        size: Number of images in an epoch.
+        processes: Number of processes that share each batch.
+    """
+    return next((n for n in range(most, 0, -1) if (size % n or n) >= processes), 0)
+
+
 def split(labels: NDArray[np.uint8], val_size: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Holds out ``val_size`` samples, stratified by class to within one sample.
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from cnn_mnist.architecture.layers import BatchNormalization
@@ -21,6 +23,7 @@ from cnn_mnist.pytorch.data_module import MNISTDataModule
 from cnn_mnist.pytorch.logger import run_folder, run_logger
 from cnn_mnist.pytorch.module import Classifier
 from cnn_mnist.pytorch.notices import quieten_lightning
+from cnn_mnist.pytorch.processes import is_loss, local_rank, name_parent
 from cnn_mnist.runs.files import atomic_write_text, check_writable
 from cnn_mnist.runs.folder import CONFIG, PYTORCH, newest_checkpoint
 from cnn_mnist.runs.resume import rewind
@@ -64,6 +67,8 @@ class CLI(Arguments):
         """Checks log folder, data and network before the training starts."""
         some = 0 not in (self.trainer.max_epochs, self.trainer.limit_train_batches)
         expect("fit", some, "something to train", "no epochs or no batches; increase them")
+        anyway = "false, because batch norms act on the batch of all processes anyway"
+        expect("--trainer.sync_batchnorm", not self._get(self.config, "trainer")["sync_batchnorm"], anyway, "true")
         if every := self._get(self.config, "checkpoint_every"):
             others = " and ".join(type(logger).__name__ for logger in self.trainer.loggers) or "no logger"
             needed = "the default logger, because --resume needs its log"
@@ -75,12 +80,13 @@ class CLI(Arguments):
             folder = None if getattr(logger, "is_new", False) else getattr(logger, "log_dir", None)
             if folder is not None and self.run_folder is None and Path(folder, CONFIG).exists():
                 raise UserError(f"expected a new run folder, got {folder}, which holds a run; choose another version")
-        if self.trainer.is_global_zero:
-            self.datamodule.check(self.model)
+        if self.trainer.local_rank == 0:
+            self.datamodule.check(self.model, self.trainer.world_size)
         if str(self.trainer.precision).startswith("bf16") and self.trainer.strategy.root_device.type == "cpu":
             self._warn_of_slow_bf16()
         if self.run_folder is not None:
             self._rewind(self.run_folder)
+        name_parent()
 
     def _rewind(self, folder: Path) -> None:
         """Continues from the run's newest checkpoint, and cuts the log back to it."""
@@ -131,7 +137,8 @@ class CLI(Arguments):
         path = self._get(self.config, "ckpt_path")
         if not path:
             raise UserError(f"{self.subcommand}: expected a trained network; name one with --ckpt_path=RUN_FOLDER")
-        say(weights_line(Path(path)))
+        if self.trainer.is_global_zero:
+            say(weights_line(Path(path)))
 
 
 def main(args: Sequence[str]) -> CLI:
@@ -148,6 +155,8 @@ def main(args: Sequence[str]) -> CLI:
         KeyboardInterrupt: The user interrupted a training; its checkpoint is saved.
     """
     quieten_lightning()
+    if getattr(rank_zero_only, "rank", 0):
+        warnings.simplefilter("ignore", UserNotice)
     try:
         return CLI(
             args,
@@ -163,6 +172,12 @@ def main(args: Sequence[str]) -> CLI:
     except MisconfigurationException as error:
         raise UserError(" ".join(str(error).split())) from None
     except SystemExit as leaving:
-        if isinstance(leaving.__context__, KeyboardInterrupt):  # Lightning exits with 1, as after an error
+        if isinstance(leaving.__context__, KeyboardInterrupt) and not local_rank():  # Lightning exits with 1
             raise leaving.__context__ from None
         raise
+    except UserError as error:
+        raise (SystemExit(1) if local_rank() and not dist.is_initialized() else error) from None
+    except RuntimeError as error:
+        if not is_loss(error):
+            raise
+        raise (UserError(*error.__notes__) if hasattr(error, "__notes__") else SystemExit(1)) from None

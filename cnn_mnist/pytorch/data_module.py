@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
 from cnn_mnist.data.augmentation import Augmentation, augmentation
+from cnn_mnist.data.order import check_shares, largest_shared_size
 from cnn_mnist.data.splits import Split, check_network, evaluation_batch_size, load_splits
 from cnn_mnist.pytorch.loader import Loader, to_tensor
 from cnn_mnist.settings import DataSettings, ModelSettings, check_names
@@ -45,19 +46,22 @@ class MNISTDataModule(LightningDataModule):
         self._on_device: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
 
     def prepare_data(self) -> None:
-        """Loads the data, and checks settings and the trainer's network against them."""
-        self.check(getattr(self.trainer, "lightning_module", None))
+        """Loads the data, and checks settings, the trainer's network and its processes against them."""
+        trainer = self.trainer
+        self.check(getattr(trainer, "lightning_module", None), trainer.world_size if trainer else 1)
 
-    def check(self, module: LightningModule | None) -> None:
-        """Loads the data, and checks settings and network against them.
+    def check(self, module: LightningModule | None, processes: int = 1) -> None:
+        """Loads the data, and checks settings, network and number of processes against them.
 
         Args:
             module: The network's module; only a ``Classifier`` is checked.
+            processes: Number of the processes that share each batch.
 
         Raises:
             UserError: They do not fit.
         """
         self._load()
+        check_shares(self.settings.batch_size, len(self.splits["train"].labels), processes)
         settings = getattr(module, "settings", None)
         if isinstance(settings, ModelSettings):
             check_network(self.splits["test"], settings.network.input_shape, settings.network.classes)
@@ -100,7 +104,8 @@ class MNISTDataModule(LightningDataModule):
         if trainer := self.trainer:
             device, rank, world_size = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
         tensors = self._tensors(name, device)
-        size = batch_size or evaluation_batch_size(self.splits[name].image_shape)
+        most = evaluation_batch_size(self.splits[name].image_shape)
+        size = batch_size or largest_shared_size(most, len(self.splits[name].labels), world_size)
         return Loader(*tensors, size, seed, rank, world_size, augmented)
 
     def _tensors(self, name: str, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnn_mnist.architecture.layer_spec import Shape
+from cnn_mnist.pytorch.whole_batch import normalize, place
 from cnn_mnist.random_streams import dropout_mask
 
 
@@ -36,7 +37,10 @@ class MaskedDropout(nn.Dropout):
             return images
         size, *rest = images.shape
         shape = self.flattened or ((*rest[1:], rest[0]) if len(rest) == 3 else tuple(rest))
-        kept = torch.from_numpy(dropout_mask((size, *shape), self.p, self.seed, self.number, int(self.count)))
+        rank, processes = place()
+        batch = size * processes, *shape  # rows past the end of an uneven batch belong to no process
+        mask = dropout_mask(batch, self.p, self.seed, self.number, int(self.count))
+        kept = torch.from_numpy(mask[rank::processes])
         self.count += 1
         if len(shape) == 3:
             kept = kept.permute(0, 3, 1, 2).reshape(images.shape)
@@ -58,6 +62,8 @@ class _BiasedVariance(nn.modules.batchnorm._BatchNorm):
         """Maps [batch, channels, height, width] or [batch, features] to the same shape."""
         if not self.training:
             return super().forward(images)
+        if place()[1] > 1:
+            return normalize(self, images, correction=0)  # type: ignore[arg-type]
         with torch.no_grad():
             others = [axis for axis in range(images.ndim) if axis != 1]
             variance, mean = torch.var_mean(images, others, correction=0)

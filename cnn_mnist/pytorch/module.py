@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import RichModelSummary, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -26,8 +27,10 @@ from cnn_mnist.pytorch.monitors import fit_monitors
 from cnn_mnist.pytorch.network import build_network, load_weights
 from cnn_mnist.pytorch.notices import quieten_lightning
 from cnn_mnist.pytorch.optimizers import attach_schedule, clip_by_global_norm, make_optimizer, placeholder_schedule
+from cnn_mnist.pytorch.processes import EndTogether
 from cnn_mnist.pytorch.progress import LayerTable, LineProgressBar
 from cnn_mnist.pytorch.training_log import StopOnNonFiniteLoss, TrainingLog
+from cnn_mnist.pytorch.whole_batch import act_on_whole_batches, settle_order
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH
 from cnn_mnist.schedules import check_length
@@ -79,6 +82,7 @@ class Classifier(MeasuredModule):
             check_length(self.settings, trainer.max_steps if trainer.max_epochs == -1 else 1)
         contract: tuple[type[Callback], ...] = (TrainingLog, RunRecord, StopOnNonFiniteLoss)
         ours = [kind() for kind in contract if fitting or kind not in present]
+        ours += [EndTogether(trainer)] * (fitting or EndTogether not in present)
         for theirs, replacement in (RichProgressBar, LineProgressBar), (RichModelSummary, LayerTable):
             kept = [callback for callback in trainer.callbacks if type(callback) is not theirs]
             ours += [replacement()] * (len(kept) < len(trainer.callbacks))
@@ -93,9 +97,17 @@ class Classifier(MeasuredModule):
         """Prepares float64 weights before a checkpoint is loaded, and disables TF32 with align=keras."""
         if self.trainer.precision == "64-true":  # Lightning casts the module only after loading a checkpoint
             self.network.double()
+        if self.trainer.world_size > 1:
+            act_on_whole_batches(self.network)
         if self.settings.align == "keras":
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
+
+    def on_fit_start(self) -> None:
+        """Settles the order in which several processes sum their gradients."""
+        if isinstance(model := self.trainer.model, DistributedDataParallel):
+            height, width, channels = self.settings.network.input_shape
+            settle_order(model, (channels, height, width))
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps images float [batch, channels, height, width] in [0, 1] to logits [batch, classes]."""

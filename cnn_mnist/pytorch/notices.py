@@ -6,8 +6,13 @@ import warnings
 
 def quieten_lightning() -> None:
     """Silences Lightning's advertisements and its warnings about intended behaviour."""
-    for module in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
-        logging.getLogger(module).setLevel(logging.WARNING)
+    for module in (
+        "pytorch.utilities.rank_zero",
+        "pytorch.trainer.connectors.signal_connector",
+        "fabric.utilities.seed",
+        "fabric.utilities.distributed",
+    ):
+        logging.getLogger(f"lightning.{module}").setLevel(logging.WARNING)
     for message in (
         ".*smaller than the logging interval",  # an epoch is always logged at its end
         "You defined a `validation_step` but have no",  # no validation split

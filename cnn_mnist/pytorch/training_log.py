@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torchmetrics import Metric
 
-from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.loader import Batch
 from cnn_mnist.pytorch.logger import run_folder, run_logger
 from cnn_mnist.pytorch.metrics import MeasuredModule
+from cnn_mnist.pytorch.processes import refuse
 from cnn_mnist.runs.resume import log_sizes
 from cnn_mnist.runs.timing import Stopwatch
 
@@ -24,14 +25,14 @@ class TrainingLog(Callback):
         self._setup_logged = False
         self._images = 0
         self._figures: dict[str, float] = {}
-        self._random: dict[str, Any] | None = None
+        self._random, self._loaded = _random_state(), False
 
     def on_save_checkpoint(  # type: ignore[override]
         self, trainer: Trainer, pl_module: MeasuredModule, checkpoint: dict[str, Any]
     ) -> None:
         """Adds the metrics of the current epoch, the random state, the sizes of the log and the times."""
-        checkpoint["sums"] = {name: dict(metric.metric_state) for name, metric in pl_module.means["train"].items()}
-        checkpoint["random"] = {"cpu": torch.get_rng_state(), "cuda": _cuda_states()}
+        checkpoint["sums"] = {name: _state(metric) for name, metric in pl_module.means["train"].items()}
+        checkpoint["random"] = _random_state()
         if logger := run_logger(trainer):
             logger.experiment.flush()
             figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -42,11 +43,12 @@ class TrainingLog(Callback):
         self, trainer: Trainer, pl_module: MeasuredModule, checkpoint: dict[str, Any]
     ) -> None:
         """Restores this; log and times only in the same run folder, because another folder is a new run."""
-        self._random = checkpoint.get("random")
+        if "random" in checkpoint:
+            self._random, self._loaded = checkpoint["random"], True
         metrics = pl_module.means["train"]
         for name, sums in checkpoint.get("sums", {}).items():
             for state, value in sums.items():
-                setattr(metrics[name], state, value)
+                setattr(metrics[name], state, value * trainer.is_global_zero)  # of all processes, so only once
         logger, state = run_logger(trainer), checkpoint.get("run")
         if logger and state and all(Path(logger.log_dir, name).exists() for name in state["log"]):
             self._setup_logged, self._images, self._figures = True, state["images"], state["figures"]
@@ -54,12 +56,10 @@ class TrainingLog(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restores the random state, which PyTorch's own dropout uses, and starts the clock."""
-        if self._random is not None:
+        if self._loaded or trainer.world_size > 1:  # Lightning sets that of several processes back to the seed
             torch.set_rng_state(self._random["cpu"])
-            if len(self._random["cuda"]) == len(_cuda_states()):  # not if the devices differ
-                torch.cuda.set_rng_state_all(self._random["cuda"])
-            self._random = None
-
+            if self._random["cuda"] and torch.cuda.is_available():
+                torch.cuda.set_rng_state(self._random["cuda"][0])
         self.stopwatch.resume()  # a run resumed within an epoch has no on_train_epoch_start
 
     def on_train_epoch_start(self, *args: Any, **kwargs: Any) -> None:
@@ -143,14 +143,23 @@ class StopOnNonFiniteLoss(Callback):
 
     def _check(self, trainer: Trainer) -> None:
         steps, losses = zip(*self._losses, strict=True)
-        finite = np.isfinite(torch.stack(losses).float().cpu().numpy())
+        total = trainer.strategy.reduce(torch.stack(losses).float(), reduce_op="sum")  # so that all processes end
+        finite = np.isfinite(total.cpu().numpy())
         self._losses.clear()
         if not finite.all():
-            raise UserError(
+            refuse(
+                trainer,
                 f"expected a finite loss, got NaN or infinity at step {steps[finite.argmin()]} of "
-                f"{run_folder(trainer) or 'a run without a log'}; lower --model.learning_rate"
+                f"{run_folder(trainer) or 'a run without a log'}; lower --model.learning_rate",
             )
 
 
-def _cuda_states() -> list[Tensor]:
-    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+def _random_state() -> dict[str, Any]:
+    """Returns the states of the CPU's generator and of this process's GPU; they are the same in all processes."""
+    return {"cpu": torch.get_rng_state(), "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []}
+
+
+def _state(metric: Metric) -> dict[str, Any]:
+    """Returns a metric's state over all processes, for a checkpoint."""
+    with metric.sync_context():
+        return dict(metric.metric_state)

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis.strategies import integers
 
 from cnn_mnist.data import order
 from cnn_mnist.errors import UserError
@@ -70,3 +72,12 @@ def test_no_split_trains_on_everything_in_order():
 def test_a_split_that_leaves_nothing_is_refused(val_size, message):
     with pytest.raises(UserError, match=message):
         order.split(np.zeros(10, np.uint8), val_size, seed=0)
+
+
+@given(most=integers(1, 300), size=integers(1, 3000), processes=integers(1, 9))
+def test_the_largest_shared_size_leaves_an_image_for_each_process_in_every_batch(most, size, processes):
+    def fits(batch_size):
+        return all(place.stop - place.start >= processes for place in order.batch_slices(size, batch_size))
+
+    found = order.largest_shared_size(most, size, processes)
+    assert found == max(filter(fits, range(1, most + 1)), default=0)
