@@ -14,7 +14,7 @@ from tests.conftest import PROJECT, save_npz
 
 PAGES = {
     path.relative_to(PROJECT).as_posix(): path.read_text()
-    for page in ("README.md", "REFERENCE.md")
+    for page in ("README.md", "REFERENCE.md", "SCALING.md")
     for path in (*PROJECT.glob(page), *PROJECT.glob(f"[a-z]*/{page}"))
 }
 FRONT = PAGES["README.md"]
