@@ -39,6 +39,7 @@ NOT_HERE = {  # part of a command: why it is not run here
     "venv": "the set-up, as CI does it",
     "pip install": "the set-up, as CI does it",
     "accelerator=gpu": "needs a GPU",
+    "--trainer.devices=2": "starts processes; tests/pytorch/test_ddp.py",
     "val_size=5000": "needs the whole set; tests/pytorch/test_fit.py has validation splits",
     "keras_parity study": "trains for hours; tests/study",
     "RAY_AUTH_MODE": "the set-up of a cluster",

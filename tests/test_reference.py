@@ -88,7 +88,10 @@ def test_the_saved_configuration_of_every_raw_run_loads_as_it_is(command, framew
         path = paths[9]
         code, out, err = command(*train, f"--config={path}", "--print_config")
         assert (code, err) == (0, "")
-        assert _without_nulls(yaml.safe_load(out)) == _without_nulls(yaml.safe_load(path.read_text()))
+        printed, saved = (_without_nulls(yaml.safe_load(text)) for text in (out, path.read_text()))
+        if framework == "keras":
+            assert printed["trainer"].pop("devices") == 1  # newer than these runs
+        assert printed == saved
 
 
 def test_compare_takes_none_of_them_for_a_users_run(made):
