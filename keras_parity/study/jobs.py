@@ -82,7 +82,7 @@ class Job:
 
 
 class KnownRuns:
-    """The runs of a log folder, by job; it reads a run once, and again only while the run is unfinished.
+    """The runs of a log folder, by job; it reads a run again only while the run is unfinished.
 
     Args:
         log_dir: The log folder.
@@ -90,8 +90,8 @@ class KnownRuns:
 
     def __init__(self, log_dir: str) -> None:
         self._log_dir = log_dir
-        self._runs: dict[Path, Run] = {}
-        self._folders: defaultdict[Hashable, list[Path]] = defaultdict(list)
+        self._known = set[Path]()
+        self._finished: defaultdict[Hashable, list[Run]] = defaultdict(list)
 
     def finished(self, job: Job) -> Run | None:
         """The newest finished run of a job."""
@@ -115,14 +115,16 @@ class KnownRuns:
         return None
 
     def _newest_first(self, job: Job) -> list[Run]:
-        for folder in all_folders(self._log_dir, self._runs):
+        others = []
+        for folder in all_folders(self._log_dir, self._known):
             run = read_run(folder)
-            if run.settings:  # else its training is about to write them
-                self._runs[folder] = run
-                self._folders[_key(run.framework, run.seed, run.settings)].append(folder)
-        folders = self._folders[_key(job.framework, job.model.seed, job.settings)]
-        self._runs |= {folder: read_run(folder) for folder in folders if not self._runs[folder].finished}
-        return sorted((self._runs[folder] for folder in folders), key=lambda run: run.started, reverse=True)
+            if run.finished and tags.PARAMETERS in run.points:  # before that point it looks foreign
+                self._known.add(folder)
+                self._finished[_key(run.framework, run.seed, run.settings)].append(run)
+            elif job.is_of(run):
+                others.append(run)
+        found = self._finished[_key(job.framework, job.model.seed, job.settings)] + others
+        return sorted(found, key=lambda run: run.started, reverse=True)
 
 
 def _key(framework: str, seed: int | None, settings: Mapping[str, Any]) -> Hashable:

@@ -349,3 +349,18 @@ def _wait_until(holds):
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_run_that_was_seen_before_its_first_figure_is_found_when_it_is_finished(make_run, tmp_path):
+    """Such a run looks like one of somebody else's."""
+    folder = make_run(KERAS)
+    (events,) = folder.glob("events.*")
+    whole = events.read_bytes()
+    job = jobs.Job(KERAS, ModelSettings(), DataSettings(), TrainerSettings(log_dir=str(tmp_path / "lightning_logs")))
+    runs = jobs.KnownRuns(job.trainer.log_dir)
+    events.write_bytes(whole[: whole.index(b"weights/parameters") - 40])
+    assert runs.finished(job) is None
+    events.write_bytes(whole)
+    found = runs.finished(job)
+    assert found
+    assert found.folder == folder
