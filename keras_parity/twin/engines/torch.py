@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from cnn_mnist.architecture.windows import pad_same
 from cnn_mnist.errors import UserError, expect
 from keras_parity.twin.engines.float64 import float64_kept
 from keras_parity.twin.loader import TrainingBatches as TrainingBatches
@@ -50,10 +51,24 @@ def tune(layer: keras.Layer) -> None:
     """Lets convolutions and pools keep the order of Keras's axes in memory, as PyTorch's channels_last does.
 
     Keras 3.15 copies each of their inputs to the order of PyTorch's axes, and the convolutions' back again: half of a
-    step of ``three_conv`` on a CPU.
+    step of ``three_conv`` on a CPU. Average pools leave the zeros of their padding out, as on TensorFlow and JAX: Keras
+    3.15 counts them where an axis has more of them after than before it.
     """
     if isinstance(layer, keras.layers.MaxPooling2D) and layer.padding == "valid":
         layer.call = lambda images: _last(F.max_pool2d(_first(images), layer.pool_size, layer.strides))
+    elif isinstance(layer, keras.layers.AveragePooling2D) and layer.padding == "same":
+
+        def average(images: torch.Tensor) -> torch.Tensor:
+            axes = zip(images.shape[2:0:-1], layer.pool_size[::-1], layer.strides[::-1], strict=True)
+            pads = [pad for axis in axes for pad in pad_same(*axis)]
+            image = _first(images)
+            means, shares = (
+                F.avg_pool2d(F.pad(each, pads), layer.pool_size, layer.strides)
+                for each in (image, image.new_ones(image.shape))
+            )
+            return _last(means / shares)
+
+        layer.call = average
     elif isinstance(layer, keras.layers.Conv2D) and layer.padding == "valid":
 
         def convolve(images: torch.Tensor) -> torch.Tensor:
