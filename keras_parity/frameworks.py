@@ -68,9 +68,8 @@ def expect_package(package: str, where: str, instead: str = "", extra: str = "")
         UserError: The package is missing.
     """
     if find_spec(package) is None:
-        way = (f"pip install '.[{extra}]'" if extra else f"pip install {package}") + f", or set {instead}" * bool(
-            instead
-        )
+        way = f"pip install '.[{extra}]'" if extra else f"pip install {package}"
+        way += f", or set {instead}" * bool(instead)
         raise UserError(f"{where}: expected the package {package}, found none; {way}")
 
 

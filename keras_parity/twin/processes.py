@@ -6,6 +6,7 @@ launcher sets for each process: ``KERAS_DISTRIBUTION_JOB_ADDRESSES`` (host:port 
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +14,30 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from cnn_mnist.errors import expect
 from keras_parity.settings import TrainerSettings
+
+_ADDRESSES, _COUNT, _ID = (f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID"))
 
 
 def process_count() -> int:
-    """The number of processes that train together."""
-    return int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", "1"))
+    """The number of processes that train together.
+
+    Raises:
+        UserError: A variable is missing or wrong, so that the processes would wait for each other, or all write.
+    """
+    count, place, address = (os.environ.get(name, "") for name in (_COUNT, _ID, _ADDRESSES))
+    if count in ("", "1"):
+        return 1
+    expect(_COUNT, count.isdecimal() and int(count) > 1, "a number of processes", count)
+    expect(_ID, place.isdecimal() and int(place) < int(count), f"a number from 0 to {int(count) - 1}", place or "none")
+    expect(_ADDRESSES, bool(re.fullmatch(r"\S+:\d+", address)), "host:port of the first process", address or "none")
+    return int(count)
 
 
 def is_first() -> bool:
-    """Whether this process writes the run and prints."""
-    return process_count() == 1 or os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", "0") == "0"
+    """Whether this process writes the run and prints; errors as of ``process_count``."""
+    return process_count() == 1 or int(os.environ[_ID]) == 0
 
 
 @contextmanager

@@ -91,8 +91,9 @@ def train(
     devices = trainer.devices * processes
     expect("--data.batch_size", data.batch_size % devices == 0, f"a multiple of the {devices} devices", data.batch_size)
     policy = DTYPE_POLICIES[trainer.lightning_precision]
-    with ENGINE.device(trainer.accelerator, trainer.devices, processes) as device, in_dtype(policy):
-        return _train(trainer, model_settings, data, write_config, ckpt_path, every, folder, device)
+    with ENGINE.device(trainer.accelerator, trainer.devices, processes) as (device, threads), in_dtype(policy):
+        hardware = {"device": device, "devices": devices, "threads": threads}
+        return _train(trainer, model_settings, data, write_config, ckpt_path, every, folder, hardware)
 
 
 def _train(
@@ -103,7 +104,7 @@ def _train(
     ckpt_path: str | None,
     every: int,
     folder: Path | None,
-    hardware: tuple[str, int],
+    hardware: dict[str, Any],
 ) -> RunLog:
     framework, dtype = RUN_NAMES[keras.config.backend()], keras.config.floatx()
     # Keras warns about a validation shorter than one execution of several steps; no batch is lost.
@@ -143,9 +144,7 @@ def _train(
     epochs = EpochLog(log, batches, min(images, steps * data.batch_size), trainer.log_every_n_steps)
     epochs.set_model(model)  # Keras does this too, but not if there is nothing to train
     if state is None:
-        device, threads = hardware
-        devices, precision = trainer.devices * process_count(), trainer.lightning_precision
-        write_environment(folder, device=device, devices=devices, threads=threads, precision=precision)
+        write_environment(folder, precision=trainer.lightning_precision, **hardware)
         run = framework, model_settings, data, trainer.max_epochs, trainer.lightning_precision, folder.name
         log.start(model_settings.network, hparams.summaries(*run), splits["train"])
     else:

@@ -109,3 +109,20 @@ def test_a_backend_that_takes_one_device_says_so(run_python, backend):
     assert answer.returncode == 1
     assert "--trainer.devices: expected 1 on " in answer.stderr
     assert "--backend=jax takes more, got 2" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"NUM_PROCESSES": "two"}, "NUM_PROCESSES: expected a number of processes, got two"),
+        ({"NUM_PROCESSES": "2"}, "PROCESS_ID: expected a number from 0 to 1, got none"),
+        ({"NUM_PROCESSES": "2", "PROCESS_ID": "2"}, "PROCESS_ID: expected a number from 0 to 1, got 2"),
+        ({"NUM_PROCESSES": "2", "PROCESS_ID": "1"}, "JOB_ADDRESSES: expected host:port of the first process, got none"),
+    ],
+)
+def test_a_wrong_variable_of_the_launcher_is_one_line(run_python, monkeypatch, variables, message):
+    for name, value in variables.items():
+        monkeypatch.setenv(f"KERAS_DISTRIBUTION_{name}", value)
+    answer = run_python("-m", "keras_parity", "--backend=jax")
+    assert answer.returncode == 1
+    assert answer.stderr == f"python -m keras_parity: error: KERAS_DISTRIBUTION_{message}\n"

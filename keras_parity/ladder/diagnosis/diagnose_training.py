@@ -32,17 +32,8 @@ def diagnose_training(evidence: Evidence) -> Iterator[Finding]:
     """Yields what may differ between the trainings, the likeliest cause first."""
     pair = evidence.pair
     suspects = (
-        *(
-            _frozen,
-            _one_sided,
-            _second_biases,
-            _losses,
-            _regularizers,
-            diagnose_schedule,
-            diagnose_optimizer,
-            diagnose_decay,
-        ),
-        *(diagnose_clipping, diagnose_constraints, _statistics, _ties, _padding_rows),
+        *(_frozen, _one_sided, _second_biases, _losses, _regularizers, diagnose_schedule, diagnose_optimizer),
+        *(diagnose_decay, diagnose_clipping, diagnose_constraints, _statistics, _ties, _padding_rows),
     )
     for find in suspects:
         yield from find(evidence, pair)

@@ -24,7 +24,7 @@ jit_compile = False
 @contextmanager
 def device(accelerator: str, devices: int, processes: int) -> Iterator[tuple[str, int]]:
     """Makes Keras use the chosen device."""
-    expect("--trainer.devices", devices * processes == 1, "1 on PyTorch; --backend=jax takes more", devices)
+    expect("--trainer.devices", devices * processes == 1, "1 on PyTorch; --backend=jax takes more", devices * processes)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     usable = torch.cuda.is_available()
     if accelerator == "gpu" and not usable:
