@@ -138,7 +138,7 @@ class Judge:
         noise = max(distance(runs[0], other) for runs in both for other in runs[1 : 1 + DRAWS])
         limit = max(FLOORS[precision][step > 0], FACTOR * noise)
         jump = max((distance(runs[0], other) for runs in both for other in runs[1 + DRAWS :]), default=0.0)
-        limit = 2 * jump if jump > 2 * limit else limit  # more than in proportion
+        limit = max(limit, 2 * jump)  # each side may have jumped
         difference = self._difference(both[0][0], both[1][0])
         self._limits[precision, step] = limit
         nan_on_one_side = len({any(np.isnan(array).any() for array in runs[0]) for runs in both}) == 2
