@@ -163,19 +163,3 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def tf32(allowed: bool) -> Iterator[None]:
-    """Allows or forbids both frameworks to round matrix products to TF32 on a GPU; only for TensorFlow."""
-    import tensorflow as tf
-
-    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    tensorflow = tf.config.experimental.tensor_float_32_execution_enabled()
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
-    tf.config.experimental.enable_tensor_float_32_execution(allowed)
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
-        tf.config.experimental.enable_tensor_float_32_execution(tensorflow)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import torch
 from jsonargparse.typing import PositiveInt
@@ -21,7 +22,7 @@ from cnn_mnist.neutral import say
 from cnn_mnist.pytorch.keras_layers import MaskedDropout
 from cnn_mnist.runs.recorder import Recorder
 from cnn_mnist.settings import DataSettings, ModelSettings, names
-from keras_parity.ladder.check import check, quiet, tf32, versions
+from keras_parity.ladder.check import check, quiet, versions
 from keras_parity.ladder.report import Report
 from keras_parity.ladder.rungs.comparison import Comparison
 from keras_parity.ladder.rungs.port import Port
@@ -29,6 +30,8 @@ from keras_parity.ladder.rungs.project_port import project_port
 from keras_parity.ladder.rungs.rung import Rung, line
 from keras_parity.ladder.rungs.rungs import RUNGS, climb, rungs
 from keras_parity.ladder.rungs.trajectories import Steps
+from keras_parity.twin.engines import ENGINE
+from keras_parity.twin.engines.torch import tf32 as torch_tf32
 
 __all__ = ["Port", "Rung", "check", "climb", "project_port"]
 
@@ -50,10 +53,8 @@ def climb_all(
     Returns:
         The report with its rungs.
     """
-    from keras_parity.ladder.capture.backend import tf
-
     report = Report(notes=[versions()])
-    with quiet(), tf.device("/GPU:0" if port.device == "cuda" else "/CPU:0"):
+    with quiet(), keras.device("gpu" if port.device == "cuda" else "cpu"):
         comparison = Comparison(port)
         match = comparison.double.match
         matched = sum(bool(match.torch_calls[pair.torch].arrays) for pair in match.pairs)
@@ -134,7 +135,11 @@ def _climb(config: Any) -> Report:
     steps = config.steps or Steps.free
     shown = SpinnerColumn(), TextColumn("{task.description}"), BarColumn()
     console = Console(stderr=True)
-    with tf32(config.tf32), Progress(*shown, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with (
+        torch_tf32(config.tf32),
+        ENGINE.tf32(config.tf32),
+        Progress(*shown, console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
         task = bar.add_task(f"ladder of {title(model.architecture)}, {model.optimizer}", total=len(numbers))
 
         def climbed(rung: Rung) -> None:

@@ -128,7 +128,7 @@ class Nodes:
                 where = node["NodeID"], number
                 if where not in self.slots and self.deaths[where] < LIVES:
                     options = {"num_cpus": cores, "num_gpus": gpus, **_on(node["NodeID"])}
-                    actor = ray.remote(Worker).options(**options).remote()
+                    actor: Any = ray.remote(Worker).options(**options).remote()
                     self.slots[where] = Slot(*where, node["NodeManagerAddress"], actor)
                     opened[actor.enter.remote(number, cores, folder, marker).future()] = self.slots[where]
         return opened

@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
-from keras_parity.ladder.capture.backend import tf
-from keras_parity.ladder.capture.calls import OUTPUT, Call, Loss, Stateless, find_parents, first_tensor, with_containers
+from keras_parity.ladder.capture.calls import OUTPUT, Call, Loss, Stateless, first_tensor, with_containers
 from keras_parity.ladder.judge.keras_runner import restore_call
 from keras_parity.ladder.matching.arrays import RECURRENT, Array
 from keras_parity.ladder.matching.kinds import (
@@ -19,9 +19,13 @@ from keras_parity.ladder.matching.kinds import (
     keras_parts,
     kind_of,
 )
+from keras_parity.twin.engines import ENGINE
 
-Handler = Callable[[keras.Layer, Any, Callable[[Any], tuple[Any, Any]], Callable[[Any], Any]], Any]
-"""(layer, input, run, activation) -> output. ``run`` maps an input to (output before the activation, output)."""
+Handler = Callable[[keras.Layer, Any, Callable[..., tuple[Any, Any]], Callable[[Any], Any]], Any]
+"""(layer, input, run, activation) -> output.
+
+``run`` maps an input, and optionally a tensor to add to the output before the activation, to (that output, output).
+"""
 
 
 @contextmanager
@@ -36,15 +40,20 @@ def intercepted(model: keras.Model, handler: Handler) -> Iterator[None]:
         activation: Any = getattr(owner, "activation", None)
         fused = bool(state_of(layer)) and kind_of(owner, 1) not in RECURRENT and owner is layer and callable(activation)
         preactivations: list[Any] = []
+        added: list[Any] = []
 
         def record(preactivation: Any) -> Any:
-            preactivations.append(preactivation)
-            return activation(preactivation)
+            preactivations.append(preactivation + added.pop() if added else preactivation)
+            return activation(preactivations[-1])
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            def run(fed: Any) -> tuple[Any, Any]:
+            def run(fed: Any, more: Any = None) -> tuple[Any, Any]:
                 preactivations.clear()
+                added[:] = [] if more is None else [more]
                 out = original(fed, *args[1:], **kwargs)
+                if added:  # nothing called an activation of its own
+                    first, more = first_tensor(out), added.pop()
+                    out = keras.tree.map_structure(lambda tensor: tensor + more if tensor is first else tensor, out)
                 return (preactivations[0] if preactivations else out), out
 
             return handler(layer, args[0], run, activation if fused else lambda out: out)
@@ -83,23 +92,22 @@ def state_of(layer: keras.Layer) -> list[tuple[str, list[Array]]]:
     return keras_parts(layer, defaultdict(str))
 
 
-def record_keras(
-    model: keras.Model, names: dict[int, str], inputs: Any, loss: Loss | None = None, training: bool = False
-) -> list[Call]:
-    """Runs a model once and records its calls.
+class Observed(NamedTuple):
+    """What one run shows, in tensors of the backend.
 
-    Inside a ``tf.function`` the recorded tensors are symbolic, so that ``keras_parents`` can follow them.
-
-    Args:
-        model: A copy of the user's model.
-        names: Name by ``id`` of each variable.
-        inputs: The arguments of the call.
-        loss: If given, gradients are recorded too.
-        training: Whether to run in training mode.
-
-    Returns:
-        The calls in order; the last is the model's output.
+    Attributes:
+        calls: The calls in order, without parents; the last is the model's output.
+        outs: The output of each call but the last.
+        stateless: The calls of layers without state, with their outputs.
     """
+
+    calls: list[Call]
+    outs: list[Any]
+    stateless: list[tuple[Stateless, Any]]
+
+
+def observe(model: keras.Model, names: dict[int, str], inputs: Any, training: bool = False) -> Observed:
+    """Runs a model once, eagerly or while it is traced; see ``record_keras``."""
     calls: list[Call] = []
     outs: list[Any] = []
     between: list[Stateless] = []
@@ -122,60 +130,71 @@ def record_keras(
         between.clear()
         return out
 
-    with intercepted(model, handler), tf.GradientTape() if loss is not None else nullcontext() as tape:
+    with intercepted(model, handler):
         output = first_tensor(model(inputs, training=training))
-        value = loss(output) if loss is not None else None
-    if tape is not None:
-        gradients = iter(tape.gradient(value, [call.output for call in calls if call.output is not None]))
-        for call in calls:
-            call.gradient = next(gradients) if call.output is not None else None
+    calls.append(Call(OUTPUT, None, OUTPUT, (), output, output, between=tuple(between)))
+    return Observed(calls, outs, passed)
+
+
+def containers(model: keras.Model, names: dict[int, str], calls: list[Call]) -> list[Call]:
+    """Returns calls for the layers that own state and hold other layers; their own calls are not seen."""
     owners = {id(call.layer) for call in calls}
-    containers = [
+    return [
         Call(parts[0][1][0].name.rpartition("/")[0], layer, parts[0][0], parts[0][1])
         for layer in (model, *_layers(model))
         if _holds_layers(layer) and id(layer) not in owners and (parts := keras_parts(layer, names))
     ]
-    calls.append(Call(OUTPUT, None, OUTPUT, (), output, output, between=tuple(between)))
-    _find_parents(calls, outs, passed)
-    for call in calls:
-        fed = call.input
+
+
+def record_keras(
+    model: keras.Model, names: dict[int, str], inputs: Any, loss: Loss | None = None, training: bool = False
+) -> list[Call]:
+    """Runs a model and records its calls, without parents; see ``keras_paths``.
+
+    Args:
+        model: A copy of the user's model.
+        names: Name by ``id`` of each variable.
+        inputs: The arguments of the call.
+        loss: If given, gradients are recorded too, in a second run from the same statistics.
+        training: Whether to run in training mode.
+
+    Returns:
+        The calls in order; the last is the model's output.
+    """
+    before = [(variable, variable.numpy()) for variable in model.non_trainable_variables]
+    calls = observe(model, names, inputs, training).calls
+    found: dict[int, Any] = {}
+    if loss is not None:
+        for variable, value in before:
+            variable.assign(value)
+        found = _gradients(model, inputs, loss, calls, training)
+    for place, call in enumerate(calls):
+        call.gradient, fed = found.get(place), call.input
         for key in ("input", "output", "gradient"):
             tensor = getattr(call, key)
-            if tensor is not None and hasattr(tensor, "numpy"):
-                setattr(call, key, channels_last(call.layer, as_vectors(call.layer, tensor.numpy(), fed)))
-    return with_containers(containers, calls)
+            if keras.ops.is_tensor(tensor):
+                array = keras.ops.convert_to_numpy(tensor)
+                setattr(call, key, channels_last(call.layer, as_vectors(call.layer, array, fed)))
+    return with_containers(containers(model, names, calls), calls)
 
 
-def _find_parents(calls: list[Call], outs: list[Any], passed: list[tuple[Stateless, Any]]) -> None:
-    """Sets the parents of calls, and the stateless layers on the way from them; branches run in any order.
+def _gradients(model: keras.Model, inputs: Any, loss: Loss, calls: list[Call], training: bool) -> dict[int, Any]:
+    """Returns the gradients of the calls' outputs by place: those of zeros that are added to them."""
+    outputs = {place: first_tensor(call.output) for place, call in enumerate(calls[:-1]) if call.output is not None}
+    dtypes = {place: keras.backend.standardize_dtype(output.dtype) for place, output in outputs.items()}
+    zeros = {n: keras.Variable(np.zeros(tuple(out.shape)), dtype=dtypes[n]) for n, out in outputs.items()}
 
-    A layer that returns its own input is not seen on the way; it stays with the call that follows it.
-    """
-    if tf.executing_eagerly():
-        return
-    known: dict[Any, int] = {}
-    for place, out in enumerate(outs):
-        known[first_tensor(out).op] = place  # of two parts of one layer, the last
-    for place, call in enumerate(calls):
-        fed: Any = call.input
-        if fed is None:
-            call.parents = ((place - 1, ()),)
-            continue
-        way: dict[Any, Any] = {}
-        call.parents = find_parents([fed.op], known, lambda op: [x.op for x in op.inputs], lambda op: op.type, way)
-        followed = [id(layer) for _, layer, _ in call.between]
-        call.between = tuple(
-            each for each, out in passed if out.op in way or (out.op in known and id(each[1]) in followed)
-        )
+    def value() -> Any:
+        place = -1
 
+        def handler(layer: keras.Layer, fed: Any, run: Any, _: Any) -> Any:
+            nonlocal place
+            parts = state_of(layer)
+            place += len(parts)
+            return run(fed, zeros[place].value if parts and place in zeros else None)[1]
 
-def keras_paths(model: keras.Model, names: dict[int, str], inputs: Any) -> list[tuple[Any, Any]]:
-    """Returns ``parents`` and ``between`` of each call; traces the model, since an eager run leaves no graph."""
-    recorded: list[Call] = []
+        with intercepted(model, handler):
+            return loss(first_tensor(model(inputs, training=training)))
 
-    def run(tensors: Any) -> tf.Tensor:
-        recorded.extend(record_keras(model, names, tensors))
-        return recorded[-1].input
-
-    tf.function(run, autograph=False).get_concrete_function(inputs)
-    return [(call.parents, call.between) for call in recorded]
+    found = ENGINE.gradients(value, list(zeros.values()), model.non_trainable_variables)[1]
+    return dict(zip(zeros, found, strict=True))

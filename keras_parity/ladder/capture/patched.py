@@ -11,7 +11,6 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_parity.ladder.capture.backend import tf
 from keras_parity.ladder.capture.calls import first_tensor
 from keras_parity.ladder.capture.keras_calls import intercepted, state_of
 from keras_parity.ladder.matching.kinds import FEATUREWISE, PADDINGS, channels_last, hides_preactivation, to_layer_axes
@@ -63,7 +62,7 @@ def run_patched(model: keras.Model, match: Match, inputs: Any, overrides: Overri
         parts = state_of(layer)
         _, pad = delayed.get(id(first_tensor(fed)), (None, lambda tensors: tensors))
         if isinstance(layer, PADDINGS):
-            unpadded = tf.identity(fed)
+            unpadded = keras.ops.copy(fed)
             delayed[id(unpadded)] = unpadded, lambda tensors: run(pad(tensors))[1]
             return unpadded
         if not parts:
@@ -105,7 +104,7 @@ def run_patched(model: keras.Model, match: Match, inputs: Any, overrides: Overri
         if isinstance(preactivation, (tuple, list)) or own_shape != patch.shape:
             found.unpatched.add(match.pairs[pairs[-1]].keras)
             return own
-        return overridden.get(id(layer), activation)(tf.constant(patch))
+        return overridden.get(id(layer), activation)(keras.ops.convert_to_tensor(patch))
 
     with intercepted(model, handler):
         output = first_tensor(model(inputs, training=False))
@@ -124,7 +123,7 @@ def _like(fed: Any, array: NDArray) -> Any:
     """Puts PyTorch's input into a nest like Keras's input."""
     first = first_tensor(fed)
     reshaped = array.size == np.prod(first.shape) and array.ndim != len(first.shape)  # axes of one pixel
-    tensor = tf.constant(array.reshape(first.shape) if reshaped else array, first.dtype)
+    tensor = keras.ops.convert_to_tensor(array.reshape(first.shape) if reshaped else array, first.dtype)
     return tensor if fed is first else keras.tree.map_structure(lambda t: tensor if t is first else t, fed)
 
 

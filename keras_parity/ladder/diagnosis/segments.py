@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from keras_parity.ladder.capture.backend import tf
 from keras_parity.ladder.capture.calls import Call
 from keras_parity.ladder.capture.patched import ordered, run_patched
 from keras_parity.ladder.diagnosis.finding import Finding, Setting
@@ -210,4 +209,4 @@ def _alternative(
 
 
 def _through(module: nn.Module, tensor: Any) -> Any:
-    return tf.constant(np.ascontiguousarray(compute(module, np.asarray(tensor))))
+    return keras.ops.convert_to_tensor(np.ascontiguousarray(compute(module, np.asarray(tensor))))

@@ -34,7 +34,8 @@ class Copies:
         for call, (parents, between) in zip(keras_calls, self.keras.paths(batch), strict=True):
             call.parents, call.between = parents, between
         self.match = Match(torch_calls, keras_calls, match_calls(torch_calls, keras_calls, port.match))
-        run_patched(self.keras.model, self.match, self.keras.feed(batch[0]))  # finds the order of flattened features
+        with self.keras.within():
+            run_patched(self.keras.model, self.match, self.keras.feed(batch[0]))  # finds the order of flattened features
         match_arrays(self.match)
 
     def reset(self) -> None:

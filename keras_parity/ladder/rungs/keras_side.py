@@ -1,19 +1,21 @@
 """The Keras side of a ladder: a copy of the user's model in one precision, and its training steps."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_parity.ladder.capture.backend import tf
 from keras_parity.ladder.capture.calls import Call
-from keras_parity.ladder.capture.keras_calls import keras_paths, record_keras
+from keras_parity.ladder.capture.keras_calls import record_keras
+from keras_parity.ladder.capture.keras_graph import keras_paths
 from keras_parity.ladder.judge.nests import Arrays, count_samples, map_nest, slice_samples, to_keras_inputs
 from keras_parity.ladder.matching.arrays import variable_name
 from keras_parity.ladder.rungs.port import Batch, Port
 from keras_parity.twin.dtypes import copy_in, in_dtype
+from keras_parity.twin.engines import ENGINE
 
 
 class KerasSide:
@@ -40,27 +42,34 @@ class KerasSide:
             self._names = dict(zip(map(id, self.model.variables), names, strict=True))
             self.optimizer = port.keras_optimizer()
             self.optimizer.build(self.model.trainable_variables)
-        self._start = [(v, v.numpy()) for v in (*self.model.variables, *self.optimizer.variables)]
+            self._variables = [*self.model.variables, *self.optimizer.variables]
+            self._start = [(v, v.numpy()) for v in self._variables]
         self.dtype, self.loss = dtype, port.keras_loss
-        self._outputs = tf.function(lambda inputs: self.model(inputs, training=False), reduce_retracing=True)
+        self._outputs = ENGINE.compiled(lambda inputs: self.model(inputs, training=False), self.model.variables)
         self.ignore(set())
 
     def ignore(self, idle: set[str]) -> None:
         """Sets the gradients of named parameters to 0 from now on."""
         self._idle = idle
-        self._gradients = tf.function(self._traced_gradients, reduce_retracing=True)
-        self._step = tf.function(self._traced_step, reduce_retracing=True)
+        self._gradients = ENGINE.compiled(self._traced_gradients, self.model.variables)
+        self._step = ENGINE.compiled(self._traced_step, self._variables)
+
+    def within(self) -> AbstractContextManager[None]:
+        """Lets Keras compute in the side's precision inside the context."""
+        return in_dtype(self.dtype) if self.dtype == "float64" else nullcontext()
 
     def reset(self) -> None:
         """Returns to the initial weights and optimizer state, without retracing."""
-        for variable, value in self._start:
-            variable.assign(value)
+        with self.within():
+            for variable, value in self._start:
+                variable.assign(value)
 
     def load(self, weights: Mapping[str, NDArray]) -> None:
         """Copies arrays by ``"layer/kernel"`` into the model."""
-        for name, variable in self._named(self.model.weights).items():
-            if name in weights:
-                variable.assign(weights[name])
+        with self.within():
+            for name, variable in self._named(self.model.weights).items():
+                if name in weights:
+                    variable.assign(weights[name])
 
     def state(self) -> Arrays:
         """Returns the model's weights and statistics by ``"layer/kernel"``."""
@@ -68,36 +77,45 @@ class KerasSide:
 
     def gradients(self, batch: Batch) -> tuple[float, Arrays]:
         """Returns the loss of a batch [] and the gradient of every trained array."""
-        loss, gradients = self._gradients(*self._tensors(batch))
-        return float(loss), {name: gradient.numpy() for name, gradient in gradients.items()}
+        with self.within():
+            loss, gradients = self._gradients(*self._tensors(batch))
+        return float(loss), {name: keras.ops.convert_to_numpy(gradient) for name, gradient in gradients.items()}
 
     def step(self, batch: Batch) -> float:
         """Takes one optimizer step; returns the loss before it."""
-        return float(self._step(*self._tensors(batch)))
+        with self.within():
+            return float(self._step(*self._tensors(batch)))
 
     def update(self, gradients: Arrays) -> None:
         """Takes one optimizer step with given gradients."""
         variables = {name: v for name, v in self._named(self.model.trainable_variables).items() if name in gradients}
-        self.optimizer.apply([tf.constant(gradients[name]) for name in variables], list(variables.values()))
+        with self.within():
+            given = [keras.ops.convert_to_tensor(gradients[name]) for name in variables]
+            self.optimizer.apply(given, list(variables.values()))
 
     def record(self, batch: Batch, training: bool = False) -> list[Call]:
         """Records the calls of one run; in training mode with the gradients of their outputs."""
-        loss = (lambda output: self.loss(self.feed(batch[1]), output)) if training else None
-        return record_keras(self.model, self._names, self.feed(batch[0]), loss, training)
+        with self.within():
+            inputs, labels = self._tensors(batch)
+            loss = (lambda output: self.loss(labels, output)) if training else None
+            return record_keras(self.model, self._names, inputs, loss, training)
 
     def paths(self, batch: Batch) -> list[tuple[Any, Any]]:
         """Returns ``parents`` and ``between`` of each call of ``record``."""
-        return keras_paths(self.model, self._names, self.feed(batch[0]))
+        with self.within():
+            return keras_paths(self.model, self._names, self.feed(batch[0]))
 
     def outputs(self, inputs: Any) -> NDArray:
         """Returns the model's output in inference mode, computed in batches of 1,000."""
-        starts = range(0, count_samples(inputs), 1000)
-        batches = (self.feed(slice_samples(inputs, start, start + 1000)) for start in starts)
-        return np.concatenate([self._outputs(batch).numpy() for batch in batches])
+        with self.within():
+            starts = range(0, count_samples(inputs), 1000)
+            batches = (self.feed(slice_samples(inputs, start, start + 1000)) for start in starts)
+            return np.concatenate([keras.ops.convert_to_numpy(self._outputs(batch)) for batch in batches])
 
     def value(self, outputs: NDArray, labels: NDArray) -> float:
         """Returns the loss [] of given outputs, in the side's precision."""
-        return float(self.loss(self.feed(labels), self.feed(outputs)))
+        with self.within():
+            return float(self.loss(self.feed(labels), self.feed(outputs)))
 
     def feed(self, inputs: Any) -> Any:
         """Converts inputs or labels to tensors in the side's precision."""
@@ -106,18 +124,20 @@ class KerasSide:
     def _named(self, variables: Sequence[keras.Variable]) -> dict[str, keras.Variable]:
         return {self._names[id(variable)]: variable for variable in variables}
 
-    def _tensors(self, batch: Batch) -> tuple[Any, tf.Tensor]:
+    def _tensors(self, batch: Batch) -> tuple[Any, Any]:
         return self.feed(batch[0]), self.feed(batch[1])
 
-    def _traced_gradients(self, inputs: Any, labels: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def _traced_gradients(self, inputs: Any, labels: Any) -> tuple[Any, dict[str, Any]]:
         variables = self._named(self.model.trainable_variables)
-        with tf.GradientTape() as tape:
-            loss = self.loss(labels, self.model(inputs, training=True))
-        found = tape.gradient(loss, {name: variable.value for name, variable in variables.items()})
-        dense = {name: tf.convert_to_tensor(g) for name, g in found.items() if g is not None}
-        return loss, {name: tf.zeros_like(g) if name in self._idle else g for name, g in dense.items()}
+        loss, found = ENGINE.gradients(
+            lambda: self.loss(labels, self.model(inputs, training=True)),
+            list(variables.values()),
+            self.model.non_trainable_variables,
+        )
+        own = {name: gradient for name, gradient in zip(variables, found, strict=True) if gradient is not None}
+        return loss, {name: keras.ops.zeros_like(g) if name in self._idle else g for name, g in own.items()}
 
-    def _traced_step(self, inputs: Any, labels: tf.Tensor) -> tf.Tensor:
+    def _traced_step(self, inputs: Any, labels: Any) -> Any:
         loss, gradients = self._traced_gradients(inputs, labels)
         variables = self._named(self.model.trainable_variables)
         self.optimizer.apply(list(gradients.values()), [variables[name] for name in gradients])
@@ -125,5 +145,5 @@ class KerasSide:
 
 
 def _feed(inputs: Any, dtype: str) -> Any:
-    convert = lambda array: tf.constant(array.astype(dtype) if array.dtype.kind == "f" else array)  # noqa: E731
-    return to_keras_inputs(map_nest(convert, inputs))
+    own = lambda array: array.astype(dtype) if array.dtype.kind == "f" else array  # noqa: E731
+    return to_keras_inputs(map_nest(lambda array: keras.ops.convert_to_tensor(own(array)), inputs))

@@ -6,6 +6,7 @@ import torch
 from cnn_mnist.architecture.initial_weights import initial_weights
 from cnn_mnist.data.augmentation import augmentation
 from cnn_mnist.data.mnist import scale
+from cnn_mnist.data.order import batch_count
 from cnn_mnist.data.splits import Split, load_splits
 from cnn_mnist.pytorch.loader import Loader, to_tensor
 from cnn_mnist.pytorch.network import build_network, load_weights
@@ -15,7 +16,7 @@ from keras_parity.ladder.rungs.port import Port
 from keras_parity.ladder.rungs.trajectories import Steps
 from keras_parity.twin import network as twin
 from keras_parity.twin import optimizers
-from keras_parity.twin.engines.tensorflow import TrainingBatches
+from keras_parity.twin.engines import ENGINE
 
 
 def project_port(model: ModelSettings, data: DataSettings) -> Port:
@@ -53,5 +54,6 @@ def _torch_batches(split: Split, data: DataSettings) -> list[tuple[np.ndarray, n
 
 
 def _keras_batches(split: Split, data: DataSettings) -> list[tuple[np.ndarray, np.ndarray]]:
-    pipeline = TrainingBatches(split, data, "float32")
-    return [(images.numpy(), labels.numpy()) for images, labels in pipeline.dataset.take(Steps.free)]
+    count = min(Steps.free, batch_count(len(split.labels), data.batch_size))
+    batches = ENGINE.TrainingBatches(split, data, "float32", count).rest(0)
+    return [(np.array(images), np.array(labels)) for _, (images, labels) in zip(range(count), batches, strict=False)]

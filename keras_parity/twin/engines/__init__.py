@@ -1,9 +1,9 @@
 """What depends on Keras's backend: one module for each backend, all with the members of ``Engine``.
 
-The room itself may import it, ``convert``, and ``ladder``, which trains on the twin's batches.
+The room itself may import it, ``convert``, and ``ladder``, which trains on the twin's batches and differentiates.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any, Protocol, cast
@@ -50,6 +50,9 @@ class Engine(Protocol):
             UserError: There are not as many GPUs as required, or the backend takes one device only.
         """
 
+    def tf32(self, allowed: bool) -> AbstractContextManager[None]:
+        """Lets a GPU round matrix products to TF32 inside the context, or not."""
+
     def float64(self) -> AbstractContextManager[None]:
         """Lets Keras compute in float64 inside the context, wherever its policy says so."""
 
@@ -66,6 +69,28 @@ class Engine(Protocol):
             mask: Makes a Boolean array from the state and a shape.
             state: A tensor of integers.
             like: The tensor with the shape of the mask.
+        """
+
+    def compiled(self, function: Callable[..., Any], variables: Sequence[keras.Variable]) -> Callable[..., Any]:
+        """Compiles a function that reads and assigns Keras variables, if the backend compiles.
+
+        Args:
+            function: From nests of tensors to a nest of tensors.
+            variables: All variables that it uses.
+        """
+
+    def gradients(
+        self, loss: Callable[[], Any], variables: Sequence[keras.Variable], assigned: Sequence[keras.Variable]
+    ) -> tuple[Any, list[Any]]:
+        """Computes a loss and its gradients.
+
+        Args:
+            loss: Returns the loss [], which depends on the variables.
+            variables: The variables to differentiate by.
+            assigned: The variables that ``loss`` assigns.
+
+        Returns:
+            The loss, and the gradient for each variable; None, or 0, for one that the loss does not depend on.
         """
 
     def tune(self, layer: keras.Layer) -> None:

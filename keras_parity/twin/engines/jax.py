@@ -1,7 +1,7 @@
 """Keras on JAX; see ``Engine``."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import jax
@@ -81,6 +81,11 @@ def _distributed(epoch: Any, distribution: keras.distribution.DataParallel) -> I
 trainer.JAXEpochIterator._get_distributed_iterator = _distributed
 
 
+def tf32(allowed: bool) -> AbstractContextManager[None]:
+    """Sets the precision of JAX's matrix products and convolutions."""
+    return jax.default_matmul_precision("tensorfloat32" if allowed else "highest")
+
+
 @contextmanager
 def float64() -> Iterator[None]:
     """Lets JAX and Keras keep float64, which they otherwise round to float32."""
@@ -96,6 +101,41 @@ def float64() -> Iterator[None]:
 def draw(mask: Callable[[NDArray, tuple[int, ...]], NDArray], state: jax.Array, like: jax.Array) -> jax.Array:
     """Draws a mask with NumPy."""
     return jax.pure_callback(lambda state: mask(state, like.shape), jax.ShapeDtypeStruct(like.shape, bool), state)
+
+
+def compiled(function: Callable[..., Any], variables: Sequence[keras.Variable]) -> Callable[..., Any]:
+    """Compiles a function of the variables' values, and assigns what it returns for them."""
+
+    @jax.jit
+    def pure(values: list[jax.Array], *args: Any) -> tuple[Any, list[jax.Array]]:
+        with keras.StatelessScope(list(zip(variables, values, strict=True))) as scope:
+            out = function(*args)
+        return out, [scope.get_current_value(variable) for variable in variables]
+
+    def run(*args: Any) -> Any:
+        out, values = pure([variable.value for variable in variables], *args)
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return out
+
+    return run
+
+
+def gradients(
+    loss: Callable[[], Any], variables: Sequence[keras.Variable], assigned: Sequence[keras.Variable]
+) -> tuple[Any, list[Any]]:
+    """Differentiates a function of the variables' values."""
+    before = [variable.value for variable in assigned]
+
+    def pure(values: list[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
+        with keras.StatelessScope(list(zip([*variables, *assigned], [*values, *before], strict=True))) as scope:
+            value = loss()
+        return value, [scope.get_current_value(variable) for variable in assigned]
+
+    (value, after), found = jax.value_and_grad(pure, has_aux=True)([variable.value for variable in variables])
+    for variable, new in zip(assigned, after, strict=True):
+        variable.assign(new)
+    return value, found
 
 
 def tune(layer: keras.Layer) -> None:

@@ -1,9 +1,10 @@
 """Keras on TensorFlow; see ``Engine``."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -109,6 +110,17 @@ def device(accelerator: str, devices: int, processes: int) -> Iterator[tuple[str
         yield tf.config.experimental.get_device_details(gpus[0]).get("device_name", "gpu"), threads
 
 
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Sets TensorFlow's own setting, and restores it."""
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(allowed)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
+
+
 float64 = nullcontext
 
 
@@ -116,6 +128,21 @@ def draw(mask: Callable[[NDArray, tuple[int, ...]], NDArray], state: tf.Tensor, 
     """Draws a mask with NumPy."""
     drawn = tf.numpy_function(lambda state, shape: mask(state, tuple(shape.tolist())), [state, tf.shape(like)], tf.bool)
     return tf.ensure_shape(drawn, like.shape)
+
+
+def compiled(function: Callable[..., Any], variables: Sequence[keras.Variable]) -> Callable[..., Any]:
+    """Traces a graph."""
+    return tf.function(function, reduce_retracing=True)
+
+
+def gradients(
+    loss: Callable[[], Any], variables: Sequence[keras.Variable], assigned: Sequence[keras.Variable]
+) -> tuple[Any, list[Any]]:
+    """Differentiates with a tape."""
+    with tf.GradientTape() as tape:
+        value = loss()
+    found = tape.gradient(value, [variable.value for variable in variables])
+    return value, [gradient if gradient is None else tf.convert_to_tensor(gradient) for gradient in found]
 
 
 def tune(layer: Any) -> None:

@@ -1,6 +1,6 @@
 """Keras on PyTorch; see ``Engine``."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,6 +37,20 @@ def device(accelerator: str, devices: int, processes: int) -> Iterator[tuple[str
         yield torch.cuda.get_device_name() if chosen == "cuda" else chosen, torch.get_num_threads()
 
 
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Sets PyTorch's own settings, and restores them."""
+    backends: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.allow_tf32 = value
+
+
 float64 = float64_kept
 
 
@@ -45,6 +59,19 @@ def draw(mask: Callable[[NDArray, tuple[int, ...]], NDArray], state: torch.Tenso
     if like.device.type == "meta":  # Keras asks for the shape alone
         return torch.empty_like(like, dtype=torch.bool)
     return torch.from_numpy(mask(state.cpu().numpy(), tuple(like.shape))).to(like.device)
+
+
+def compiled(function: Callable[..., Any], variables: Sequence[keras.Variable]) -> Callable[..., Any]:
+    """Returns the function itself: ``torch.compile`` would take longer than it saves."""
+    return function
+
+
+def gradients(
+    loss: Callable[[], Any], variables: Sequence[keras.Variable], assigned: Sequence[keras.Variable]
+) -> tuple[Any, list[Any]]:
+    """Differentiates backwards through what was recorded."""
+    value = loss()
+    return value.detach(), list(torch.autograd.grad(value, [each.value for each in variables], allow_unused=True))
 
 
 def tune(layer: keras.Layer) -> None:
