@@ -35,7 +35,8 @@ class Copies:
             call.parents, call.between = parents, between
         self.match = Match(torch_calls, keras_calls, match_calls(torch_calls, keras_calls, port.match))
         with self.keras.within():
-            run_patched(self.keras.model, self.match, self.keras.feed(batch[0]))  # finds the order of flattened features
+            # Finds the order of flattened features.
+            run_patched(self.keras.model, self.match, self.keras.feed(batch[0]))
         match_arrays(self.match)
 
     def reset(self) -> None:
