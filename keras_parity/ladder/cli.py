@@ -22,6 +22,7 @@ from cnn_mnist.neutral import say
 from cnn_mnist.pytorch.keras_layers import MaskedDropout
 from cnn_mnist.runs.recorder import Recorder
 from cnn_mnist.settings import DataSettings, ModelSettings, names
+from keras_parity.frameworks import keep_out
 from keras_parity.ladder.check import check, quiet, versions
 from keras_parity.ladder.report import Report
 from keras_parity.ladder.rungs.comparison import Comparison
@@ -126,6 +127,8 @@ def main(args: list[str]) -> None:
 
 def _climb(config: Any) -> Report:
     """Climbs the ladder of this project's own network."""
+    if keras.config.backend() != "tensorflow":
+        keep_out("tensorflow")
     seed = config.seed_everything
     model = ModelSettings(**config.model.as_dict(), seed=seed)
     data = DataSettings(**config.data.as_dict(), seed=seed)
