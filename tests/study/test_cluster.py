@@ -205,8 +205,10 @@ def test_twenty_kills_lose_nothing_and_train_nothing_twice(folder, logs, straigh
         }
 
     def moved_on(known):
-        now = newest()
-        return now if now and all(file and known.get(run) != file for run, file in now.items()) else None
+        """A worker that still starts its run must not die: three deaths from one checkpoint end a run."""
+        now, training = newest(), sum("ray::Worker.train" in line for line in _processes(folder).values())
+        moved = now and all(file and known.get(run) != file for run, file in now.items())
+        return now if moved and len(now) >= training else None
 
     with _started(folder, *_REAL, *_TWO, *_LOCAL) as process:
         known = {}

@@ -96,9 +96,9 @@ class KerasSide:
     def record(self, batch: Batch, training: bool = False) -> list[Call]:
         """Records the calls of one run; in training mode with the gradients of their outputs."""
         with self.within():
-            inputs, labels = self._tensors(batch)
+            labels = self.feed(batch[1]) if training else None
             loss = (lambda output: self.loss(labels, output)) if training else None
-            return record_keras(self.model, self._names, inputs, loss, training)
+            return record_keras(self.model, self._names, self.feed(batch[0]), loss, training)
 
     def paths(self, batch: Batch) -> list[tuple[Any, Any]]:
         """Returns ``parents`` and ``between`` of each call of ``record``."""
