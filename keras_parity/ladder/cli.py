@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import keras
@@ -109,10 +110,12 @@ def main(args: list[str]) -> None:
         for flag in args:
             if flag.startswith("--") and flag.partition("=")[0] not in _WITH_PORT:
                 raise UserError(f"--port: expected no flags but {', '.join(_WITH_PORT)}, got {flag}; remove it")
-        report = check_file(Path(config.port), steps=config.steps, judged=lambda r: print(r.verdict, flush=True))
+        told = lambda report: print(*wrap(report.verdict, 80), sep="\n", flush=True)  # noqa: E731
+        report = check_file(Path(config.port), steps=config.steps, judged=told)
+        say("\n".join(report.details()))
     else:
         report = _climb(config)
-    say("\n".join(report.explained()).replace(f"{report.verdict}\n", "", config.port is not None).strip("\n"))
+        say("\n".join(report.explained()).strip())
     if config.output is not None:
         report.write(config.output)
         say(f"wrote {config.output}")

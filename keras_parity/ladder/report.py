@@ -113,8 +113,10 @@ class Report:
 
     def explained(self) -> Iterator[str]:
         """Yields the report without its rungs, line by line: verdict, comparisons, findings, notes."""
-        yield ""
-        yield from wrap(self.verdict, 80)
+        yield from ("", *wrap(self.verdict, 80), *self.details())
+
+    def details(self) -> Iterator[str]:
+        """Yields what explains the verdict, line by line: comparisons, findings, notes."""
         yield from (f"  {_comparison_line(each)}" for each in self.comparisons)
         yield from _findings_lines(self.findings)
         yield from (text for note in self.notes for text in wrap(note, 80, initial_indent="- ", subsequent_indent="  "))
@@ -129,7 +131,7 @@ class Report:
         if path.suffix == ".json":
             text = json.dumps(_finite(self._as_data()), indent=2, allow_nan=False)
         elif path.suffix == ".md":
-            text = f"{self.verdict}\n\n```\n" + "\n".join(list(self.explained())[1:]).strip() + "\n```\n"
+            text = f"{self.verdict}\n\n```\n" + "\n".join(self.details()).strip() + "\n```\n"
             text += f"\n{markdown_table(table(self.rungs))}\n" if self.rungs else ""
         else:
             head = f'<!doctype html>\n<meta charset="utf-8">\n<title>{escape(self.verdict)}</title>'

@@ -543,3 +543,60 @@ def test_rounding_that_makes_a_gradient_jump_is_looked_for_in_more_runs_than_two
     report = kp.check(Functional(), functional_twin(), IMAGES, LABELS, weights="keras", **QUICK)
     assert report.same_training is same
     assert len(set(draws)) == len(draws) == (shown_by_draw or JUMP_DRAWS)
+
+
+class Probabilities(nn.Module):
+    """A layer norm in front of logits, which a loss turns into probabilities."""
+
+    def __init__(self, eps):
+        super().__init__()
+        self.hidden, self.norm, self.out = nn.Linear(8, 6), nn.LayerNorm(6, eps=eps), nn.Linear(6, 3)
+
+    def forward(self, images):
+        """Inputs [batch, 8]."""
+        return self.out(self.norm(0.01 * self.hidden(images)))
+
+
+def test_what_differs_besides_the_form_of_the_output_is_named_once_and_the_loss_by_its_value():
+    keras.utils.set_random_seed(0)
+    generator = np.random.default_rng(1)
+    inputs, labels = generator.random((48, 8), np.float32), generator.integers(0, 3, 48)
+    network = Probabilities(eps=1e-4)
+    layers = [L.Dense(6), L.Rescaling(0.01), L.LayerNormalization(epsilon=1e-6), L.Dense(3, activation="softmax")]
+    model = keras.Sequential([keras.Input((8,)), *layers])
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    kp.check(network, model, inputs).match.copy_to_torch(model, network)
+    words = {"torch_loss": F.cross_entropy, "torch_optimizer": torch.optim.SGD(network.parameters(), 0.1)}
+    report = kp.check(network, model, inputs, labels, **words, **QUICK)
+    assert [finding.where for finding in report.findings] == ["the output", "0.norm", "the loss"]
+    assert all(finding.fixes for finding in report.findings)
+    assert "nn.functional.cross_entropy(logits, labels) = " in report.findings[2].what
+    assert "after pasting: same function, same training" in str(report)
+
+
+class Cropped(nn.Module):
+    """A pool that is padded elsewhere than Keras's, and a transposed convolution whose output is cropped."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.up, self.out = nn.Conv2d(1, 4, 1), nn.ConvTranspose2d(4, 4, 3, 2), nn.Conv2d(4, 1, 1)
+
+    def forward(self, images):
+        """Images [batch, 1, 12, 12]."""
+        return self.out(self.up(F.max_pool2d(self.conv(images), 3, 2, 1))[..., :-1, :-1])
+
+
+def test_a_layer_whose_output_is_cropped_afterwards_is_not_accused():
+    network, layers = Cropped(), [L.Conv2D(4, 1), L.MaxPooling2D(3, 2, padding="same")]
+    layers += [L.Conv2DTranspose(4, 3, 2, padding="same"), L.Conv2D(1, 1)]
+    model = keras.Sequential([keras.Input((SIZE, SIZE, 1)), *layers])
+    report = kp.check(network, model, IMAGES, weights="keras")
+    assert report.same_function is False
+    assert [finding.where for finding in report.findings] == ["conv2d to up (max_pooling2d)"]
+
+
+def test_nan_in_the_inputs_is_said_and_makes_no_layer_random():
+    network, model = plain()
+    report = kp.check(network, model, np.full_like(IMAGES, np.nan), LABELS, weights="keras", **QUICK)
+    assert report.verdict == "not decided: NaN in the inputs"
+    assert "random layers" not in str(report)

@@ -27,7 +27,8 @@ class Patched:
     Attributes:
         inputs: The input of the layer, computed by Keras's segment before it from PyTorch's tensors.
         outputs: The output of the layer before its activation, computed from PyTorch's input.
-        unpatched: Indices of the Keras calls that pass on their own output, since PyTorch's has another shape.
+        unpatched: Indices of the Keras calls that pass on their own output, of PyTorch's input if it fits, since
+            PyTorch's output has another shape.
         errors: Why a layer could not run on PyTorch's tensors.
     """
 
@@ -90,20 +91,21 @@ def run_patched(model: keras.Model, match: Match, inputs: Any, overrides: Overri
         if start.input.ndim > keras_input.ndim and start.input.size == keras_input.size:  # with axes of one pixel
             out = out.reshape(*keras_input.shape[:-1], -1)
         try:
-            preactivation = run(_like(fed, to_layer_axes(layer, ordered(start.input, order))))[0]
+            preactivation, own = run(_like(fed, to_layer_axes(layer, ordered(start.input, order))))
             found.outputs[pairs[-1]] = channels_last(layer, first_tensor(preactivation))
         except Exception as error:  # depends on the layer
             found.errors[pairs[-1]] = f"{type(error).__name__}: {error}".splitlines()[0]
-            preactivation = out
+            preactivation, own = out, None
         patch = out if found.outputs.get(pairs[-1], out).ndim == out.ndim else out[:, -1]
         patch = to_layer_axes(layer, patch)
-        own_preactivation, own = run(fed)
+        own_preactivation, of_fed = run(fed)
         own_shape = first_tensor(own_preactivation).shape
         if patch.ndim != len(own_shape) and patch.size == np.prod(own_shape):  # attention heads share one axis
             patch = patch.reshape(own_shape)
         if isinstance(preactivation, (tuple, list)) or own_shape != patch.shape:
             found.unpatched.add(match.pairs[pairs[-1]].keras)
-            return own
+            fits = own is not None and first_tensor(own).shape == first_tensor(of_fed).shape
+            return own if fits else of_fed
         return overridden.get(id(layer), activation)(keras.ops.convert_to_tensor(patch))
 
     with intercepted(model, handler):

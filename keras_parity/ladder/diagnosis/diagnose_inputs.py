@@ -1,5 +1,6 @@
 """Diagnoses initial weights, batches and losses that differ, with candidate fixes."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import permutations
@@ -128,8 +129,8 @@ def loss_lines(
     labels: NDArray,
     class_weight: Mapping[int, float] | None,
     smoothing: tuple[float, ...],
-) -> Iterator[tuple[str, float]]:
-    """Yields losses that may be meant, in Python, of ``logits`` and ``labels``, each with its value.
+) -> list[tuple[str, float]]:
+    """Returns losses that may be meant, in Python, of ``logits`` and ``labels``, each with its value.
 
     Args:
         output: PyTorch's output.
@@ -162,6 +163,8 @@ def loss_lines(
             lines.append(f"nn.functional.cross_entropy(logits, labels, {weight}, reduction='sum') / len(labels)")
             lines.append(f"nn.functional.cross_entropy(logits, labels, {weight})")
         lines.append("nn.functional.mse_loss(logits, labels)")
+    found = []
     for line in lines:
-        with suppress(Exception):  # raised by a loss that rejects these outputs
-            yield line, eval(line, names).item()
+        with suppress(Exception), warnings.catch_warnings(action="ignore"):  # by a loss that rejects these outputs
+            found.append((line, eval(line, names).item()))
+    return found

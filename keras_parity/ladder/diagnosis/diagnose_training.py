@@ -96,11 +96,11 @@ def _losses(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
     if pair.class_weight is not None:
         what += "; Keras weights the classes and divides by the number of samples"
     if len(outputs) == len(labels) == 1:
-        for line, value in loss_lines(outputs[0], labels[0], pair.class_weight, _smoothing(pair)):
-            if _close(value, in_keras):
-                lines.append(f"torch_loss = lambda logits, labels: {line}")
-            if _close(value, in_torch):
-                what = f"PyTorch's is {line} = {in_torch:.7g}, Keras's is {in_keras:.7g}"
+        known = loss_lines(outputs[0], labels[0], pair.class_weight, _smoothing(pair))
+        lines += [f"torch_loss = lambda logits, labels: {line}" for line, value in known if _close(value, in_keras)]
+        line, value = min(known, key=lambda each: round(abs(each[1] - in_torch), 7), default=("", np.nan))
+        if _close(value, in_torch):
+            what = f"PyTorch's is {line} = {in_torch:.7g}, Keras's is {in_keras:.7g}"
     yield Finding("the loss", abs(in_torch - in_keras), what, [], lines)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from keras_parity.ladder.judge.keras_runner import KerasRunner
 from keras_parity.ladder.judge.model_pair import ModelPair
-from keras_parity.ladder.judge.nests import distance
+from keras_parity.ladder.judge.nests import distance, leaves
 from keras_parity.ladder.judge.notes import note_adjustments, note_movement, note_untested
 from keras_parity.ladder.judge.runs import (
     DEFAULT_STEPS,
@@ -83,7 +83,10 @@ class Judge:
             verdict.comparisons.append(self._merged(single, double))
             note_untested(pair, verdict, single.outputs)
             if verdict.same_function is None:
+                inputs = [*leaves(pair.images), *leaves(pair.torch_images)]
                 verdict.reason = f"NaN in the outputs, or one ulp on the weights changes them by over {CEILING:.0%}"
+                if any(array.dtype.kind == "f" and np.isnan(array).any() for array in inputs):
+                    verdict.reason = "NaN in the inputs"
             elif verdict.same_function and any(side.training is None for side in sides):
                 verdict.reason = f"the trainings were not compared: {pair.undecided or 'no labels were given'}"
             elif verdict.same_function:

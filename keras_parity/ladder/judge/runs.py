@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -172,7 +173,7 @@ class Runs:
 
 def one_line(error: Exception) -> str:
     """Formats an error of the user's code for use in a sentence."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    return shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
 
 
 def copied_runner(pair: ModelPair) -> KerasRunner:

@@ -133,7 +133,7 @@ class TorchRunner:
             if place > len(record):
                 return record.append(tensors)
             first = record[place - 1]
-            if len(first) == len(tensors) and all(torch.equal(a, b) for a, b in zip(first, tensors, strict=True)):
+            if len(first) == len(tensors) and all(map(_equal, first, tensors)):
                 return None
             found[module] = None
             recorded = iter(first)  # so that the modules behind it get the same input in every run
@@ -154,6 +154,11 @@ class TorchRunner:
                 hook.remove()
             self.reset()
         return list(found)
+
+
+def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors hold the same values and NaN in the same places."""
+    return torch.equal(a, b) or (torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num()))
 
 
 def _force_inference(module: nn.Module, args: Any) -> None:
