@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 
 import yaml
 
@@ -11,7 +12,7 @@ from cnn_mnist.errors import UserError
 from cnn_mnist.neutral import say
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.files import atomic_write_text
-from cnn_mnist.runs.folder import CHECKPOINTS, LOG_DIR, PYTORCH, RESULTS, checkpoints, read_config, step_of
+from cnn_mnist.runs.folder import CHECKPOINTS, FRAMEWORKS, LOG_DIR, PYTORCH, RESULTS, checkpoints, read_config, step_of
 
 _STEP = "step"
 """Key of the number of updates of the final weights among the results."""
@@ -81,9 +82,11 @@ def print_results(metrics: Mapping[str, float], run: Path | None) -> None:
         speed = metrics[tags.IMAGES_PER_SECOND]
         print(f"training took {metrics[tags.FIT_SECONDS]:.1f} s, at {speed:,.0f} images/s in the last epoch")
     if run is not None:
-        log_dir = str(run.parent.parent)
-        default = log_dir == LOG_DIR
-        command = "python -m keras_parity compare" + ("" if default else f" '{log_dir}/*/version_*'")
-        if run.parent.name == PYTORCH:
-            command = f"python -m keras_parity --twin_of {run}" + ("" if default else f" --trainer.log_dir={log_dir}")
-        say(f"run:  {run}\nnext: {command}\n      tensorboard --logdir {log_dir}")
+        log_dir, folder = quote(str(run.parent.parent)), quote(str(run))
+        default = run.parent.parent == Path(LOG_DIR)
+        if run.parent.name in FRAMEWORKS and run.parent.name != PYTORCH:
+            command = "python -m keras_parity compare" + f" {log_dir}" * (not default)
+        else:  # a CSVLogger names the folder as the user likes
+            command = f"python -m keras_parity --twin_of {folder}" + f" --trainer.log_dir={log_dir}" * (not default)
+        seen = any(run.glob("events.out.tfevents*"))
+        say(f"run:  {run}\nnext: {command}" + f"\n      tensorboard --logdir {log_dir}" * seen)

@@ -1,6 +1,7 @@
 """Other data sets than MNIST, through the commands of both packages."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -73,6 +74,22 @@ def test_a_users_file_goes_through_fit_twin_compare_and_predict(command, save, t
     code, out, err = command("keras_parity", "predict", *(f"--ckpt_path={run}" for run in RUNS.values()))
     assert code == 0, err
     assert "of 60 test images right" in out
+
+
+def test_the_next_commands_are_those_of_the_log_that_was_written_and_work(command, save):
+    save()
+    log = "--trainer.logger=CSVLogger", "--trainer.logger.save_dir=my logs", "--trainer.logger.name=one"
+    code, out, err = command("cnn_mnist", "fit", *SHORT, "--data.file=my.npz", *log)
+    assert code == 0, err
+    assert "tensorboard --logdir" not in out
+    _, _, line = out.partition("next: python -m keras_parity ")
+    arguments = shlex.split(line.partition("\n")[0])
+    assert arguments == ["--twin_of", "my logs/one/version_0", "--trainer.log_dir=my logs"]
+    code, out, err = command("keras_parity", *arguments)
+    assert code == 0, err
+    assert out.endswith("next: python -m keras_parity compare 'my logs'\n      tensorboard --logdir 'my logs'\n")
+    code, out, err = command("keras_parity", "compare", "my logs")
+    assert code == 0, err
 
 
 def test_names_of_classes_stand_in_predictions_pages_and_pictures(command, asked, tmp_path):
