@@ -201,5 +201,5 @@ def _measured(evidence: Evidence) -> Finding:
         return Finding("the optimizer", abs(1 - ratios[0]), f"every update is {ratios[0]:.6g} times Keras's")
     moves = np.isfinite(ratios).all()
     what = f"its first update is {ratios[0]:.4g} times Keras's" if moves else "Keras's update is zero"
-    where = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    where = ", ".join(names[:3]) + (f" and {len(names) - 3} more, up to {names[-1]}" if len(names) > 3 else "")
     return Finding(where, max(array_distance(*both) for both in off.values()), what)
