@@ -26,6 +26,8 @@ def notes_on(runs: Sequence[Run]) -> list[str]:
 
 
 def _caveats(run: Run) -> Iterator[str]:
+    if run.assumed:
+        yield run.assumed
     if not run.settings:
         yield "settings unknown; all such runs of a framework share a column"
     if run.clock:

@@ -62,7 +62,7 @@ def read_csv(path: Path) -> Scalars:
         notes.append(f"{path} {error}")
     except csv.Error as error:
         notes.append(f"{path} is read to where it is damaged ({error})")
-    return Scalars(points, KERAS if keras else PYTORCH, False, notes)
+    return Scalars(points, KERAS if keras else PYTORCH, "its columns", notes)
 
 
 def _lines(path: Path) -> Iterator[list[str]]:

@@ -55,6 +55,13 @@ def find_folders(patterns: Iterable[str]) -> list[Path]:
     return _without_parts(folders)
 
 
+def root_of(patterns: Iterable[str]) -> Path:
+    """The innermost path that holds all that the user names; of a glob, what it begins with."""
+    named = [Path(os.path.abspath(os.path.expanduser(pattern))) for pattern in patterns]
+    there = [next(place for place in (path, *path.parents) if place.exists()) for path in named]
+    return Path(os.path.commonpath(there))
+
+
 def search(folder: str | Path) -> list[Path]:
     """The runs in a folder and below it: folders with event files, and CSV files.
 
