@@ -177,6 +177,21 @@ def test_the_writers_of_keras_and_lightning_write_such_logs(compared, tmp_path):
     assert list(compared("lightning")[0].values()) == [{"train/loss": 0.5, "val/acc": 0.75}]
 
 
+@pytest.mark.parametrize("kind", ["csv", "events", "long"])
+@pytest.mark.parametrize("form", ["rich", "markdown", "html", "json"])
+def test_a_log_without_a_row_of_the_table_is_named_with_its_tags(command, tmp_path, kind, form):
+    (tmp_path / "log").mkdir()
+    if kind == "events":
+        foreign.write(tmp_path / "log/run", {"my_metric": [(1, 0.5)]})
+    else:
+        columns = "step,metric,my_metric\n0,loss,0.5\n" if kind == "long" else "step,my_metric\n0,0.5\n1,0.6\n"
+        (tmp_path / "log/m.csv").write_text(columns)
+    code, out, err = command("keras_parity", "compare", "log", f"--format={form}")
+    assert (code, err) == (0, "")
+    said = out.replace("\n    ", " ").replace("\\", "")
+    assert "read but not shown: my_metric; --alias=test/acc=NAME shows NAME as test/acc" in said
+
+
 def test_the_framework_of_a_log_can_be_overruled(compared, command, tmp_path):
     for seed in range(2):
         foreign.write(tmp_path / f"log/a_{seed}", {"test_acc": [(1, 0.5)]}, writer="")
