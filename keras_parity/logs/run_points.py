@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from cnn_mnist.errors import few
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.folder import FRAMEWORKS, KERAS, PYTORCH
 from keras_parity.logs.csv_files import is_csv_log, read_csv
@@ -123,9 +124,3 @@ def take_times(points: dict[str, Sequence[Point]]) -> str:
     if last.step - first.step >= count:  # else these may be epochs, not steps
         points[tags.EPOCH_SECONDS] = [point._replace(value=seconds) for point in (first, last)]
     return clock
-
-
-def few(names: Sequence[str], most: int = 6) -> str:
-    """The first of some names, and how many more there are."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
