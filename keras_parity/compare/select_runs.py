@@ -27,7 +27,8 @@ def select_runs(
     found = [run for run in runs if run.points]
     notes = [note for run in runs if not run.points for note in run.notes]
     if not found:
-        raise UserError(f"expected runs with scalars, found none ({'; '.join(notes) or log_dir}); {HOW}")
+        remedy = "mend these, or name others" if notes else HOW
+        raise UserError(f"expected runs with scalars, found none ({'; '.join(notes) or log_dir}); {remedy}")
     for name in typed.values():
         known = any(name in run.points for run in found)
         expect("--alias", known, "a tag of these runs", f"{name}, which none of them has")

@@ -6,12 +6,14 @@ import os
 import re
 from array import array
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 from cnn_mnist.errors import few
 from cnn_mnist.runs.folder import KERAS, PYTORCH
+from cnn_mnist.runs.tags import METRICS
 from keras_parity.logs.event_files import Scalars
 from keras_parity.logs.points import Collected, Point, TooManyError
 
@@ -21,6 +23,7 @@ _COUNTERS = ("step", "epoch")
 _EMPTY = ("", "NA")
 """Cells without a value; the second as Keras writes them."""
 
+_METRIC = re.compile(rf"(?i)(?<![a-z])(?:{'|'.join(METRICS)})")
 _SHOWN = 40
 """Characters of a cell in a note."""
 
@@ -29,15 +32,16 @@ _LONGEST = 100_000
 
 
 def is_csv_log(path: Path) -> bool:
-    """Whether a file is one of theirs: it has a column of steps or of epochs."""
-    return path.suffix in _ENDINGS and path.is_file() and not set(_COUNTERS).isdisjoint(_header(path))
+    """Whether a file is meant as one of theirs: a column is of steps, epochs or a metric of this project."""
+    try:
+        return is_csv(path) and any(name in _COUNTERS or _METRIC.search(name) for name in _header(path))
+    except OSError:
+        return True  # read_csv says so
 
 
-def fault_of(path: Path) -> str:
-    """What a file that may be meant as one of theirs lacks; empty of others."""
-    if path.suffix not in _ENDINGS or not path.is_file() or is_csv_log(path):
-        return ""
-    return f"{path} (with the columns {few([name[:_SHOWN] for name in _header(path)]) or 'none'})"
+def is_csv(path: Path) -> bool:
+    """Whether a file is called so."""
+    return path.suffix in _ENDINGS and path.is_file()
 
 
 class _Cells:
@@ -85,8 +89,14 @@ def read_csv(path: Path) -> Scalars:
     ``loss``; here they are ``train_loss``. A logger that goes on in a file with other columns writes a new header,
     which is followed. Reading ends at a line with more cells than its header.
     """
-    points, notes, header, keras, seen = Collected(), list[str](), _header(path), False, _Cells()
-    nameless = set[int]()
+    points, notes, nameless, keras, seen = Collected(), list[str](), set[int](), False, _Cells()
+    try:
+        header = _header(path)
+    except OSError as error:
+        return Scalars(points, PYTORCH, "", [f"{path} cannot be read ({error.strerror})"])
+    if set(_COUNTERS).isdisjoint(header):
+        columns = few([name[:_SHOWN] for name in header]) or "nothing"
+        return Scalars(points, PYTORCH, "", [f"{path} has no column {' or '.join(_COUNTERS)}, but {columns}"])
     written = path.stat().st_mtime  # the lines hold no times
     lines = _lines(path)
     try:
@@ -94,6 +104,9 @@ def read_csv(path: Path) -> Scalars:
             if number == 1 or _is_header(cells):
                 header = cells
                 keras |= "step" not in header and "loss" in header
+                twice = [name for name, count in Counter(filter(None, header)).items() if count > 1]
+                if twice:
+                    notes.append(f"{path}: {few(twice)} stands twice in line {number}, and is read from the last")
                 continue
             if not cells:
                 continue
@@ -155,7 +168,7 @@ def _lines(path: Path) -> Iterator[list[str]]:
 def _header(path: Path) -> list[str]:
     try:
         return next(_lines(path), [])
-    except (OSError, csv.Error):
+    except csv.Error:
         return []
 
 

@@ -7,9 +7,9 @@ from fnmatch import fnmatch
 from glob import glob, has_magic
 from pathlib import Path
 
-from cnn_mnist.errors import UserError, few
+from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CONFIG, FRAMEWORKS, HPARAMS, LOG_DIR
-from keras_parity.logs.csv_files import fault_of, is_csv_log
+from keras_parity.logs.csv_files import is_csv, is_csv_log
 from keras_parity.logs.event_files import OURS, PATTERN, files_in
 
 COMPARE = "compare"
@@ -49,11 +49,8 @@ def find_folders(patterns: Iterable[str]) -> list[Path]:
         found = [Path(named)] if exists else [Path(path) for path in sorted(glob(named, recursive=True))]
         paths = [path for path in found if path.exists() and not _written_by_a_comparison(path)]
         logs = [log for path in paths for log in (search(path) if path.is_dir() else _log_of(path, exists))]
+        logs = logs or [file for path in paths for file in (path, *sorted(path.rglob("*"))) if is_csv(file)]
         if not logs and not (found and not paths and Path(found[0]).exists()):
-            files = (file for path in paths for file in (path, *sorted(path.rglob("*"))))
-            if faults := list(filter(None, map(fault_of, files))):
-                expected = "event files, or CSV files with a column step or epoch"
-                raise UserError(f"expected {expected}, got only {few(faults)}; add such a column")
             raise UserError(f"expected a run folder with event files, got {pattern}; see {LOG_DIR}/*/version_*")
         folders |= {path.resolve(): path for path in logs if path.resolve() not in folders}
     return _without_parts(folders)
@@ -129,7 +126,7 @@ def _is_a_run(place: Path) -> bool:
 
 def _log_of(path: Path, exists: bool) -> list[Path]:
     """A file that was named itself; of those that a glob finds, the logs."""
-    return [path] if (exists and not fault_of(path)) or fnmatch(path.name, PATTERN) or is_csv_log(path) else []
+    return [path] if exists or fnmatch(path.name, PATTERN) or is_csv_log(path) else []
 
 
 def _without_parts(folders: dict[Path, Path]) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from cnn_mnist.errors import few
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.folder import FRAMEWORKS, KERAS, PYTORCH
-from keras_parity.logs.csv_files import is_csv_log, read_csv
+from keras_parity.logs.csv_files import is_csv, read_csv
 from keras_parity.logs.event_files import BY_WRITER, read_scalars
 from keras_parity.logs.folders import SPLIT_FOLDERS, parts_of, split_in
 from keras_parity.logs.points import Point
@@ -51,7 +51,7 @@ def read_points(folder: Path, name: str, root: Path) -> tuple[dict[str, Sequence
     points, notes, framework, basis = dict[str, Sequence[Point]](), list[str](), PYTORCH, ""
     back, own = list[str](), list[str]()
     for place in (folder, *parts_of(folder)):
-        log = read_csv(place) if is_csv_log(place) else read_scalars(place)
+        log = read_csv(place) if is_csv(place) else read_scalars(place)
         inside = place.relative_to(folder).as_posix() if place != folder else name
         split = split_in(inside) if place != folder or name.lower() in SPLIT_FOLDERS else ""
         for tag, values in log.points.items():
@@ -88,7 +88,7 @@ def _named_frameworks(folder: Path, root: Path) -> list[str]:
     Those are its own name and the folders between it and ``root``; and the folders above it of this project's layout.
     """
     home = folder.parent if folder.is_file() else folder
-    place = Path(os.path.abspath(folder if is_csv_log(folder) else home))  # event files are named after machines
+    place = Path(os.path.abspath(folder if is_csv(folder) else home))  # event files are named after machines
     below = place.parts[len(root.parts) :] if place.is_relative_to(root) else ()
     told = [frameworks_in(name) for name in reversed(below or (place.name,))]
     told += [{name} & set(FRAMEWORKS) for name in (home.name, home.parent.name)]

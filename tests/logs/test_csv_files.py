@@ -2,7 +2,6 @@
 
 import pytest
 
-from cnn_mnist.errors import UserError
 from keras_parity import find_folders
 from keras_parity.logs.csv_files import read_csv
 
@@ -90,13 +89,56 @@ def test_a_file_that_names_its_encoding_is_read(read, tmp_path, encoding):
 
 
 @pytest.mark.parametrize("named", ["log", "log/metrics.csv", "log/*"])
-def test_a_csv_file_without_steps_is_named_with_its_columns(tmp_path, monkeypatch, named):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize("columns", ["accuracy,loss", "x,y"])
+def test_a_csv_file_without_steps_is_named_with_its_columns(command, tmp_path, named, columns):
     (tmp_path / "log").mkdir()
-    (tmp_path / "log/metrics.csv").write_text("accuracy,loss\n0.5,0.4\n")
-    with pytest.raises(UserError) as caught:
-        find_folders([named])
-    assert str(caught.value) == (
-        "expected event files, or CSV files with a column step or epoch, got only log/metrics.csv (with the columns "
-        "accuracy, loss); add such a column"
+    (tmp_path / "log/metrics.csv").write_text(f"{columns}\n0.5,0.4\n")
+    code, out, err = command("keras_parity", "compare", named)
+    assert (code, out) == (1, "")
+    assert err == (
+        "python -m keras_parity: error: expected runs with scalars, found none (log/metrics.csv has no column step or "
+        f"epoch, but {columns.replace(',', ', ')}); mend these, or name others\n"
+    )
+
+
+def test_a_csv_file_of_metrics_without_steps_beside_logs_is_said(command, tmp_path):
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log/a.csv").write_text("epoch,val_loss\n0,0.5\n")
+    (tmp_path / "log/b.csv").write_text("iteration,val_loss\n0,0.5\n")
+    (tmp_path / "log/mistakes.csv").write_text("image,label\n0,5\n")
+    code, out, err = command("keras_parity", "compare", "log", "--format=markdown")
+    assert (code, err) == (0, "")
+    assert "log/b.csv has no column step or epoch, but iteration, val_loss" in out.replace("\\", "")
+    assert "mistakes" not in out
+
+
+def test_a_column_that_stands_twice_is_said(read):
+    last, notes = read("epoch,loss,loss\n0,0.5,0.7\n")
+    assert last == {"train_loss": 0.7}
+    assert notes == [": loss stands twice in line 1, and is read from the last"]
+
+
+def test_a_log_whose_cells_are_all_text_is_no_reason_to_train(command, tmp_path):
+    (tmp_path / "log.csv").write_text("epoch;loss\n0;0,5\n")
+    code, out, err = command("keras_parity", "compare", "log.csv")
+    assert (code, out) == (1, "")
+    assert err == (
+        "python -m keras_parity: error: expected runs with scalars, found none (log.csv: read but not shown, as no "
+        "plain numbers such as 0.5: loss (0,5 in line 2)); mend these, or name others\n"
+    )
+
+
+@pytest.mark.parametrize("named", [".", "log.csv"])
+def test_a_csv_file_that_cannot_be_opened_is_said(command, tmp_path, monkeypatch, named):
+    (tmp_path / "log.csv").write_text("epoch,loss\n0,0.5\n")
+    usual = type(tmp_path).open
+
+    def refuse(self, *arguments, **more):
+        if self.name == "log.csv":
+            raise PermissionError(13, "Permission denied")
+        return usual(self, *arguments, **more)
+
+    monkeypatch.setattr(type(tmp_path), "open", refuse)
+    assert (
+        "found none (log.csv cannot be read (Permission denied)); mend" in command("keras_parity", "compare", named)[2]
     )
