@@ -101,7 +101,7 @@ def _console(file: IO[str] | None = None) -> "Console":
 
 def _widths(rows: Rows, room: int) -> list[int]:
     """Chooses column widths: unwrapped if they fit, otherwise headers wrap, then the widest columns shrink."""
-    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(1, *map(cell_len, column)) for column in zip(*rows, strict=True)]
     if sum(widths) > room:
         widths = _body_widths(rows)
     least = [_longest_word(column) for column in zip(*rows, strict=True)]

@@ -4,13 +4,13 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 
+from cnn_mnist.errors import few
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.folder import checkpoints, step_of
 from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
 from keras_parity.compare.rows import PRIMARY, ROWS
 from keras_parity.logs.folders import split_in
 from keras_parity.logs.run import Run
-from keras_parity.logs.run_points import few
 
 _COUNTERS = {"epoch", "hp_metric", tags.EPOCH_SECONDS}
 """Tags outside the table that nobody misses: Lightning's own, and those that the rows are computed from."""
@@ -26,6 +26,8 @@ def notes_on(runs: Sequence[Run]) -> list[str]:
 
 
 def _caveats(run: Run) -> Iterator[str]:
+    if run.assumed:
+        yield run.assumed
     if not run.settings:
         yield "settings unknown; all such runs of a framework share a column"
     if run.clock:

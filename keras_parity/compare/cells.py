@@ -22,8 +22,10 @@ def figure(column: Column, key: str) -> str:
     if is_no_mean(column, key):
         return f"{cell.mean} *"
     n = f" (n = {cell.n})" * (bool(column.runs) and cell.n != len(column.runs))
-    low, high = cell.mean - (cell.half_width or 0), cell.mean + (cell.half_width or 0)
-    if low >= 0 and high <= row.greatest:
+    half = cell.half_width or 0
+    low, high = cell.mean - half, cell.mean + half
+    possible = 0 <= cell.mean <= row.greatest  # else, as of a percentage, no end is known to cut at
+    if not half or not possible or (low >= 0 and high <= row.greatest):
         return _with_interval(cell, row.format) + n
     return f"{cell.mean:{row.format}} ({max(low, 0):{row.format}} to {min(high, row.greatest):{row.format}}){n}"
 

@@ -1,5 +1,6 @@
 """``python -m keras_parity compare``: reads the flags, prints and writes the tables."""
 
+import os
 import shlex
 import sys
 import warnings
@@ -24,8 +25,10 @@ from keras_parity.compare.disagreements import draw
 from keras_parity.compare.report import Table
 from keras_parity.compare.select_runs import HOW, select_runs
 from keras_parity.compare.table import make_tables
+from keras_parity.logs.csv_files import is_csv_log
 from keras_parity.logs.event_writer import picture
-from keras_parity.logs.folders import COMPARE
+from keras_parity.logs.folders import COMPARE, root_of
+from keras_parity.logs.run import Run
 
 _ENDINGS = {"markdown": ".md", "csv": ".csv", "json": ".json", "html": ".html"}
 _FILES = {
@@ -132,8 +135,8 @@ def main(args: list[str]) -> None:
     piped = form != "rich" and config.output is None  # stdout is the content of a file
     for path in filter(None, (config[name] for name in _FILES)):
         say(f"wrote {path}", sys.stderr if piped else sys.stdout)
-    if not piped and folder.parent.is_dir():
-        say(f"next: tensorboard --logdir {shlex.quote(config.log_dir)}")
+    if not piped and (logs := _event_logs(config.runs, config.log_dir, found)):
+        say(f"next: tensorboard --logdir {shlex.quote(logs)}")
 
     failed = []
     for tag, comparison, bound in typed["require"]:
@@ -142,6 +145,17 @@ def main(args: list[str]) -> None:
         failed += demands.too_far(tables, tag, float(limit))
     if failed:
         raise UserError("not met: " + "; ".join(failed))
+
+
+def _event_logs(patterns: Sequence[str], log_dir: str, found: Sequence[Run]) -> str:
+    """The folder that TensorBoard is to read; empty if the runs have no event files."""
+    root = root_of(patterns or [log_dir])
+    if root.is_relative_to(os.path.abspath(log_dir)):
+        return log_dir  # which also has the tables
+    if all(is_csv_log(run.folder) for run in found):
+        return ""
+    place = root if root.is_dir() else root.parent
+    return os.path.relpath(place) if place.is_relative_to(Path.cwd()) else str(place)
 
 
 def _format(output: str | None, typed: str | None, lines: str | None) -> str:

@@ -86,8 +86,9 @@ def resolution(key: str, settings: Mapping[str, object], figures: Collection[flo
 def _fewest_images(accuracies: Collection[float]) -> int:
     """The smallest number of images of which each accuracy, a float32, may be a share."""
     counts = np.arange(1, _IMAGES + 1)
-    right = np.outer(list(accuracies), counts)
-    fits = (np.abs(right - right.round()) <= 1.2e-7 * counts).all(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite and huge figures are no shares
+        right = np.outer(list(accuracies), counts)
+        fits = (np.abs(right - right.round()) <= 1.2e-7 * counts).all(axis=0)
     return int(counts[fits.argmax()]) if fits.any() else _IMAGES
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fnmatch import fnmatch
 
 from cnn_mnist.errors import UserError, expect
-from keras_parity.logs.folders import find_folders, search
+from keras_parity.logs.folders import find_folders, root_of, search
 from keras_parity.logs.run import Run, newest_pair, read_run
 from keras_parity.logs.run_points import ALIASES
 
@@ -19,14 +19,16 @@ def select_runs(
     """The runs to compare, and a note on each run that is left out."""
     aliases = ALIASES | {tag: (name, *ALIASES.get(tag, ())) for tag, name in typed.items()}
     folders = find_folders(patterns) if patterns else search(log_dir)
-    runs = [_of_framework(read_run(folder, aliases, typed), frameworks) for folder in folders]
+    root = root_of(patterns or [log_dir])
+    runs = [_of_framework(read_run(folder, aliases, typed, root), frameworks) for folder in folders]
     for pattern in frameworks:
         matches = any(fnmatch(str(folder), pattern) for folder in folders)
         expect("--framework", matches, "a pattern of these runs' folders", f"{pattern}, which none has")
     found = [run for run in runs if run.points]
     notes = [note for run in runs if not run.points for note in run.notes]
     if not found:
-        raise UserError(f"expected runs with scalars, found none ({'; '.join(notes) or log_dir}); {HOW}")
+        remedy = "mend these, or name others" if notes else HOW
+        raise UserError(f"expected runs with scalars, found none ({'; '.join(notes) or log_dir}); {remedy}")
     for name in typed.values():
         known = any(name in run.points for run in found)
         expect("--alias", known, "a tag of these runs", f"{name}, which none of them has")
@@ -47,7 +49,4 @@ def select_runs(
 def _of_framework(run: Run, frameworks: Mapping[str, str]) -> Run:
     """The run with the framework of the first pattern that its folder matches."""
     framework = next((name for pattern, name in frameworks.items() if fnmatch(str(run.folder), pattern)), None)
-    if framework is None:
-        return run
-    notes = tuple(note for note in run.notes if "--framework overrules" not in note)
-    return replace(run, framework=framework, notes=notes)
+    return run if framework is None else replace(run, framework=framework, assumed="")

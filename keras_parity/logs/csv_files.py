@@ -4,23 +4,82 @@ import csv
 import math
 import os
 import re
+from array import array
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
+from cnn_mnist.errors import few
 from cnn_mnist.runs.folder import KERAS, PYTORCH
+from cnn_mnist.runs.tags import METRICS
 from keras_parity.logs.event_files import Scalars
 from keras_parity.logs.points import Collected, Point, TooManyError
 
 _ENDINGS = (".csv", ".tsv", ".log")
 _SEPARATOR = re.compile(r"[,;\t|]")
 _COUNTERS = ("step", "epoch")
+_EMPTY = ("", "NA")
+"""Cells without a value; the second as Keras writes them."""
+
+_METRIC = re.compile(rf"(?i)(?<![a-z])(?:{'|'.join(METRICS)})")
+_SHOWN = 40
+"""Characters of a cell in a note."""
+
 _LONGEST = 100_000
 """Characters of a row, past which a file is no log; Python reads a row as a whole."""
 
 
 def is_csv_log(path: Path) -> bool:
-    """Whether a file is one of theirs: it has a column of steps or of epochs."""
-    return path.suffix in _ENDINGS and path.is_file() and not set(_COUNTERS).isdisjoint(_header(path))
+    """Whether a file is meant as one of theirs: a column is of steps, epochs or a metric of this project."""
+    try:
+        return is_csv(path) and any(name in _COUNTERS or _METRIC.search(name) for name in _header(path))
+    except OSError:
+        return True  # read_csv says so
+
+
+def is_csv(path: Path) -> bool:
+    """Whether a file is called so."""
+    return path.suffix in _ENDINGS and path.is_file()
+
+
+class _Cells:
+    """What a file's columns hold."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, array[int]] = {}  # in which a column has a number
+        self._texts: dict[str, str] = {}  # the first cell that is no number
+
+    def add(self, name: str, cell: str, line: int) -> float | None:
+        """Takes a cell that must be a number, and gives it; None if it is none."""
+        number = _number(cell)
+        if number is None:
+            self._texts.setdefault(name, f"{name} ({cell[:_SHOWN] or 'nothing'} in line {line})")
+        else:
+            self._lines.setdefault(name, array("L")).append(line)
+        return number
+
+    def notes(self) -> Iterator[str]:
+        """What of the columns is not read as a metric of its own rhythm."""
+        kinds: dict[str, list[str]] = {}
+        for name, text in self._texts.items():
+            kind = "cells left out" if name in self._lines else "read but not shown"
+            kinds.setdefault("lines left out" if name in _COUNTERS else kind, []).append(text)
+        for kind, texts in kinds.items():
+            yield f"{kind}, as no plain numbers such as 0.5: {few(texts)}"
+        rhythms: dict[bytes, list[str]] = {}
+        for name, lines in self._lines.items():
+            if name != "step":  # Lightning gives each metric lines of its own, not each step a value
+                rhythms.setdefault(lines.tobytes(), []).append(name)
+        # Sorted, what goes on in the same rhythm follows what ends.
+        for (ends, names), (goes_on, others) in pairwise(sorted(rhythms.items())):
+            if goes_on.startswith(ends):
+                last = self._lines[names[0]][-1]
+                yield (
+                    f"{few(names)} has no number after line {last}, where {others[-1]} goes on; the figure shown is of "
+                    f"line {last} (was it NaN later?)"
+                )
 
 
 def read_csv(path: Path) -> Scalars:
@@ -30,7 +89,14 @@ def read_csv(path: Path) -> Scalars:
     ``loss``; here they are ``train_loss``. A logger that goes on in a file with other columns writes a new header,
     which is followed. Reading ends at a line with more cells than its header.
     """
-    points, notes, header, keras = Collected(), list[str](), _header(path), False
+    points, notes, nameless, keras, seen = Collected(), list[str](), set[int](), False, _Cells()
+    try:
+        header = _header(path)
+    except OSError as error:
+        return Scalars(points, PYTORCH, "", [f"{path} cannot be read ({error.strerror})"])
+    if set(_COUNTERS).isdisjoint(header):
+        columns = few([name[:_SHOWN] for name in header]) or "nothing"
+        return Scalars(points, PYTORCH, "", [f"{path} has no column {' or '.join(_COUNTERS)}, but {columns}"])
     written = path.stat().st_mtime  # the lines hold no times
     lines = _lines(path)
     try:
@@ -38,6 +104,9 @@ def read_csv(path: Path) -> Scalars:
             if number == 1 or _is_header(cells):
                 header = cells
                 keras |= "step" not in header and "loss" in header
+                twice = [name for name, count in Counter(filter(None, header)).items() if count > 1]
+                if twice:
+                    notes.append(f"{path}: {few(twice)} stands twice in line {number}, and is read from the last")
                 continue
             if not cells:
                 continue
@@ -49,24 +118,36 @@ def read_csv(path: Path) -> Scalars:
                 notes.append(f"{path} ends inside line {number}, which is left out")
                 break
             row = dict(zip(header, cells, strict=False))
-            step = _number(row.get("step" if "step" in row else "epoch", ""))
-            if step is not None and not math.isfinite(step):
+            counter = "step" if "step" in row else "epoch"
+            step = seen.add(counter, row.get(counter, ""), number) if any(cells) else None
+            if step is None:
+                continue
+            if not math.isfinite(step):
                 notes.append(f"{path} has the step {step} in line {number}, and is read to there")
                 break
             for name, cell in row.items():
-                value = _number(cell)
-                if step is not None and value is not None and name not in _COUNTERS:
+                if name in _COUNTERS or cell.strip() in _EMPTY:
+                    continue
+                if not name:
+                    nameless.add(header.index(name) + 1)
+                    continue
+                value = seen.add(name, cell, number)
+                if value is not None:
                     bare = "step" not in row and "loss" in row and not name.startswith("val_")
                     points.add(f"train_{name}" if bare else name, Point(int(step), written, value))
     except TooManyError as error:
         notes.append(f"{path} {error}")
     except csv.Error as error:
         notes.append(f"{path} is read to where it is damaged ({error})")
-    return Scalars(points, KERAS if keras else PYTORCH, False, notes)
+    notes += [f"{path}: column {n} has no name (the index of pandas?) and is left out" for n in sorted(nameless)]
+    notes += [f"{path}: {note}" for note in seen.notes()]
+    return Scalars(points, KERAS if keras else PYTORCH, "its columns", notes)
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
-    with path.open(newline="", errors="replace", encoding="utf-8-sig") as file:
+    with path.open("rb") as binary:
+        wide = binary.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE)  # as Excel and PowerShell write
+    with path.open(newline="", errors="replace", encoding="utf-16" if wide else "utf-8-sig") as file:
         separator = _SEPARATOR.search(file.readline(_LONGEST))
         file.seek(0)
         read = 0
@@ -87,15 +168,15 @@ def _lines(path: Path) -> Iterator[list[str]]:
 def _header(path: Path) -> list[str]:
     try:
         return next(_lines(path), [])
-    except (OSError, csv.Error):
+    except csv.Error:
         return []
 
 
 def _is_cut(path: Path) -> bool:
     """Whether the last line has no end."""
     with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) not in b"\r\n"
+        file.seek(-2, os.SEEK_END)  # two bytes a character in UTF-16
+        return not file.read().strip(b"\0").endswith((b"\r", b"\n"))
 
 
 def _is_header(cells: list[str]) -> bool:

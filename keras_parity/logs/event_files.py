@@ -29,6 +29,7 @@ _HEADER = struct.Struct("<QI")  # length of the data, masked CRC of these 8 byte
 _CRC = struct.Struct("<I")
 _LONGEST = 2**24
 """Bytes of a record, past which it is skipped: parsed, it may take fifty times its size."""
+BY_WRITER = "the library that wrote the log"
 _LFS = b"version http"  # the placeholder of a file that Git LFS has not fetched
 
 
@@ -38,13 +39,13 @@ class Scalars(NamedTuple):
     Attributes:
         points: The points of each tag.
         framework: ``"keras"`` or ``"pytorch"``, of the library that wrote the first record.
-        guessed: Whether that record names no writer, and the encoding of the values decided.
+        basis: What the framework is taken from, where nothing names it.
         notes: Defects of the files, one line each.
     """
 
     points: dict[str, Points]
     framework: str
-    guessed: bool
+    basis: str
     notes: list[str]
 
 
@@ -105,7 +106,8 @@ def read_scalars(folder: str | Path) -> Scalars:
     except TooManyError as error:
         notes.append(f"{folder} {error}")
     kept = {tag: found for tag, found in points.items() if found}
-    return Scalars(kept, framework or (KERAS if tensors else PYTORCH), not framework and bool(kept), notes)
+    basis = BY_WRITER if framework else "the encoding of its values"
+    return Scalars(kept, framework or (KERAS if tensors else PYTORCH), basis, notes)
 
 
 def files_in(folder: Path) -> list[Path]:

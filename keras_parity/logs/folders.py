@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CONFIG, FRAMEWORKS, HPARAMS, LOG_DIR
-from keras_parity.logs.csv_files import is_csv_log
+from keras_parity.logs.csv_files import is_csv, is_csv_log
 from keras_parity.logs.event_files import OURS, PATTERN, files_in
 
 COMPARE = "compare"
@@ -49,10 +49,18 @@ def find_folders(patterns: Iterable[str]) -> list[Path]:
         found = [Path(named)] if exists else [Path(path) for path in sorted(glob(named, recursive=True))]
         paths = [path for path in found if path.exists() and not _written_by_a_comparison(path)]
         logs = [log for path in paths for log in (search(path) if path.is_dir() else _log_of(path, exists))]
+        logs = logs or [file for path in paths for file in (path, *sorted(path.rglob("*"))) if is_csv(file)]
         if not logs and not (found and not paths and Path(found[0]).exists()):
             raise UserError(f"expected a run folder with event files, got {pattern}; see {LOG_DIR}/*/version_*")
         folders |= {path.resolve(): path for path in logs if path.resolve() not in folders}
     return _without_parts(folders)
+
+
+def root_of(patterns: Iterable[str]) -> Path:
+    """The innermost path that holds all that the user names; of a glob, what it begins with."""
+    named = [Path(os.path.abspath(os.path.expanduser(pattern))) for pattern in patterns]
+    there = [next(place for place in (path, *path.parents) if place.exists()) for path in named]
+    return Path(os.path.commonpath(there))
 
 
 def search(folder: str | Path) -> list[Path]:

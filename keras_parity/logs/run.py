@@ -1,6 +1,7 @@
 """Reads a run from its logs: framework, settings, scalars, whether it is finished."""
 
 import math
+import os
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +26,7 @@ class Run:
 
     Attributes:
         folder: The run folder or log file.
-        framework: One of ``FRAMEWORKS``: the name of the parent folder, else that whose library wrote the first
-            record.
+        framework: One of ``FRAMEWORKS``: that which the path names, else that whose library wrote the first record.
         settings: The settings that averaged runs must share, by name, without the seed. The ``config.yaml`` of other
             code is used unchanged. Empty without a ``config.yaml``.
         seed: The run's seed; None if unknown.
@@ -37,6 +37,7 @@ class Run:
         clock: The tag whose wall times gave the run's times; empty if the log has times.
         looked_at: Whether a study with ``--until=decided`` looked at the run.
         environment: Hardware and versions, by name, such as ``"packages.torch"``; empty if unknown.
+        assumed: What the framework was taken from, in a line; empty if the path names it.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class Run:
     clock: str = ""
     looked_at: bool = False
     environment: Mapping[str, Any] = field(default_factory=dict)
+    assumed: str = ""
 
     @property
     def started(self) -> float:
@@ -71,20 +73,26 @@ class Run:
         return f"Run({self.folder}, {self.framework}, {seed}, {'finished' if self.finished else 'unfinished'})"
 
 
-def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASES, typed: Collection[str] = ()) -> Run:
+def read_run(
+    folder: str | Path,
+    aliases: Mapping[str, tuple[str, ...]] = ALIASES,
+    typed: Collection[str] = (),
+    root: Path | None = None,
+) -> Run:
     """Reads a run.
 
     Args:
         folder: The run folder, or one event or CSV file.
         aliases: Other names of this project's tags, the preferred first.
         typed: Tags whose first alias the user typed; that alias overrides the tag itself.
+        root: The folder in which the run was found, absolute; names below it tell the framework.
 
     Returns:
         The run; a log that cannot be read has no points, and a note.
     """
     folder = Path(folder)
     home = folder.parent if folder.is_file() else folder
-    points, notes, framework = read_points(folder, home.name)
+    points, notes, framework, assumed = read_points(folder, home.name, root or Path(os.path.abspath(folder)))
     apply_aliases(points, aliases, typed)
     native, config = tags.PARAMETERS in points, _read_settings(home, notes)  # native: of this project
     groups = (config.get(group) or {} for group in ("model", "data", "trainer"))
@@ -109,6 +117,7 @@ def read_run(folder: str | Path, aliases: Mapping[str, tuple[str, ...]] = ALIASE
         notes=tuple(notes),
         looked_at=config.get(STUDY) == UNTIL_DECIDED,
         environment=_flat(read_config(home, ENVIRONMENT) or {}),
+        assumed=assumed,
     )
 
 

@@ -1,13 +1,15 @@
 """The points of a run: of its own folder and of those that belong to it, under this project's tags."""
 
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from cnn_mnist.errors import few
 from cnn_mnist.runs import tags
-from cnn_mnist.runs.folder import FRAMEWORKS, PYTORCH
-from keras_parity.logs.csv_files import is_csv_log, read_csv
-from keras_parity.logs.event_files import read_scalars
+from cnn_mnist.runs.folder import FRAMEWORKS, KERAS, PYTORCH
+from keras_parity.logs.csv_files import is_csv, read_csv
+from keras_parity.logs.event_files import BY_WRITER, read_scalars
 from keras_parity.logs.folders import SPLIT_FOLDERS, parts_of, split_in
 from keras_parity.logs.points import Point
 
@@ -28,13 +30,28 @@ ALIASES = {
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 """The folders that ``add_hparams`` makes, named by the time."""
 
+_NAMES = dict.fromkeys(("torch", "py_torch"), PYTORCH) | dict.fromkeys(("tensorflow", "tensor_flow"), KERAS)
+_NAMES |= {name: name for name in FRAMEWORKS}
+"""What people call the frameworks: words of a name, in lower case, joined by ``_``."""
 
-def read_points(folder: Path, name: str) -> tuple[dict[str, Sequence[Point]], list[str], str]:
-    """The points of a run and of the folders that belong to it, notes, and the framework that wrote them."""
-    points, notes, framework, guessed = dict[str, Sequence[Point]](), list[str](), "", False
+_NAMED = re.compile(rf"(?<=_)(?:{'|'.join(sorted(_NAMES, key=len, reverse=True))})(?=_)")
+
+
+def read_points(folder: Path, name: str, root: Path) -> tuple[dict[str, Sequence[Point]], list[str], str, str]:
+    """The points of a run and of the folders that belong to it, notes, and the framework.
+
+    Args:
+        folder: The run folder or log file.
+        name: Of the run folder.
+        root: A folder above the run, below which names tell the framework.
+
+    Returns:
+        Last, what the framework was taken from and how to overrule it; empty if the path names it.
+    """
+    points, notes, framework, basis = dict[str, Sequence[Point]](), list[str](), PYTORCH, ""
     back, own = list[str](), list[str]()
     for place in (folder, *parts_of(folder)):
-        log = read_csv(place) if is_csv_log(place) else read_scalars(place)
+        log = read_csv(place) if is_csv(place) else read_scalars(place)
         inside = place.relative_to(folder).as_posix() if place != folder else name
         split = split_in(inside) if place != folder or name.lower() in SPLIT_FOLDERS else ""
         for tag, values in log.points.items():
@@ -47,8 +64,8 @@ def read_points(folder: Path, name: str) -> tuple[dict[str, Sequence[Point]], li
             points[full] = values.ascending()
             back += [full] if len(points[full]) < len({point.step for point in values}) else []
         own += [inside] if log.points and place != folder and not split else []
-        if log.points and (not framework or guessed):
-            framework, guessed = log.framework, log.guessed
+        if log.points and basis != BY_WRITER:
+            framework, basis = log.framework, log.basis
         notes += log.notes
     if back:
         notes.append(f"{folder}: steps of {few(back)} go back; later points replace those from that step on")
@@ -57,16 +74,31 @@ def read_points(folder: Path, name: str) -> tuple[dict[str, Sequence[Point]], li
         notes.append(f"{folder}: its sub-folders {few(others)} are read as parts of it; name them to read them as runs")
     if not (points or notes):
         notes.append(f"{folder} has no scalars")
-    framework = _named_framework(folder) or framework
-    if guessed and not _named_framework(folder):
-        notes.append(f"{folder}: no record names its writer; taken as {framework}'s, which --framework overrules")
-    return points, notes, framework or PYTORCH
+    named = _named_frameworks(folder, root)
+    framework = named[0] if named else framework
+    taken = f"framework not named in the path; taken as {framework} from {basis}"
+    if named:
+        taken = f"the path names {' and '.join(named)}; taken as {framework}, the nearest" if len(named) > 1 else ""
+    return points, notes, framework, taken and f"{taken}; --framework=PATTERN:FRAMEWORK overrules"
 
 
-def _named_framework(folder: Path) -> str:
-    """The framework that the folders of this project's runs are named after; empty elsewhere."""
-    name = (folder.parent if folder.is_file() else folder).parent.name
-    return name if name in FRAMEWORKS else ""
+def _named_frameworks(folder: Path, root: Path) -> list[str]:
+    """The frameworks that the names of a run tell, the nearest first; a name of several tells none.
+
+    Those are its own name and the folders between it and ``root``; and the folders above it of this project's layout.
+    """
+    home = folder.parent if folder.is_file() else folder
+    place = Path(os.path.abspath(folder if is_csv(folder) else home))  # event files are named after machines
+    below = place.parts[len(root.parts) :] if place.is_relative_to(root) else ()
+    told = [frameworks_in(name) for name in reversed(below or (place.name,))]
+    told += [{name} & set(FRAMEWORKS) for name in (home.name, home.parent.name)]
+    return list(dict.fromkeys(found.pop() for found in told if len(found) == 1))
+
+
+def frameworks_in(name: str) -> set[str]:
+    """The frameworks that a name has as words, such as Keras for ``my_keras_model``."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    return {_NAMES[found] for found in _NAMED.findall(f"_{'_'.join(words).lower()}_")}
 
 
 def apply_aliases(
@@ -92,9 +124,3 @@ def take_times(points: dict[str, Sequence[Point]]) -> str:
     if last.step - first.step >= count:  # else these may be epochs, not steps
         points[tags.EPOCH_SECONDS] = [point._replace(value=seconds) for point in (first, last)]
     return clock
-
-
-def few(names: Sequence[str], most: int = 6) -> str:
-    """The first of some names, and how many more there are."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

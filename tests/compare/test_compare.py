@@ -77,6 +77,27 @@ def test_both_frameworks_stand_beside_the_published_columns(compare, cells, make
     assert table["PyTorch"]["time/setup_seconds"] == 5
 
 
+@pytest.mark.parametrize(
+    ("figures", "shown"),
+    [([82.0], "82.0000"), ([82.0, 83.0], "82.5000 ± 6.3531"), ([float("inf")], "inf"), ([float("nan")], "nan"),
+     ([1e308], f"{1e308:.4f}"), ([float("nan")] * 2, "nan ± nan"), ([0.5], "0.5000"),
+     ([0.98, 1.0], "0.9900 (0.8629 to 1.0000)")],
+)  # fmt: skip
+def test_an_interval_holds_its_figure_and_ends_within_what_is_possible(compare, tmp_path, figures, shown):
+    for number, figure in enumerate(figures):
+        (tmp_path / "log").mkdir(exist_ok=True)
+        (tmp_path / f"log/{number}.csv").write_text(f"epoch,val_acc\n0,{figure}\n")
+    code, out, err = compare("log", "--format=markdown")
+    assert (code, err) == (0, "")
+    assert f"| acc validation split | {shown} |" in out
+
+
+def test_a_negative_loss_keeps_its_interval(compare, tmp_path):
+    for number, figure in enumerate((-1.0, -1.5)):
+        (tmp_path / f"{number}.csv").write_text(f"epoch,val_loss\n0,{figure}\n")
+    assert "| -1.2500 ± 3.1766 |" in compare("*.csv", "--format=markdown")[1]
+
+
 def test_several_runs_become_mean_interval_and_n(compare, make_run):
     accuracies = [0.990, 0.992, 0.991]
     for seed, accuracy in enumerate(accuracies):

@@ -12,6 +12,7 @@ from cnn_mnist.runs.folder import FRAMEWORKS, KERAS, KERAS_JAX, KERAS_TORCH, PYT
 from cnn_mnist.runs.mistakes import write_mistakes
 from keras_parity.compare.sides import TITLES
 from tests.conftest import MACHINE
+from tests.logs import foreign
 
 _OTHERS = [title for framework, title in TITLES.items() if framework != KERAS]
 
@@ -126,6 +127,74 @@ def test_logs_of_other_code_are_of_the_framework_that_is_typed(compare, make_run
     code, _, err = compare("mine", "--framework=mine:jax")
     assert (code, err.count("\n")) == (1, 1)
     assert "expected PATTERN:FRAMEWORK with one of keras, keras_jax, keras_torch, pytorch, such as" in err
+
+
+def _titles(out):
+    return {column["title"]: column["runs"] for column in json.loads(out)["tables"][0]["columns"]}
+
+
+@pytest.mark.parametrize(
+    ("keras", "torch"),
+    [
+        ("log/keras/s0.csv", "log/pytorch/s0.csv"),
+        ("log/keras_s0.csv", "log/torch_s0.csv"),
+        ("log/seed0/keras", "log/seed0/pytorch"),
+        ("log/KERAS/seed0", "log/PyTorch/seed0"),
+        ("log/my_keras_model/lr0.1/seed0", "log/my-torch-model/lr0.1/seed0"),
+        ("log/TensorFlow/seed0", "log/torch/seed0"),
+        ("log/keras_vs_torch/keras/seed0", "log/keras_vs_torch/torch/seed0"),
+    ],
+)
+def test_a_framework_that_the_path_below_the_folder_names_is_taken_silently(compare, tmp_path, keras, torch):
+    for path in (keras, torch):
+        place = tmp_path / path
+        if place.suffix == ".csv":
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text("epoch,loss,val_loss\n0,0.5,0.6\n1,0.4,0.5\n")
+        else:
+            foreign.write(place, {"test_acc": [(1, 0.5)]})
+    code, out, err = compare("log", "--format=json")
+    assert (code, err) == (0, "")
+    assert _titles(out) == {"Keras": [keras], "PyTorch": [torch]}
+    assert "--framework" not in out
+    assert _titles(compare(keras.replace("seed0", "*"), torch.replace("seed0", "*"), "--format=json")[1]).keys() == {
+        "Keras", "PyTorch",
+    }  # fmt: skip
+
+
+def test_runs_whose_framework_the_path_does_not_tell_are_named_in_one_note_for_each_basis(compare, tmp_path):
+    for name in ("exp0", "keras_vs_torch"):
+        foreign.write(tmp_path / "log" / name, {"test_acc": [(1, 0.5)]})
+    foreign.write(tmp_path / "log/exp1", {"test_acc": [(1, 0.5)]}, writer="")
+    (tmp_path / "log/a.csv").write_text("epoch,val_f1\n0,0.5\n")
+    notes = json.loads(compare("log", "--format=json")[1])["notes"]
+    assert [note for note in notes if "framework not named" in note] == [
+        f"{where}: framework not named in the path; taken as pytorch from {basis}; "
+        "--framework=PATTERN:FRAMEWORK overrules"
+        for where, basis in (
+            ("log/a.csv", "its columns"),
+            ("log/exp0, log/keras_vs_torch", "the library that wrote the log"),
+            ("log/exp1", "the encoding of its values"),
+        )
+    ]
+    assert "framework not named" not in compare("log", "--framework=log/*:keras")[1]
+
+
+def test_a_path_of_two_frameworks_is_of_the_nearest_and_says_both(compare, tmp_path):
+    foreign.write(tmp_path / "log/pytorch/my_keras_port/seed0", {"test_acc": [(1, 0.5)]})
+    out = compare("log", "--format=json")[1]
+    assert list(_titles(out)) == ["Keras"]
+    assert (
+        "log/pytorch/my_keras_port/seed0: the path names keras and pytorch; taken as keras, the nearest; "
+        "--framework=PATTERN:FRAMEWORK overrules"
+    ) in json.loads(out)["notes"]
+
+
+def test_names_above_the_folder_that_is_searched_say_nothing(compare, tmp_path, monkeypatch):
+    foreign.write(tmp_path / "keras-vs-us/runs/exp0", {"test_acc": [(1, 0.5)]})
+    monkeypatch.chdir(tmp_path / "keras-vs-us")
+    for where in ("runs", ".", str(tmp_path / "keras-vs-us/runs"), "runs/*"):
+        assert list(_titles(compare(where, "--format=json")[1])) == ["PyTorch"]
 
 
 @pytest.mark.parametrize("form", ["markdown", "html", "csv"])

@@ -16,6 +16,7 @@ from keras_parity.compare import curves
 from keras_parity.compare.table import make_tables
 from keras_parity.logs.event_files import read_scalars
 from keras_parity.logs.run import read_run
+from tests.logs import foreign
 
 CONV5X5 = {"architecture": "conv5x5"}
 
@@ -254,3 +255,27 @@ def test_a_greatest_difference_of_times_fails_on_other_hardware(compare, make_ru
     code, _, err = compare("--max_difference=time/fit_seconds=9")
     assert code == 1
     assert "time/fit_seconds not compared: other hardware" in err
+
+
+@pytest.mark.parametrize(
+    ("named", "hint"),
+    [
+        (["my logs"], "next: tensorboard --logdir 'my logs'\n"),
+        (["my logs/*/run"], "next: tensorboard --logdir 'my logs'\n"),
+        (["my logs/a", "other"], "next: tensorboard --logdir .\n"),
+        (["my logs/a/run/events.out.tfevents.1.host"], "next: tensorboard --logdir 'my logs/a/run'\n"),
+        (["csv"], ""),
+        (["csv/log.csv"], ""),
+        (["lightning_logs/keras/version_0"], "next: tensorboard --logdir lightning_logs\n"),
+    ],
+)
+def test_the_closing_hint_names_the_folder_compared_where_it_has_event_files(
+    command, make_run, tmp_path, monkeypatch, named, hint
+):
+    make_run("keras")
+    for place in ("my logs/a/run", "my logs/b/run", "other"):
+        foreign.write(tmp_path / place, {"test_acc": [(1, 0.5)]})
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv/log.csv").write_text("epoch,val_loss\n0,0.5\n")
+    code, out, _ = command("keras_parity", "compare", *named)
+    assert (code, "".join(line for line in out.splitlines(True) if line.startswith("next: "))) == (0, hint)

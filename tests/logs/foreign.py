@@ -215,8 +215,7 @@ CASES = {  # name: what makes it in the folder log, what compare is given, the f
     ),
     "tensorboardX, data/ tags": (
         lambda log: write(log, by_epoch("data/train_loss", "data/lr", steps=938), writer=""), ["log"], FIT | STEP,
-        ["no record names its writer; taken as pytorch's, which --framework overrules", UNKNOWN,
-         WALL.format("data/train_loss"),
+        [UNKNOWN, WALL.format("data/train_loss"),
          UNSHOWN.format("data/lr, data/train_loss", "--alias=train/loss=data/train_loss")],
     ),
     "tags of PyTorch's tutorial": (

@@ -36,6 +36,9 @@ def test_a_log_shows_what_it_holds_and_says_the_rest_beside_a_run_of_ours(compar
     assert shown.pop(ours)["test/acc"] == pytest.approx(0.991)
     assert list(shown.values()) == ([] if figures is None else [pytest.approx(figures)])
     about = [note for note in notes if "log" in note.split(" ")[0] and ours not in note]
+    said = [note for note in about if "framework not named in the path; taken as " in note]
+    assert len(said) == (figures is not None)
+    about = [note for note in about if note not in said]
     assert [note.split(": ", 1)[-1] for note in about] == expected
 
 
@@ -172,6 +175,21 @@ def test_the_writers_of_keras_and_lightning_write_such_logs(compared, tmp_path):
     logger.log_metrics({"val_acc": 0.75, "epoch": 0}, 7)
     logger.save()
     assert list(compared("lightning")[0].values()) == [{"train/loss": 0.5, "val/acc": 0.75}]
+
+
+@pytest.mark.parametrize("kind", ["csv", "events", "long"])
+@pytest.mark.parametrize("form", ["rich", "markdown", "html", "json"])
+def test_a_log_without_a_row_of_the_table_is_named_with_its_tags(command, tmp_path, kind, form):
+    (tmp_path / "log").mkdir()
+    if kind == "events":
+        foreign.write(tmp_path / "log/run", {"my_metric": [(1, 0.5)]})
+    else:
+        columns = "step,metric,my_metric\n0,loss,0.5\n" if kind == "long" else "step,my_metric\n0,0.5\n1,0.6\n"
+        (tmp_path / "log/m.csv").write_text(columns)
+    code, out, err = command("keras_parity", "compare", "log", f"--format={form}")
+    assert (code, err) == (0, "")
+    said = out.replace("\n    ", " ").replace("\\", "")
+    assert "read but not shown: my_metric; --alias=test/acc=NAME shows NAME as test/acc" in said
 
 
 def test_the_framework_of_a_log_can_be_overruled(compared, command, tmp_path):
