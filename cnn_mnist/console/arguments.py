@@ -174,5 +174,6 @@ def refuse_others(kept: Mapping[str, Any], typed: Mapping[str, Any], path: str |
         if typed[flag] != value and not same:
             raise UserError(
                 f"--{flag}: {path} was trained with {value}, got {typed[flag]}; "
-                "omit the flag to continue from the checkpoint, or omit --ckpt_path to train from scratch"
+                "omit the flag to use the checkpoint's, or omit --ckpt_path to train from scratch; `predict` takes other "
+                "images"
             )

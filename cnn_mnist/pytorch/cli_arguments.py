@@ -113,9 +113,8 @@ class Arguments(LightningCLI):
         model, data = checkpoint["hyper_parameters"], checkpoint.get("datamodule_hyper_parameters", {})
         kept = {"seed_everything": model.get("seed", settings.SEED)}
         kept |= {f"model.{name}": value for name, value in model.items() if name != "seed"}
-        if subcommand in ("fit", "validate"):
-            free = settings.names(settings.DataSettings, "seed", "surroundings")
-            kept |= {f"data.{name}": value for name, value in data.items() if name not in free}
+        free = settings.names(settings.DataSettings, "seed", "surroundings")
+        kept |= {f"data.{name}": value for name, value in data.items() if name not in free}
         self._parser(subcommand).set_defaults(kept)
         self._parse(self.parser, self._args)
         self.config[subcommand].ckpt_path = path
