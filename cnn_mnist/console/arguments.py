@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,6 +32,9 @@ SEED_FLAG: Mapping[str, Any] = {
 }
 """Arguments of ``add_argument`` for ``--seed_everything``."""
 
+_GROUPS = ("--model", "--data", "--trainer")
+"""Flags that read a group of settings from a file."""
+
 _NO_YAML = (yaml.YAMLError, AttributeError, KeyError, RecursionError, ValueError)
 """Errors of reading YAML; the last four come from PyYAML on an impossible date or an unsuitable tag."""
 
@@ -51,7 +55,8 @@ set_loader("yaml", _load, _NO_YAML)  # applies to every source of settings: file
 class OneLineErrors(ArgumentParser):
     """A jsonargparse parser that reports a mistake in one line, without the usage, and exits with 2.
 
-    It refuses an abbreviated or mistyped flag and suggests the nearest; ``--config`` also takes packaged names.
+    It refuses an abbreviated or mistyped flag and suggests the nearest; ``--config`` also takes packaged names. A typed
+    flag overrides a settings file on either side of it; of two files, the later one counts.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -74,11 +79,31 @@ class OneLineErrors(ArgumentParser):
         for place, (arg, value) in enumerate(zip(typed, [*typed, ""][1:], strict=True)):
             if arg in self._switches and value.lower() not in ("true", "false"):
                 typed[place] = f"{arg}=true"
+        files, others = _split_files(typed) if "--data" in self._option_string_actions else ([], typed)
+        typed = [*(f"{flag}={value}" for flag, value in files), *others]
         try:
+            for flag, value in files:
+                if flag in _GROUPS:
+                    self._check_group(flag, value)
             with known_classes_only(None if ALLOW in expanded else self.error):
-                return super().parse_args(typed, *more, **settings)
+                # The settings classes do not take what jsonargparse notes about files, such as their paths.
+                return super().parse_args(typed, *more, **settings).clone(with_meta=False)
         except UnicodeDecodeError as error:
             self.error(f"expected settings in UTF-8, got {error}; save the file in UTF-8")
+
+    def _check_group(self, flag: str, value: str) -> None:
+        """Ends with an error unless a group's file exists and leaves the seed to ``--seed_everything``."""
+        with suppress(*_NO_YAML):  # jsonargparse reports the error
+            if isinstance(content := _load(value), str):
+                if not Path(value).is_file():
+                    reason = "is a folder" if Path(value).is_dir() else "does not exist"
+                    self.error(f"{flag}: expected a file of settings, got {value}, which {reason}")
+                content = _load(Path(value).read_text(encoding="utf-8"))
+            if isinstance(content, dict) and "seed" in content and "--seed_everything" in self._option_string_actions:
+                self.error(
+                    f"{flag}: expected one seed for model and data, got seed={content['seed']} in {value}; use "
+                    "--seed_everything, and remove it there"
+                )
 
     def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
         """Adapts the content of a configuration file to this parser; unchanged by default."""
@@ -136,6 +161,18 @@ def _expand_packaged(args: Sequence[str]) -> list[str]:
     return found
 
 
+def _split_files(args: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Splits arguments into those that read a settings file, as flag and value, and the others."""
+    files, others, rest = list[tuple[str, str]](), list[str](), iter(args)
+    for arg in rest:
+        flag, equals, value = arg.partition("=")
+        if flag in ("--config", "-c", *_GROUPS) and (value := value if equals else next(rest, "")):
+            files.append((flag, value))
+        else:
+            others.append(arg)
+    return files, others
+
+
 class OutputFile:
     """Type of an argument that names an output file.
 
@@ -174,6 +211,6 @@ def refuse_others(kept: Mapping[str, Any], typed: Mapping[str, Any], path: str |
         if typed[flag] != value and not same:
             raise UserError(
                 f"--{flag}: {path} was trained with {value}, got {typed[flag]}; "
-                "omit the flag to use the checkpoint's, or omit --ckpt_path to train from scratch; `predict` takes other "
-                "images"
+                "omit the flag to use the checkpoint's, or omit --ckpt_path to train from scratch; `predict` takes "
+                "other images"
             )
