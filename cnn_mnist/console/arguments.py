@@ -132,6 +132,8 @@ class OneLineErrors(ArgumentParser):
 def _plain_message(message: str) -> str:
     """Jsonargparse's message on one line; for a wrong value: the flag, the valid values and the given one."""
     message = " ".join(message.split())
+    if linked := re.fullmatch(r'Linked "(.+)" must be given via "(.+)"\.', message):
+        return f"--{linked[1]}: expected one value for all groups; use --{linked[2]}"
     found = re.fullmatch(r'Parser key "([^"]+)":(.*?)\. Got value: (.*)', message)
     found = found or re.fullmatch(r'Parser key "([^"]+)":.*Subtypes: (\[.*?\]) Errors: .* Given value: (.*)', message)
     if not found or not (kinds := re.findall(r"Literal\[([^]]+)\]|<class '(\w+)'>", found[2])):

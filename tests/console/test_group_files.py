@@ -91,3 +91,16 @@ def test_a_file_that_is_none_is_one_line(command, package, name, reason):
     code, out, err = command(*PRINTED[package], f"--data={name}")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"error: --data: expected a file of settings, got {name}, which {reason} (see --help)" in err
+
+
+@pytest.mark.parametrize("package", PRINTED)
+@pytest.mark.parametrize("flag", ["--seed=7", "--data.seed=7", "--model.seed=7"])
+def test_another_name_of_the_seed_leads_to_the_right_one_at_once(command, package, flag):
+    code, _, err = command(*PRINTED[package], flag)
+    assert code == 2
+    assert "; did you mean --seed_everything? (see --help)" in err or "; use --seed_everything (see --help)" in err
+
+
+def test_a_study_has_seeds_instead(command):
+    _, _, err = command("keras_parity", "study", "--seed=7")
+    assert "; did you mean --seeds? (see --help)" in err
