@@ -13,9 +13,8 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ArgumentParser, get_loader, set_loader
 
-from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.console.known_classes import ALLOW, known_classes_only
-from cnn_mnist.errors import UserError, nearest
+from cnn_mnist.errors import nearest
 from cnn_mnist.neutral import say
 from cnn_mnist.runs.folder import STUDY
 from cnn_mnist.setting_checks import TITLES
@@ -195,24 +194,3 @@ class OutputFile:
         if not Path(path).parent.is_dir():
             raise argparse.ArgumentTypeError(f"expected a folder that exists, got {Path(path).parent}, for {path}")
         return path
-
-
-def refuse_others(kept: Mapping[str, Any], typed: Mapping[str, Any], path: str | Path) -> None:
-    """Refuses settings that contradict those of a checkpoint.
-
-    Args:
-        kept: The checkpoint's settings, by flag.
-        typed: The command's settings, by flag.
-        path: The checkpoint.
-
-    Raises:
-        UserError: A typed setting differs from the checkpoint's.
-    """
-    for flag, value in kept.items():
-        same = flag == "model.architecture" and read_network(typed[flag]) == read_network(value)
-        if typed[flag] != value and not same:
-            raise UserError(
-                f"--{flag}: {path} was trained with {value}, got {typed[flag]}; "
-                "omit the flag to use the checkpoint's, or omit --ckpt_path to train from scratch; `predict` takes "
-                "other images"
-            )
