@@ -5,7 +5,6 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -92,7 +91,7 @@ class OneLineErrors(ArgumentParser):
 
     def _check_group(self, flag: str, value: str) -> None:
         """Ends with an error unless a group's file exists and leaves the seed to ``--seed_everything``."""
-        with suppress(*_NO_YAML):  # jsonargparse reports the error
+        try:
             if isinstance(content := _load(value), str):
                 if not Path(value).is_file():
                     reason = "is a folder" if Path(value).is_dir() else "does not exist"
@@ -103,6 +102,10 @@ class OneLineErrors(ArgumentParser):
                     f"{flag}: expected one seed for model and data, got seed={content['seed']} in {value}; use "
                     "--seed_everything, and remove it there"
                 )
+        except UnicodeDecodeError:
+            self.error(f"{flag}: expected a file of settings, got {value}, which is no text; --data.file takes images")
+        except _NO_YAML:
+            pass  # jsonargparse reports the error
 
     def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
         """Adapts the content of a configuration file to this parser; unchanged by default."""

@@ -22,6 +22,7 @@ def files(tmp_path):
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     (tmp_path / "folder").mkdir()
+    (tmp_path / "my.npz").write_bytes(b"\xe5\xff")
 
 
 @pytest.mark.parametrize("flags", [["--data=data.yaml", "--model", "model.yaml"], ["--config=all.yaml"]])
@@ -86,7 +87,14 @@ def test_of_two_files_the_later_counts(command, package):
 
 
 @pytest.mark.parametrize("package", PRINTED)
-@pytest.mark.parametrize(("name", "reason"), [("none.yaml", "does not exist"), ("folder", "is a folder")])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("none.yaml", "does not exist"),
+        ("folder", "is a folder"),
+        ("my.npz", "is no text; --data.file takes images"),
+    ],
+)
 def test_a_file_that_is_none_is_one_line(command, package, name, reason):
     code, out, err = command(*PRINTED[package], f"--data={name}")
     assert (code, out, err.count("\n")) == (2, "", 1)
