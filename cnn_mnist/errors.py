@@ -43,6 +43,7 @@ _SYNONYMS = {
     "alpha": "rho",
     "eps": "epsilon",
     "betas": "beta_1",
+    "seed": "seed_everything",
     "epochs": "max_epochs",
     "train": "fit",
     "eval": "test",
@@ -78,6 +79,7 @@ def nearest(typed: str, known: Iterable[str]) -> str:
     full = f"{'--' * typed.startswith('--')}{group}.{name}".replace("--.", "--").lstrip(".")
     found = [last_parts[name]] if name in last_parts else get_close_matches(full, names, n=1)
     found = found or [last_parts[part] for part in get_close_matches(name, last_parts, n=1)]
+    found = found or get_close_matches(typed, names, n=1)  # a synonym that this command does not have
     return f"; did you mean {found[0]}?" if found else ""
 
 

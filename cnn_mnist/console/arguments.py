@@ -12,9 +12,8 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ArgumentParser, get_loader, set_loader
 
-from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.console.known_classes import ALLOW, known_classes_only
-from cnn_mnist.errors import UserError, nearest
+from cnn_mnist.errors import nearest
 from cnn_mnist.neutral import say
 from cnn_mnist.runs.folder import STUDY
 from cnn_mnist.setting_checks import TITLES
@@ -30,6 +29,9 @@ SEED_FLAG: Mapping[str, Any] = {
     "help": "Seed of initial weights, image order, validation split, dropout and augmentation, at least 0.",
 }
 """Arguments of ``add_argument`` for ``--seed_everything``."""
+
+_GROUPS = ("--model", "--data", "--trainer")
+"""Flags that read a group of settings from a file."""
 
 _NO_YAML = (yaml.YAMLError, AttributeError, KeyError, RecursionError, ValueError)
 """Errors of reading YAML; the last four come from PyYAML on an impossible date or an unsuitable tag."""
@@ -51,7 +53,8 @@ set_loader("yaml", _load, _NO_YAML)  # applies to every source of settings: file
 class OneLineErrors(ArgumentParser):
     """A jsonargparse parser that reports a mistake in one line, without the usage, and exits with 2.
 
-    It refuses an abbreviated or mistyped flag and suggests the nearest; ``--config`` also takes packaged names.
+    It refuses an abbreviated or mistyped flag and suggests the nearest; ``--config`` also takes packaged names. A typed
+    flag overrides a settings file on either side of it; of two files, the later one counts.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -74,11 +77,35 @@ class OneLineErrors(ArgumentParser):
         for place, (arg, value) in enumerate(zip(typed, [*typed, ""][1:], strict=True)):
             if arg in self._switches and value.lower() not in ("true", "false"):
                 typed[place] = f"{arg}=true"
+        files, others = _split_files(typed) if "--data" in self._option_string_actions else ([], typed)
+        typed = [*(f"{flag}={value}" for flag, value in files), *others]
         try:
+            for flag, value in files:
+                if flag in _GROUPS:
+                    self._check_group(flag, value)
             with known_classes_only(None if ALLOW in expanded else self.error):
-                return super().parse_args(typed, *more, **settings)
+                # The settings classes do not take what jsonargparse notes about files, such as their paths.
+                return super().parse_args(typed, *more, **settings).clone(with_meta=False)
         except UnicodeDecodeError as error:
             self.error(f"expected settings in UTF-8, got {error}; save the file in UTF-8")
+
+    def _check_group(self, flag: str, value: str) -> None:
+        """Ends with an error unless a group's file exists and leaves the seed to ``--seed_everything``."""
+        try:
+            if isinstance(content := _load(value), str):
+                if not Path(value).is_file():
+                    reason = "is a folder" if Path(value).is_dir() else "does not exist"
+                    self.error(f"{flag}: expected a file of settings, got {value}, which {reason}")
+                content = _load(Path(value).read_text(encoding="utf-8"))
+            if isinstance(content, dict) and "seed" in content and "--seed_everything" in self._option_string_actions:
+                self.error(
+                    f"{flag}: expected one seed for model and data, got seed={content['seed']} in {value}; use "
+                    "--seed_everything, and remove it there"
+                )
+        except UnicodeDecodeError:
+            self.error(f"{flag}: expected a file of settings, got {value}, which is no text; --data.file takes images")
+        except _NO_YAML:
+            pass  # jsonargparse reports the error
 
     def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
         """Adapts the content of a configuration file to this parser; unchanged by default."""
@@ -107,6 +134,8 @@ class OneLineErrors(ArgumentParser):
 def _plain_message(message: str) -> str:
     """Jsonargparse's message on one line; for a wrong value: the flag, the valid values and the given one."""
     message = " ".join(message.split())
+    if linked := re.fullmatch(r'Linked "(.+)" must be given via "(.+)"\.', message):
+        return f"--{linked[1]}: expected one value for all groups; use --{linked[2]}"
     found = re.fullmatch(r'Parser key "([^"]+)":(.*?)\. Got value: (.*)', message)
     found = found or re.fullmatch(r'Parser key "([^"]+)":.*Subtypes: (\[.*?\]) Errors: .* Given value: (.*)', message)
     if not found or not (kinds := re.findall(r"Literal\[([^]]+)\]|<class '(\w+)'>", found[2])):
@@ -136,6 +165,18 @@ def _expand_packaged(args: Sequence[str]) -> list[str]:
     return found
 
 
+def _split_files(args: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Splits arguments into those that read a settings file, as flag and value, and the others."""
+    files, others, rest = list[tuple[str, str]](), list[str](), iter(args)
+    for arg in rest:
+        flag, equals, value = arg.partition("=")
+        if flag in ("--config", "-c", *_GROUPS) and (value := value if equals else next(rest, "")):
+            files.append((flag, value))
+        else:
+            others.append(arg)
+    return files, others
+
+
 class OutputFile:
     """Type of an argument that names an output file.
 
@@ -156,23 +197,3 @@ class OutputFile:
         if not Path(path).parent.is_dir():
             raise argparse.ArgumentTypeError(f"expected a folder that exists, got {Path(path).parent}, for {path}")
         return path
-
-
-def refuse_others(kept: Mapping[str, Any], typed: Mapping[str, Any], path: str | Path) -> None:
-    """Refuses settings that contradict those of a checkpoint.
-
-    Args:
-        kept: The checkpoint's settings, by flag.
-        typed: The command's settings, by flag.
-        path: The checkpoint.
-
-    Raises:
-        UserError: A typed setting differs from the checkpoint's.
-    """
-    for flag, value in kept.items():
-        same = flag == "model.architecture" and read_network(typed[flag]) == read_network(value)
-        if typed[flag] != value and not same:
-            raise UserError(
-                f"--{flag}: {path} was trained with {value}, got {typed[flag]}; "
-                "omit the flag to continue from the checkpoint, or omit --ckpt_path to train from scratch"
-            )

@@ -9,6 +9,7 @@ from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.architecture.layer_spec import Shape, times
 from cnn_mnist.architecture.network import IMAGE_SHAPE, Network
 from cnn_mnist.console.arguments import OneLineErrors, OutputFile
+from cnn_mnist.console.run_settings import say_if_changed
 from cnn_mnist.data.known_sets import KNOWN_SETS
 from cnn_mnist.data.splits import Digits, load_full_sets
 from cnn_mnist.errors import UserError
@@ -67,6 +68,8 @@ def data_of(checkpoint: Path, config: Namespace) -> DataSettings:
     if not chosen and checkpoint.parent.name == CHECKPOINTS:
         saved = (read_settings(checkpoint.parent.parent) or {}).get("data") or {}
         chosen = {name: saved[name] for name in ("dataset", "file", "channels_first") if name in saved}
+    if not config.images:
+        say_if_changed(checkpoint.parent.parent, chosen.get("file"))
     return DataSettings(data_dir=config.data.data_dir, **chosen)
 
 

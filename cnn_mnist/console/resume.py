@@ -8,6 +8,7 @@ from typing import Any
 from cnn_mnist.console.results import print_results
 from cnn_mnist.errors import UserError, expect
 from cnn_mnist.neutral import say
+from cnn_mnist.runs.data_file import change_since
 from cnn_mnist.runs.folder import CONFIG, PYTORCH, RESULTS, checkpoints, newest_run, read_config, read_settings
 from cnn_mnist.schedules import spans_training
 
@@ -71,6 +72,8 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
         say(f"{folder} is finished; to train longer, add --{_EPOCHS} over {before}\n")
         print_results(results, folder)
         raise SystemExit(0)
+    if change := change_since(folder, (config.get("data") or {}).get("file")):
+        raise UserError(f"--resume: {change}; restore the file, or start a new run")
     own = checkpoints(folder, framework)  # otherwise config.yaml names one
     return [f"--config={folder / CONFIG}", *rest, *["--ckpt_path=null"] * bool(own)], folder
 

@@ -25,6 +25,14 @@ MOST_IMAGES = 4_000_000
 
 _EXPANSION = 200  # drawings compress this well, blank images better
 
+MOST_CLASSES = 256
+"""Labels are uint8."""
+
+_NUMBERED = (
+    "number the classes of both sets together: _, y = np.unique(np.concatenate([y_train, y_test]), "
+    "return_inverse=True); y_train, y_test = np.split(y.astype(np.uint8), [len(y_train)])"
+)
+
 DARK = 127
 """Images whose largest value is at most this probably have another range than 0 ... 255."""
 
@@ -32,8 +40,8 @@ DARK = 127
 def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
     """Reads the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test`` without running code from the file.
 
-    Gives a ``UserNotice`` about images with channels first, a small range, a class without test images, and test images
-    that are also training images.
+    Gives a ``UserNotice`` about images with channels first, a small range, a class without test images, test images
+    that are also training images, and further arrays, which are not read.
 
     Args:
         path: The .npz file: images uint8 [n, height, width] or [n, height, width, channels], labels uint8 [n] from 0
@@ -58,11 +66,14 @@ def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
             file_size = Path(path).stat().st_size
             if not fits(size, path, _EXPANSION) or size > max(_MOST_PACKED, file_size):
                 raise ValueError(f"{size:,} bytes of them in a file of {file_size:,}")
+            further = [name.removesuffix(".npy") for name in archive.namelist() if name[:-4] not in NAMES]
             for name in NAMES:
                 with archive.open(f"{name}.npy") as file:
                     arrays.append(npy.read_array(file, allow_pickle=False))
     except Exception as error:  # a damaged archive raises errors of zip, codec or header
         reason = " ".join((getattr(error, "strerror", None) or str(error)).split())[:120]
+        if reason.startswith("Object arrays"):
+            reason = f"{name} of Python objects; save numbers: np.stack({name})"
         raise UserError(f"{path}: expected an .npz file with the arrays {', '.join(NAMES)}, got {reason}") from None
     for name, array in zip(NAMES, arrays, strict=True):
         if array.ndim and len(array) > MOST_IMAGES:
@@ -79,15 +90,20 @@ def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
     shapes = [times(images.shape[1:]) for images in (data.train_images, data.test_images)]
     expect(path, shapes[0] == shapes[1], "images of one shape in x_train and x_test", " and ".join(shapes))
     counts = np.bincount(data.train_labels)
-    if not counts.all() or data.test_labels.max() >= len(counts):
-        absent = int(data.test_labels.max() if counts.all() else counts.argmin())
+    if unseen := sorted(set(data.test_labels.tolist()) - set(data.train_labels.tolist())):
         raise UserError(
-            f"{path}: expected every label from 0 to {len(counts) - 1} in y_train, got none of {absent}; number the "
-            "classes without gaps: classes, y_train = np.unique(y_train, return_inverse=True)"
+            f"{path}: expected only classes of y_train in y_test, got {', '.join(map(str, unseen))}, of which y_train "
+            "has no image; add some, or remove those test images"
         )
+    if not counts.all():
+        every = f"every label from 0 to {len(counts) - 1} in y_train"
+        raise UserError(f"{path}: expected {every}, got none of {counts.argmin()}; {_NUMBERED}")
     first = _channels_first(path, data.train_images.shape[1:]) if channels_first is None else channels_first
     if first and data.train_images.ndim == 4:
         data = data._replace(**{n: np.moveaxis(getattr(data, n), 1, 3) for n in ("train_images", "test_images")})
+    if further:
+        names = f"{', '.join(further[:8])} {'is' if len(further) == 1 else 'are'} not read"
+        warnings.warn(UserNotice(f"{path}: {names}; --data.val_size holds out training images"), stacklevel=2)
     for notice in _notices(data, len(counts)):
         warnings.warn(UserNotice(f"{path}: {notice}"), stacklevel=2)
     return data
@@ -95,11 +111,17 @@ def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
 
 def _remedy(name: str, array: np.ndarray) -> str:
     """Returns how to save an array of another type or shape."""
-    if not array.size or array.dtype.kind not in "biuf":
-        return "save at least one, as numbers"
+    if not array.size:
+        return "save at least one"
     if name.startswith("y"):
-        one_hot = array.ndim == 2 and array.shape[1] > 1
+        one_hot, found = array.ndim == 2 and array.shape[1] > 1, np.unique(array)
+        if (classes := array.shape[1] if one_hot else len(found)) > MOST_CLASSES:
+            return f"there may be {MOST_CLASSES} classes at most, these are {classes}"
+        if not one_hot and not np.isin(found, np.arange(MOST_CLASSES)).all():
+            return _NUMBERED
         return f"save {name}.{'argmax(axis=1)' if one_hot else 'ravel()'}.astype(np.uint8)"
+    if array.dtype.kind not in "biuf":
+        return "save it as numbers"
     if array.ndim not in (3, 4):
         return "reshape it"
     if array.dtype == bool or (array.min() >= 0 and array.max() <= 1):

@@ -84,7 +84,7 @@ def load_full_sets(settings: DataSettings) -> tuple[Split, Split]:
         found, classes = mnist.load_mnist(settings.data_dir, settings.dataset), KNOWN_SETS[settings.dataset].classes
     else:
         found = npz.load(settings.file, settings.channels_first)
-        classes = tuple(map(str, range(found.train_labels.max() + 1)))
+        classes = tuple(map(str, range(int(found.train_labels.max()) + 1)))
     images = (found.train_images, found.test_images)
     train, test = (array if array.ndim == 4 else array[..., None] for array in images)
     return Split(train, found.train_labels, classes), Split(test, found.test_labels, classes)

@@ -53,6 +53,7 @@ class RunRecord(Callback):
             devices=trainer.world_size,
             threads=torch.get_num_threads(),
             precision=str(trainer.precision),
+            data_file=data.settings.file if data else None,
         )
         for each in trainer.loggers:
             each.log_metrics({tags.PARAMETERS: float(pl_module.settings.network.parameters)}, 0)

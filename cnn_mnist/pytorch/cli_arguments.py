@@ -1,6 +1,7 @@
 """Arguments of ``fit``, ``validate`` and ``test``: flags, defaults, checkpoints and runs to resume."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -9,9 +10,10 @@ from cnn_mnist import settings
 from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.architecture.from_keras import take_over_penalty
 from cnn_mnist.console import resume
-from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, refuse_others
+from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors
 from cnn_mnist.console.commands import COMMANDS
 from cnn_mnist.console.predict_input import CKPT_PATH
+from cnn_mnist.console.run_settings import refuse_others, say_if_changed
 from cnn_mnist.errors import UserError, expect
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH, find_checkpoint, read_config
@@ -113,9 +115,8 @@ class Arguments(LightningCLI):
         model, data = checkpoint["hyper_parameters"], checkpoint.get("datamodule_hyper_parameters", {})
         kept = {"seed_everything": model.get("seed", settings.SEED)}
         kept |= {f"model.{name}": value for name, value in model.items() if name != "seed"}
-        if subcommand in ("fit", "validate"):
-            free = settings.names(settings.DataSettings, "seed", "surroundings")
-            kept |= {f"data.{name}": value for name, value in data.items() if name not in free}
+        free = settings.names(settings.DataSettings, "seed", "surroundings")
+        kept |= {f"data.{name}": value for name, value in data.items() if name not in free}
         self._parser(subcommand).set_defaults(kept)
         self._parse(self.parser, self._args)
         self.config[subcommand].ckpt_path = path
@@ -123,3 +124,4 @@ class Arguments(LightningCLI):
         if subcommand == "fit" and checkpoint.get("loops") and asked is not None and 0 <= asked <= epochs:
             raise UserError(f"--ckpt_path: {path} has {epochs} epochs already; set --trainer.max_epochs above that")
         refuse_others(kept, self.config[subcommand], path)
+        say_if_changed(Path(path).parent.parent, self.config[subcommand].data.file)

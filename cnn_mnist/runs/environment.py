@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_mnist.frameworks import WAIT_POLICY
+from cnn_mnist.runs.data_file import DATA_HASH, data_hash
 from cnn_mnist.runs.files import atomic_write_text
 from cnn_mnist.runs.folder import ENVIRONMENT
 
@@ -20,7 +21,9 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def environment(*, device: str, devices: int = 1, threads: int | None, precision: str | None) -> dict[str, Any]:
+def environment(
+    *, device: str, devices: int = 1, threads: int | None, precision: str | None, data_file: str | None = None
+) -> dict[str, Any]:
     """Collects hardware, versions and other influences on a run that ``config.yaml`` does not contain.
 
     Args:
@@ -28,7 +31,9 @@ def environment(*, device: str, devices: int = 1, threads: int | None, precision
         devices: Number of such devices that share a batch.
         threads: CPU threads inside one operation.
         precision: The trainer's name of it, for example ``"32-true"``.
+        data_file: The user's own data file.
     """
+    hashed = data_hash(data_file)
     return {
         "device": device if devices == 1 else f"{devices} x {device}",
         "threads": threads,
@@ -40,7 +45,7 @@ def environment(*, device: str, devices: int = 1, threads: int | None, precision
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "commit": _commit(),
-    }
+    } | ({DATA_HASH: hashed} if hashed else {})
 
 
 def write_environment(folder: str | Path, **run: Any) -> None:

@@ -124,7 +124,10 @@ def compare_columns(
             basis = "1 pair" if len(one) == 1 else f"{len(one)} pairs"
         word, needed = judge(estimated, margin, alpha, reach, fewest)
         verdicts[key] = Verdict(estimated, margin, word, needed, 1 - alpha, row.ratio, basis)
-    sets = {tuple(map(column.runs[0].settings.get, ("data.dataset", "data.file"))) for column in (first, second)}
+    sets = {
+        tuple(map(column.runs[0].settings.get, ("data.dataset", "data.file", "data.sha256")))
+        for column in (first, second)
+    }
     partners = {run.partner: run.mistakes for run in second.runs if len(sets) == 1}  # else the images differ
     pairs = [
         (run.mistakes, others)

@@ -9,6 +9,7 @@ from typing import Any
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import tags
+from cnn_mnist.runs.data_file import DATA_HASH
 from cnn_mnist.runs.folder import CONFIG, ENVIRONMENT, HPARAMS, STUDY, UNTIL_DECIDED, read_config
 from cnn_mnist.runs.mistakes import Mistakes, read_mistakes
 from keras_parity.logs.points import Point
@@ -100,6 +101,10 @@ def read_run(
     evaluates = not as_written or (config.get("data") or {}).get("train_eval", True)
     seeds = [config.pop(name, None) for name in ("seed_everything", "seed")]
     seed = next((seed for seed in seeds if type(seed) is int), None)
+    environment, settings = _flat(read_config(home, ENVIRONMENT) or {}), _flat(config)
+    if config and as_written:
+        hashed = environment.pop(DATA_HASH, None)  # runs on different data are different experiments
+        settings = settings_that_matter(config) | ({"data.sha256": hashed} if hashed else {})
     mistakes = None
     try:
         mistakes = read_mistakes(home) if native else None
@@ -108,7 +113,7 @@ def read_run(
     return Run(
         folder=folder,
         framework=framework,
-        settings=settings_that_matter(config) if config and as_written else _flat(config),
+        settings=settings,
         seed=seed,
         finished=not native or points.keys() >= (_LAST | {_TRAIN_EVAL} if evaluates else _LAST),
         mistakes=mistakes,
@@ -116,7 +121,7 @@ def read_run(
         points=points,
         notes=tuple(notes),
         looked_at=config.get(STUDY) == UNTIL_DECIDED,
-        environment=_flat(read_config(home, ENVIRONMENT) or {}),
+        environment=environment,
         assumed=assumed,
     )
 

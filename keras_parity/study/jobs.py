@@ -8,11 +8,13 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs import tags
+from cnn_mnist.runs.data_file import data_hash
 from cnn_mnist.runs.files import lock_folder
 from cnn_mnist.runs.folder import PYTORCH
 from cnn_mnist.settings import DataSettings, ModelSettings
@@ -62,10 +64,12 @@ class Job:
         twins = {name: ["keras_parity", f"--backend={backend}"] for backend, name in RUN_NAMES.items()}
         return [sys.executable, "-m", *twins.get(self.framework, ["cnn_mnist", "fit"])]
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """The settings that define the experiment, as a run has them."""
-        return settings_that_matter({group: asdict(getattr(self, group)) for group in GROUPS})
+        settings = settings_that_matter({group: asdict(getattr(self, group)) for group in GROUPS})
+        hashed = data_hash(self.data.file)
+        return settings | ({"data.sha256": hashed} if hashed else {})
 
     def is_of(self, run: Run) -> bool:
         """Whether a run belongs to this job."""

@@ -9,12 +9,13 @@ from typing import Any
 from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
 
 from cnn_mnist.console import resume
-from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, expand_home, refuse_others
+from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, expand_home
+from cnn_mnist.console.run_settings import refuse_others, say_if_changed, say_if_no_twin
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CHECKPOINTS, find_checkpoint, read_settings
 from cnn_mnist.settings import DataSettings, ModelSettings, names
 from keras_parity.frameworks import RUN_NAMES, chosen_backend, importing_keras
-from keras_parity.settings import GROUPS, TrainerSettings, flags, taken_over, twin_settings
+from keras_parity.settings import GROUPS, TrainerSettings, flags, settings_that_matter, taken_over, twin_settings
 
 _BACKEND = "What Keras computes with; default KERAS_BACKEND, or tensorflow."
 
@@ -92,7 +93,15 @@ def parse(args: list[str], commands: Mapping[str, str] | None = None) -> tuple[P
     config = parser.parse_args(rest)
     if config.ckpt_path is not None:
         config = _with_settings_of_checkpoint(parser, config, rest)
+    if known.twin_of is not None:
+        say_if_no_twin(_of_twin(parser.get_defaults()), _of_twin(config), known.twin_of)
+        say_if_changed(known.twin_of, config.data.file)
     return parser, config
+
+
+def _of_twin(config: Namespace) -> dict[str, Any]:
+    """What a twin shares with its run: the seed, and the settings that change a result."""
+    return {"seed_everything": config.seed_everything, "ckpt_path": None} | settings_that_matter(config.as_dict())
 
 
 def _with_settings_of_checkpoint(parser: Parser, config: Namespace, args: list[str]) -> Namespace:
@@ -107,6 +116,7 @@ def _with_settings_of_checkpoint(parser: Parser, config: Namespace, args: list[s
     parser.set_defaults(taken)
     config = parser.parse_args(args)
     refuse_others(taken, {flag: config[flag] for flag in taken}, path)
+    say_if_changed(path.parent.parent, config.data.file)
     config.ckpt_path = str(path)
     return config
 

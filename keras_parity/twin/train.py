@@ -144,7 +144,7 @@ def _train(
     epochs = EpochLog(log, batches, min(images, steps * data.batch_size), trainer.log_every_n_steps)
     epochs.set_model(model)  # Keras does this too, but not if there is nothing to train
     if state is None:
-        write_environment(folder, precision=trainer.lightning_precision, **hardware)
+        write_environment(folder, precision=trainer.lightning_precision, data_file=data.file, **hardware)
         run = framework, model_settings, data, trainer.max_epochs, trainer.lightning_precision, folder.name
         log.start(model_settings.network, hparams.summaries(*run), splits["train"])
     else:

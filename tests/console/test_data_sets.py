@@ -92,6 +92,22 @@ def test_the_next_commands_are_those_of_the_log_that_was_written_and_work(comman
     assert code == 0, err
 
 
+def test_a_run_on_a_users_file_is_tested_on_that_file(command, use_tiny_mnist, save, tmp_path):
+    save()
+    flags = ("--data.file=my.npz", "--data.val_size=20", "--trainer.max_epochs=1", "--model.architecture=conv5x5")
+    code, trained, err = command(*TRAINING["cnn_mnist"], *flags)
+    assert code == 0, err
+    run = f"--ckpt_path={RUNS['cnn_mnist']}"
+    code, tested, err = command("cnn_mnist", "test", run)
+    assert code == 0, err
+    one, two = (next(line.split() for line in out.splitlines() if "test set" in line) for out in (trained, tested))
+    assert one == two
+    code, _, err = command("cnn_mnist", "test", run, "--data.file=other.npz")
+    assert code == 1
+    assert "--data.file: " in err
+    assert "was trained with my.npz, got other.npz; omit the flag to use the checkpoint's" in err
+
+
 def test_names_of_classes_stand_in_predictions_pages_and_pictures(command, asked, tmp_path):
     for training in TRAINING.values():
         code, _, err = command(*training, *SHORT, "--data.dataset=fashion_mnist", "--model.learning_rate=1e-9")

@@ -10,7 +10,7 @@ from cnn_mnist.settings import DataSettings
 
 
 def _arrays(size=21, shape=(32, 32, 3), classes=7) -> dict[str, np.ndarray]:
-    labels = np.arange(size, dtype=np.uint8) % classes
+    labels = (np.arange(size) % classes).astype(np.uint8)
     images = np.random.default_rng(0).integers(0, 256, (size + 9, *shape), np.uint8)
     return {"x_train": images[9:], "y_train": labels, "x_test": images[:9], "y_test": labels[:9]}
 
@@ -45,18 +45,57 @@ def test_a_file_of_any_shape_and_number_of_classes_is_split(write, shape):
         ({"y_train": np.zeros(20, np.uint8)}, "expected a label for each image in train, got 21 images and 20 labels"),
         ({"x_test": np.zeros((9, 32, 30, 3), np.uint8)}, "of one shape in .*, got 32x32x3 and 32x30x3"),
         ({"x_test": np.zeros((0, 32, 32, 3), np.uint8)}, "expected x_test as uint8 .*, got uint8 0x32x32x3"),
-        ({"y_train": np.arange(21, dtype=np.uint8) % 7 + 1}, "every label from 0 to 7 in y_train, got none of 0"),
-        ({"y_test": np.full(9, 7, np.uint8)}, "every label from 0 to 6 in y_train, got none of 7"),
+        (
+            {y: _arrays()[y] + np.uint8(1) for y in ("y_train", "y_test")},
+            "label from 0 to 7 in y_train, got none of 0; num",
+        ),
+        (
+            {"y_test": np.full(9, 7, np.uint8)},
+            "only classes of y_train in y_test, got 7, of which y_train has no image",
+        ),
+        ({"y_train": np.arange(21) % 7 + 1}, r"got int64 21; save y_train\.ravel\(\)\.astype\(np\.uint8\)$"),
+        ({"y_train": np.arange(21) - 1}, r"got int64 21; number the classes of both sets together: _, y = np\.unique"),
+        ({"y_train": np.full(21, "cat")}, "got <U3 21; number the classes of both sets together"),
+        ({"y_train": np.arange(300)}, "got int64 300; there may be 256 classes at most, these are 300"),
+        ({"y_train": np.zeros((21, 300))}, "float64 21x300; there may be 256 classes at most, these are 300"),
         ({"x_train": np.full((21, 2, 2), "a")}, r"expected x_train as uint8 .*, got <U1 21x2x2; save .* as numbers"),
-        ({"x_train": np.array([{}] * 21)}, "expected an .npz file .*allow_pickle=False"),
+        ({"y_test": np.array([{}] * 9)}, r"got y_test of Python objects; save numbers: np\.stack\(y_test\)"),
     ],
-    ids=["missing", "float", "flat", "column", "count", "shapes", "empty", "from one", "unseen", "text", "objects"],
+    ids=[
+        *("missing", "float", "flat", "column", "count", "shapes", "empty", "from one", "unseen", "int64"),
+        *("negative", "words", "300 classes", "300 columns", "text", "objects"),
+    ],
 )
 def test_each_mistake_is_one_line(write, changed, message):
     path = write(**{name: array for name, array in (_arrays() | changed).items() if array is not None})
     with pytest.raises(UserError, match=message) as error:
         npz.load(path)
     assert "\n" not in str(error.value)
+
+
+def test_labels_numbered_as_the_message_says_are_right(write):
+    arrays = _arrays()
+    words = np.array(["kiwi", "fig", "plum", "pear", "date", "lime", "nut"])
+    both = np.concatenate([words[arrays["y_train"]], words[arrays["y_test"]]])
+    _, y = np.unique(both, return_inverse=True)
+    y_train, y_test = np.split(y.astype(np.uint8), [21])
+    data = npz.load(write(**arrays | {"y_train": y_train, "y_test": y_test}))
+    assert (np.sort(words)[data.train_labels] == words[arrays["y_train"]]).all()
+    assert (np.sort(words)[data.test_labels] == words[arrays["y_test"]]).all()
+
+
+def test_256_classes_are_read(write):
+    arrays = _arrays(size=256, shape=(4, 4), classes=256)
+    path = write(**arrays | {"x_test": 255 - arrays["x_train"], "y_test": arrays["y_train"]})
+    train, _ = load_full_sets(DataSettings(file=str(path)))
+    check_network(train, (4, 4, 1), 256)
+    assert train.classes[-1] == "255"
+
+
+def test_further_arrays_are_named(write):
+    arrays = _arrays()
+    with pytest.warns(UserNotice, match="x_val, y_val are not read; --data.val_size holds out training images"):
+        npz.load(write(**arrays, x_val=arrays["x_test"], y_val=arrays["y_test"]))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"no archive"], ids=["empty", "cut", "text"])

@@ -343,3 +343,16 @@ def test_relu_after_the_pool_is_the_model_with_relu_before_it():
     np.testing.assert_allclose(*outputs, atol=1e-6)
     for ours, theirs in zip(*gradients, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5 * np.abs(theirs).max())
+
+
+def test_a_twin_with_other_settings_than_its_run_is_called_none(command, train):
+    run = train("cnn_mnist", "fit", "--trainer.max_epochs=1", "--model.architecture=[Flatten, {Dense: 10}]")
+    words = ("keras_parity", f"--twin_of={run}", "--trainer.enable_progress_bar=false")
+    code, _, err = command(*words, "--model.architecture=[Flatten, {Dense: {units: 10}}]", "--trainer.precision=32")
+    assert (code, err) == (0, "")
+    code, _, err = command(*words, "--model.optimizer=adam", "--seed_everything=4", "--trainer.gradient_clip_val=0.5")
+    assert code == 0
+    assert err == (
+        f"python -m keras_parity: warning: --twin_of: this is no twin of {run}: seed_everything=4 (there 0), "
+        "model.optimizer=adam (there rmsprop), trainer.gradient_clip_val=0.5 (there None)\n"
+    )
