@@ -62,14 +62,18 @@ def build_parser(program: str, description: str) -> OneLineErrors:
     return parser
 
 
-def data_of(checkpoint: Path, config: Namespace) -> DataSettings:
-    """Returns the data set that the arguments name, otherwise the one of the checkpoint's run."""
+def data_of(checkpoints: Sequence[Path], config: Namespace) -> DataSettings:
+    """Returns the data set that the arguments name, otherwise the one of the first checkpoint's run.
+
+    Gives a ``UserNotice`` about each run whose own data file has changed, if the test set is predicted.
+    """
+    checkpoint = checkpoints[0]
     chosen = {name: config.data[name] for name in ("dataset", "file") if config.data[name] is not None}
     if not chosen and checkpoint.parent.name == CHECKPOINTS:
         saved = (read_settings(checkpoint.parent.parent) or {}).get("data") or {}
         chosen = {name: saved[name] for name in ("dataset", "file", "channels_first") if name in saved}
-    if not config.images:
-        say_if_changed(checkpoint.parent.parent, chosen.get("file"))
+    for path in () if config.images else checkpoints:
+        say_if_changed(path.parent.parent, chosen.get("file"))
     return DataSettings(data_dir=config.data.data_dir, **chosen)
 
 

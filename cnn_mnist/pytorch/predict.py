@@ -45,7 +45,7 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
     checkpoint = find_checkpoint(config.ckpt_path[0], PYTORCH)
     if config.source is None:
         read_checkpoint(checkpoint)  # names what is wrong with it
-    shape, data = predict_input.input_shape(checkpoint, config.source), predict_input.data_of(checkpoint, config)
+    shape, data = predict_input.input_shape(checkpoint, config.source), predict_input.data_of([checkpoint], config)
     digits, classes = predict_input.load_digits(shape, config, data, read_pictures)
     found = predictions.from_logits(compute_logits(checkpoint, digits.images, config.source), classes)
     say(weights_line(checkpoint))

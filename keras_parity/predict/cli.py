@@ -32,7 +32,7 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
     config = predict_input.build_parser("python -m keras_parity", DESCRIPTION).parse_args(args)
     runs = RUN_NAMES[chosen_backend()]  # whose `last` is meant
     checkpoints = _by_framework([find_checkpoint(path, runs) for path in config.ckpt_path], config.source is not None)
-    data = predict_input.data_of(next(iter(checkpoints.values())), config)
+    data = predict_input.data_of(list(checkpoints.values()), config)
     if len(checkpoints) > 1:
         import keras_parity.both_frameworks  # noqa: F401 - must precede both, see there
     sources = {framework: config.source if framework == PYTORCH else None for framework in checkpoints}

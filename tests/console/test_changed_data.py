@@ -81,6 +81,16 @@ def test_compare_names_the_data_as_a_difference(command, overwrite, tmp_path):
     assert "with the same settings" not in out
 
 
+def test_predict_says_it_of_the_second_run_as_well(command, overwrite):
+    command(*TRAINING["cnn_mnist"], *FLAGS)
+    overwrite()
+    command("keras_parity", *QUIET, f"--twin_of={RUNS['cnn_mnist']}")
+    paths = [f"--ckpt_path={RUNS[package]}" for package in ("keras_parity", "cnn_mnist")]
+    code, _, err = command("keras_parity", "predict", *paths)
+    assert (code, err.count("\n")) == (0, 1)
+    assert f"my.npz is not the file that {RUNS['cnn_mnist']} was trained on" in err
+
+
 def test_a_run_without_the_hash_is_read_and_used(command, overwrite, tmp_path):
     command(*TRAINING["cnn_mnist"], *FLAGS)
     path = tmp_path / RUNS["cnn_mnist"] / ENVIRONMENT
