@@ -123,5 +123,7 @@ class Arguments(LightningCLI):
         epochs, asked = checkpoint.get("epoch", -1) + 1, self.config[subcommand].trainer.max_epochs
         if subcommand == "fit" and checkpoint.get("loops") and asked is not None and 0 <= asked <= epochs:
             raise UserError(f"--ckpt_path: {path} has {epochs} epochs already; set --trainer.max_epochs above that")
+        if subcommand == "test":  # a network may be tested on another data set, if it is named
+            kept = {flag: value for flag, value in kept.items() if not flag.startswith("data.")}
         refuse_others(kept, self.config[subcommand], path)
         say_if_changed(Path(path).parent.parent, self.config[subcommand].data.file)
