@@ -40,7 +40,7 @@ def refuse_others(kept: Mapping[str, Any], typed: Mapping[str, Any], path: str |
     if flag := next(iter(differing(kept, typed)), None):
         raise UserError(
             f"--{flag}: {path} was trained with {kept[flag]}, got {typed[flag]}; omit the flag to use the "
-            "checkpoint's, or omit --ckpt_path to train from scratch; `predict` takes other images"
+            "checkpoint's, or omit --ckpt_path to train from scratch; `test` takes another data set"
         )
 
 

@@ -25,8 +25,8 @@ def change_since(folder: str | Path, file: str | None) -> str:
         folder: The run folder.
         file: The data file of now; another file than the run's is no change.
     """
-    then, now = (read_config(folder, ENVIRONMENT) or {}).get(DATA_HASH), data_hash(file)
+    then = (read_config(folder, ENVIRONMENT) or {}).get(DATA_HASH)
     its_file = ((read_settings(folder) or {}).get("data") or {}).get("file")
-    if None in (then, now) or then == now or its_file != file:
+    if then is None or its_file != file or (now := data_hash(file)) in (None, then):
         return ""
     return f"{file} is not the file that {folder} was trained on: its SHA-256 was {then}, and is {now}"

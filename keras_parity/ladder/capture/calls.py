@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 import keras
 from numpy.typing import NDArray
 
-JOINS = {  # PyTorch's and TensorFlow's operations, and Keras's layers, that tell two paths apart
+JOINS = {  # PyTorch's and TensorFlow's names of operations that tell two paths apart
     **dict.fromkeys(("AddBackward0", "AddV2", "AddN"), "add"),
     **dict.fromkeys(("CatBackward0", "ConcatV2"), "concatenate"),
-    **dict.fromkeys(("MaxPool2DWithIndicesBackward0", "MaxPool", "MaxPooling2D"), "max"),
-    **dict.fromkeys(("AvgPool2DBackward0", "AvgPool", "AveragePooling2D"), "average"),
+    **dict.fromkeys(("MaxPool2DWithIndicesBackward0", "MaxPool"), "max"),
+    **dict.fromkeys(("AvgPool2DBackward0", "AvgPool"), "average"),
 }
 
 

@@ -161,7 +161,7 @@ def record_keras(
     Returns:
         The calls in order; the last is the model's output.
     """
-    before = [(variable, variable.numpy()) for variable in model.non_trainable_variables]
+    before = [(variable, variable.numpy()) for variable in model.non_trainable_variables] if loss is not None else []
     calls = observe(model, names, inputs, training).calls
     found: dict[int, Any] = {}
     if loss is not None:

@@ -6,8 +6,11 @@ from typing import Any
 import keras
 
 from cnn_mnist.errors import UserError
-from keras_parity.ladder.capture.calls import JOINS, Call, find_parents, first_tensor, with_containers
+from keras_parity.ladder.capture.calls import Call, find_parents, first_tensor, with_containers
 from keras_parity.ladder.capture.keras_calls import Observed, containers, observe
+
+_POOLS: dict[type[keras.Layer], str] = {keras.layers.MaxPooling2D: "max", keras.layers.AveragePooling2D: "average"}
+"""The layers that stand for the ``JOINS`` of a ``Sequential`` model."""
 
 
 def keras_paths(model: keras.Model, names: dict[int, str], inputs: Any) -> list[tuple[Any, Any]]:
@@ -32,7 +35,7 @@ def keras_paths(model: keras.Model, names: dict[int, str], inputs: Any) -> list[
 def _follow_order(calls: list[Call]) -> None:
     """Sets the parents of a ``Sequential`` model's calls."""
     for place, call in enumerate(calls):
-        joins = {JOINS[kind] for _, layer, _ in call.between if (kind := type(layer).__name__) in JOINS}
+        joins = {join for _, layer, _ in call.between for kind, join in _POOLS.items() if isinstance(layer, kind)}
         call.parents = ((place - 1, tuple(sorted(joins))),) if place else ()
 
 
