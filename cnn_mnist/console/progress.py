@@ -1,16 +1,59 @@
-"""The progress bar of both trainers: a line for each epoch, and one for an evaluation while it runs."""
+"""Progress on a terminal: the epochs of both trainers, and a line for any other long work."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from math import isfinite
+from typing import Any
 
 from rich import get_console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 EVERY = 20
 """Steps between two updates of an epoch's line; more frequent ones cost time and are not visible."""
 
 _WORDS = {"train/loss": "loss", "train/acc": "acc", "val/loss": "val", "val/acc": ""}
+
+
+def progress(*columns: ProgressColumn, **options: Any) -> Progress:
+    """Returns rich's progress bar, which leaves a stream alone that is no terminal: it would print ``> FILE`` to it.
+
+    Args:
+        columns: As rich takes them.
+        options: As rich takes them.
+    """
+    terminals = {"redirect_stdout": sys.stdout.isatty(), "redirect_stderr": sys.stderr.isatty()}
+    return Progress(*columns, **terminals, **options)
+
+
+@contextmanager
+def status(text: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Draws a line on stderr while the block runs, if that is a terminal.
+
+    Args:
+        text: Its first words.
+        total: The number of steps; None if unknown.
+
+    Yields:
+        A function that updates the line: ``description=``, ``completed=``.
+    """
+    console = Console(stderr=True)
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=12), TimeElapsedColumn()
+    with progress(*columns, console=console, transient=True, disable=not console.is_terminal) as drawn:
+        yield partial(drawn.update, drawn.add_task(text, total=total))
 
 
 class Bar:
@@ -37,7 +80,7 @@ class Bar:
         """
         if self._progress is None:
             self._prints = self.enabled and get_console().is_jupyter and not find_spec("ipywidgets")
-            self._progress = Progress(
+            self._progress = progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=12),
                 MofNCompleteColumn(),

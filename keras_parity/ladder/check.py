@@ -12,6 +12,7 @@ import keras
 import torch
 from torch import nn
 
+from cnn_mnist.console.progress import status
 from cnn_mnist.errors import UserError
 from keras_parity.ladder.diagnosis.trials import applied
 from keras_parity.ladder.judge.build_pair import prepare
@@ -103,7 +104,7 @@ def check(
             f'expected equal weights (weights="given", no match), because Keras runs on {keras.config.backend()}; '
             "copy them where it runs on TensorFlow (KERAS_BACKEND=tensorflow)"
         )
-    with quiet():
+    with quiet(), status("check: running both models") as update:
         pair = prepare(ModelPair(
             torch_model, keras_model, images, labels, torch_images, torch_labels, torch_optimizer, keras_optimizer,
             torch_loss, keras_loss, torch_schedule, torch_step, class_weight, sample_weight, batch_size,
@@ -123,6 +124,7 @@ def check(
             report.notes += report.judged.notes
             if judged is not None:
                 judged(report)
+            update(description="check: looking for the cause")
             if not report.holds and explained:
                 explain(judge, report, match or {})
             elif not report.holds:

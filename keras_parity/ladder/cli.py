@@ -11,11 +11,10 @@ import keras
 import numpy as np
 import torch
 from jsonargparse.typing import PositiveInt
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from cnn_mnist.architecture.descriptions import title
 from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, OutputFile
+from cnn_mnist.console.progress import status
 from cnn_mnist.errors import UserError
 from cnn_mnist.neutral import say
 from cnn_mnist.pytorch.keras_layers import MaskedDropout
@@ -138,18 +137,15 @@ def _climb(config: Any) -> Report:
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("expected a GPU, found none; use --trainer.accelerator=cpu")
     steps = config.steps or Steps.free
-    shown = SpinnerColumn(), TextColumn("{task.description}"), BarColumn()
-    console = Console(stderr=True)
     with (
         torch_tf32(config.tf32),
         ENGINE.tf32(config.tf32),
-        Progress(*shown, console=console, transient=True, disable=not console.is_terminal) as bar,
+        status(f"ladder of {title(model.architecture)}, {model.optimizer}", len(numbers)) as update,
     ):
-        task = bar.add_task(f"ladder of {title(model.architecture)}, {model.optimizer}", total=len(numbers))
 
         def climbed(rung: Rung) -> None:
             print(line(rung), flush=True)
-            bar.update(task, completed=numbers.index(rung.number) + 1)
+            update(completed=numbers.index(rung.number) + 1)
 
         port = replace(project_port(model, data), device=device)
         return climb_all(port, Steps(max(1, steps // 2), steps), numbers, climbed)

@@ -6,8 +6,8 @@ from itertools import count, groupby
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import Progress
 
+from cnn_mnist.console.progress import progress
 from cnn_mnist.errors import UserError
 from cnn_mnist.neutral import printable
 from cnn_mnist.runs.folder import CONFIG, STUDY, UNTIL_DECIDED
@@ -42,7 +42,7 @@ def train_until(jobs: Sequence[Job], pool: Pool, by: str, looks: bool) -> tuple[
     console = Console(markup=False, emoji=False, highlight=False)
     tell = lambda line: console.print(printable(line), soft_wrap=True)  # noqa: E731
     # Only this thread refreshes it, so that a fork is safe; the speed is averaged over all runs so far.
-    bar = Progress(console=console, auto_refresh=False, disable=not console.is_terminal, speed_estimate_period=1e9)
+    bar = progress(console=console, auto_refresh=False, disable=not console.is_terminal, speed_estimate_period=1e9)
     with bar:
         task = bar.add_task("runs", total=len(jobs) - len(before))
         bar.advance(task, 0)  # starts the estimate of the time left

@@ -1,6 +1,9 @@
 """The progress bar, in both trainers."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -54,3 +57,26 @@ def test_each_epoch_has_its_own_figures_counted_from_1(command, tmp_path, packag
         values = [points[tag][epoch].value for tag in FIGURES]
         assert line == (str(epoch + 1), *(f"{value:.4f}" for value in values))
     assert len(lines) == 2
+
+
+PROGRAM = (
+    "from cnn_mnist.console.progress import status\n"
+    "import sys\n"
+    "with status('working', 2) as update:\n"
+    "    print('a line')\n"
+    "    update(completed=1)\n"
+    "    print('an error', file=sys.stderr)\n"
+)
+
+
+@pytest.mark.parametrize("to_file", ["stdout", "stderr"])
+def test_a_stream_that_goes_to_a_file_gets_its_lines_though_the_other_is_a_terminal(tmp_path, to_file):
+    ours, terminal = os.openpty()
+    other = "stderr" if to_file == "stdout" else "stdout"
+    with (tmp_path / "file").open("w") as file:
+        subprocess.run([sys.executable, "-c", PROGRAM], **{to_file: file, other: terminal}, check=True)
+    drawn = os.read(ours, 1 << 16).decode()
+    lines = {"stdout": "a line\n", "stderr": "an error\n"}
+    assert (tmp_path / "file").read_text() == lines[to_file]
+    assert lines[other].strip() in drawn
+    assert ("working" in drawn) is (other == "stderr")
