@@ -7,10 +7,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from pydoc import locate
 from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ArgumentParser, get_loader, set_loader
+from jsonargparse._typehints import get_all_subclass_paths
 
 from cnn_mnist.console.known_classes import ALLOW, known_classes_only
 from cnn_mnist.errors import nearest
@@ -138,10 +140,12 @@ def _plain_message(message: str) -> str:
         return f"--{linked[1]}: expected one value for all groups; use --{linked[2]}"
     found = re.fullmatch(r'Parser key "([^"]+)":(.*?)\. Got value: (.*)', message)
     found = found or re.fullmatch(r'Parser key "([^"]+)":.*Subtypes: (\[.*?\]) Errors: .* Given value: (.*)', message)
-    if not found or not (kinds := re.findall(r"Literal\[([^]]+)\]|<class '(\w+)'>", found[2])):
+    if not found or not (kinds := re.findall(r"Literal\[([^]]+)\]|<class '([\w.]+)'>", found[2])):
         return message
-    words = ", ".join(literal.replace("'", "") or _TITLES.get(kind, kind) for literal, kind in kinds)
-    return f"--{found[1]}: expected {' or '.join(words.rsplit(', ', 1))}, got {found[3]}"
+    words = ", ".join(literal.replace("'", "") or _TITLES.get(kind, f"a {kind}") for literal, kind in kinds)
+    classes = [name for _, kind in kinds if "." in kind for name in get_all_subclass_paths(locate(kind))]
+    meant = nearest(found[3].strip("[]'"), classes)
+    return f"--{found[1]}: expected {' or '.join(words.rsplit(', ', 1))}, got {found[3]}{meant}"
 
 
 def expand_home(value: Any) -> Any:

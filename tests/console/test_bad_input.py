@@ -76,6 +76,12 @@ def test_an_unknown_architecture_lists_the_known_ones(refused, command_name):
         ("--model.learning_rate=fast", "--model.learning_rate: expected a number, got fast"),
         ("--model.optimizer=Adam", "--model.optimizer: expected rmsprop, adam, adamw or sgd, got Adam"),
         ("--trainer.max_epochs=ten", "--trainer.max_epochs: expected a whole number or null, got ten"),
+        (
+            "--trainer.logger=CVSLogger",
+            "expected a lightning.pytorch.loggers.logger.Logger, true or false or null, got CVSLogger; did you mean "
+            "lightning.pytorch.loggers.CSVLogger?",
+        ),
+        ("--trainer.callbacks=[EarlyStoping]", "got ['EarlyStoping']; did you mean lightning.pytorch.callbacks.EarlyS"),
         ("--lr=0.1", "--lr=0.1; did you mean --model.learning_rate?"),
         ("--model.learning_rates=1", "model.learning_rates"),
         ("--trainer.max_epochs=soon", "trainer.max_epochs"),
