@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from pydoc import locate
+from pkgutil import resolve_name
 from typing import Any, NoReturn
 
 import yaml
@@ -143,7 +143,7 @@ def _plain_message(message: str) -> str:
     if not found or not (kinds := re.findall(r"Literal\[([^]]+)\]|<class '([\w.]+)'>", found[2])):
         return message
     words = ", ".join(literal.replace("'", "") or _TITLES.get(kind, f"a {kind}") for literal, kind in kinds)
-    classes = [name for _, kind in kinds if "." in kind for name in get_all_subclass_paths(locate(kind))]
+    classes = [name for _, kind in kinds if "." in kind for name in get_all_subclass_paths(resolve_name(kind))]
     meant = nearest(found[3].strip("[]'"), classes)
     return f"--{found[1]}: expected {' or '.join(words.rsplit(', ', 1))}, got {found[3]}{meant}"
 

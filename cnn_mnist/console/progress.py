@@ -35,8 +35,8 @@ def progress(*columns: ProgressColumn, **options: Any) -> Progress:
         columns: As rich takes them.
         options: As rich takes them.
     """
-    terminals = {"redirect_stdout": sys.stdout.isatty(), "redirect_stderr": sys.stderr.isatty()}
-    return Progress(*columns, **terminals, **options)
+    out, error = sys.stdout.isatty(), sys.stderr.isatty()
+    return Progress(*columns, redirect_stdout=out, redirect_stderr=error, **options)
 
 
 @contextmanager
