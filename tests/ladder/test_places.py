@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -56,3 +55,55 @@ def test_states_that_a_decoder_begins_with(hold, which, truth):
 def test_two_biases_that_add_up_to_keras_s_are_not_accused():
     report = translators(swapped=True).check()
     assert not [finding.where for finding in report.findings if "bias" in finding.where]
+
+
+class Frozen(nn.Sequential):
+    """Keeps its batch norm in inference mode."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        self[1].eval()
+        return self
+
+
+class Mode(L.Layer):
+    """A batch norm that is called in one mode, or in that of its model; one that scales its output in training."""
+
+    def __init__(self, mode=None, scale=1.0, **options):
+        super().__init__(**options)
+        self.mode, self.scale = mode, scale
+        self.norm = L.BatchNormalization(momentum=0.9)
+
+    def call(self, inputs, training=None):
+        out = self.norm(inputs, training=training if self.mode is None else self.mode)
+        return out * self.scale if training else out
+
+    def get_config(self):
+        return super().get_config() | {"mode": self.mode, "scale": self.scale}
+
+
+def normed(kind, keras_norm):
+    parts = nn.Linear(6, 8), nn.BatchNorm1d(8, eps=1e-3), nn.Tanh(), nn.Linear(8, 3)
+    parts[1].requires_grad_(kind is nn.Sequential)
+    network = kind(*parts)
+    norm = keras_norm()
+    model = keras.Sequential([keras.Input((6,)), L.Dense(8), norm, L.Activation("tanh"), L.Dense(3)])
+    fill(model, parts[0], parts[1], parts[3])
+    norm.trainable = kind is nn.Sequential
+    return Case(network, model, ROWS, LABELS, FAST)
+
+
+@cases(
+    frozen=apart("^1: Keras runs it in inference mode"),
+    called_without=apart("^1: Keras runs it in inference mode"),
+    scaled=apart("^the output: the outputs differ in training mode", mended=None),
+    frozen_in_both=SAME,
+)
+def test_a_batch_norm_that_one_side_runs_in_inference_mode_is_named_and_not_the_loss(hold, which, truth):
+    """keras.io/guides/transfer_learning: trainable=False is inference mode for a batch norm, requires_grad is not."""
+    norms = {"called_without": lambda: Mode(False), "scaled": lambda: Mode(None, 2.0)}
+    case = normed(Frozen if which == "frozen_in_both" else nn.Sequential, norms.get(which, L.BatchNormalization))
+    if which == "frozen":
+        case.keras_model.layers[1].trainable = False
+        case.torch_model[1].requires_grad_(False)
+    hold(case, truth)

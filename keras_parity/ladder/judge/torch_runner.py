@@ -106,9 +106,9 @@ class TorchRunner:
         """Converts arrays to tensors of the model's device and precision."""
         return to_tensors(nest, self.device, self.dtype)
 
-    def outputs(self, inputs: Any, like: Any = None) -> list[NDArray]:
-        """Returns the outputs in inference mode; see ``to_arrays`` for ``like``."""
-        self.model.eval()
+    def outputs(self, inputs: Any, like: Any = None, training: bool = False) -> list[NDArray]:
+        """Returns the outputs in inference or training mode; see ``to_arrays`` for ``like``."""
+        self.model.train(training)
         with torch.no_grad():
             return to_arrays(call_torch(self.model, self.feed(inputs)), like)
 
