@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.ladder.cases import SAME, Case, apart, fill, other, squared
+from tests.ladder.cases import SAME, Case, apart, by_check, fill, other, squared
 from tests.ladder.test_cases import cases
 
 L = keras.layers
@@ -107,3 +107,31 @@ def test_a_batch_norm_that_one_side_runs_in_inference_mode_is_named_and_not_the_
         case.keras_model.layers[1].trainable = False
         case.torch_model[1].requires_grad_(False)
     hold(case, truth)
+
+
+class Sampled(nn.Module):
+    """Draws random numbers in its own forward while it trains: a functional dropout, or a code of an autoencoder."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.first, self.last = how, nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, rows):
+        out = torch.tanh(self.first(rows))
+        if self.how == "dropout":
+            out = F.dropout(out, 0.5, self.training)
+        elif self.training:
+            out = out + 0.1 * torch.randn_like(out)
+        return self.last(out)
+
+
+@cases(dropout=SAME, noise=SAME)
+def test_random_numbers_that_a_module_draws_itself_are_off(hold, which, truth):
+    """discuss.pytorch.org: `F.dropout(x, training=self.training)` has no module of its own."""
+    network = Sampled(which)
+    noise = L.Dropout(0.5) if which == "dropout" else L.GaussianNoise(0.1)
+    model = keras.Sequential([keras.Input((6,)), L.Dense(8, activation="tanh"), noise, L.Dense(3)])
+    fill(model, network.first, network.last)
+    if hold is not by_check:
+        network.eval().train = lambda mode=True: network
+    hold(Case(network, model, ROWS, LABELS, FAST), truth)
