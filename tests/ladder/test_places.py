@@ -135,3 +135,22 @@ def test_random_numbers_that_a_module_draws_itself_are_off(hold, which, truth):
     if hold is not by_check:
         network.eval().train = lambda mode=True: network
     hold(Case(network, model, ROWS, LABELS, FAST), truth)
+
+
+class Noisy(nn.Sequential):
+    """Adds noise in inference mode, too."""
+
+    def forward(self, rows):
+        out = super().forward(rows)
+        return out + 5e-4 * out.abs().max() * torch.randn_like(out)
+
+
+def test_random_outputs_in_inference_mode_decide_nothing_and_hide_no_fault():
+    """keras.io/examples/generative/vae: the code is sampled in every mode; PyTorch's forward does so, too."""
+    network = Noisy(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    model = keras.Sequential([keras.Input((6,)), L.Dense(8, activation="tanh"), L.Dense(3)])
+    fill(model, network[0], network[2])
+    network[2].weight.data *= 1.003
+    report = Case(network, model, ROWS, LABELS, FAST).check()
+    assert (report.same_function, report.same_training) == (None, None)
+    assert "PyTorch's outputs are not repeatable" in report.verdict
