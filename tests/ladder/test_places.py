@@ -154,3 +154,24 @@ def test_random_outputs_in_inference_mode_decide_nothing_and_hide_no_fault():
     report = Case(network, model, ROWS, LABELS, FAST).check()
     assert (report.same_function, report.same_training) == (None, None)
     assert "PyTorch's outputs are not repeatable" in report.verdict
+
+
+class Last(nn.Module):
+    """The last step of a GRU, a dense layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.GRU(5, 6, batch_first=True), nn.Linear(6, 3)
+
+    def forward(self, steps):
+        return self.head(self.rnn(steps)[0][:, -1])
+
+
+@cases(stateful=apart("^carried: Keras carries its state on"), stateless=SAME)
+def test_a_state_that_only_keras_carries_on_is_the_same_function_at_first(hold, which, truth):
+    """keras.io/api/layers/recurrent_layers/gru: `stateful=True` begins with the state of the batch before."""
+    network, rows = Last(), RANDOM.normal(size=(16, 7, 5)).astype(np.float32)
+    rnn = L.GRU(6, stateful=which == "stateful", name="carried")
+    model = keras.Sequential([keras.Input(batch_shape=(16, 7, 5)), rnn, L.Dense(3)])
+    fill(model, network.rnn, network.head)
+    hold(Case(network, model, rows, LABELS[:16], FAST), truth)

@@ -32,7 +32,17 @@ def diagnose_training(evidence: Evidence) -> Iterator[Finding]:
     """Yields what may differ between the trainings, the likeliest cause first."""
     pair = evidence.pair
     suspects = (
-        *(_frozen, _one_sided, _second_biases, _modes, _losses, _regularizers, diagnose_schedule, diagnose_optimizer),
+        *(
+            _frozen,
+            _one_sided,
+            _second_biases,
+            _stateful,
+            _modes,
+            _losses,
+            _regularizers,
+            diagnose_schedule,
+            diagnose_optimizer,
+        ),
         *(diagnose_decay, diagnose_clipping, diagnose_constraints, _statistics, _ties, _padding_rows),
     )
     for find in suspects:
@@ -84,6 +94,13 @@ def _second_biases(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
         where = ", ".join(dict.fromkeys(name.rpartition(".")[0] or "torch_model" for name in names))
         what = "PyTorch adds two trained biases, Keras has one, so PyTorch's sum moves twice as far"
         yield Finding(where, 0.0, what, [], [line])
+
+
+def _stateful(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
+    for layer in pair.keras_model._flatten_layers():
+        if getattr(layer, "stateful", False):
+            what = "Keras carries its state on from batch to batch (stateful=True)"
+            yield Finding(layer.name, 0.0, what, [], [f"{keras_path(pair.keras_model, layer)}.stateful = False"])
 
 
 def _modes(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_parity.ladder.judge.nests import to_arrays, to_keras_inputs
-from keras_parity.ladder.judge.snapshots import snapshot
+from keras_parity.ladder.judge.snapshots import rnn_states, snapshot, unmoved
 
 
 @dataclass
@@ -59,7 +59,7 @@ class KerasRunner:
     ) -> None:
         self.model, self.training, self.within = model, training, within
         self._restores = ExitStack()
-        with within():
+        with within(), unmoved([*model.variables, *rnn_states(model)]):
             model(to_keras_inputs(inputs), training=False)  # builds the layers that are not built yet
         layers = model._flatten_layers(include_self=True) if training else []
         self.random = [layer for layer in layers if _is_random(layer)]
@@ -95,6 +95,7 @@ class KerasRunner:
     def save(self) -> None:
         """Saves the present state as the target of ``reset``."""
         variables = {id(v): v for owner in self._owners() for v in owner.variables}
+        variables |= {id(v): v for v in rnn_states(self.model)}
         self._saved = [(v, keras.ops.convert_to_numpy(v.value).copy()) for v in variables.values()]
 
     def reset(self) -> None:
@@ -118,7 +119,7 @@ class KerasRunner:
 
     def outputs(self, inputs: Any, like: Any = None) -> list[NDArray]:
         """Returns the outputs in inference mode; see ``to_arrays`` for ``like``."""
-        with self.within():
+        with self.within(), unmoved(rnn_states(self.model)):
             return to_arrays(self.model.predict_on_batch(to_keras_inputs(inputs)), like)
 
     def step(

@@ -18,6 +18,7 @@ from keras_parity.ladder.judge.nests import (
     to_keras_inputs,
     to_tensors,
 )
+from keras_parity.ladder.judge.snapshots import rnn_states, unmoved
 
 PROBE_SAMPLES = 64
 """Samples per forward pass; the first so many show the form of the outputs."""
@@ -58,7 +59,8 @@ def probe(pair: ModelPair) -> tuple[list[NDArray], list[NDArray], Any]:
     output = run_torch(pair, count)
     inputs = slice_samples(pair.images, 0, count)
     try:
-        keras_output = pair.keras_model(to_keras_inputs(inputs), training=False)
+        with unmoved([*pair.keras_model.variables, *rnn_states(pair.keras_model)]):
+            keras_output = pair.keras_model(to_keras_inputs(inputs), training=False)
     except Exception as error:  # raised by the user's own model
         advice = "images as Keras takes them, usually [count, height, width, channels]"
         raise UserError(_rejected("Keras", inputs, error, advice)) from None

@@ -118,7 +118,8 @@ class Runs:
             before: The outputs of each.
             rounding: What threads that add in another order may explain.
         """
-        for side, outputs in zip(sides, before, strict=True):
+        for place, outputs in enumerate(before):
+            side: Runner = sides[place]
             side.reset()
             again = self.outputs(side, self.pair.inputs(side.framework))
             side.reset()
