@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -175,3 +176,32 @@ def test_a_state_that_only_keras_carries_on_is_the_same_function_at_first(hold, 
     model = keras.Sequential([keras.Input(batch_shape=(16, 7, 5)), rnn, L.Dense(3)])
     fill(model, network.rnn, network.head)
     hold(Case(network, model, rows, LABELS[:16], FAST), truth)
+
+
+class OwnStep(keras.Model):
+    """A training step written as in Keras's guide, with its gradients clipped or not."""
+
+    clip = 0.0
+
+    def train_step(self, data):
+        rows, labels = data
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(y=labels, y_pred=self(rows, training=True))
+        gradients = tape.gradient(loss, self.trainable_variables)
+        if self.clip:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.clip)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return {"loss": loss}
+
+
+@cases(plain=SAME, clipped=apart("", mended=None))
+def test_a_training_step_that_keras_s_model_overrides(hold, which, truth):
+    """keras.io/guides/custom_train_step_in_tensorflow: `x, y = data`, as `fit` gives it."""
+    network = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    rows = keras.Input((6,))
+    model = OwnStep(rows, L.Dense(3)(L.Dense(8, activation="tanh")(rows)))
+    model.clip = 0.05 * (which == "clipped")
+    fill(model, network[0], network[2])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1), loss)
+    hold(Case(network, model, ROWS, LABELS, {"torch_optimizer": FAST["torch_optimizer"]}), truth)

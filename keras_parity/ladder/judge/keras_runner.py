@@ -70,6 +70,7 @@ class KerasRunner:
                 self._restores.callback(snapshot(owner))
             model.predict_function = None
             if training is not None:
+                model.train_step = partial(_without_none, model.train_step)
                 for layer in self.random:
                     self._force_inference(layer)
                 with within():
@@ -138,6 +139,12 @@ class KerasRunner:
 
         layer.call = call
         self._restores.callback(partial(restore_call, layer, original))
+
+
+def _without_none(step: Callable[..., Any], *state_and_data: Any) -> Any:
+    """Takes a training step of (inputs, labels) where there are no weights, as in ``fit``: users' own unpack two."""
+    *state, data = state_and_data
+    return step(*state, data[:2] if len(data) == 3 and data[2] is None else data)
 
 
 def _is_random(layer: keras.Layer) -> bool:
