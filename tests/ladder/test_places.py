@@ -205,3 +205,27 @@ def test_a_training_step_that_keras_s_model_overrides(hold, which, truth):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.1), loss)
     hold(Case(network, model, ROWS, LABELS, {"torch_optimizer": FAST["torch_optimizer"]}), truth)
+
+
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises over five steps; a user's own class, which nothing can rebuild."""
+
+    def __init__(self, late):
+        self.late = late
+
+    def __call__(self, step):
+        return 0.2 * keras.ops.minimum(1.0, (keras.ops.cast(step, "float32") + 1 - self.late) / 5)
+
+
+@cases(right=SAME, late=apart("^the schedule: learning rate at step 1: 0.04 in PyTorch, 0 in Keras", mended=None))
+def test_a_schedule_of_one_s_own(hold, which, truth):
+    """tensorflow.org/text/tutorials/transformer: a `CustomSchedule` without `get_config`, ported as a `LambdaLR`."""
+    network = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    model = keras.Sequential([keras.Input((6,)), L.Dense(8, activation="tanh"), L.Dense(3)])
+    fill(model, network[0], network[2])
+    words = {
+        "torch_optimizer": lambda params: torch.optim.SGD(params, 0.2),
+        "torch_schedule": lambda sgd: torch.optim.lr_scheduler.LambdaLR(sgd, lambda step: min(1, (step + 1) / 5)),
+        "keras_optimizer": lambda: keras.optimizers.SGD(WarmUp(which == "late")),
+    }
+    hold(Case(network, model, ROWS, LABELS, words), truth)
