@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 import torch
 import torch.nn.functional as F
@@ -229,3 +230,18 @@ def test_a_schedule_of_one_s_own(hold, which, truth):
         "keras_optimizer": lambda: keras.optimizers.SGD(WarmUp(which == "late")),
     }
     hold(Case(network, model, ROWS, LABELS, words), truth)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_classes_in_a_column_as_keras_s_data_sets_have_them_are_classes(compiled):
+    """keras.io/api/datasets/cifar10: labels [count, 1], which PyTorch's cross-entropy rejects."""
+    network = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    model = keras.Sequential([keras.Input((6,)), L.Dense(8, activation="tanh"), L.Dense(3)])
+    fill(model, network[0], network[2])
+    if compiled:
+        model.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    words = {"torch_optimizer": FAST["torch_optimizer"]} if compiled else FAST
+    case = Case(network, model, ROWS, LABELS[:, None], words)
+    assert case.check().same_training is True
+    assert "pass torch_labels=" in case.check(torch_loss=nn.CrossEntropyLoss()).verdict
+    assert case.check(torch_loss=nn.CrossEntropyLoss(), torch_labels=LABELS).same_training is True

@@ -33,11 +33,11 @@ def prepare(pair: ModelPair) -> ModelPair:
         isinstance(given, nn.Module) and not isinstance(given, keras.Model)
     ):
         raise UserError("expected check(torch_model, keras_model, ...), got the two models swapped; exchange them")
-    if pair.torch_labels is None:
-        pair.torch_labels = pair.labels
     for name in ("images", "torch_images", "labels", "torch_labels", "sample_weight"):
         if getattr(pair, name) is not None:
             setattr(pair, name, map_nest(_to_array, getattr(pair, name)))
+    if pair.torch_labels is None:
+        pair.torch_labels = pair.labels
     if pair.torch_images is None:
         pair.torch_images = map_nest(_channels_first, pair.images)
     counts = {len(array) for nest in (pair.images, pair.torch_images, pair.labels) for array in leaves(nest)}

@@ -160,7 +160,9 @@ class Runs:
         try:
             side.step(*self.pair.batch(side.framework, step, inputs))
         except Exception as error:  # raised by the user's own training
-            raise StepError(f"{side.framework}'s training step fails with {one_line(error)}") from None
+            other = side.framework == "PyTorch" and self.pair.torch_labels is self.pair.labels
+            advice = "; pass torch_labels= if PyTorch takes other labels than Keras" if other else ""
+            raise StepError(f"{side.framework}'s training step fails with {one_line(error)}{advice}") from None
 
     def choose_steps(self, steps: int | None, sides: Sides, with_float64: bool) -> tuple[list[int], float]:
         """Chooses the steps to compare: 1, 5, 20 and the last, as far as time allows.
