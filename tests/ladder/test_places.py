@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.ladder.cases import SAME, Case, apart, by_check, fill, other, squared
+from tests.ladder.cases import SAME, Case, apart, as_keras, by_check, fill, other, squared
 from tests.ladder.test_cases import cases
 
 L = keras.layers
@@ -245,3 +245,32 @@ def test_classes_in_a_column_as_keras_s_data_sets_have_them_are_classes(compiled
     assert case.check().same_training is True
     assert "pass torch_labels=" in case.check(torch_loss=nn.CrossEntropyLoss()).verdict
     assert case.check(torch_loss=nn.CrossEntropyLoss(), torch_labels=LABELS).same_training is True
+
+
+class Weather(nn.Module):
+    """An LSTM of convolutions, written by hand as there is none in PyTorch; the mean over the pixels, a dense layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.gates, self.head = nn.Conv2d(1 + 3, 4 * 3, 3, padding=1), nn.Linear(3, 2)
+
+    def forward(self, frames):
+        hidden = cell = frames.new_zeros(len(frames), 3, *frames.shape[3:])
+        for step in range(frames.shape[1]):
+            inp, forget, new, out = self.gates(torch.cat([frames[:, step], hidden], 1)).chunk(4, 1)
+            cell = forget.sigmoid() * cell + inp.sigmoid() * new.tanh()
+            hidden = out.sigmoid() * cell.tanh()
+        return self.head(hidden.mean((2, 3)))
+
+
+@cases(right=SAME, hard_sigmoid=other("head", None))
+def test_a_convolutional_lstm(hold, which, truth):
+    """discuss.pytorch.org: ConvLSTM2D of Keras ported by hand; its old default was `hard_sigmoid`."""
+    network, act = Weather(), "sigmoid" if which == "right" else "hard_sigmoid"
+    rnn = L.ConvLSTM2D(3, 3, padding="same", recurrent_activation=act)
+    model = keras.Sequential([keras.Input((3, 4, 4, 1)), rnn, L.GlobalAveragePooling2D(), L.Dense(2)])
+    kernel, bias = as_keras(network.gates)
+    fill(model, [kernel[:, :, :1], kernel[:, :, 1:], bias], network.head)
+    frames = RANDOM.normal(size=(32, 3, 4, 4, 1)).astype(np.float32)
+    words = FAST | {"torch_images": np.ascontiguousarray(np.moveaxis(frames, -1, 2))}
+    hold(Case(network, model, frames, LABELS[:32] % 2, words), truth)

@@ -74,6 +74,11 @@ def inner_layer(layer: Any) -> Any:
     return inner_layer(layer.layer) if isinstance(layer, keras.layers.TimeDistributed) else layer
 
 
+def is_recurrent(layer: Any) -> bool:
+    """Whether a Keras layer runs a cell step by step; its activations are the cell's."""
+    return isinstance(layer, keras.layers.RNN)
+
+
 def keras_parts(layer: keras.Layer, names: dict[int, str]) -> list[tuple[str, list[Array]]]:
     """Returns kind and arrays of the PyTorch modules that a Keras layer corresponds to: one, or two if it is separable.
 
@@ -83,7 +88,7 @@ def keras_parts(layer: keras.Layer, names: dict[int, str]) -> list[tuple[str, li
     """
     layer = inner_layer(layer)
     kind = kind_of(layer, 1)
-    owned = layer.weights if kind in RECURRENT else [*layer._trainable_variables, *layer._non_trainable_variables]
+    owned = layer.weights if is_recurrent(layer) else [*layer._trainable_variables, *layer._non_trainable_variables]
     variables = {variable.name: variable for variable in owned if "float" in str(variable.dtype)}
     groups = [variables]
     if isinstance(layer, keras.layers.SeparableConv2D):
