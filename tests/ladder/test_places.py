@@ -274,3 +274,26 @@ def test_a_convolutional_lstm(hold, which, truth):
     frames = RANDOM.normal(size=(32, 3, 4, 4, 1)).astype(np.float32)
     words = FAST | {"torch_images": np.ascontiguousarray(np.moveaxis(frames, -1, 2))}
     hold(Case(network, model, frames, LABELS[:32] % 2, words), truth)
+
+
+class Elman(nn.Module):
+    """The last step of an RNN, a dense layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.RNN(5, 6, batch_first=True, nonlinearity="relu"), nn.Linear(6, 3)
+        self.rnn.bias_hh_l0.requires_grad_(False)
+
+    def forward(self, steps):
+        return self.head(self.rnn(steps)[0][:, -1])
+
+
+@cases(relu=SAME, tanh=other("^rnn: RNN differs"))
+def test_the_activation_of_a_simple_rnn(hold, which, truth):
+    """pytorch.org/docs: `nn.RNN(nonlinearity="relu")` against the default of Keras's SimpleRNN."""
+    network, rows = Elman(), RANDOM.normal(size=(64, 7, 5)).astype(np.float32)
+    model = keras.Sequential([keras.Input((7, 5)), L.SimpleRNN(6, which), L.Dense(3)])
+    weights = [getattr(network.rnn, name).detach().numpy() for name in ("weight_ih_l0", "weight_hh_l0")]
+    bias = (network.rnn.bias_ih_l0 + network.rnn.bias_hh_l0).detach().numpy()
+    fill(model, [*(weight.T for weight in weights), bias], network.head)
+    hold(Case(network, model, rows, LABELS, FAST), truth)
