@@ -297,3 +297,46 @@ def test_the_activation_of_a_simple_rnn(hold, which, truth):
     bias = (network.rnn.bias_ih_l0 + network.rnn.bias_hh_l0).detach().numpy()
     fill(model, [*(weight.T for weight in weights), bias], network.head)
     hold(Case(network, model, rows, LABELS, FAST), truth)
+
+
+class NormedImage(nn.Module):
+    """A convolution, a norm over height, width and channels, a global maximum, a dense layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(2, 3, 3), nn.LayerNorm((3, 4, 5), eps=1e-3), nn.Linear(3, 3)
+        nn.init.normal_(self.norm.weight, 1.0, 0.3)
+        nn.init.normal_(self.norm.bias)
+
+    def forward(self, images):
+        return self.head(F.silu(self.norm(self.conv(images))).amax((2, 3)))
+
+
+@cases(right=SAME, relu=other("^norm to head"), channels_only=other("^norm: ", None))
+def test_a_layer_norm_over_height_width_and_channels(hold, which, truth):
+    """discuss.pytorch.org: `nn.LayerNorm([c, h, w])` is `LayerNormalization(axis=[1, 2, 3])`, its default -1."""
+    network = NormedImage()
+    norm = L.LayerNormalization(axis=-1 if which == "channels_only" else [1, 2, 3], name="norm")
+    act = L.Activation("relu" if which == "relu" else "silu")
+    model = keras.Sequential([keras.Input((6, 7, 2)), L.Conv2D(3, 3), norm, act, L.GlobalMaxPooling2D(), L.Dense(3)])
+    weights = [np.moveaxis(tensor.detach().numpy(), 0, -1) for tensor in network.norm.parameters()]
+    fill(model, network.conv, [np.ones(3), np.zeros(3)] if which == "channels_only" else weights, network.head)
+    images = RANDOM.normal(size=(64, 6, 7, 2)).astype(np.float32)
+    case = Case(network, model, images, LABELS, FAST)
+    hold(case, truth)
+    if which == "right" and hold is by_check:
+        network.norm.weight.data.uniform_()
+        assert case.check(weights="keras").same_training
+
+
+def test_only_the_norm_is_accused_where_its_axes_differ():
+    network = NormedImage()
+    model = keras.Sequential([
+        *(keras.Input((6, 7, 2)), L.Conv2D(3, 3), L.LayerNormalization(), L.Activation("silu")),
+        *(L.GlobalMaxPooling2D(), L.Dense(3)),
+    ])  # fmt: skip
+    fill(model, network.conv, [np.ones(3), np.zeros(3)], network.head)
+    images = RANDOM.normal(size=(64, 6, 7, 2)).astype(np.float32)
+    places = [finding.where for finding in Case(network, model, images, LABELS, FAST).check().findings]
+    assert "norm" in places
+    assert not [place for place in places if " to " in place]

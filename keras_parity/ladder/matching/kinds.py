@@ -121,6 +121,8 @@ def _array(layer: keras.Layer, kind: str, variable: keras.Variable, name: str) -
         role = "weight"  # of every convolution, and of a matrix, which has no spatial axes
         to_torch = lambda a: a.transpose(rank - 1, rank - 2, *range(rank - 2))  # noqa: E731
         to_keras = lambda a: a.transpose(*range(2, rank), 1, 0)  # noqa: E731
+    elif kind == "LayerNormalization" and rank > 2:  # over the axes of an image
+        to_torch, to_keras = lambda a: np.moveaxis(a, -1, 0), lambda a: np.moveaxis(a, 0, -1)
     elif kind == "PReLU":
         to_torch, to_keras = lambda a: a.reshape(-1), lambda a: a.reshape(shape)
     empty = to_torch(np.empty(shape, np.bool_))
@@ -138,6 +140,12 @@ def as_vectors(layer: Any, array: NDArray, layer_input: Any) -> NDArray:
     if not isinstance(layer, keras.layers.EinsumDense):
         return array
     return array.reshape(*layer_input.shape[: layer_input.ndim - _summed(layer)], -1)
+
+
+def normalizes_image(module: Any) -> bool:
+    """Whether a layer norm normalizes over channels and all pixels together, or is torchvision's for images."""
+    norm = isinstance(module, nn.LayerNorm)
+    return norm and (len(module.normalized_shape) > 2 or type(module).__name__.endswith("2d"))
 
 
 def to_keras_axes(kind: str, array: NDArray) -> NDArray:
