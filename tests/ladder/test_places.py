@@ -1,5 +1,7 @@
 """What is right is not accused, and what is wrong is named where it is: pairs that people ask about in public."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from torch import nn
 from tests.ladder.cases import SAME, Case, apart, as_keras, by_check, fill, other, squared
 from tests.ladder.test_cases import cases
 
-L = keras.layers
+L, O = keras.layers, keras.optimizers
 RANDOM = np.random.default_rng(0)
 ROWS = RANDOM.normal(size=(64, 6)).astype(np.float32)
 LABELS = RANDOM.integers(0, 3, 64)
@@ -340,3 +342,33 @@ def test_only_the_norm_is_accused_where_its_axes_differ():
     places = [finding.where for finding in Case(network, model, images, LABELS, FAST).check().findings]
     assert "norm" in places
     assert not [place for place in places if " to " in place]
+
+
+def plain_pair():
+    network = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    model = keras.Sequential([keras.Input((6,)), L.Dense(8, activation="tanh"), L.Dense(3)])
+    fill(model, network[0], network[2])
+    return network, model
+
+
+@cases(
+    amsgrad=apart("^the optimizer: Adam differs"),
+    dampening=apart("^the optimizer: SGD differs"),
+    averaged=apart("averages its weights", mended=None),
+    accumulated=apart("accumulates 2 gradients", mended=None),
+)
+def test_settings_of_an_optimizer_that_only_one_framework_has(hold, which, truth):
+    """keras.io/api/optimizers: `amsgrad`, `use_ema` and `gradient_accumulation_steps`; PyTorch's `dampening`."""
+    network, model = plain_pair()
+    in_keras = {
+        "amsgrad": lambda: O.Adam(0.05, 0.9, 0.9, 1e-12, amsgrad=True),
+        "dampening": lambda: O.SGD(0.1, 0.9),
+        "averaged": lambda: O.SGD(0.1, use_ema=True, ema_overwrite_frequency=1),
+        "accumulated": lambda: O.SGD(0.1, gradient_accumulation_steps=2),
+    }
+    in_torch = {
+        "amsgrad": lambda params: torch.optim.Adam(params, 0.05, (0.9, 0.9), 1e-12),
+        "dampening": lambda params: torch.optim.SGD(params, 0.1, 0.9, dampening=0.5),
+    }
+    words = {"torch_optimizer": in_torch.get(which, FAST["torch_optimizer"]), "keras_optimizer": in_keras[which]}
+    hold(Case(network, model, ROWS, LABELS, words), replace(truth, since=(1, 2, 5)))

@@ -99,9 +99,10 @@ def _settings(group: dict[str, Any], config: dict[str, Any]) -> Iterator[Setting
     in_keras = {name: config.get(aliases.get(name, name)) for name in group}
     if "beta_1" in config:
         in_keras["betas"] = (config["beta_1"], config["beta_2"])
-    if "weight_decay" in group:
-        in_keras["weight_decay"] = in_keras["weight_decay"] or 0.0
-    for name in ("lr", "momentum", "betas", "alpha", "eps", "weight_decay", "nesterov", "centered", "rho", "epsilon"):
+    absent = {"weight_decay": 0.0, "dampening": 0.0, "amsgrad": False, "maximize": False}
+    in_keras |= {name: in_keras.get(name) or value for name, value in absent.items()}
+    names = "lr", "momentum", "betas", "alpha", "eps", "nesterov", "centered", "rho", "epsilon", *absent
+    for name in names:
         if name in group and in_keras[name] is not None:
             yield Setting(name, group[name], in_keras[name])
 
@@ -153,6 +154,16 @@ def diagnose_clipping(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
             off = f"keras_optimizer.{name} = None"
             lines += [*(f"{off}; keras_optimizer.{other} = {limit}" for other in calls if other != name), off]
         yield Finding("the optimizer", 0.0, f"Keras clips gradients ({name}={limit})", [], lines)
+
+
+def describe_extras(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
+    """Finds what Keras's optimizer does besides its steps, which no setting of PyTorch's does."""
+    config = optimizer_config(evidence.keras_optimizer)
+    if config.get("use_ema") and config.get("ema_overwrite_frequency"):
+        often = f"ema_momentum={config['ema_momentum']}, ema_overwrite_frequency={config['ema_overwrite_frequency']}"
+        yield Finding("the optimizer", 0.0, f"Keras averages its weights ({often})")
+    if steps := config.get("gradient_accumulation_steps"):
+        yield Finding("the optimizer", 0.0, f"Keras accumulates {steps} gradients for each step")
 
 
 def diagnose_constraints(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from torch import nn
 from keras_parity.ladder.capture.attention import split_attention
 from keras_parity.ladder.diagnosis.diagnose_inputs import loss_lines
 from keras_parity.ladder.diagnosis.diagnose_optimizer import (
+    describe_extras,
     diagnose_clipping,
     diagnose_constraints,
     diagnose_decay,
@@ -224,7 +225,7 @@ def _padding_rows(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
 def unexplained(evidence: Evidence) -> Finding:
     """Measures where the first steps differ, if no fix explains it, and lists the features of Keras's training."""
     finding = _measured(evidence)
-    finders = diagnose_clipping, diagnose_constraints, diagnose_decay
+    finders = diagnose_clipping, diagnose_constraints, diagnose_decay, describe_extras
     facts = [fact.what for find in finders for fact in find(evidence, evidence.pair)]
     finding.what += "".join(f"; {fact}" for fact in facts)
     return finding
