@@ -75,11 +75,12 @@ def run_torch(pair: ModelPair, count: int) -> Any:
     """
     inputs = slice_samples(pair.torch_images, 0, count)
     modes = [(module, module.training) for module in pair.torch_model.modules()]
-    device = next((p.device for p in pair.torch_model.parameters()), torch.device("cpu"))
+    first = next(pair.torch_model.parameters(), torch.empty(0))
+    double = torch.float64 if first.dtype == torch.float64 else None  # the runner will run it in float32
     try:
         with torch.no_grad():
             pair.torch_model.eval()
-            return call_torch(pair.torch_model, to_tensors(inputs, device))
+            return call_torch(pair.torch_model, to_tensors(inputs, first.device, double))
     except Exception as error:  # raised by the user's own module
         advice = "torch_images="
         if isinstance(pair.images, np.ndarray) and pair.images.ndim == 4:
