@@ -13,7 +13,8 @@ from torch import nn
 from tests.ladder.cases import SAME, Case, apart, as_keras, by_check, fill, other, squared
 from tests.ladder.test_cases import cases
 
-L, O = keras.layers, keras.optimizers
+L = keras.layers
+O = keras.optimizers  # noqa: E741
 RANDOM = np.random.default_rng(0)
 ROWS = RANDOM.normal(size=(64, 6)).astype(np.float32)
 LABELS = RANDOM.integers(0, 3, 64)
@@ -372,3 +373,19 @@ def test_settings_of_an_optimizer_that_only_one_framework_has(hold, which, truth
     }
     words = {"torch_optimizer": in_torch.get(which, FAST["torch_optimizer"]), "keras_optimizer": in_keras[which]}
     hold(Case(network, model, ROWS, LABELS, words), replace(truth, since=(1, 2, 5)))
+
+
+def test_a_loss_whose_configuration_lacks_a_setting_is_copied_into_float64():
+    """Keras 3.15: the configurations of Huber and CosineSimilarity lack `delta` and `axis`."""
+    network, model = plain_pair()
+    words = FAST | {"torch_loss": nn.HuberLoss(delta=0.5), "keras_loss": keras.losses.Huber(0.5)}
+    report = Case(network, model, ROWS, 3 * ROWS[:, :3], words).check()
+    assert [comparison.precision for comparison in report.comparisons] == ["float64"] * 4
+    assert report.same_training is True
+
+
+def test_a_module_in_float64_is_compared_in_the_precision_of_keras():
+    network, model = plain_pair()
+    report = Case(network.double(), model, ROWS, LABELS, FAST).check()
+    assert report.same_training is True
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float64}
