@@ -30,7 +30,7 @@ def in_dtype(policy: str) -> Iterator[None]:
 
 
 def copy_in(model: keras.Model, dtype: str, probe: Any = None) -> keras.Model:
-    """Copies a model, with its weights, into another dtype.
+    """Copies a model, with its weights and without what ``compile`` gave it, into another dtype.
 
     Args:
         model: Any built model; a subclassed model is rebuilt from its configuration.
@@ -45,7 +45,11 @@ def copy_in(model: keras.Model, dtype: str, probe: Any = None) -> keras.Model:
             read = model.inputs if isinstance(model, keras.Sequential) else model.input
             inputs = keras.tree.map_structure(partial(_input_in, dtype=dtype), read)
             clone = partial(_layer_in, dtype=dtype)
-            copy = keras.models.clone_model(model, inputs, clone_function=clone)
+            compiled, model.compiled = model.compiled, False  # the copy has no training: it may not be serializable
+            try:
+                copy = keras.models.clone_model(model, inputs, clone_function=clone)
+            finally:
+                model.compiled = compiled
         else:
             try:
                 copy = type(model).from_config(model.get_config())

@@ -171,7 +171,10 @@ def plain_distances(case: Case) -> list[float]:
         network.train()
         step(_tensors(our_inputs), _tensors(targets))
         more = {"sample_weight": cut(cast(weights))} if weights is not None else {}
-        model.train_on_batch(their_inputs, targets, class_weight=words.get("class_weight"), **more)
+        if "train_step" in vars(type(model)):  # the user's own takes what ``fit`` gives it
+            model.fit(their_inputs, targets, batch_size=same, verbose=0)
+        else:
+            model.train_on_batch(their_inputs, targets, class_weight=words.get("class_weight"), **more)
         distances.append(_distance(network, model, ours, theirs))
     return distances
 

@@ -10,14 +10,14 @@ import numpy as np
 
 from keras_parity.ladder.capture.calls import OUTPUT, Call, Loss, Stateless, first_tensor, with_containers
 from keras_parity.ladder.judge.keras_runner import restore_call
-from keras_parity.ladder.matching.arrays import RECURRENT, Array
+from keras_parity.ladder.matching.arrays import Array
 from keras_parity.ladder.matching.kinds import (
     as_vectors,
     channels_last,
     hides_preactivation,
     inner_layer,
+    is_recurrent,
     keras_parts,
-    kind_of,
 )
 from keras_parity.twin.engines import ENGINE
 
@@ -38,7 +38,7 @@ def intercepted(model: keras.Model, handler: Handler) -> Iterator[None]:
         original: Callable[..., Any] = layer.call
         owner = inner_layer(layer)
         activation: Any = getattr(owner, "activation", None)
-        fused = bool(state_of(layer)) and kind_of(owner, 1) not in RECURRENT and owner is layer and callable(activation)
+        fused = bool(state_of(layer)) and not is_recurrent(owner) and owner is layer and callable(activation)
         preactivations: list[Any] = []
         added: list[Any] = []
 
@@ -80,7 +80,7 @@ def _layers(layer: keras.Layer) -> list[keras.Layer]:
 def _is_unit(layer: keras.Layer) -> bool:
     """Whether a layer that holds others is recorded as one: an RNN, or a layer applied to each time step."""
     inner = inner_layer(layer)
-    return kind_of(inner, 1) in RECURRENT or (inner is not layer and not _layers(inner))
+    return is_recurrent(inner) or (inner is not layer and not _layers(inner))
 
 
 def _holds_layers(layer: keras.Layer) -> bool:

@@ -12,7 +12,7 @@ from torch import nn
 from keras_parity.ladder.capture.calls import OUTPUT, Call, Loss, find_parents, first_tensor, with_containers
 from keras_parity.ladder.judge.nests import call_torch, leaves
 from keras_parity.ladder.matching.arrays import RECURRENT, recurrent_parts, torch_arrays
-from keras_parity.ladder.matching.kinds import kind_of, to_keras_axes
+from keras_parity.ladder.matching.kinds import kind_of, normalizes_image, to_keras_axes
 
 
 def record_torch(network: nn.Module, inputs: Any, loss: Loss | None = None) -> list[Call]:
@@ -90,7 +90,7 @@ def _array(kind: str, tensor: torch.Tensor, module: nn.Module) -> NDArray:
     array = tensor.detach().cpu().numpy().copy()
     if kind in RECURRENT and not getattr(module, "batch_first", True) and array.ndim == 3:
         return array.swapaxes(0, 1)
-    if isinstance(module, nn.LayerNorm) and type(module).__name__.endswith("2d"):  # torchvision's, for images
+    if normalizes_image(module):
         return np.moveaxis(array, 1, -1)
     return to_keras_axes(kind, array)
 

@@ -16,6 +16,7 @@ from keras_parity.ladder.diagnosis.paths import evaluate
 from keras_parity.ladder.diagnosis.paths import torch_path as path
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import Arrays, array_distance, leaves
+from keras_parity.ladder.matching.arrays import Array
 from keras_parity.ladder.rungs.comparison import Copies
 
 CLOSE = 1e-6
@@ -24,8 +25,11 @@ CLOSE = 1e-6
 
 def diagnose_weights(copies: Copies) -> list[Finding]:
     """Finds the initial weights that differ, with lines that rearrange PyTorch's into Keras's."""
-    weights, wanted = copies.torch.state(), copies.match.to_torch(copies.keras.state())
-    off = {name: d for name, array in wanted.items() if (d := array_distance(weights[name], array)) > CLOSE}
+    match, weights, in_keras = copies.match, copies.torch.state(), copies.keras.state()
+    ours, wanted = match.to_keras(weights), match.to_torch(in_keras)
+    differing = [array for array in match.arrays if not _same(array[0], ours, in_keras)]  # of two biases, their sum
+    names = [name for _, names in differing for name in names if name in wanted]
+    off = {name: d for name in names if (d := array_distance(weights[name], wanted[name])) > CLOSE}
     found = []
     for name, difference in off.items():
         lines = [line for line, left in _rearranged(copies, name, weights, wanted, off) if left <= CLOSE]
@@ -40,6 +44,10 @@ def diagnose_weights(copies: Copies) -> list[Finding]:
     for finding in found:
         finding.lines.append(copy)
     return found
+
+
+def _same(array: Array, ours: Arrays, theirs: Arrays) -> bool:
+    return array.name in ours and array_distance(ours[array.name], theirs[array.name]) <= CLOSE
 
 
 def _rearranged(

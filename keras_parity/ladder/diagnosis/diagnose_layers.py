@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import keras
 import numpy as np
@@ -126,12 +127,12 @@ def _output_difference(torch_output: NDArray, keras_output: NDArray, order: NDAr
     return difference
 
 
-def _gate_fixes(copies: Copies, keras_call: Call) -> tuple[list[Setting], list[str]]:
-    """PyTorch's gates are fixed: sigmoid, and tanh for the new content."""
+def _gate_fixes(copies: Copies, module: Any, keras_call: Call) -> tuple[list[Setting], list[str]]:
+    """PyTorch's gates are fixed: sigmoid, and tanh for the new content unless it is an RNN's ``nonlinearity``."""
     settings, lines = [], []
     cell, model = keras_call.layer.cell, copies.keras.model
     path = f"{keras_path(model, keras_call.layer)}.cell"
-    for name, fixed in (("recurrent_activation", "sigmoid"), ("activation", "tanh")):
+    for name, fixed in (("recurrent_activation", "sigmoid"), ("activation", getattr(module, "nonlinearity", "tanh"))):
         current = getattr(getattr(cell, name, None), "__name__", fixed)
         if current != fixed:
             settings.append(Setting(name, fixed, current))
@@ -144,7 +145,7 @@ def _layer_fixes(
 ) -> tuple[list[Setting], list[str]]:
     """Tries Keras's settings in PyTorch's module, one at a time, then all together."""
     if kind_of(keras_call.layer, 1) in RECURRENT:
-        return _gate_fixes(copies, keras_call)
+        return _gate_fixes(copies, torch_call.layer, keras_call)
     if torch_call.input is None:
         return [], []
     module, pads, network = torch_call.layer, torch_call.pads, copies.torch.network

@@ -13,6 +13,7 @@ from cnn_mnist.pytorch import keras_optimizers
 from keras_parity.ladder.diagnosis.evidence import CLOSE, Evidence
 from keras_parity.ladder.diagnosis.finding import Finding, Setting
 from keras_parity.ladder.diagnosis.paths import call_text, torch_path
+from keras_parity.ladder.judge.build_pair import optimizer_config
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.matching.arrays import variable_name
 
@@ -44,10 +45,13 @@ def diagnose_schedule(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
     step = off[0] if off else 0
     difference = abs(in_torch[step] - in_keras[step])
     what = f"learning rate at step {step + 1}: {in_torch[step]:.6g} in PyTorch, {in_keras[step]:.6g} in Keras"
-    config = {name: value for name, value in schedule.get_config().items() if name != "name"}
-    rate = call_text(f"keras.optimizers.schedules.{type(schedule).__name__}", config)
-    line = f"torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step, rate={rate}: float(rate(step)) / {base!r})"
-    yield Finding("the schedule", difference, what, [], [f"torch_schedule = lambda optimizer: {line}"])
+    lines = []
+    if getattr(keras.optimizers.schedules, type(schedule).__name__, None) is type(schedule):
+        config = {name: value for name, value in schedule.get_config().items() if name != "name"}
+        rate = call_text(f"keras.optimizers.schedules.{type(schedule).__name__}", config)
+        made = f"torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step, rate={rate}: float(rate(step)) / {base!r})"
+        lines.append(f"torch_schedule = lambda optimizer: {made}")
+    yield Finding("the schedule", difference, what, [], lines)
 
 
 def diagnose_optimizer(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
@@ -55,10 +59,14 @@ def diagnose_optimizer(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]
     optimizer = pair.optimizer
     if optimizer is None or pair.brings_training:
         return
-    config, name = evidence.keras_optimizer.get_config(), type(evidence.keras_optimizer).__name__
+    config, name = optimizer_config(evidence.keras_optimizer), type(evidence.keras_optimizer).__name__
     rate = evidence.keras_optimizer._learning_rate
-    config["learning_rate"] = float(str(np.float32(rate(0) if callable(rate) else config["learning_rate"])))
-    settings = [s for s in _settings(optimizer.param_groups[0], config) if _differ(s.ours, s.theirs)]
+    group = dict(optimizer.param_groups[0])
+    if callable(rate):  # rates that differ from step to step are the schedule's
+        config["learning_rate"] = group["lr"] = group.get("initial_lr", group["lr"])
+    else:
+        config["learning_rate"] = float(str(np.float32(config["learning_rate"])))
+    settings = [s for s in _settings(group, config) if _differ(s.ours, s.theirs)]
     prefix, what, lines = optimizer_prefix(pair), f"{type(optimizer).__name__} differs from Keras's {name}", []
     for count in (1, 2, 3, len(settings)):
         for some in combinations(settings, count) if count else ():
@@ -91,9 +99,10 @@ def _settings(group: dict[str, Any], config: dict[str, Any]) -> Iterator[Setting
     in_keras = {name: config.get(aliases.get(name, name)) for name in group}
     if "beta_1" in config:
         in_keras["betas"] = (config["beta_1"], config["beta_2"])
-    if "weight_decay" in group:
-        in_keras["weight_decay"] = in_keras["weight_decay"] or 0.0
-    for name in ("lr", "momentum", "betas", "alpha", "eps", "weight_decay", "nesterov", "centered", "rho", "epsilon"):
+    absent = {"weight_decay": 0.0, "dampening": 0.0, "amsgrad": False, "maximize": False}
+    in_keras |= {name: in_keras.get(name) or value for name, value in absent.items()}
+    names = "lr", "momentum", "betas", "alpha", "eps", "nesterov", "centered", "rho", "epsilon", *absent
+    for name in names:
         if name in group and in_keras[name] is not None:
             yield Setting(name, group[name], in_keras[name])
 
@@ -129,7 +138,7 @@ def diagnose_decay(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
 
 def diagnose_clipping(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
     """Finds gradient clipping in Keras."""
-    config = evidence.keras_optimizer.get_config()
+    config = optimizer_config(evidence.keras_optimizer)
     each = "p.grad.mul_({0} / max(float(p.grad.norm()), {0})) for p in torch_model.parameters() if p.grad is not None"
     calls = {
         "clipnorm": f"[{each}]",
@@ -145,6 +154,16 @@ def diagnose_clipping(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
             off = f"keras_optimizer.{name} = None"
             lines += [*(f"{off}; keras_optimizer.{other} = {limit}" for other in calls if other != name), off]
         yield Finding("the optimizer", 0.0, f"Keras clips gradients ({name}={limit})", [], lines)
+
+
+def describe_extras(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
+    """Finds what Keras's optimizer does besides its steps, which no setting of PyTorch's does."""
+    config = optimizer_config(evidence.keras_optimizer)
+    if config.get("use_ema") and config.get("ema_overwrite_frequency"):
+        often = f"ema_momentum={config['ema_momentum']}, ema_overwrite_frequency={config['ema_overwrite_frequency']}"
+        yield Finding("the optimizer", 0.0, f"Keras averages its weights ({often})")
+    if steps := config.get("gradient_accumulation_steps"):
+        yield Finding("the optimizer", 0.0, f"Keras accumulates {steps} gradients for each step")
 
 
 def diagnose_constraints(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from torch import nn
 from keras_parity.ladder.capture.attention import split_attention
 from keras_parity.ladder.diagnosis.diagnose_inputs import loss_lines
 from keras_parity.ladder.diagnosis.diagnose_optimizer import (
+    describe_extras,
     diagnose_clipping,
     diagnose_constraints,
     diagnose_decay,
@@ -32,7 +33,17 @@ def diagnose_training(evidence: Evidence) -> Iterator[Finding]:
     """Yields what may differ between the trainings, the likeliest cause first."""
     pair = evidence.pair
     suspects = (
-        *(_frozen, _one_sided, _second_biases, _losses, _regularizers, diagnose_schedule, diagnose_optimizer),
+        *(
+            _frozen,
+            _one_sided,
+            _second_biases,
+            _stateful,
+            _modes,
+            _losses,
+            _regularizers,
+            diagnose_schedule,
+            diagnose_optimizer,
+        ),
         *(diagnose_decay, diagnose_clipping, diagnose_constraints, _statistics, _ties, _padding_rows),
     )
     for find in suspects:
@@ -86,9 +97,45 @@ def _second_biases(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
         yield Finding(where, 0.0, what, [], [line])
 
 
+def _stateful(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
+    for layer in pair.keras_model._flatten_layers():
+        if getattr(layer, "stateful", False):
+            what = "Keras carries its state on from batch to batch (stateful=True)"
+            yield Finding(layer.name, 0.0, what, [], [f"{keras_path(pair.keras_model, layer)}.stateful = False"])
+
+
+def _modes(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
+    """Finds batch norms that only one side runs in training mode, else outputs that differ in it."""
+    if not evidence.modes_differ:
+        return
+    found = False
+    for matched in evidence.match.pairs:
+        name = evidence.match.torch_calls[matched.torch].name
+        layer = evidence.match.keras_calls[matched.keras].layer
+        moved = [bool(np.any(update)) for update in evidence.updates.get(f"{name}.running_mean", ())]
+        if moved == [True, False]:
+            what = "Keras runs it in inference mode while training (trainable=False, or called with training=False)"
+            module = torch_path(name)
+            lines = [f"{module}.eval().train = lambda mode=True: {module}"]
+        elif moved == [False, True]:
+            what = "PyTorch runs it in inference mode while training"
+            lines = [f"{keras_path(pair.keras_model, layer)}.trainable = False"]
+        else:
+            continue
+        found = True
+        yield Finding(name, 0.0, what, [], lines)
+    if not found:
+        yield _other_outputs(evidence)
+
+
+def _other_outputs(evidence: Evidence) -> Finding:
+    what = "the outputs differ in training mode only, at the same weights: check what each layer does in it"
+    return Finding("the output", evidence.outputs_off, what)
+
+
 def _losses(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
     in_torch, in_keras = evidence.losses
-    if _close(in_torch, in_keras) or pair.brings_training:
+    if _close(in_torch, in_keras) or pair.brings_training or evidence.modes_differ:
         return
     outputs = list(leaves(run_torch(pair, pair.batch_size)))
     labels = list(leaves(slice_samples(pair.torch_labels, 0, pair.batch_size)))
@@ -178,7 +225,7 @@ def _padding_rows(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
 def unexplained(evidence: Evidence) -> Finding:
     """Measures where the first steps differ, if no fix explains it, and lists the features of Keras's training."""
     finding = _measured(evidence)
-    finders = diagnose_clipping, diagnose_constraints, diagnose_decay
+    finders = diagnose_clipping, diagnose_constraints, diagnose_decay, describe_extras
     facts = [fact.what for find in finders for fact in find(evidence, evidence.pair)]
     finding.what += "".join(f"; {fact}" for fact in facts)
     return finding
@@ -186,6 +233,8 @@ def unexplained(evidence: Evidence) -> Finding:
 
 def _measured(evidence: Evidence) -> Finding:
     (in_torch, in_keras), off = evidence.losses, evidence.differing_updates()
+    if evidence.modes_differ:
+        return _other_outputs(evidence)
     if not _close(in_torch, in_keras):
         what = f"{in_torch:.7g} in PyTorch, {in_keras:.7g} in Keras at the same weights"
         return Finding("the loss", abs(in_torch - in_keras), what)

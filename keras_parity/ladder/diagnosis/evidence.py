@@ -7,12 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_parity.ladder.judge.model_pair import ModelPair
-from keras_parity.ladder.judge.nests import Arrays, array_distance, slice_samples, to_keras_inputs
+from keras_parity.ladder.judge.nests import Arrays, array_distance, distance, slice_samples, to_arrays, to_keras_inputs
 from keras_parity.ladder.matching.arrays import keras_state
 from keras_parity.ladder.matching.match_weights import Match, torch_state
 
 CLOSE = 1e-5
 """Relative difference of a loss or a rate that counts as none in float32."""
+
+MODES_CLOSE = 1e-4
+"""Relative difference of the outputs in training mode that counts as none: batch norms magnify rounding."""
 
 _SCHEDULED = 20
 """Steps of the schedules to compare."""
@@ -29,6 +32,7 @@ class Evidence:
         updates: The change of each matched array on both sides, in Keras's layout, by PyTorch's name.
         losses: PyTorch's first loss, and Keras's without ``added_loss``.
         added_loss: The losses that Keras's model adds itself.
+        outputs_off: Relative difference of the outputs in training mode, at the same weights.
         keras_optimizer: The pair's optimizer.
         rates: PyTorch's learning rates by step, if its optimizer shows them.
     """
@@ -54,9 +58,13 @@ class Evidence:
             self.updates = {
                 name: (in_torch[k], in_keras[k]) for k, name in match.names.items() if k in in_torch and k in in_keras
             }
-            pair.keras_model(to_keras_inputs(slice_samples(pair.images, 0, pair.batch_size)), training=True)
+            inputs = to_keras_inputs(slice_samples(pair.images, 0, pair.batch_size))
+            from_keras = to_arrays(pair.keras_model(inputs, training=True))
             added = [keras.ops.convert_to_numpy(keras.ops.sum(loss)) for loss in pair.keras_model.losses]
             keras_runner.reset()
+            from_torch = torch_runner.outputs(pair.batch("PyTorch", 0)[0], pair.keras_structure, training=True)
+            torch_runner.reset()
+            self.outputs_off = distance(from_torch, from_keras, pair.layouts)
             self.added_loss = float(sum(added))
             self.losses = losses[0], losses[1] - self.added_loss
             if pair.optimizer is not None and pair.torch_schedule is not None:
@@ -66,6 +74,11 @@ class Evidence:
         finally:
             torch_runner.restore()
             keras_runner.restore()
+
+    @property
+    def modes_differ(self) -> bool:
+        """Whether the outputs differ in training mode, as those in inference mode do not."""
+        return not self.outputs_off <= MODES_CLOSE
 
     def differing_updates(self) -> dict[str, tuple[NDArray, NDArray]]:
         """Returns the updates that differ beyond what rounding of the weights explains."""

@@ -16,8 +16,7 @@ from keras_parity.ladder.diagnosis.finding import Finding, Setting
 from keras_parity.ladder.diagnosis.layer_attributes import compute, differing, to_paste
 from keras_parity.ladder.diagnosis.paths import call_text, evaluate, keras_path
 from keras_parity.ladder.judge.nests import array_distance
-from keras_parity.ladder.matching.arrays import RECURRENT
-from keras_parity.ladder.matching.kinds import kind_of
+from keras_parity.ladder.matching.kinds import is_recurrent
 from keras_parity.ladder.rungs.comparison import Copies
 
 ACTIVATIONS = (
@@ -158,7 +157,7 @@ def _alternatives(copies: Copies, torch_call: Call, keras_call: Call, parents: l
             yield _counting_pads(layer, path(layer))
     for call in parents:
         current = getattr(call.layer, "activation", None)
-        if callable(current) and kind_of(call.layer, 1) not in RECURRENT:
+        if callable(current) and not is_recurrent(call.layer):
             target, name = f"{path(call.layer)}.activation", getattr(current, "__name__", "custom")
             yield from _activations(call.layer, target, name)
             if hasattr(keras.activations, name):

@@ -33,11 +33,11 @@ def prepare(pair: ModelPair) -> ModelPair:
         isinstance(given, nn.Module) and not isinstance(given, keras.Model)
     ):
         raise UserError("expected check(torch_model, keras_model, ...), got the two models swapped; exchange them")
-    if pair.torch_labels is None:
-        pair.torch_labels = pair.labels
     for name in ("images", "torch_images", "labels", "torch_labels", "sample_weight"):
         if getattr(pair, name) is not None:
             setattr(pair, name, map_nest(_to_array, getattr(pair, name)))
+    if pair.torch_labels is None:
+        pair.torch_labels = pair.labels
     if pair.torch_images is None:
         pair.torch_images = map_nest(_channels_first, pair.images)
     counts = {len(array) for nest in (pair.images, pair.torch_images, pair.labels) for array in leaves(nest)}
@@ -102,10 +102,22 @@ def copy_optimizer(optimizer: keras.Optimizer, model: keras.Model, copy: keras.M
         model: A built model.
         copy: The model that the new optimizer will train: a copy of ``model``, or ``model`` itself.
     """
-    made = type(optimizer).from_config(optimizer.get_config())
+    made = type(optimizer).from_config(optimizer_config(optimizer))
     excluded = getattr(optimizer, "_exclude_from_weight_decay", None)
     if excluded is not None:  # missing from the configuration
         sides = zip(model.trainable_variables, copy.trainable_variables, strict=True)
         made.exclude_from_weight_decay([new for old, new in sides if optimizer._var_key(old) in excluded])
         made._exclude_from_weight_decay_pattern = optimizer._exclude_from_weight_decay_pattern
     return made
+
+
+def optimizer_config(optimizer: keras.Optimizer) -> dict[str, Any]:
+    """Returns an optimizer's settings; its schedule is the object itself: users' own may lack ``get_config``."""
+    schedule = optimizer._learning_rate
+    if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return optimizer.get_config()
+    vars(optimizer)["_learning_rate"] = None
+    try:
+        return optimizer.get_config() | {"learning_rate": schedule}
+    finally:
+        vars(optimizer)["_learning_rate"] = schedule

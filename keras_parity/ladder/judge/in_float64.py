@@ -34,5 +34,10 @@ def copied_runner(pair: ModelPair) -> KerasRunner:
 
 
 def _copied_loss(loss: Any) -> Any:
-    """A loss object computes in the precision of its creation, so it is created again."""
-    return type(loss).from_config(loss.get_config()) if isinstance(loss, keras.losses.Loss) else loss
+    """A loss object computes in the precision of its creation; the configurations of some lack settings."""
+    if not isinstance(loss, keras.losses.Loss):
+        return loss
+    copy = object.__new__(type(loss))
+    policy = keras.dtype_policies.get("float64")
+    vars(copy).update(vars(loss) | {"_dtype_policy": policy, "_dtype": policy.compute_dtype})
+    return copy

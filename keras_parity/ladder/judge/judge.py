@@ -79,6 +79,9 @@ class Judge:
             sides = torch_runner, keras_runner
             note_adjustments(verdict, *sides, pair.layouts)
             single = self._functions("float32", sides)
+            verdict.reason = self.runs.why_random(sides, single.outputs, self._limits["float32", 0] / (4 * FACTOR))
+            if verdict.reason:
+                return verdict
             double, copied = self._witness(opened, verdict, torch_runner, single)
             verdict.comparisons.append(self._merged(single, double))
             note_untested(pair, verdict, single.outputs)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_parity.ladder.judge.nests import to_arrays, to_keras_inputs
-from keras_parity.ladder.judge.snapshots import snapshot
+from keras_parity.ladder.judge.snapshots import rnn_states, snapshot, unmoved
 
 
 @dataclass
@@ -59,7 +59,7 @@ class KerasRunner:
     ) -> None:
         self.model, self.training, self.within = model, training, within
         self._restores = ExitStack()
-        with within():
+        with within(), unmoved([*model.variables, *rnn_states(model)]):
             model(to_keras_inputs(inputs), training=False)  # builds the layers that are not built yet
         layers = model._flatten_layers(include_self=True) if training else []
         self.random = [layer for layer in layers if _is_random(layer)]
@@ -70,6 +70,7 @@ class KerasRunner:
                 self._restores.callback(snapshot(owner))
             model.predict_function = None
             if training is not None:
+                model.train_step = partial(_without_none, model.train_step)
                 for layer in self.random:
                     self._force_inference(layer)
                 with within():
@@ -95,6 +96,7 @@ class KerasRunner:
     def save(self) -> None:
         """Saves the present state as the target of ``reset``."""
         variables = {id(v): v for owner in self._owners() for v in owner.variables}
+        variables |= {id(v): v for v in rnn_states(self.model)}
         self._saved = [(v, keras.ops.convert_to_numpy(v.value).copy()) for v in variables.values()]
 
     def reset(self) -> None:
@@ -118,7 +120,7 @@ class KerasRunner:
 
     def outputs(self, inputs: Any, like: Any = None) -> list[NDArray]:
         """Returns the outputs in inference mode; see ``to_arrays`` for ``like``."""
-        with self.within():
+        with self.within(), unmoved(rnn_states(self.model)):
             return to_arrays(self.model.predict_on_batch(to_keras_inputs(inputs)), like)
 
     def step(
@@ -137,6 +139,12 @@ class KerasRunner:
 
         layer.call = call
         self._restores.callback(partial(restore_call, layer, original))
+
+
+def _without_none(step: Callable[..., Any], *state_and_data: Any) -> Any:
+    """Takes a training step of (inputs, labels) where there are no weights, as in ``fit``: users' own unpack two."""
+    *state, data = state_and_data
+    return step(*state, data[:2] if len(data) == 3 and data[2] is None else data)
 
 
 def _is_random(layer: keras.Layer) -> bool:

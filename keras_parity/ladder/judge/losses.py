@@ -92,7 +92,8 @@ def guess_kind(output: NDArray, labels: NDArray) -> str:
     zeros_and_ones = bool(((labels == 0) | (labels == 1)).all())
     if single and labels.size == output.size and zeros_and_ones and (whole or labels.dtype.kind == "f"):
         return BINARY
-    if whole and labels.shape == output.shape[:-1] and not single and labels.min() >= 0 and labels.max() < classes:
+    shapes = output.shape[:-1], (*output.shape[:-1], 1)  # the latter in Keras's data sets
+    if whole and labels.shape in shapes and not single and labels.min() >= 0 and labels.max() < classes:
         return CROSS
     if labels.shape == output.shape and not single and zeros_and_ones and (labels.sum(-1) == 1).all():
         return CROSS
@@ -118,14 +119,16 @@ def torch_text(kind: str, form: str, layout: Layout, output: NDArray, labels: ND
         output: Some of PyTorch's outputs.
         labels: Labels.
     """
-    one_hot = labels.ndim == output.ndim
+    column = labels.ndim == output.ndim and labels.shape[-1] == 1 < layout.apply(output).shape[-1]
+    one_hot = labels.ndim == output.ndim and not column
     plain = form == "logits" and not one_hot and labels.min() >= 0  # negative labels are not ignored
+    classes = "labels.squeeze(-1)" if column else "labels"
     if kind == CROSS and plain and (output.ndim == 2 or layout.axes == (1, -1)):
-        return "nn.functional.cross_entropy(output, labels)"
+        return f"nn.functional.cross_entropy(output, {classes})"
     moved = "output" if layout.axes is None else f"output.movedim{layout.axes}"
     if kind == CROSS:
         logs = {"probabilities": f"{moved}.log()", "log-probabilities": moved}.get(form, f"{moved}.log_softmax(-1)")
-        chosen = "labels" if one_hot else f"nn.functional.one_hot(labels, {layout.apply(output).shape[-1]})"
+        chosen = "labels" if one_hot else f"nn.functional.one_hot({classes}, {layout.apply(output).shape[-1]})"
         return f"-({logs} * {chosen}).sum(-1).mean()"
     name = {SQUARES: "mse_loss", BINARY: f"binary_cross_entropy{'_with_logits' * (form == 'logits')}"}[kind]
     return f"nn.functional.{name}({moved}, labels.reshape({moved}.shape).to(output.dtype))"
@@ -138,6 +141,8 @@ def keras_guess(kind: str, form: str) -> Callable[[Any, Any], Any]:
     def loss(labels: Any, output: Any) -> Any:
         if kind == CROSS:
             logs = {"probabilities": ops.log, "log-probabilities": lambda x: x}.get(form, ops.log_softmax)(output)
+            if len(labels.shape) == len(output.shape) and labels.shape[-1] == 1:
+                labels = ops.squeeze(labels, -1)
             sparse = len(labels.shape) < len(output.shape)
             one_hot = ops.one_hot(ops.cast(labels, "int32"), output.shape[-1]) if sparse else labels
             return -ops.sum(logs * ops.cast(one_hot, logs.dtype), axis=-1)

@@ -18,6 +18,7 @@ from keras_parity.ladder.judge.nests import (
     to_keras_inputs,
     to_tensors,
 )
+from keras_parity.ladder.judge.snapshots import rnn_states, unmoved
 
 PROBE_SAMPLES = 64
 """Samples per forward pass; the first so many show the form of the outputs."""
@@ -58,7 +59,8 @@ def probe(pair: ModelPair) -> tuple[list[NDArray], list[NDArray], Any]:
     output = run_torch(pair, count)
     inputs = slice_samples(pair.images, 0, count)
     try:
-        keras_output = pair.keras_model(to_keras_inputs(inputs), training=False)
+        with unmoved([*pair.keras_model.variables, *rnn_states(pair.keras_model)]):
+            keras_output = pair.keras_model(to_keras_inputs(inputs), training=False)
     except Exception as error:  # raised by the user's own model
         advice = "images as Keras takes them, usually [count, height, width, channels]"
         raise UserError(_rejected("Keras", inputs, error, advice)) from None
@@ -73,11 +75,12 @@ def run_torch(pair: ModelPair, count: int) -> Any:
     """
     inputs = slice_samples(pair.torch_images, 0, count)
     modes = [(module, module.training) for module in pair.torch_model.modules()]
-    device = next((p.device for p in pair.torch_model.parameters()), torch.device("cpu"))
+    first = next(pair.torch_model.parameters(), torch.empty(0))
+    double = torch.float64 if first.dtype == torch.float64 else None  # the runner will run it in float32
     try:
         with torch.no_grad():
             pair.torch_model.eval()
-            return call_torch(pair.torch_model, to_tensors(inputs, device))
+            return call_torch(pair.torch_model, to_tensors(inputs, first.device, double))
     except Exception as error:  # raised by the user's own module
         advice = "torch_images="
         if isinstance(pair.images, np.ndarray) and pair.images.ndim == 4:

@@ -110,6 +110,23 @@ class Runs:
         side.perturb(random, one_ulp if ulps == 1 else 2 * ulps * HALF_ULP)
         return perturb(inputs, random, ulps * HALF_ULP)
 
+    def why_random(self, sides: Sides, before: list[list[NDArray]], rounding: float) -> str:
+        """Says which side's outputs in inference mode differ when computed again; empty if neither's do.
+
+        Args:
+            sides: Both sides.
+            before: The outputs of each.
+            rounding: What threads that add in another order may explain.
+        """
+        for place, outputs in enumerate(before):
+            side: Runner = sides[place]
+            side.reset()
+            again = self.outputs(side, self.pair.inputs(side.framework))
+            side.reset()
+            if (error := distance(outputs, again)) > max(REPEATABLE, rounding):
+                return _not_repeatable(f"{side.framework}'s outputs are", "weights and inputs", error)
+        return ""
+
     def check_repeatable(self, sides: Sides, trained: list[list[Trajectory]], rounding: float) -> None:
         """Checks that a training gives the same when run again from the same state.
 
@@ -130,10 +147,8 @@ class Runs:
             if not (error := distance(runs[0][1], again)) <= max(REPEATABLE, rounding):
                 own_step = self.pair.torch_step is not None and side.framework == "PyTorch"
                 raise StepError(
-                    f"{side.framework}'s first step is not repeatable: from the same weights the outputs differ by "
-                    f"{error:.1e}, so it draws random numbers or keeps state that cannot be restored"
-                    + "; pass torch_optimizer= as well as torch_step="
-                    * own_step
+                    _not_repeatable(f"{side.framework}'s first step is", "weights", error)
+                    + "; pass torch_optimizer= as well as torch_step=" * own_step
                 )
 
     def step(self, side: Runner, step: int, inputs: Any = None) -> None:
@@ -145,7 +160,9 @@ class Runs:
         try:
             side.step(*self.pair.batch(side.framework, step, inputs))
         except Exception as error:  # raised by the user's own training
-            raise StepError(f"{side.framework}'s training step fails with {one_line(error)}") from None
+            other = side.framework == "PyTorch" and self.pair.torch_labels is self.pair.labels
+            advice = "; pass torch_labels= if PyTorch takes other labels than Keras" if other else ""
+            raise StepError(f"{side.framework}'s training step fails with {one_line(error)}{advice}") from None
 
     def choose_steps(self, steps: int | None, sides: Sides, with_float64: bool) -> tuple[list[int], float]:
         """Chooses the steps to compare: 1, 5, 20 and the last, as far as time allows.
@@ -169,6 +186,11 @@ class Runs:
         affordable = int(SECONDS / (seconds * (1 + DRAWS) * (3 if with_float64 else 1)))
         limit = last if steps is not None else max(1, min(last, affordable))
         return sorted({step for step in (1, 5, 20, last) if step <= limit}), seconds
+
+
+def _not_repeatable(what: str, same: str, error: float) -> str:
+    cause = "random numbers are drawn or state is kept that cannot be restored"
+    return f"{what} not repeatable: from the same {same} the outputs differ by {error:.1e}, so {cause}"
 
 
 def one_line(error: Exception) -> str:

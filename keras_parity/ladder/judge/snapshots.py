@@ -1,7 +1,8 @@
 """Snapshots of objects, and functions that restore them bit for bit."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -38,6 +39,23 @@ def _refill(container: Any) -> Callable[[], None]:
     return refill
 
 
+def rnn_states(model: keras.Model) -> list[keras.Variable]:
+    """Returns the states that RNNs carry on from batch to batch, which Keras does not count as a model's variables."""
+    states = [keras.tree.flatten(getattr(layer, "states", None)) for layer in model._flatten_layers()]
+    return [state for some in states for state in some if isinstance(state, keras.Variable)]
+
+
+@contextmanager
+def unmoved(variables: Iterable[keras.Variable]) -> Iterator[None]:
+    """Restores on exit the values that variables have now."""
+    values = [(variable, keras.ops.convert_to_numpy(variable.value).copy()) for variable in variables]
+    try:
+        yield
+    finally:
+        for variable, value in values:
+            variable.assign(value)
+
+
 def torch_snapshot(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> Callable[[], None]:
     """Returns a function that restores a module and its optimizer: submodules, attributes, weights, flags and state."""
     owners = [*model.modules(), *([optimizer] if optimizer is not None else [])]
@@ -61,7 +79,8 @@ def torch_snapshot(model: nn.Module, optimizer: torch.optim.Optimizer | None) ->
 def keras_snapshot(model: keras.Model) -> Callable[[], None]:
     """Returns a function that restores a Keras model: the attributes of its layers and the values of its variables."""
     layers = [snapshot(layer) for layer in model._flatten_layers(include_self=True)]
-    variables = [(v, keras.ops.convert_to_numpy(v.value).copy(), v.trainable) for v in model.variables]
+    kept = [*model.variables, *rnn_states(model)]
+    variables = [(v, keras.ops.convert_to_numpy(v.value).copy(), v.trainable) for v in kept]
 
     def restore() -> None:
         for restore_layer in layers:

@@ -106,9 +106,9 @@ class TorchRunner:
         """Converts arrays to tensors of the model's device and precision."""
         return to_tensors(nest, self.device, self.dtype)
 
-    def outputs(self, inputs: Any, like: Any = None) -> list[NDArray]:
-        """Returns the outputs in inference mode; see ``to_arrays`` for ``like``."""
-        self.model.eval()
+    def outputs(self, inputs: Any, like: Any = None, training: bool = False) -> list[NDArray]:
+        """Returns the outputs in inference or training mode; see ``to_arrays`` for ``like``."""
+        self.model.train(training)
         with torch.no_grad():
             return to_arrays(call_torch(self.model, self.feed(inputs)), like)
 
@@ -121,25 +121,35 @@ class TorchRunner:
         return value.item() if isinstance(value, torch.Tensor) else math.nan if value is None else float(value)
 
     def _find_random(self, inputs: Any) -> list[nn.Module]:
-        """Finds the modules whose training output changes from run to run, given the same input."""
-        record: list[list[torch.Tensor]] = []
+        """Finds the modules whose training output changes from run to run, given the same input.
+
+        Where the input of a module changes, the module that calls it draws random numbers in its own ``forward``.
+        """
+        record: list[tuple[list[torch.Tensor], list[torch.Tensor]]] = []
         found: dict[nn.Module, None] = {}
+        running: list[tuple[nn.Module, list[torch.Tensor]]] = []
         place = 0
+
+        def enter(module: nn.Module, args: Any) -> None:
+            running.append((module, _copies(args)))
 
         def compare(module: nn.Module, args: Any, output: Any) -> Any:
             nonlocal place
-            tensors = [t.detach().clone() for t in leaves(output) if isinstance(t, torch.Tensor)]
+            (_, fed), tensors = running.pop(), _copies(output)
             place += 1
             if place > len(record):
-                return record.append(tensors)
-            first = record[place - 1]
-            if len(first) == len(tensors) and all(map(_equal, first, tensors)):
+                return record.append((fed, tensors))
+            first_fed, first = record[place - 1]
+            same_input = _all_equal(first_fed, fed)
+            if same_input and _all_equal(first, tensors):
                 return None
-            found[module] = None
+            found[module if same_input or not running else running[-1][0]] = None
             recorded = iter(first)  # so that the modules behind it get the same input in every run
             return map_nest(lambda t: next(recorded, t) if isinstance(t, torch.Tensor) else t, output)
 
-        hooks = [module.register_forward_hook(compare) for module in self.model.modules()]
+        modules = list(self.model.modules())
+        hooks = [module.register_forward_pre_hook(enter) for module in modules]
+        hooks += [module.register_forward_hook(compare) for module in modules]
         try:
             for seed in (0, 1):
                 self.reset()
@@ -154,6 +164,14 @@ class TorchRunner:
                 hook.remove()
             self.reset()
         return list(found)
+
+
+def _copies(nest: Any) -> list[torch.Tensor]:
+    return [tensor.detach().clone() for tensor in leaves(nest) if isinstance(tensor, torch.Tensor)]
+
+
+def _all_equal(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
+    return len(some) == len(others) and all(map(_equal, some, others))
 
 
 def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -74,6 +74,11 @@ def inner_layer(layer: Any) -> Any:
     return inner_layer(layer.layer) if isinstance(layer, keras.layers.TimeDistributed) else layer
 
 
+def is_recurrent(layer: Any) -> bool:
+    """Whether a Keras layer runs a cell step by step; its activations are the cell's."""
+    return isinstance(layer, keras.layers.RNN)
+
+
 def keras_parts(layer: keras.Layer, names: dict[int, str]) -> list[tuple[str, list[Array]]]:
     """Returns kind and arrays of the PyTorch modules that a Keras layer corresponds to: one, or two if it is separable.
 
@@ -83,7 +88,7 @@ def keras_parts(layer: keras.Layer, names: dict[int, str]) -> list[tuple[str, li
     """
     layer = inner_layer(layer)
     kind = kind_of(layer, 1)
-    owned = layer.weights if kind in RECURRENT else [*layer._trainable_variables, *layer._non_trainable_variables]
+    owned = layer.weights if is_recurrent(layer) else [*layer._trainable_variables, *layer._non_trainable_variables]
     variables = {variable.name: variable for variable in owned if "float" in str(variable.dtype)}
     groups = [variables]
     if isinstance(layer, keras.layers.SeparableConv2D):
@@ -116,6 +121,8 @@ def _array(layer: keras.Layer, kind: str, variable: keras.Variable, name: str) -
         role = "weight"  # of every convolution, and of a matrix, which has no spatial axes
         to_torch = lambda a: a.transpose(rank - 1, rank - 2, *range(rank - 2))  # noqa: E731
         to_keras = lambda a: a.transpose(*range(2, rank), 1, 0)  # noqa: E731
+    elif kind == "LayerNormalization" and rank > 2:  # over the axes of an image
+        to_torch, to_keras = lambda a: np.moveaxis(a, -1, 0), lambda a: np.moveaxis(a, 0, -1)
     elif kind == "PReLU":
         to_torch, to_keras = lambda a: a.reshape(-1), lambda a: a.reshape(shape)
     empty = to_torch(np.empty(shape, np.bool_))
@@ -133,6 +140,12 @@ def as_vectors(layer: Any, array: NDArray, layer_input: Any) -> NDArray:
     if not isinstance(layer, keras.layers.EinsumDense):
         return array
     return array.reshape(*layer_input.shape[: layer_input.ndim - _summed(layer)], -1)
+
+
+def normalizes_image(module: Any) -> bool:
+    """Whether a layer norm normalizes over channels and all pixels together, or is torchvision's for images."""
+    norm = isinstance(module, nn.LayerNorm)
+    return norm and (len(module.normalized_shape) > 2 or type(module).__name__.endswith("2d"))
 
 
 def to_keras_axes(kind: str, array: NDArray) -> NDArray:
