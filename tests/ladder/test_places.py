@@ -389,3 +389,21 @@ def test_a_module_in_float64_is_compared_in_the_precision_of_keras():
     report = Case(network.double(), model, ROWS, LABELS, FAST).check()
     assert report.same_training is True
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float64}
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_layers_in_half_precision_are_named(everywhere):
+    """tensorflow.org/guide/mixed_precision: a policy for all layers, or for one, that PyTorch's side does not have."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16" if everywhere else before)
+    try:
+        hidden = L.Dense(8, activation="tanh", name="hidden", dtype=None if everywhere else "mixed_float16")
+        model = keras.Sequential([keras.Input((6,)), hidden, L.Dense(3, name="last", dtype="float32")])
+    finally:
+        keras.config.set_dtype_policy(before)
+    network = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    fill(model, network[0], network[2])
+    case = Case(network, model, ROWS, LABELS, FAST)
+    report = case.check()
+    assert [f"{x.where}: {x.what}" for x in report.findings] == ["hidden: Keras computes in float16 (mixed_float16)"]
+    assert case.after_pasting(report).same_training
