@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import keras_parity as kp
+from cnn_mnist.errors import UserError
 from tests.ladder.cases import SAME, Case, apart, as_keras, by_check, fill, other, squared
 from tests.ladder.test_cases import cases
 
@@ -407,3 +409,14 @@ def test_layers_in_half_precision_are_named(everywhere):
     report = case.check()
     assert [f"{x.where}: {x.what}" for x in report.findings] == ["hidden: Keras computes in float16 (mixed_float16)"]
     assert case.after_pasting(report).same_training
+
+
+def test_batches_have_the_size_that_keras_s_inputs_fix():
+    """keras.io/api/layers/recurrent_layers/lstm: `batch_shape` for a stateful RNN, 16 samples here."""
+    network, rows = Last(), RANDOM.normal(size=(64, 7, 5)).astype(np.float32)
+    model = keras.Sequential([keras.Input(batch_shape=(16, 7, 5)), L.GRU(6, stateful=True), L.Dense(3)])
+    fill(model, network.rnn, network.head)
+    case = Case(network, model, rows, LABELS, FAST)
+    assert case.check(batch_size=32).same_function is True
+    with pytest.raises(UserError, match="batches of 16 samples, got 10"):
+        kp.check(network, model, rows[:10])

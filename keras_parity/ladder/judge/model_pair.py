@@ -43,6 +43,7 @@ class ModelPair:
         class_weight: Keras's class weights.
         sample_weight: Keras's sample weights [count].
         batch_size: Samples per step.
+        fixed_batch: Samples in each batch of Keras's model, if its inputs fix them.
         notes: Assumptions about the outputs and losses, one line each.
         layouts: The layout of each output.
         optimizer: PyTorch's optimizer.
@@ -71,6 +72,7 @@ class ModelPair:
     class_weight: Mapping[int, float] | None = None
     sample_weight: NDArray | None = None
     batch_size: int = 32
+    fixed_batch: int | None = None
     notes: list[str] = field(default_factory=list)
     layouts: list[Layout] = field(default_factory=list)
     optimizer: torch.optim.Optimizer | None = None

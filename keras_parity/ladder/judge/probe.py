@@ -18,7 +18,7 @@ from keras_parity.ladder.judge.nests import (
     to_keras_inputs,
     to_tensors,
 )
-from keras_parity.ladder.judge.snapshots import rnn_states, unmoved
+from keras_parity.ladder.judge.snapshots import rnn_states, torch_snapshot, unmoved
 
 PROBE_SAMPLES = 64
 """Samples per forward pass; the first so many show the form of the outputs."""
@@ -55,7 +55,7 @@ def probe(pair: ModelPair) -> tuple[list[NDArray], list[NDArray], Any]:
     Raises:
         UserError: A model rejects the inputs.
     """
-    count = min(pair.count, PROBE_SAMPLES)
+    count = pair.fixed_batch or min(pair.count, PROBE_SAMPLES)
     output = run_torch(pair, count)
     inputs = slice_samples(pair.images, 0, count)
     try:
@@ -74,7 +74,7 @@ def run_torch(pair: ModelPair, count: int) -> Any:
         UserError: The module rejects the inputs.
     """
     inputs = slice_samples(pair.torch_images, 0, count)
-    modes = [(module, module.training) for module in pair.torch_model.modules()]
+    restore = torch_snapshot(pair.torch_model, None)
     first = next(pair.torch_model.parameters(), torch.empty(0))
     double = torch.float64 if first.dtype == torch.float64 else None  # the runner will run it in float32
     try:
@@ -88,8 +88,7 @@ def run_torch(pair: ModelPair, count: int) -> Any:
             advice += f", or images as [count, height, width, channels], which are transposed for it; got {shape}"
         raise UserError(_rejected("PyTorch", inputs, error, advice)) from None
     finally:
-        for module, mode in modes:
-            module.training = mode
+        restore()
 
 
 def _rejected(framework: str, inputs: Any, error: Exception, advice: str) -> str:

@@ -53,7 +53,8 @@ class Runs:
 
     def outputs(self, side: Runner, inputs: Any, limit: int = SAMPLES) -> list[NDArray]:
         """Returns a side's outputs of the first ``limit`` samples, batch by batch."""
-        count, size = min(self.pair.count, limit), min(self.pair.count, PROBE_SAMPLES)
+        size = self.pair.fixed_batch or min(self.pair.count, PROBE_SAMPLES)
+        count = max(size, min(self.pair.count, limit))
         starts = [*range(0, count - size, size), count - size]  # batches of one size are traced once
         structure = self.pair.keras_structure
         return [array for s in starts for array in side.outputs(slice_samples(inputs, s, s + size), structure)]
