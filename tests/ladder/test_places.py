@@ -12,6 +12,7 @@ from torch import nn
 
 import keras_parity as kp
 from cnn_mnist.errors import UserError
+from keras_parity.twin.dtypes import copy_in
 from tests.ladder.cases import SAME, Case, apart, as_keras, by_check, fill, other, squared
 from tests.ladder.test_cases import cases
 
@@ -420,3 +421,12 @@ def test_batches_have_the_size_that_keras_s_inputs_fix():
     assert case.check(batch_size=32).same_function is True
     with pytest.raises(UserError, match="batches of 16 samples, got 10"):
         kp.check(network, model, rows[:10])
+
+
+def test_layers_inside_others_are_copied_into_float64_too():
+    steps = keras.Input((7, 5))
+    both = L.Bidirectional(L.GRU(4, return_sequences=True))(steps)
+    model = keras.Model(steps, L.RNN(L.LSTMCell(4))(L.TimeDistributed(L.Dense(3))(both)))
+    copied = copy_in(model, "float64")
+    assert {layer.compute_dtype for layer in copied._flatten_layers()} == {"float64"}
+    assert {weight.dtype for weight in copied.weights} == {"float64"}
