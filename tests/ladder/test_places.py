@@ -430,3 +430,24 @@ def test_layers_inside_others_are_copied_into_float64_too():
     copied = copy_in(model, "float64")
     assert {layer.compute_dtype for layer in copied._flatten_layers()} == {"float64"}
     assert {weight.dtype for weight in copied.weights} == {"float64"}
+
+
+class Sampler(keras.Model):
+    """Drops features in inference mode, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.noise, self.last = L.Dense(8, activation="tanh"), L.Dropout(0.5), L.Dense(3)
+
+    def call(self, rows):
+        return self.last(self.noise(self.first(rows), training=True))
+
+
+def test_a_dropout_that_keras_s_model_calls_in_training_mode_always_is_random_in_inference():
+    """stackoverflow.com: `dropout(x, training=True)` for Monte Carlo dropout; PyTorch's is off in `eval()`."""
+    network, model = plain_pair()[0], Sampler()
+    model(ROWS[:1])
+    fill(model, network[0], network[2])
+    report = Case(network, model, ROWS, LABELS, FAST).check()
+    assert report.same_function is None
+    assert "Keras's outputs are not repeatable" in report.verdict

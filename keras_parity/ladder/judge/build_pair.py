@@ -11,7 +11,7 @@ from torch import nn
 from cnn_mnist.errors import UserError
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import leaves, map_nest
-from keras_parity.ladder.judge.probe import inspect_outputs
+from keras_parity.ladder.judge.probe import inspect_outputs, why_random
 
 
 def prepare(pair: ModelPair) -> ModelPair:
@@ -63,6 +63,7 @@ def prepare(pair: ModelPair) -> ModelPair:
     if pair.labels is not None:
         _set_default_optimizers(pair)
     inspect_outputs(pair)
+    pair.random = why_random(pair)
     _drop_state_of_one_side(pair)
     return pair
 

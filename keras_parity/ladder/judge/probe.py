@@ -11,6 +11,7 @@ from keras_parity.ladder.judge.losses import guess_losses
 from keras_parity.ladder.judge.model_pair import ModelPair, make_optimizer
 from keras_parity.ladder.judge.nests import (
     call_torch,
+    distance,
     find_layouts,
     leaves,
     slice_samples,
@@ -22,6 +23,9 @@ from keras_parity.ladder.judge.snapshots import rnn_states, torch_snapshot, unmo
 
 PROBE_SAMPLES = 64
 """Samples per forward pass; the first so many show the form of the outputs."""
+
+RANDOM = 1e-4
+"""Relative difference of two equal runs above which no order of additions explains it."""
 
 
 def inspect_outputs(pair: ModelPair) -> None:
@@ -89,6 +93,31 @@ def run_torch(pair: ModelPair, count: int) -> Any:
         raise UserError(_rejected("PyTorch", inputs, error, advice)) from None
     finally:
         restore()
+
+
+def why_random(pair: ModelPair) -> str:
+    """Says which model's outputs in inference mode are random, before its random layers are off; empty if neither's.
+
+    A layer is random even there if the model calls it in training mode always.
+    """
+    variables = [*pair.keras_model.variables, *rnn_states(pair.keras_model)]
+    inputs = to_keras_inputs(slice_samples(pair.images, 0, pair.batch_size))
+    with unmoved(variables):
+        runs = []
+        for _ in range(2):
+            with unmoved(rnn_states(pair.keras_model)):
+                runs.append(to_arrays(pair.keras_model(inputs, training=False)))
+    from_torch = [to_arrays(run_torch(pair, pair.batch_size)) for _ in range(2)]
+    for framework, (first, again) in (("PyTorch", from_torch), ("Keras", runs)):
+        if (error := distance(first, again)) > RANDOM:
+            return not_repeatable(f"{framework}'s outputs are", "weights and inputs", error)
+    return ""
+
+
+def not_repeatable(what: str, same: str, error: float) -> str:
+    """Says that two runs differ, and why that may be."""
+    cause = "random numbers are drawn or state is kept that cannot be restored"
+    return f"{what} not repeatable: from the same {same} the outputs differ by {error:.1e}, so {cause}"
 
 
 def _rejected(framework: str, inputs: Any, error: Exception, advice: str) -> str:
