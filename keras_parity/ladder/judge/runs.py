@@ -124,7 +124,7 @@ class Runs:
             side.reset()
             again = self.outputs(side, self.pair.inputs(side.framework))
             side.reset()
-            if (error := distance(outputs, again)) > max(REPEATABLE, rounding):
+            if max(REPEATABLE, rounding) < (error := distance(outputs, again)) < np.inf:  # infinite for NaN
                 return not_repeatable(f"{side.framework}'s outputs are", "weights and inputs", error)
         return ""
 
