@@ -79,7 +79,7 @@ def _layer_in(layer: keras.Layer, dtype: str) -> keras.Layer:
             name=layer.name, dtype=dtype)  # fmt: skip
     if _is_graph(layer):
         return copy_in(layer, dtype)  # its own inputs would cast to float32 again
-    config = layer.get_config()
+    config = _config_in(layer.get_config(), dtype)
     if callable(getattr(layer, "activation", None)) and "activation" in config:
         config["activation"] = layer.activation
     copy = type(layer).from_config(config | {"dtype": dtype} if "dtype" in config else config)
@@ -88,3 +88,11 @@ def _layer_in(layer: keras.Layer, dtype: str) -> keras.Layer:
     if hasattr(layer, "mask_seed"):
         share_masks(copy, layer.mask_seed)
     return copy
+
+
+def _config_in(config: Any, dtype: str) -> Any:
+    """Changes the dtypes of floats in a layer's configuration, and in those of the layers that it holds."""
+    if isinstance(config, dict):
+        is_float = {name: name == "dtype" and "float" in str(value) for name, value in config.items()}
+        return {name: dtype if is_float[name] else _config_in(value, dtype) for name, value in config.items()}
+    return [_config_in(value, dtype) for value in config] if isinstance(config, list) else config

@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import keras_parity as kp
+from cnn_mnist.errors import UserError
+from keras_parity.twin.dtypes import copy_in
 from tests.ladder.cases import SAME, Case, apart, as_keras, by_check, fill, other, squared
 from tests.ladder.test_cases import cases
 
@@ -389,3 +392,62 @@ def test_a_module_in_float64_is_compared_in_the_precision_of_keras():
     report = Case(network.double(), model, ROWS, LABELS, FAST).check()
     assert report.same_training is True
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float64}
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_layers_in_half_precision_are_named(everywhere):
+    """tensorflow.org/guide/mixed_precision: a policy for all layers, or for one, that PyTorch's side does not have."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16" if everywhere else before)
+    try:
+        hidden = L.Dense(8, activation="tanh", name="hidden", dtype=None if everywhere else "mixed_float16")
+        model = keras.Sequential([keras.Input((6,)), hidden, L.Dense(3, name="last", dtype="float32")])
+    finally:
+        keras.config.set_dtype_policy(before)
+    network = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    fill(model, network[0], network[2])
+    case = Case(network, model, ROWS, LABELS, FAST)
+    report = case.check()
+    assert [f"{x.where}: {x.what}" for x in report.findings] == ["hidden: Keras computes in float16 (mixed_float16)"]
+    assert case.after_pasting(report).same_training
+
+
+def test_batches_have_the_size_that_keras_s_inputs_fix():
+    """keras.io/api/layers/recurrent_layers/lstm: `batch_shape` for a stateful RNN, 16 samples here."""
+    network, rows = Last(), RANDOM.normal(size=(64, 7, 5)).astype(np.float32)
+    model = keras.Sequential([keras.Input(batch_shape=(16, 7, 5)), L.GRU(6, stateful=True), L.Dense(3)])
+    fill(model, network.rnn, network.head)
+    case = Case(network, model, rows, LABELS, FAST)
+    assert case.check(batch_size=32).same_function is True
+    with pytest.raises(UserError, match="batches of 16 samples, got 10"):
+        kp.check(network, model, rows[:10])
+
+
+def test_layers_inside_others_are_copied_into_float64_too():
+    steps = keras.Input((7, 5))
+    both = L.Bidirectional(L.GRU(4, return_sequences=True))(steps)
+    model = keras.Model(steps, L.RNN(L.LSTMCell(4))(L.TimeDistributed(L.Dense(3))(both)))
+    copied = copy_in(model, "float64")
+    assert {layer.compute_dtype for layer in copied._flatten_layers()} == {"float64"}
+    assert {weight.dtype for weight in copied.weights} == {"float64"}
+
+
+class Sampler(keras.Model):
+    """Drops features in inference mode, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.noise, self.last = L.Dense(8, activation="tanh"), L.Dropout(0.5), L.Dense(3)
+
+    def call(self, rows):
+        return self.last(self.noise(self.first(rows), training=True))
+
+
+def test_a_dropout_that_keras_s_model_calls_in_training_mode_always_is_random_in_inference():
+    """stackoverflow.com: `dropout(x, training=True)` for Monte Carlo dropout; PyTorch's is off in `eval()`."""
+    network, model = plain_pair()[0], Sampler()
+    model(ROWS[:1])
+    fill(model, network[0], network[2])
+    report = Case(network, model, ROWS, LABELS, FAST).check()
+    assert report.same_function is None
+    assert "Keras's outputs are not repeatable" in report.verdict

@@ -6,6 +6,7 @@ from contextlib import suppress
 from itertools import permutations
 from typing import Any
 
+import keras
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -109,6 +110,20 @@ def diagnose_batches(pair: ModelPair) -> Iterator[Finding]:
     if not lines and (places := _order(torch_images, keras_images)):
         lines.append(f"torch_images = torch_images[{places}]")
     yield Finding("the batches", difference, "PyTorch's inputs differ from Keras's", [], lines)
+
+
+def diagnose_precision(pair: ModelPair) -> Iterator[Finding]:
+    """Finds layers that Keras computes in half precision."""
+    units = [layer for layer in pair.keras_model._flatten_layers() if not list(layer._flatten_layers(False))]
+    units = [layer for layer in units if not isinstance(layer, keras.layers.InputLayer)]
+    half = [layer for layer in units if layer.compute_dtype in ("float16", "bfloat16")]
+    if half:
+        names = [layer.name for layer in half]
+        where = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        policies = ", ".join(sorted({layer.dtype_policy.name for layer in half}))
+        line = 'single = keras.DTypePolicy("float32"); '
+        line += '[setattr(layer, "dtype_policy", single) for layer in keras_model._flatten_layers()]'
+        yield Finding(where, 0.0, f"Keras computes in {half[0].compute_dtype} ({policies})", [], [line])
 
 
 def _off(torch_images: NDArray, keras_images: NDArray) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_parity.ladder.capture.attention import split_attention
-from keras_parity.ladder.diagnosis.diagnose_inputs import diagnose_batches, diagnose_weights
+from keras_parity.ladder.diagnosis.diagnose_inputs import diagnose_batches, diagnose_precision, diagnose_weights
 from keras_parity.ladder.diagnosis.diagnose_layers import diagnose_layers, first_difference
 from keras_parity.ladder.diagnosis.diagnose_outputs import diagnose_outputs
 from keras_parity.ladder.diagnosis.diagnose_training import diagnose_training, unexplained
@@ -105,7 +105,7 @@ def _explain_function(trials: Trials, names: Mapping[str, str]) -> list[Finding]
     inputs = _try(trials, list(diagnose_batches(pair)))
     if trials.accepted:
         return inputs
-    found, later = list(diagnose_outputs(pair)), list[Finding]()
+    found, later = [*diagnose_precision(pair), *diagnose_outputs(pair)], list[Finding]()
     ending = any(finding.where == "the output" for finding in found)
     for dtype in ("float64", "float32"):
         try:

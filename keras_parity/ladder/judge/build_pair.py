@@ -11,7 +11,7 @@ from torch import nn
 from cnn_mnist.errors import UserError
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import leaves, map_nest
-from keras_parity.ladder.judge.probe import inspect_outputs
+from keras_parity.ladder.judge.probe import inspect_outputs, why_random
 
 
 def prepare(pair: ModelPair) -> ModelPair:
@@ -45,7 +45,14 @@ def prepare(pair: ModelPair) -> ModelPair:
         raise UserError(
             f"expected as many labels as images, at least 1, got {sorted(counts)} samples; axis 0 counts the samples"
         )
-    pair.batch_size = min(pair.batch_size, counts.pop())
+    count = counts.pop()
+    fixed = [tensor.shape[0] for tensor in getattr(given, "inputs", None) or [] if tensor.shape[0] is not None]
+    if fixed and count < fixed[0]:
+        raise UserError(
+            f"Keras's model takes batches of {fixed[0]} samples, got {count}; pass at least {fixed[0]} images"
+        )
+    pair.fixed_batch = fixed[0] if fixed else None
+    pair.batch_size = pair.fixed_batch or min(pair.batch_size, count)
     optimizer: Any = pair.keras_optimizer
     if isinstance(optimizer, str):
         pair.keras_optimizer = keras.optimizers.get(optimizer)
@@ -56,6 +63,7 @@ def prepare(pair: ModelPair) -> ModelPair:
     if pair.labels is not None:
         _set_default_optimizers(pair)
     inspect_outputs(pair)
+    pair.random = why_random(pair)
     _drop_state_of_one_side(pair)
     return pair
 

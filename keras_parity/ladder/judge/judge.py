@@ -69,8 +69,8 @@ class Judge:
     def verdict(self) -> Verdict:
         """Compares the two in full."""
         pair, verdict = self.pair, Verdict(notes=[*filter(None, [self.pair.optimizer_note]), *self.pair.notes])
-        if pair.output_mismatch:
-            return Verdict(reason=pair.output_mismatch)
+        if reason := pair.output_mismatch or pair.random:
+            return Verdict(reason=reason)
         with ExitStack() as opened:
             torch_runner = pair.torch_runner()
             opened.callback(torch_runner.restore)

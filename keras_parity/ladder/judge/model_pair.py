@@ -43,6 +43,8 @@ class ModelPair:
         class_weight: Keras's class weights.
         sample_weight: Keras's sample weights [count].
         batch_size: Samples per step.
+        fixed_batch: Samples in each batch of Keras's model, if its inputs fix them.
+        random: Why the outputs in inference mode cannot be compared: they are random. Empty if they can.
         notes: Assumptions about the outputs and losses, one line each.
         layouts: The layout of each output.
         optimizer: PyTorch's optimizer.
@@ -71,6 +73,8 @@ class ModelPair:
     class_weight: Mapping[int, float] | None = None
     sample_weight: NDArray | None = None
     batch_size: int = 32
+    fixed_batch: int | None = None
+    random: str = ""
     notes: list[str] = field(default_factory=list)
     layouts: list[Layout] = field(default_factory=list)
     optimizer: torch.optim.Optimizer | None = None

@@ -11,6 +11,7 @@ from keras_parity.ladder.judge.losses import guess_losses
 from keras_parity.ladder.judge.model_pair import ModelPair, make_optimizer
 from keras_parity.ladder.judge.nests import (
     call_torch,
+    distance,
     find_layouts,
     leaves,
     slice_samples,
@@ -18,10 +19,13 @@ from keras_parity.ladder.judge.nests import (
     to_keras_inputs,
     to_tensors,
 )
-from keras_parity.ladder.judge.snapshots import rnn_states, unmoved
+from keras_parity.ladder.judge.snapshots import rnn_states, torch_snapshot, unmoved
 
 PROBE_SAMPLES = 64
 """Samples per forward pass; the first so many show the form of the outputs."""
+
+RANDOM = 1e-4
+"""Relative difference of two equal runs above which no order of additions explains it."""
 
 
 def inspect_outputs(pair: ModelPair) -> None:
@@ -55,7 +59,7 @@ def probe(pair: ModelPair) -> tuple[list[NDArray], list[NDArray], Any]:
     Raises:
         UserError: A model rejects the inputs.
     """
-    count = min(pair.count, PROBE_SAMPLES)
+    count = pair.fixed_batch or min(pair.count, PROBE_SAMPLES)
     output = run_torch(pair, count)
     inputs = slice_samples(pair.images, 0, count)
     try:
@@ -74,7 +78,7 @@ def run_torch(pair: ModelPair, count: int) -> Any:
         UserError: The module rejects the inputs.
     """
     inputs = slice_samples(pair.torch_images, 0, count)
-    modes = [(module, module.training) for module in pair.torch_model.modules()]
+    restore = torch_snapshot(pair.torch_model, None)
     first = next(pair.torch_model.parameters(), torch.empty(0))
     double = torch.float64 if first.dtype == torch.float64 else None  # the runner will run it in float32
     try:
@@ -88,8 +92,32 @@ def run_torch(pair: ModelPair, count: int) -> Any:
             advice += f", or images as [count, height, width, channels], which are transposed for it; got {shape}"
         raise UserError(_rejected("PyTorch", inputs, error, advice)) from None
     finally:
-        for module, mode in modes:
-            module.training = mode
+        restore()
+
+
+def why_random(pair: ModelPair) -> str:
+    """Says which model's outputs in inference mode are random, before its random layers are off; empty if neither's.
+
+    A layer is random even there if the model calls it in training mode always.
+    """
+    variables = [*pair.keras_model.variables, *rnn_states(pair.keras_model)]
+    inputs = to_keras_inputs(slice_samples(pair.images, 0, pair.batch_size))
+    with unmoved(variables):
+        runs = []
+        for _ in range(2):
+            with unmoved(rnn_states(pair.keras_model)):
+                runs.append(to_arrays(pair.keras_model(inputs, training=False)))
+    from_torch = [to_arrays(run_torch(pair, pair.batch_size)) for _ in range(2)]
+    for framework, (first, again) in (("PyTorch", from_torch), ("Keras", runs)):
+        if RANDOM < (error := distance(first, again)) < np.inf:  # infinite for NaN
+            return not_repeatable(f"{framework}'s outputs are", "weights and inputs", error)
+    return ""
+
+
+def not_repeatable(what: str, same: str, error: float) -> str:
+    """Says that two runs differ, and why that may be."""
+    cause = "random numbers are drawn or state is kept that cannot be restored"
+    return f"{what} not repeatable: from the same {same} the outputs differ by {error:.1e}, so {cause}"
 
 
 def _rejected(framework: str, inputs: Any, error: Exception, advice: str) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from keras_parity.ladder.judge.keras_runner import KerasRunner
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import distance, perturb, slice_samples
-from keras_parity.ladder.judge.probe import PROBE_SAMPLES
+from keras_parity.ladder.judge.probe import PROBE_SAMPLES, not_repeatable
 from keras_parity.ladder.judge.torch_runner import TorchRunner
 
 SAMPLES = 1024
@@ -53,7 +53,8 @@ class Runs:
 
     def outputs(self, side: Runner, inputs: Any, limit: int = SAMPLES) -> list[NDArray]:
         """Returns a side's outputs of the first ``limit`` samples, batch by batch."""
-        count, size = min(self.pair.count, limit), min(self.pair.count, PROBE_SAMPLES)
+        size = self.pair.fixed_batch or min(self.pair.count, PROBE_SAMPLES)
+        count = max(size, min(self.pair.count, limit))
         starts = [*range(0, count - size, size), count - size]  # batches of one size are traced once
         structure = self.pair.keras_structure
         return [array for s in starts for array in side.outputs(slice_samples(inputs, s, s + size), structure)]
@@ -123,8 +124,8 @@ class Runs:
             side.reset()
             again = self.outputs(side, self.pair.inputs(side.framework))
             side.reset()
-            if (error := distance(outputs, again)) > max(REPEATABLE, rounding):
-                return _not_repeatable(f"{side.framework}'s outputs are", "weights and inputs", error)
+            if max(REPEATABLE, rounding) < (error := distance(outputs, again)) < np.inf:  # infinite for NaN
+                return not_repeatable(f"{side.framework}'s outputs are", "weights and inputs", error)
         return ""
 
     def check_repeatable(self, sides: Sides, trained: list[list[Trajectory]], rounding: float) -> None:
@@ -147,7 +148,7 @@ class Runs:
             if not (error := distance(runs[0][1], again)) <= max(REPEATABLE, rounding):
                 own_step = self.pair.torch_step is not None and side.framework == "PyTorch"
                 raise StepError(
-                    _not_repeatable(f"{side.framework}'s first step is", "weights", error)
+                    not_repeatable(f"{side.framework}'s first step is", "weights", error)
                     + "; pass torch_optimizer= as well as torch_step=" * own_step
                 )
 
@@ -186,11 +187,6 @@ class Runs:
         affordable = int(SECONDS / (seconds * (1 + DRAWS) * (3 if with_float64 else 1)))
         limit = last if steps is not None else max(1, min(last, affordable))
         return sorted({step for step in (1, 5, 20, last) if step <= limit}), seconds
-
-
-def _not_repeatable(what: str, same: str, error: float) -> str:
-    cause = "random numbers are drawn or state is kept that cannot be restored"
-    return f"{what} not repeatable: from the same {same} the outputs differ by {error:.1e}, so {cause}"
 
 
 def one_line(error: Exception) -> str:
