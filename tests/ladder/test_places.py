@@ -451,3 +451,24 @@ def test_a_dropout_that_keras_s_model_calls_in_training_mode_always_is_random_in
     report = Case(network, model, ROWS, LABELS, FAST).check()
     assert report.same_function is None
     assert "Keras's outputs are not repeatable" in report.verdict
+
+
+def test_a_difference_that_another_fix_removes_is_no_cause():
+    class Gated(nn.Module):
+        """A WaveNet's gates: tanh(f) * sigmoid(g)."""
+
+        def __init__(self):
+            super().__init__()
+            self.f, self.g = nn.Linear(6, 8), nn.Linear(6, 8)
+
+        def forward(self, rows):
+            return self.f(rows).tanh() * self.g(rows).sigmoid()
+
+    network, rows = Gated(), keras.Input((6,))
+    first, second = L.Dense(8, activation="tanh"), L.Dense(8, activation="sigmoid")
+    model = keras.Model(rows, first(rows) * second(rows))
+    fill(model, network.g, network.f)  # exchanged
+    report = Case(network, model, ROWS, LABELS, FAST).check()
+    assert report.same_function is False
+    assert report.findings
+    assert all(finding.fixes for finding in report.findings)

@@ -76,15 +76,15 @@ def explain(judge: Judge, report: Any, names: Mapping[str, str]) -> None:
                 judge = Judge(pair, judge.requested_steps)
                 verdict = judge.verdict()
             trials = Trials(judge, report, verdict)
-            mended = [finding for finding in report.findings if finding.fixes]  # what is left is found again
+            report.findings = [finding for finding in report.findings if finding.fixes]  # what is left is found again
             if verdict.comparisons and _differs(verdict.comparisons[0]):
-                report.findings = [*mended, *_explain_function(trials, names)]
+                report.findings += _explain_function(trials, names)
             elif verdict.same_training is False:
                 found = _explain_training(trials)
                 for finding in found:
                     if lines and finding.where == "the loss":
                         finding.what = f"after the lines above, {finding.what}"
-                report.findings = [*mended, *found]
+                report.findings += found
                 if trials.best == 0:
                     report.notes.append(f"after pasting: same function, same training up to step {judge.steps[-1]}")
                     return
