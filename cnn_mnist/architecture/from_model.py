@@ -159,14 +159,10 @@ def _convolution(leaf: Any) -> list[Any]:
     return [*before, {"Conv2D": {"filters": leaf.out_channels, "groups": leaf.groups, **arguments}}]
 
 
-def _pool(kind: str) -> Callable[[Any], list[Any]]:
+def _pool(kind: str, leaf: Any) -> list[Any]:
     """Makes the record of a pool; its padding and dilation may only be none."""
-
-    def record(leaf: Any) -> list[Any]:
-        padding = "same" if leaf.ceil_mode else "valid"
-        return [{kind: {"pool_size": leaf.kernel_size, "strides": leaf.stride, "padding": padding}}]
-
-    return record
+    padding = "same" if leaf.ceil_mode else "valid"
+    return [{kind: {"pool_size": leaf.kernel_size, "strides": leaf.stride, "padding": padding}}]
 
 
 def _norm(leaf: Any) -> list[Any]:
@@ -183,8 +179,8 @@ def _pads(leaf: Any) -> list[Any]:
 
 _KINDS: dict[str, Callable[[Any], list[Any]]] = {
     "Conv2d": _convolution,
-    "MaxPool2d": _pool("MaxPooling2D"),
-    "AvgPool2d": _pool("AveragePooling2D"),
+    "MaxPool2d": lambda leaf: _pool("MaxPooling2D", leaf),
+    "AvgPool2d": lambda leaf: _pool("AveragePooling2D", leaf),
     "AdaptiveAvgPool2d": lambda leaf: ["GlobalAveragePooling2D"],
     "AdaptiveMaxPool2d": lambda leaf: ["GlobalMaxPooling2D"],
     "BatchNorm2d": _norm,
