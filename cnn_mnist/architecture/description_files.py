@@ -55,8 +55,7 @@ def read_ckpt(path: Path) -> Any:
     if not pickle_is_small(pickled):
         raise UserError("expected the settings of a cnn_mnist run in it, got a damaged or hostile pickle")
     try:
-        settings = _Reader(pickled).load()["hyper_parameters"]
-        return settings[ARCHITECTURE]
+        return _Reader(io.BytesIO(pickled)).load()["hyper_parameters"][ARCHITECTURE]
     except Exception:  # each kind of damage raises another
         raise UserError("expected the settings of a cnn_mnist run in it, got none") from None
 
@@ -77,9 +76,6 @@ def _member(path: Path, ending: str) -> bytes:
 
 class _Reader(pickle.Unpickler):
     """Reads a pickle's own dicts, lists, strings and numbers; whatever else is in it becomes an empty object."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(io.BytesIO(data))
 
     def find_class(self, module: str, name: str) -> Any:
         """Nothing is imported and nothing is called."""

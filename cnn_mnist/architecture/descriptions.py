@@ -46,11 +46,8 @@ def read_network(description: Any) -> Network:
             return EXAMPLES[description]
         path = Path(description).expanduser()
         if path.suffix not in FILES:
-            known = ", ".join(EXAMPLES)
-            raise UserError(
-                f"unknown architecture {description!r}: expected one of {known}, or a file that ends in one of "
-                f"{', '.join(FILES)}{nearest(description, EXAMPLES)}"
-            )
+            known = f"one of {', '.join(EXAMPLES)}, or a file that ends in one of {', '.join(FILES)}"
+            raise UserError(f"unknown architecture {description!r}: expected {known}{nearest(description, EXAMPLES)}")
         expect("architecture", path.is_file(), "a file", f"{description}, which does not exist")
         try:
             return read_network(FILES[path.suffix](path))
@@ -63,17 +60,13 @@ def read_network(description: Any) -> Network:
     left_out: dict[str, Any] = {}
     if isinstance(description, Mapping):
         description, left_out = from_keras(description)
-    listed = isinstance(description, Sequence)
-    expect("architecture", listed, "a name or a list of layers", brief(description))
+    expect("architecture", isinstance(description, Sequence), "a name or a list of layers", brief(description))
     return from_records(description, left_out)
 
 
 def plain(network: Network) -> Description:
     """Returns the name of a packaged network, otherwise its shortest records; the inverse of ``read_network``."""
-    for name, known in EXAMPLES.items():
-        if network == known:
-            return name
-    return to_records(network)
+    return next((name for name, known in EXAMPLES.items() if network == known), None) or to_records(network)
 
 
 def title(description: Any) -> str:

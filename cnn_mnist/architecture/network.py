@@ -133,12 +133,11 @@ class Network:
             parameters = sum(prod(weights[name]) for name in weights if name not in STATISTICS)
             total += parameters
             name, arithmetic = f"{layer.stem}{seen[layer.stem]}", layer.arithmetic(shape)
-            place = PlacedLayer(name, layer, shape, output_shape, parameters, arithmetic, total, flattened)
-            placed.append(place)
-            if isinstance(layer, Flatten):
-                flattened = shape if len(shape) == 3 and shape[0] * shape[1] > 1 else flattened
-            elif isinstance(layer, Dense):
+            placed.append(PlacedLayer(name, layer, shape, output_shape, parameters, arithmetic, total, flattened))
+            if isinstance(layer, Dense):
                 flattened = None
+            elif isinstance(layer, Flatten) and len(shape) == 3 and shape[0] * shape[1] > 1:
+                flattened = shape
             shape = output_shape
         if placed and (len(shape) != 1 or flattened):
             end = f"{times(flattened)} in a row" if flattened else times(shape)
@@ -177,8 +176,7 @@ def layer_table(network: Network, order: Order = "keras") -> list[tuple[str, str
     Returns:
         Header and rows: layer, output shape, parameters with their arithmetic, running total, multiply-adds.
     """
-    header = ("layer", f"output ({'HxWxC' if order == 'keras' else 'CxHxW'})", "parameters", "total")
-    rows = [(*header, "mult-adds")]
+    rows = [("layer", f"output ({'HxWxC' if order == 'keras' else 'CxHxW'})", "parameters", "total", "mult-adds")]
     for placed in network.placed:
         shape = placed.output_shape
         if order == "pytorch" and len(shape) == 3:
