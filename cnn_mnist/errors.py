@@ -30,6 +30,12 @@ def expect(where: object, holds: bool, expected: str, actual: object) -> None:
         raise UserError(f"{where}: expected {expected}, got {actual}")
 
 
+def no_gpu(library: str, found: str = "none", remedy: str = "") -> UserError:
+    """The error of ``--trainer.accelerator=gpu`` where a library, named with its version, can use no GPU."""
+    came = f"expected a GPU that {library} can use, found {found}"
+    return UserError(f"--trainer.accelerator=gpu: {came}; {remedy}use --trainer.accelerator=cpu")
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM was received, for example from a cluster whose time limit is reached."""
 

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from cnn_mnist.architecture.layers import BatchNormalization
 from cnn_mnist.console.results import save_and_print_results, weights_line
-from cnn_mnist.errors import UserError, UserNotice, expect
+from cnn_mnist.errors import UserError, UserNotice, expect, no_gpu
 from cnn_mnist.neutral import say
 from cnn_mnist.pytorch.checkpoint_callback import ResumableCheckpoint
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
@@ -57,10 +57,7 @@ class CLI(Arguments):
             return super().instantiate_trainer(**kwargs)
         except (ImportError, RuntimeError, TypeError, ValueError, MisconfigurationException) as error:
             if self._get(self.config_init, "trainer")["accelerator"] == "gpu" and not torch.accelerator.is_available():
-                raise UserError(
-                    "--trainer.accelerator=gpu: expected a GPU that PyTorch "
-                    f"{torch.__version__} can use, found none; use --trainer.accelerator=cpu"
-                ) from None
+                raise no_gpu(f"PyTorch {torch.__version__}") from None
             raise UserError(f"--trainer: {' '.join(str(error).split())}") from None
 
     def before_fit(self) -> None:
