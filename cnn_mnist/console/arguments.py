@@ -165,6 +165,24 @@ def _expand_packaged(args: Sequence[str]) -> list[str]:
     return found
 
 
+def read_early(args: Sequence[str], *flags: str, kind: type = str) -> tuple[dict[str, Any], list[str]]:
+    """Takes some flags out of arguments before the others are parsed.
+
+    Args:
+        args: The arguments.
+        *flags: The flags, without ``--``.
+        kind: Type of their values.
+
+    Returns:
+        The value of each flag, None if it is not given; and the other arguments.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in flags:
+        parser.add_argument(f"--{flag}", type=kind, dest=flag)
+    known, rest = parser.parse_known_args(args)
+    return vars(known), rest
+
+
 def _split_files(args: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
     """Splits arguments into those that read a settings file, as flag and value, and the others."""
     files, others, rest = list[tuple[str, str]](), list[str](), iter(args)

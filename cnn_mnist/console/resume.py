@@ -1,10 +1,10 @@
 """``--resume=RUN_FOLDER`` continues an interrupted run in its folder."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cnn_mnist.console.arguments import read_early
 from cnn_mnist.console.results import print_results
 from cnn_mnist.errors import UserError, expect
 from cnn_mnist.neutral import say
@@ -38,12 +38,10 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
         UserError: ``--resume`` names no run of the framework, another flag contradicts the run, or the learning rate
             would jump.
     """
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--resume")
-    known, rest = early.parse_known_args(args)
-    if known.resume is None:
+    known, rest = read_early(args, "resume")
+    if known["resume"] is None:
         return list(args), None
-    folder = newest_run(framework) if known.resume == "last" else Path(known.resume)
+    folder = newest_run(framework) if known["resume"] == "last" else Path(known["resume"])
     folder = folder if len(folder.parts) > 2 else folder.absolute()  # so that its parents have names
     config = read_settings(folder) or {}
     trainer = config.get("trainer")
@@ -53,9 +51,8 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
     for flag in rest:
         allowed = not flag.startswith("-") or flag.partition("=")[0] in known_flags
         expect("--resume", allowed, f"no other flags but {', '.join(known_flags)}", f"{flag}; omit it")
-    early.add_argument(f"--{_EPOCHS}", type=int, dest="epochs")
     _check_logger(trainer, folder)
-    before, asked = trainer.get("max_epochs"), early.parse_known_args(rest)[0].epochs
+    before, asked = trainer.get("max_epochs"), read_early(rest, _EPOCHS, kind=int)[0][_EPOCHS]
     if asked not in (None, before):
         model = config.get("model") or {}
         limited = isinstance(before, int) and before >= 1

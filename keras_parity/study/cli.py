@@ -1,6 +1,5 @@
 """``python -m keras_parity study``: several frameworks, seed by seed, each run in a separate process."""
 
-import argparse
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from jsonargparse import ActionConfigFile
 
-from cnn_mnist.console.arguments import OneLineErrors
+from cnn_mnist.console.arguments import OneLineErrors, read_early
 from cnn_mnist.errors import UserError, expect
 from cnn_mnist.neutral import say
 from cnn_mnist.runs import mistakes
@@ -91,9 +90,7 @@ def _pool(cluster: str | None, cores: int | None, trainer: TrainerSettings) -> P
 
 def _command_for(args: Sequence[str], flag: str, seeds: int) -> str:
     """The command of this study, with another number of seeds."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument(f"--{flag}")
-    _, others = parser.parse_known_args(args)
+    _, others = read_early(args, flag)
     return shlex.join(["python", "-m", "keras_parity", "study", *others, f"--{flag}={seeds}"])
 
 
