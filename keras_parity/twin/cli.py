@@ -145,11 +145,11 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
 
     with importing_keras(config.backend, alone=True):
         from keras_parity.twin.processes import is_first, written_once
-        from keras_parity.twin.train import train
+        from keras_parity.twin.train import on_devices, train
 
-    every = config.checkpoint_every
-    with written_once(trainer, folder) as (trainer, folder):
-        log = train(trainer, model, data, partial(parser.save, config), config.ckpt_path, every, folder)
+    write, every = partial(parser.save, config), config.checkpoint_every
+    with written_once(trainer, folder) as (trainer, folder), on_devices(trainer, data) as hardware:
+        log = train(trainer, model, data, write, config.ckpt_path, every, folder, hardware)
     if not is_first():
         return
     from cnn_mnist.console.results import save_and_print_results  # imports numpy, which --help does not need
