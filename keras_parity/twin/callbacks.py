@@ -67,11 +67,8 @@ class RunLog:
             values: The evaluated figures, by tag.
             step: Optimizer updates so far.
         """
-        predictions = probabilities.argmax(axis=1)
-        confusion = pictures.confusion_matrix(test.labels, predictions, test.classes)
-        self._recorder.add_image(tags.CONFUSION_MATRIX, confusion, step)
-        self._recorder.add_image(tags.MISTAKES, pictures.mistakes(*test, probabilities), step)
-        write_mistakes(self.folder, test.labels, predictions)
+        pictures.add_predictions(self._recorder, test, probabilities, step)
+        write_mistakes(self.folder, test.labels, probabilities.argmax(axis=1))
         self.scalars(values, step)
         self._recorder.close()
 
