@@ -48,6 +48,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
+def expect_more_epochs(path: Any, epochs: int, asked: int | None) -> None:
+    """Raises ``UserError`` if a training that continues a checkpoint asks for no more epochs than it has."""
+    if asked is not None and 0 <= asked <= epochs:
+        raise UserError(f"--ckpt_path: {path} has {epochs} epochs already; set --trainer.max_epochs above that")
+
+
 def load_safely(path: Path, expected: str) -> Any:
     """Loads a file of PyTorch without running its code or allocating more than its size explains.
 

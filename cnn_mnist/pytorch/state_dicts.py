@@ -36,8 +36,11 @@ def load_file(path: Path) -> Any:
     except UserError:
         raise
     except Exception as error:  # each kind of damage raises another
-        reason = f"which cannot be loaded safely ({reason_of(error)})"
-        raise UserError(f"expected a PyTorch state dict, got {path}, {reason}") from None
+        raise _unsafe(path, reason_of(error)) from None
+
+
+def _unsafe(path: Path, reason: str) -> UserError:
+    return UserError(f"expected a PyTorch state dict, got {path}, which cannot be loaded safely ({reason})")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -51,7 +54,5 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
     if not isinstance(found, Mapping) or not found or not all(isinstance(value, Tensor) for value in found.values()):
-        raise UserError(
-            f"expected a PyTorch state dict, got {path}, which cannot be loaded safely (no tensors by name)"
-        )
+        raise _unsafe(path, "no tensors by name")
     return {str(name): tensor.detach() for name, tensor in found.items()}
