@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cnn_mnist.architecture.layer_spec import times
-from cnn_mnist.data.splits import evaluation_batch_size
 from cnn_mnist.errors import UserError, UserNotice, expect
-from cnn_mnist.pytorch.loader import to_tensor
+from cnn_mnist.pytorch.loader import outputs_of, to_tensor
 from cnn_mnist.pytorch.state_dicts import read_state
 
 
@@ -88,11 +87,8 @@ def logits_of(module: nn.Module, images: NDArray[np.floating]) -> NDArray:
     Returns:
         The logits [n, classes].
     """
-    double = module.double()
     tensor = torch.from_numpy(np.array(np.moveaxis(images, -1, 1), order="C")).double()
-    with torch.inference_mode():
-        batches = [double(batch) for batch in tensor.split(evaluation_batch_size(images.shape[1:]))]
-    return _as_logits(torch.cat(batches).numpy())
+    return _as_logits(outputs_of(module.double(), tensor))
 
 
 def _as_logits(outputs: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -122,9 +118,7 @@ def predict(source: str, path: Path, images: NDArray[np.uint8]) -> NDArray[np.fl
         more = f" and {len(left) - 1} more" if left[1:] else ""
         warnings.warn(UserNotice(f"{path}: left out: {left[0]}{more}, which {source} does not have"), stacklevel=2)
     try:
-        with torch.inference_mode():
-            found = [module(batch) for batch in to_tensor(images).split(evaluation_batch_size(images.shape[1:]))]
-            outputs = torch.cat(found).numpy()
+        outputs = outputs_of(module, to_tensor(images))
     except Exception as error:  # raised by the user's own code
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(f"--source: {source} raises {reason} on images of {times(images.shape[1:])}") from None

@@ -3,19 +3,17 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.console import predict_input, predictions
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.console.results import weights_line
-from cnn_mnist.data.splits import evaluation_batch_size
 from cnn_mnist.errors import UserError, expect
 from cnn_mnist.neutral import say
 from cnn_mnist.pytorch import own_module
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
-from cnn_mnist.pytorch.loader import to_tensor
+from cnn_mnist.pytorch.loader import outputs_of, to_tensor
 from cnn_mnist.pytorch.network import build_network
 from cnn_mnist.runs.folder import PYTORCH, find_checkpoint
 
@@ -75,6 +73,4 @@ def compute_logits(path: Path, images: NDArray[np.uint8], source: str | None = N
     network = build_network(described, settings.get("align", "keras")).eval()
     weights = checkpoint["state_dict"]
     network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in weights.items()})
-    batches = to_tensor(images).split(evaluation_batch_size(images.shape[1:]))
-    with torch.inference_mode():
-        return torch.cat([network(batch) for batch in batches]).numpy()
+    return outputs_of(network, to_tensor(images))
