@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cnn_mnist.architecture.layer_spec import Shape
 from cnn_mnist.architecture.network import Network
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, few
 from cnn_mnist.settings import ModelSettings
 
 Arrays = dict[str, NDArray]
@@ -137,5 +137,4 @@ def renamed_weights(pairs: Mapping[str, str]) -> str:
         pairs: The name in the file of each weight, by the weight's name.
     """
     renamed = [f"{in_file} as {name}" for name, in_file in pairs.items() if not in_file.endswith(name)]
-    more = f" and {len(renamed) - 1} more" if renamed[1:] else ""
-    return f"weights matched by order and shape ({renamed[0]}{more})" if renamed else ""
+    return f"weights matched by order and shape ({few(renamed, 1)})" if renamed else ""
