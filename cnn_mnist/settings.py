@@ -138,9 +138,8 @@ class ModelSettings(Settings):
         object.__setattr__(self, "architecture", plain(network))  # the file may move later
         object.__setattr__(self, "weight_decay", decay)
         expect("nesterov", self.momentum > 0 or not self.nesterov, "a momentum over 0 with it", self.momentum)
-        expect(
-            "warmup", self.warmup > 0 or self.schedule != "one_cycle", "over 0 with one_cycle (usual: 0.3)", self.warmup
-        )
+        rises = self.warmup > 0 or self.schedule != "one_cycle"
+        expect("warmup", rises, "over 0 with one_cycle (usual: 0.3)", self.warmup)
         smooth = self.label_smoothing
         expect("label_smoothing", not (smooth and self.softmax_before_loss), "0 with softmax_before_loss", smooth)
         if self.softmax_before_loss:

@@ -12,7 +12,7 @@ from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.console.run_settings import say_if_changed
 from cnn_mnist.data.known_sets import KNOWN_SETS
 from cnn_mnist.data.splits import Digits, load_full_sets
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import expect
 from cnn_mnist.runs.folder import CHECKPOINTS, read_settings
 from cnn_mnist.settings import DataSettings, KnownName
 
@@ -108,6 +108,5 @@ def load_digits(
 
 def check_input(path: Path, network: Network, shape: Shape) -> None:
     """Raises ``UserError`` unless the network of a file takes images of the shape (height, width, channels)."""
-    if network.input_shape != shape:
-        takes = times(network.input_shape)
-        raise UserError(f"--ckpt_path: expected a network for {times(shape)} images, got {path}, which takes {takes}")
+    came = f"{path}, which takes {times(network.input_shape)}"
+    expect("--ckpt_path", network.input_shape == shape, f"a network for {times(shape)} images", came)

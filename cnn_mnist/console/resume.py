@@ -60,11 +60,10 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
         expect(f"--{_EPOCHS}", limited, none, f"{asked}; omit the flag")
         more, fewer = f"more than the {before} of {folder}", f"{asked}; start a new run for fewer"
         expect(f"--{_EPOCHS}", asked > before, more, fewer)
-        if spans_training(model.get("schedule"), model.get("warmup")):
-            raise UserError(
-                f"--{_EPOCHS}: expected {before}, because the schedule of {folder} depends on it, got {asked}; the "
-                "learning rate would jump: omit the flag, or start a new run"
-            )
+        free = not spans_training(model.get("schedule"), model.get("warmup"))
+        jump = "the learning rate would jump: omit the flag, or start a new run"
+        same = f"{before}, because the schedule of {folder} depends on it"
+        expect(f"--{_EPOCHS}", free, same, f"{asked}; {jump}")
     elif (results := read_config(folder, RESULTS)) is not None:
         say(f"{folder} is finished; to train longer, add --{_EPOCHS} over {before}\n")
         print_results(results, folder)
@@ -81,8 +80,6 @@ def _check_logger(trainer: Mapping[str, Any], folder: Path) -> None:
     entries = logger if isinstance(logger, list) else [logger]
     kinds = [entry.get("class_path") if isinstance(entry, Mapping) else entry for entry in entries]
     names = [str(kind).rpartition(".")[2] for kind in kinds]
-    if names not in (["True"], ["RunLogger"], ["TensorBoardLogger"]):
-        raise UserError(
-            f"--resume: expected a run with the default logger, got {folder} with {' and '.join(names)}; continue in a "
-            "new folder with --ckpt_path"
-        )
+    right = names in (["True"], ["RunLogger"], ["TensorBoardLogger"])
+    came = f"{folder} with {' and '.join(names)}; continue in a new folder with --ckpt_path"
+    expect("--resume", right, "a run with the default logger", came)

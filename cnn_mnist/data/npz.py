@@ -90,14 +90,11 @@ def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
     shapes = [times(images.shape[1:]) for images in (data.train_images, data.test_images)]
     expect(path, shapes[0] == shapes[1], "images of one shape in x_train and x_test", " and ".join(shapes))
     counts = np.bincount(data.train_labels)
-    if unseen := sorted(set(data.test_labels.tolist()) - set(data.train_labels.tolist())):
-        raise UserError(
-            f"{path}: expected only classes of y_train in y_test, got {', '.join(map(str, unseen))}, of which y_train "
-            "has no image; add some, or remove those test images"
-        )
-    if not counts.all():
-        every = f"every label from 0 to {len(counts) - 1} in y_train"
-        raise UserError(f"{path}: expected {every}, got none of {counts.argmin()}; {_NUMBERED}")
+    unseen = sorted(set(data.test_labels.tolist()) - set(data.train_labels.tolist()))
+    came = f"{', '.join(map(str, unseen))}, of which y_train has no image; add some, or remove those test images"
+    expect(path, not unseen, "only classes of y_train in y_test", came)
+    every = f"every label from 0 to {len(counts) - 1} in y_train"
+    expect(path, bool(counts.all()), every, f"none of {counts.argmin()}; {_NUMBERED}")
     first = _channels_first(path, data.train_images.shape[1:]) if channels_first is None else channels_first
     if first and data.train_images.ndim == 4:
         data = data._replace(**{n: np.moveaxis(getattr(data, n), 1, 3) for n in ("train_images", "test_images")})

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cnn_mnist.console import predict_input, predictions
 from cnn_mnist.console.results import weights_line
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import expect
 from cnn_mnist.frameworks import gc_paused
 from cnn_mnist.neutral import say
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
@@ -70,12 +70,9 @@ def _by_framework(paths: list[Path], with_source: bool) -> dict[str, Path]:
     if with_source:
         of_ending |= dict.fromkeys((".pt", ".pth", ".safetensors"), PYTORCH)
     found = {of_ending.get(path.suffix, str(path)): path for path in paths}
-    if not found or found.keys() - ENDINGS.keys() or len(found) < len(paths):
-        typed = " and ".join(map(str, paths)) or "none"
-        raise UserError(
-            f"--ckpt_path: expected a run folder, a {ENDINGS[KERAS]} file, a {ENDINGS[PYTORCH]} file, or one of each "
-            f"framework, got {typed}"
-        )
-    if with_source and PYTORCH not in found:
-        raise UserError(f"--source: expected a PyTorch file with the weights of the module, got {paths[0]}")
+    right = bool(found) and found.keys() <= ENDINGS.keys() and len(found) == len(paths)
+    known = f"a run folder, a {ENDINGS[KERAS]} file, a {ENDINGS[PYTORCH]} file, or one of each framework"
+    expect("--ckpt_path", right, known, " and ".join(map(str, paths)) or "none")
+    in_pytorch = PYTORCH in found or not with_source
+    expect("--source", in_pytorch, "a PyTorch file with the weights of the module", paths[0])
     return found

@@ -12,7 +12,7 @@ import h5py
 import keras
 
 from cnn_mnist.architecture.descriptions import read_network, title
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 from cnn_mnist.runs.files import atomic_write, zip_is_intact
 from cnn_mnist.schedules import check_resumed_rate
 from cnn_mnist.settings import ModelSettings
@@ -125,10 +125,8 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int, 
             number of updates.
     """
     saved = read_model(path)
-    if read_network(path) != settings.network:
-        raise UserError(
-            f"--ckpt_path: expected the weights of {title(settings.architecture)}, got {path} with another network"
-        )
+    wanted = f"the weights of {title(settings.architecture)}"
+    expect("--ckpt_path", read_network(path) == settings.network, wanted, f"{path} with another network")
     load_weights(model, read_weights(saved, settings.network))
     kept = {} if own else settings_of(saved, path)
     if not int(saved.optimizer.iterations):  # without an update, there is nothing to continue

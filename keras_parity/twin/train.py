@@ -129,11 +129,8 @@ def train(
         state = read_state(kept)
     elif ckpt_path is not None:
         epoch, first = restore(model, ckpt_path, model_settings, steps)
-        if first:
-            raise UserError(
-                f"--ckpt_path: expected a checkpoint at the end of an epoch ({steps} updates), got {ckpt_path} at "
-                f"update {first}; use its batch size and validation split, or --resume its run"
-            )
+        came = f"{ckpt_path} at update {first}; use its batch size and validation split, or --resume its run"
+        expect("--ckpt_path", not first, f"a checkpoint at the end of an epoch ({steps} updates)", came)
         if epoch >= trainer.max_epochs:
             raise UserError(f"{ckpt_path} has already trained {epoch} epochs; set a larger --trainer.max_epochs")
     batches = ENGINE.TrainingBatches(splits["train"], data, dtype, steps)
