@@ -37,12 +37,8 @@ def build_parser(program: str, description: str) -> OneLineErrors:
         A parser of images, ckpt_path (a list), invert, data.*, output and figure.
     """
     parser = OneLineErrors(prog=f"{program} predict", description=description)
-    parser.add_argument(
-        "images",
-        nargs="*",
-        type=str,
-        help="Photos, scans or drawings of digits, or folders of them (default: the test set).",
-    )
+    images = "Photos, scans or drawings of digits, or folders of them (default: the test set)."
+    parser.add_argument("images", nargs="*", type=str, help=images)
     parser.add_argument("--ckpt_path", action="append", type=str, default=[], help=CKPT_PATH)
     parser.add_argument("--source", type=str | None, default=None, help=SOURCE)
     parser.add_switch("--invert", "Treat ink as darker than paper (default: detect).")
@@ -50,15 +46,10 @@ def build_parser(program: str, description: str) -> OneLineErrors:
     known = f"Data set of the test images and class names: {', '.join(KNOWN_SETS)} (default: the run's)."
     parser.add_argument("--data.dataset", type=KnownName | None, default=None, help=known)
     parser.add_argument("--data.file", type=str | None, default=None, help="An .npz file instead of a known data set.")
-    parser.add_argument(
-        "--output", type=OutputFile(".csv", ".json"), default=None, help="A .csv or .json file instead of the table."
-    )
-    parser.add_argument(
-        "--figure",
-        type=OutputFile(".png"),
-        default=None,
-        help="A .png file that shows each picture, the part that was cut out, and the network's input.",
-    )
+    output = "A .csv or .json file instead of the table."
+    parser.add_argument("--output", type=OutputFile(".csv", ".json"), default=None, help=output)
+    figure = "A .png file that shows each picture, the part that was cut out, and the network's input."
+    parser.add_argument("--figure", type=OutputFile(".png"), default=None, help=figure)
     return parser
 
 

@@ -32,27 +32,16 @@ from keras_parity.logs.run import Run
 
 _ENDINGS = {"markdown": ".md", "csv": ".csv", "json": ".json", "html": ".html"}
 _FILES = {
-    "output": (
-        OutputFile(*_ENDINGS.values()),
-        "Write the results to this file instead; its ending chooses the format.",
-    ),
-    "figure": (
-        OutputFile(".png", ".pdf", ".svg"),
-        "Draw a slide into this file: the curves of each experiment, with bands.",
-    ),
-    "disagreements": (
-        OutputFile(".png"),
-        "Draw the test images that the two sides predict differently into this file.",
-    ),
+    "output": (_ENDINGS.values(), "Write the results to this file instead; its ending chooses the format."),
+    "figure": ((".png", ".pdf", ".svg"), "Draw a slide into this file: the curves of each experiment, with bands."),
+    "disagreements": ((".png",), "Draw the test images that the two sides predict differently into this file."),
 }
 
 
 def build_parser() -> OneLineErrors:
     """The flags of ``compare``."""
-    parser = OneLineErrors(
-        prog="python -m keras_parity compare",
-        description="Compares runs of the frameworks in one table, with intervals and verdicts, from their logs.",
-    )
+    purpose = "Compares runs of the frameworks in one table, with intervals and verdicts, from their logs."
+    parser = OneLineErrors(prog="python -m keras_parity compare", description=purpose)
     runs = (
         "Folders (searched recursively), event files, CSV files or globs; default: the newest finished runs of two "
         "frameworks in --log_dir with the same settings and seed."
@@ -65,16 +54,13 @@ def build_parser() -> OneLineErrors:
     lines = "With CSV: write a line for each run (runs), or the rows of the table (verdicts)."
     parser.add_argument("--rows", default=None, choices=["runs", "verdicts"], help=lines)
     parser.add_argument("--table", type=bool, default=True, help="Print the results.")
-    for name, (kind, text) in _FILES.items():
-        parser.add_argument(f"--{name}", type=kind, default=None, help=text)
+    for name, (endings, text) in _FILES.items():
+        parser.add_argument(f"--{name}", type=OutputFile(*endings), default=None, help=text)
     for name, (text, *_) in demands.FLAGS.items():
         parser.add_argument(f"--{name}", action="append", default=[], help=text)
     parser.add_switch("--published", help="Show the published columns next to any experiment.")
-    parser.add_argument(
-        "--log_dir",
-        default=LOG_DIR,
-        help="Folder of the logs; the tables for TensorBoard are saved in its folder compare.",
-    )
+    logs = "Folder of the logs; the tables for TensorBoard are saved in its folder compare."
+    parser.add_argument("--log_dir", default=LOG_DIR, help=logs)
     parser.add_some(DataSettings, "data", "data_dir")
     return parser
 

@@ -149,23 +149,16 @@ def main(args: list[str]) -> None:
     Raises:
         UserError: The arguments are wrong, or the file cannot be converted.
     """
-    parser = OneLineErrors(
-        prog="python -m keras_parity convert",
-        description="Converts a trained network to the other framework, and checks the result on the test images.",
-    )
-    parser.add_argument(
-        "file", metavar="SOURCE", type=str, help=f"Run folder, or file with one of the endings {', '.join(FORMATS)}."
-    )
+    purpose = "Converts a trained network to the other framework, and checks the result on the test images."
+    parser = OneLineErrors(prog="python -m keras_parity convert", description=purpose)
+    source = f"Run folder, or file with one of the endings {', '.join(FORMATS)}."
+    parser.add_argument("file", metavar="SOURCE", type=str, help=source)
     parser.add_argument("target", type=str, help="File to write; its ending chooses the format.")
     parser.add_switch("--with_optimizer", help="Convert the optimizer's state as well (.ckpt, .keras).")
     parser.add_argument("--source", type=str | None, default=None, help=predict_input.SOURCE)
     parser.add_switch("--overwrite", help="Replace an existing TARGET.")
-    parser.add_argument(
-        "--model.architecture",
-        type=Description | None,
-        default=None,
-        help="The network, if SOURCE does not describe it.",
-    )
+    network = "The network, if SOURCE does not describe it."
+    parser.add_argument("--model.architecture", type=Description | None, default=None, help=network)
     parser.add_some(DataSettings, "data", "data_dir")
     config = parser.parse_args(args)
     if chosen_backend() != "tensorflow":

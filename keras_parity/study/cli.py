@@ -95,12 +95,12 @@ def _command_for(args: Sequence[str], flag: str, seeds: int) -> str:
 
 
 def _build_parser() -> OneLineErrors:
-    parser = OneLineErrors(
-        prog="python -m keras_parity study",
-        description="Trains each framework with each seed, in turns, compares the runs, and draws the images that "
-        "the frameworks predict differently into LOG_DIR/disagreements.png. If you interrupt it, the same command "
-        "continues: a finished run is never repeated.",
+    purpose = (
+        "Trains each framework with each seed, in turns, compares the runs, and draws the images that the frameworks "
+        "predict differently into LOG_DIR/disagreements.png. If you interrupt it, the same command continues: a "
+        "finished run is never repeated."
     )
+    parser = OneLineErrors(prog="python -m keras_parity study", description=purpose)
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
     parser.add_argument("--seeds", type=int | None, help=f"Number of seeds, starting at 0; default {_SEEDS['seeds']}.")
     which = f"Names of {', '.join(TITLES)}, separated by commas."
@@ -109,9 +109,8 @@ def _build_parser() -> OneLineErrors:
     parser.add_argument("--until", choices=["decided"], default=None, help=until)
     most = f"With --until: maximum number of seeds; default {_SEEDS['max_seeds']}."
     parser.add_argument("--max_seeds", type=int | None, help=most)
-    parser.add_argument(
-        "--align", default="keras", choices=_ALIGNS, help="Like --model.align; keras,native trains both."
-    )
+    align = "Like --model.align; keras,native trains both."
+    parser.add_argument("--align", default="keras", choices=_ALIGNS, help=align)
     where = "Train on a Ray cluster: local starts one on this machine, ADDRESS, such as 10.0.0.1:6379, uses yours."
     parser.add_argument("--cluster", type=str | None, metavar="local|ADDRESS", help=where)
     cores = "With --cluster: cores of each run; default: all of a node, so one run per node, or one run per GPU."

@@ -55,9 +55,8 @@ def build_parser(commands: Mapping[str, str] | None = None) -> Parser:
     parser.add_argument("--backend", choices=list(RUN_NAMES), default=None, help=_BACKEND)
     for group, kind in GROUPS.items():
         parser.add_class_arguments(kind, group, skip=names(kind, "seed"))
-    parser.add_argument(
-        "--ckpt_path", type=str | None, help="Continue from this run folder (last: the newest) or .keras file."
-    )
+    ckpt_path = "Continue from this run folder (last: the newest) or .keras file."
+    parser.add_argument("--ckpt_path", type=str | None, help=ckpt_path)
     parser.add_argument("--resume", type=str | None, help=resume.HELP)
     parser.add_argument("--checkpoint_every", type=int, default=0, help=resume.EVERY)
     twin_of = "Use the settings of this Lightning run folder; other flags override them."
