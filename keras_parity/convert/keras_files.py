@@ -15,6 +15,7 @@ from keras_parity.convert.portable import Arrays, Logits, Portable, choose_netwo
 from keras_parity.twin.checkpoints import check_h5, read_model
 from keras_parity.twin.dtypes import copy_in, in_dtype
 from keras_parity.twin.engines import ENGINE
+from keras_parity.twin.losses import cross_entropy
 from keras_parity.twin.network import build_twin, load_weights, mask_states, variables_of
 from keras_parity.twin.optimizers import make_optimizer, settings_of
 from keras_parity.twin.predict import logits_of
@@ -95,12 +96,8 @@ def make_keras_model(portable: Portable) -> keras.Sequential:
     with in_dtype(portable.dtype):
         model = build_twin(portable.network, portable.settings.seed)
         load_weights(model, portable.weights)
-        model.compile(
-            make_optimizer(portable.settings),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=[keras.metrics.SparseCategoricalAccuracy(name="acc")],
-            jit_compile=False,
-        )
+        metrics = [keras.metrics.SparseCategoricalAccuracy(name="acc")]
+        model.compile(make_optimizer(portable.settings), loss=cross_entropy(), metrics=metrics, jit_compile=False)
         model.optimizer.build(model.trainable_variables)
         model.optimizer.iterations.assign(portable.iterations)
         for state in mask_states(model):
