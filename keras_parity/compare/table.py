@@ -98,11 +98,8 @@ def _table(title: str, group: Sequence[_Group], margins: Mapping[str, float], by
     if show_published:
         columns += published.columns()
         notes.append(published.footnote())
-    notes += [
-        f"{run.folder} is unfinished; it is shown, but not averaged with finished runs"
-        for run in members
-        if not run.finished
-    ]
+    unfinished = [run.folder for run in members if not run.finished]
+    notes += [f"{folder} is unfinished; it is shown, but not averaged with finished runs" for folder in unfinished]
     table = Table(title, columns, [], notes)
     for other in whole[1:]:
         comparison, notes_of_it = compare_columns(whole[0], other, margins, len(whole) - 1)
