@@ -44,6 +44,11 @@ class UserNotice(UserWarning):
     """One line that the user should know; the command continues."""
 
 
+def notify(text: str, stacklevel: int = 3) -> None:
+    """Gives a ``UserNotice``; a Python script sees it at the caller of the caller, or further out."""
+    warnings.warn(UserNotice(text), stacklevel=stacklevel)
+
+
 _SYNONYMS = {
     "lr": "learning_rate",
     "alpha": "rho",

@@ -5,7 +5,6 @@ the help; ``OPTIMIZERS`` has its name in each framework. Parsers, run records, s
 """
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from cnn_mnist.architecture.descriptions import Description, plain, read_network
 from cnn_mnist.architecture.from_keras import take_over_penalty
 from cnn_mnist.architecture.network import CLASSES, Network
-from cnn_mnist.errors import UserError, UserNotice, expect, nearest
+from cnn_mnist.errors import UserError, expect, nearest, notify
 from cnn_mnist.setting_checks import FRACTION, POSITIVE, Range, at_least, check_settings
 
 SOFTMAX_TWICE_FLOOR = math.log(1 + (CLASSES - 1) / math.e)
@@ -143,11 +142,10 @@ class ModelSettings(Settings):
         smooth = self.label_smoothing
         expect("label_smoothing", not (smooth and self.softmax_before_loss), "0 with softmax_before_loss", smooth)
         if self.softmax_before_loss:
-            notice = (
+            notify(
                 "softmax_before_loss: softmax is applied twice, so the loss cannot fall below "
                 f"ln(1 + {CLASSES - 1}/e) = {SOFTMAX_TWICE_FLOOR:.6f}; use it only to reproduce the published loss"
             )
-            warnings.warn(UserNotice(notice), stacklevel=2)
 
     @property
     def optimizer_settings(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnn_mnist.data.idx_files import ELSEWHERE, decode, encode, find_file, read_file, verified
 from cnn_mnist.data.known_sets import FILES, KNOWN_SETS
-from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.errors import UserError, notify
 
 _PACKAGED = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -142,5 +141,4 @@ def _write(raw: Path, files: dict[str, bytes]) -> None:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        notice = f"{raw} cannot be written ({error.strerror}); the data are unpacked or fetched again at every start"
-        warnings.warn(UserNotice(notice), stacklevel=2)
+        notify(f"{raw} cannot be written ({error.strerror}); the data are unpacked or fetched again at every start")

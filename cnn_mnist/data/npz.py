@@ -1,6 +1,5 @@
 """Reads a user's data set from an .npz file."""
 
-import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from numpy.lib import format as npy
 
 from cnn_mnist.architecture.layer_spec import times
 from cnn_mnist.data.mnist import Mnist
-from cnn_mnist.errors import UserError, UserNotice, expect
+from cnn_mnist.errors import UserError, expect, notify
 from cnn_mnist.untrusted import fits
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -100,9 +99,9 @@ def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
         data = data._replace(**{n: np.moveaxis(getattr(data, n), 1, 3) for n in ("train_images", "test_images")})
     if further:
         names = f"{', '.join(further[:8])} {'is' if len(further) == 1 else 'are'} not read"
-        warnings.warn(UserNotice(f"{path}: {names}; --data.val_size holds out training images"), stacklevel=2)
+        notify(f"{path}: {names}; --data.val_size holds out training images")
     for notice in _notices(data, len(counts)):
-        warnings.warn(UserNotice(f"{path}: {notice}"), stacklevel=2)
+        notify(f"{path}: {notice}")
     return data
 
 
@@ -134,7 +133,7 @@ def _channels_first(path: str | Path, shape: tuple[int, ...]) -> bool:
         return False
     if shape[0] in (1, 3, 4) and shape[0] < min(shape[1:]):
         notice = f"the images are {times(shape)}, with channels first; they are turned to [height, width, channels]"
-        warnings.warn(UserNotice(f"{path}: {notice}"), stacklevel=3)
+        notify(f"{path}: {notice}", stacklevel=4)
         return True
     raise UserError(
         f"{path}: expected images of height, width, channels or of channels, height, width, got {times(shape)}, "

@@ -1,7 +1,6 @@
 """Runs a user's own module with the weights of a file; the user names its Python file on the command line."""
 
 import runpy
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cnn_mnist.architecture.layer_spec import times
-from cnn_mnist.errors import UserError, UserNotice, expect, few
+from cnn_mnist.errors import UserError, expect, few, notify
 from cnn_mnist.pytorch.loader import outputs_of, to_tensor
 from cnn_mnist.pytorch.state_dicts import read_state
 
@@ -118,7 +117,7 @@ def predict(source: str, path: Path, images: NDArray[np.uint8]) -> NDArray[np.fl
     state = read_state(path)
     module, names = build_module(source, state)
     if left := sorted(state.keys() - names.values()):
-        warnings.warn(UserNotice(f"{path}: left out: {few(left, 1)}, which {source} does not have"), stacklevel=2)
+        notify(f"{path}: left out: {few(left, 1)}, which {source} does not have")
     with _users_code(source, f" on images of {times(images.shape[1:])}"):
         outputs = outputs_of(module, to_tensor(images))
     if outputs.ndim != 2 or outputs.shape[1] < 2:

@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,7 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 
 from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.data.splits import load_full_sets
-from cnn_mnist.errors import UserError, UserNotice, expect
+from cnn_mnist.errors import UserError, expect, notify
 from cnn_mnist.neutral import printable, say
 from cnn_mnist.runs import mistakes, pictures
 from cnn_mnist.runs.files import atomic_write, atomic_write_text
@@ -117,7 +116,7 @@ def main(args: list[str]) -> None:
             shown += [] if drawn is None else [picture("visual/disagreements", drawn)]
             curves.write_bands(folder, tables, shown)
         except OSError as error:
-            warnings.warn(UserNotice(f"{folder} was not written ({error.strerror})"), stacklevel=2)
+            notify(f"{folder} was not written ({error.strerror})")
     piped = form != "rich" and config.output is None  # stdout is the content of a file
     for path in filter(None, (config[name] for name in _FILES)):
         say(f"wrote {path}", sys.stderr if piped else sys.stdout)

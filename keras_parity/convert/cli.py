@@ -2,7 +2,6 @@
 
 import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,7 +16,7 @@ from cnn_mnist.architecture.network import Network
 from cnn_mnist.console import predict_input
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.data import mnist
-from cnn_mnist.errors import UserError, UserNotice, expect
+from cnn_mnist.errors import UserError, expect, notify
 from cnn_mnist.neutral import say
 from cnn_mnist.runs.files import atomic_write
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
@@ -123,11 +122,11 @@ def convert_weights(
     if with_optimizer and (portable.settings.schedule != "constant" or portable.settings.warmup):
         raise UserError(f"--with_optimizer: expected a constant learning rate, got {source} with a schedule")
     if portable.untold:
-        warnings.warn(UserNotice(f"{portable.untold}; only the weights are converted"), stacklevel=2)
+        notify(f"{portable.untold}; only the weights are converted")
     if not with_optimizer:
         portable = replace(portable, slots=None, iterations=0)
     for said in filter(None, (*portable.notes, portable.doubt)):
-        warnings.warn(UserNotice(f"{source}: {said}"), stacklevel=2)
+        notify(f"{source}: {said}")
     shape = portable.network.input_shape
     kind = "test images"
     if images is None or images.shape[1:] != shape:
