@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, NoReturn
@@ -28,6 +28,28 @@ def expect(where: object, holds: bool, expected: str, actual: object) -> None:
     """
     if not holds:
         raise UserError(f"{where}: expected {expected}, got {actual}")
+
+
+def in_one_line(error: object, most: int = 120) -> str:
+    """The text of an error without line breaks, cut to a length."""
+    return " ".join(str(error).split())[:most]
+
+
+@contextmanager
+def any_damage(start: str, end: str = "", reason: Callable[[Exception], str] = in_one_line) -> Iterator[None]:
+    """Turns every error but a ``UserError`` into one: each kind of damage of a file raises another.
+
+    Args:
+        start: Beginning of the message, before the reason in parentheses.
+        end: End of the message.
+        reason: What an error says, in one line.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{start} ({reason(error)}){end}") from None
 
 
 def no_gpu(library: str, found: str = "none", remedy: str = "") -> UserError:

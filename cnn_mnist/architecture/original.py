@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cnn_mnist.architecture.in_keras import keras_layers
 from cnn_mnist.architecture.in_pytorch import pytorch_modules
 from cnn_mnist.architecture.network import Network
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, any_damage
 
 _LIMIT = 1e-3
 """Largest difference, relative to the largest value, of an output or a statistic."""
@@ -42,11 +42,8 @@ def check_rebuilt(model: Any, network: Network) -> Network:
     """
     framework = import_module(type(model).__module__.partition(".")[0])
     images = np.random.default_rng(0).standard_normal((4, *network.input_shape)).astype(np.float32)
-    try:
+    with any_damage(f"architecture: the model fails on images {images.shape}"):
         runs = list((_in_keras if hasattr(model, "to_json") else _in_pytorch)(framework, model, network, images))
-    except Exception as error:  # raised by the user's own model
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"architecture: the model fails on images {images.shape} ({reason})") from None
     for training, expected, found in runs:
         softmax = np.exp(found[0] - found[0].max(-1, keepdims=True))  # which a network is without
         outputs = (found[0], softmax / softmax.sum(-1, keepdims=True))

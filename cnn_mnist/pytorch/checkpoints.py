@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cnn_mnist.architecture.descriptions import title
-from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.errors import UserError, UserNotice, any_damage
 from cnn_mnist.pytorch.network import build_network
 from cnn_mnist.runs.files import zip_is_intact
 from cnn_mnist.runs.folder import ENDINGS, KERAS
@@ -67,7 +67,7 @@ def load_safely(path: Path, expected: str) -> Any:
     Raises:
         UserError: The file is damaged, hostile or none of PyTorch's.
     """
-    try:
+    with any_damage(f"{expected}, which cannot be loaded safely", "; use another file", reason_of):
         if is_zipfile(path):
             if not zip_is_intact(path):
                 raise UserError(f"{expected}, which is truncated or no checkpoint, or damaged; use another file")
@@ -79,10 +79,6 @@ def load_safely(path: Path, expected: str) -> Any:
             raise UnpicklingError
         with warnings.catch_warnings(action="ignore"):  # about other protocols of pickle
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except UserError:
-        raise
-    except Exception as error:  # each kind of damage raises another
-        raise UserError(f"{expected}, which cannot be loaded safely ({reason_of(error)}); use another file") from None
     tensors = _tensors_in(content)
     if any(t.layout is not torch.strided or t.is_quantized or t.is_meta or t.is_complex() for t in tensors):
         raise UserError(f"{expected}, which contains sparse, quantized, complex or meta tensors; save ordinary ones")

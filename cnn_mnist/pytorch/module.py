@@ -135,7 +135,7 @@ class Classifier(MeasuredModule):
         optimizer = make_optimizer(self.network.parameters(), self.settings)
         if self.settings.schedule == "constant" and not self.settings.warmup:
             return optimizer
-        schedule = {"scheduler": LambdaLR(optimizer, placeholder_schedule), "interval": "step"}
+        schedule: Any = {"scheduler": LambdaLR(optimizer, placeholder_schedule), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_train_start(self) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, in_one_line
 from cnn_mnist.untrusted import zip_fits
 
 _LOCK = ".lock"  # is never removed, so that all processes lock the same file
@@ -37,10 +37,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             aside.replace(target)
             _sync(target.parent)
     except (OSError, RuntimeError) as error:  # PyTorch and HDF5 raise RuntimeError for a full disk
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
-        raise UserError(
-            f"expected a file that can be written, got {path} ({reason}); free some space or choose another"
-        ) from None
+        came = f"{path} ({getattr(error, 'strerror', None) or in_one_line(error)})"
+        raise UserError(f"expected a file that can be written, got {came}; free some space or choose another") from None
 
 
 def remove_leftovers(folder: str | Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.architecture.network import Network
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, any_damage
 from cnn_mnist.settings import ModelSettings
 from keras_parity.convert.portable import Arrays, Logits, Portable, choose_network, renamed_weights
 from keras_parity.twin.checkpoints import check_h5, read_model
@@ -69,14 +69,9 @@ def read_h5(path: Path, network: Network | None = None) -> tuple[Portable, Logit
     network = choose_network(path, None, network)
     with in_dtype("float32"):  # whatever the user's keras.json says
         model = build_twin(network)
-    try:
+    with any_damage(f"expected the weights of the network, got {path}"):
         check_h5(path, path)
         model.load_weights(path)
-    except UserError:
-        raise
-    except Exception as error:  # each kind of damage raises another
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"expected the weights of the network, got {path} ({reason})") from None
     settings = ModelSettings(architecture=plain(network))
     return Portable(_arrays(variables_of(model, network)), settings), partial(logits_of, copy_in(model, "float64"))
 
