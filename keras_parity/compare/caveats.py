@@ -1,6 +1,5 @@
 """Notes on runs that a reader of the table must know, above all on logs that other code wrote."""
 
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +8,7 @@ from cnn_mnist.runs import tags
 from cnn_mnist.runs.folder import checkpoints, step_of
 from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
 from keras_parity.compare.rows import PRIMARY, ROWS
-from keras_parity.logs.folders import split_in
+from keras_parity.logs.folders import split_in, words_in
 from keras_parity.logs.run import Run
 
 _COUNTERS = {"epoch", "hp_metric", tags.EPOCH_SECONDS}
@@ -63,7 +62,6 @@ def _caveats(run: Run) -> Iterator[str]:
 
 def _row_of(tag: str) -> str:
     """The row of a tag that names its split and its metric, ``"test/acc"`` for ``"Accuracy/test"``; else empty."""
-    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", tag)]
-    metrics = {name for word in words for name in tags.METRICS if word.startswith(name)}
+    metrics = {name for word in words_in(tag) for name in tags.METRICS if word.startswith(name)}
     split = split_in(tag)
     return f"{split}/{metrics.pop()}" if split and len(metrics) == 1 else ""
