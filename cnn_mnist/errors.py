@@ -36,6 +36,15 @@ def in_one_line(error: object, most: int = 120) -> str:
 
 
 @contextmanager
+def told_of(where: str) -> Iterator[None]:
+    """Puts the file or layer that a ``UserError`` is about before its message."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{where}{error}") from None
+
+
+@contextmanager
 def any_damage(start: str, end: str = "", reason: Callable[[Exception], str] = in_one_line) -> Iterator[None]:
     """Turns every error but a ``UserError`` into one: each kind of damage of a file raises another.
 

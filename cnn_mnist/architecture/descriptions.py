@@ -10,7 +10,7 @@ from cnn_mnist.architecture.examples import EXAMPLES
 from cnn_mnist.architecture.from_keras import from_keras
 from cnn_mnist.architecture.network import Network
 from cnn_mnist.architecture.records import brief, from_records, to_records
-from cnn_mnist.errors import UserError, expect, nearest
+from cnn_mnist.errors import UserError, expect, nearest, told_of
 
 Description = str | list[Any]
 
@@ -49,10 +49,8 @@ def read_network(description: Any) -> Network:
             known = f"one of {', '.join(EXAMPLES)}, or a file that ends in one of {', '.join(FILES)}"
             raise UserError(f"unknown architecture {description!r}: expected {known}{nearest(description, EXAMPLES)}")
         expect("architecture", path.is_file(), "a file", f"{description}, which does not exist")
-        try:
+        with told_of(f"{description}: "):
             return read_network(FILES[path.suffix](path))
-        except UserError as error:
-            raise UserError(f"{description}: {error}") from None
     if hasattr(description, "to_json"):
         return original.check_rebuilt(description, read_network(json.loads(description.to_json())))
     if hasattr(description, "named_children"):

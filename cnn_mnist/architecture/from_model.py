@@ -7,7 +7,7 @@ from cnn_mnist.architecture.in_pytorch import ACTIVATIONS
 from cnn_mnist.architecture.layers import KINDS
 from cnn_mnist.architecture.network import Network
 from cnn_mnist.architecture.records import from_records
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, told_of
 
 _SIDES = (28, 32, *range(1, 513))  # of an image, the most common first
 
@@ -121,7 +121,7 @@ def _records(number: int, leaf: Any) -> list[Any]:
     if (kind not in _KINDS and not names) or not type(leaf).__module__.startswith(_MODULES):
         known = f"{', '.join(sorted(_KINDS))} or an activation of torch.nn"
         raise UserError(f"layer {number}: expected one of {known}, got {leaf}")
-    try:
+    with told_of(f"layer {number}, {leaf}: "):
         if kind in _KINDS:
             records = _KINDS[kind](asked)
         else:  # gelu has two, the one by tanh last
@@ -130,8 +130,6 @@ def _records(number: int, leaf: Any) -> list[Any]:
             for made, value in record.items() if isinstance(record, dict) else ():
                 make: Any = KINDS[made]
                 make(**value) if isinstance(value, dict) else make(value)
-    except UserError as error:
-        raise UserError(f"layer {number}, {leaf}: {error}") from None
     for name, value in vars(leaf).items():
         known_name = name in asked.names or name in _IMPLIED or name.startswith("_") or name == "training"
         if not known_name and value not in _NEUTRAL.get(name, ()):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from cnn_mnist.architecture.layer_spec import STATISTICS, LayerSpec, Shape, times
 from cnn_mnist.architecture.layers import ELU, Activation, Dense, Flatten, LeakyReLU, MaxPooling2D, ZeroPadding2D
 from cnn_mnist.architecture.windows import Windows
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, told_of
 
 Order = Literal["keras", "pytorch"]
 
@@ -125,10 +125,8 @@ class Network:
         shape, total, flattened, seen = self.input_shape, 0, None, Counter[str]()
         for number, layer in enumerate(self.layers, start=1):
             seen[layer.stem] += 1
-            try:
+            with told_of(f"layer {number}, "):
                 output_shape = layer.output_shape(shape)
-            except UserError as error:
-                raise UserError(f"layer {number}, {error}") from None
             weights = layer.weight_shapes(shape)
             parameters = sum(prod(weights[name]) for name in weights if name not in STATISTICS)
             total += parameters

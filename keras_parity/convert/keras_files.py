@@ -9,7 +9,7 @@ import numpy as np
 
 from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.architecture.network import Network
-from cnn_mnist.errors import UserError, any_damage
+from cnn_mnist.errors import UserError, any_damage, told_of
 from cnn_mnist.settings import ModelSettings
 from keras_parity.convert.portable import Arrays, Logits, Portable, choose_network, renamed_weights
 from keras_parity.twin.checkpoints import check_h5, read_model
@@ -35,11 +35,8 @@ def read_keras(path: Path, network: Network | None = None) -> tuple[Portable, Lo
         UserError: The file cannot be loaded, or holds another network.
     """
     model = read_model(path)
-    try:
-        with ENGINE.float64():  # the description is checked on the model, which may be of float64
-            network = choose_network(path, read_network(model), network)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+    with told_of(f"{path}: "), ENGINE.float64():  # the description is checked on the model, which may be of float64
+        network = choose_network(path, read_network(model), network)
     variables = variables_of(model, network)
     weights, described = _widened(_arrays(variables)), plain(network)
     notes = (renamed_weights({name: variable.path for name, variable in variables.items()}),)
