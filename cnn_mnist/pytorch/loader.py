@@ -107,13 +107,12 @@ class Loader:
         for place in list(batch_slices(size, self.batch_size, first=self.position)):
             self.position += 1
             indices = order[place][self.rank :: self.world_size]
-            images = self.images[indices] if self.augmentation is None else self._augmented(indices)
+            if self.augmentation is None:
+                images = self.images[indices]
+            else:
+                moved = np.moveaxis(self.augmentation.batch(indices.cpu().numpy(), self.epoch), 3, 1)
+                images = torch.from_numpy(moved.copy(order="C")).to(self.images.device)
             yield Batch(images, self.labels[indices], indices, place.stop - place.start)
-
-    def _augmented(self, indices: Tensor) -> Tensor:
-        assert self.augmentation is not None
-        images = np.moveaxis(self.augmentation.batch(indices.cpu().numpy(), self.epoch), 3, 1)
-        return torch.from_numpy(images.copy(order="C")).to(self.images.device)
 
     @property
     def sampler(self) -> "Loader":

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from cnn_mnist.architecture.descriptions import read_network
 from cnn_mnist.console import predict_input, predictions
-from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.console.results import weights_line
 from cnn_mnist.errors import UserError, expect
 from cnn_mnist.neutral import say
@@ -16,13 +15,6 @@ from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.loader import outputs_of, to_tensor
 from cnn_mnist.pytorch.network import build_network
 from cnn_mnist.runs.folder import PYTORCH, find_checkpoint
-
-
-def build_parser() -> OneLineErrors:
-    """Builds the parser of ``predict``."""
-    return predict_input.build_parser(
-        "python -m cnn_mnist", "Predicts your own digits, or the test set, with a trained network."
-    )
 
 
 def main(args: list[str], read_pictures: predict_input.Reader) -> None:
@@ -35,7 +27,8 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
     Raises:
         UserError: A mistake that the user can fix.
     """
-    config = build_parser().parse_args(args)
+    purpose = "Predicts your own digits, or the test set, with a trained network."
+    config = predict_input.build_parser("python -m cnn_mnist", purpose).parse_args(args)
     if not config.ckpt_path:
         raise UserError("--ckpt_path is required: expected a run folder or a .ckpt file, got none")
     came = f"{len(config.ckpt_path)}; python -m keras_parity predict compares two"
