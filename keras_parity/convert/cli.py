@@ -22,7 +22,7 @@ from cnn_mnist.runs.files import atomic_write
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from cnn_mnist.settings import DataSettings
 from keras_parity.convert import keras_files, pytorch_files, state_dicts
-from keras_parity.convert.portable import Logits, Portable
+from keras_parity.convert.portable import Portable, Read
 from keras_parity.frameworks import chosen_backend, keep_out
 
 GREATEST_DIFFERENCE = 1e-4
@@ -30,7 +30,7 @@ GREATEST_DIFFERENCE = 1e-4
 
 
 class _Format(NamedTuple):
-    read: Callable[[Path, Network | None], tuple[Portable, Logits]]
+    read: Read
     write: Callable[[Portable, Path], None]
     load: str  # the command or line that loads the written file
     optimizer: bool = False

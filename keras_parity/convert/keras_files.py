@@ -22,18 +22,7 @@ from keras_parity.twin.predict import logits_of
 
 
 def read_keras(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
-    """Reads a ``.keras`` file, with its optimizer if it has one.
-
-    Args:
-        path: The file.
-        network: The network that the user names; None to use the description in the file.
-
-    Returns:
-        The network, and what it computes.
-
-    Raises:
-        UserError: The file cannot be loaded, or holds another network.
-    """
+    """Reads a ``.keras`` file, with its optimizer if it has one; see ``portable.Read``."""
     model = read_model(path)
     with told_of(f"{path}: "), ENGINE.float64():  # the description is checked on the model, which may be of float64
         network = choose_network(path, read_network(model), network)
@@ -51,18 +40,7 @@ def read_keras(path: Path, network: Network | None = None) -> tuple[Portable, Lo
 
 
 def read_h5(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
-    """Reads a ``.weights.h5`` file.
-
-    Args:
-        path: The file.
-        network: The network, which the file does not describe.
-
-    Returns:
-        The network, and what it computes.
-
-    Raises:
-        UserError: The network is not named, or the file does not hold its weights.
-    """
+    """Reads a ``.weights.h5`` file, which does not describe its network; see ``portable.Read``."""
     network = choose_network(path, None, network)
     with in_dtype("float32"):  # whatever the user's keras.json says
         model = build_twin(network)

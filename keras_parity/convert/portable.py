@@ -53,6 +53,21 @@ class Portable:
         return str(next(iter(self.weights.values())).dtype)
 
 
+Read = Callable[[Path, Network | None], tuple[Portable, Logits]]
+"""Reads a file.
+
+Args:
+    path: The file.
+    network: The network that the user names; needed if the file does not describe it.
+
+Returns:
+    The network, and what it computes.
+
+Raises:
+    UserError: The file cannot be loaded safely, the network is not known, or the file holds another one.
+"""
+
+
 def choose_network(path: Path, described: Network | None, named: Network | None) -> Network:
     """Chooses the network of a file.
 
