@@ -191,8 +191,7 @@ def train(
             model.set_weights(weights)
 
         values, logits = dict[str, float](), dict[str, Any]()
-        evaluated: tuple[tags.SplitName, ...] = ("test", "train_eval") if data.train_eval else ("test",)
-        for name in evaluated:
+        for name in tags.EVALUATED if data.train_eval else tags.EVALUATED[:1]:
             part = splits["test" if name == "test" else "train"]
             images_of = ENGINE.evaluation_batches(part, dtype)
             figures, logits[name] = evaluate(model, model_settings, images_of, part.labels, bar)
