@@ -44,20 +44,31 @@ def told_of(where: str) -> Iterator[None]:
         raise UserError(f"{where}{error}") from None
 
 
+def of_system(error: object) -> str:
+    """What the operating system says of an error, without the file's name; else its text in one line."""
+    return getattr(error, "strerror", None) or in_one_line(error)
+
+
 @contextmanager
-def any_damage(start: str, end: str = "", reason: Callable[[Exception], str] = in_one_line) -> Iterator[None]:
-    """Turns every error but a ``UserError`` into one: each kind of damage of a file raises another.
+def as_user_error(
+    start: str,
+    end: str = "",
+    reason: Callable[[object], str] = in_one_line,
+    kinds: tuple[type[Exception], ...] = (Exception,),
+) -> Iterator[None]:
+    """Turns other errors into a ``UserError``.
 
     Args:
         start: Beginning of the message, before the reason in parentheses.
         end: End of the message.
         reason: What an error says, in one line.
+        kinds: The errors; by default all, because each kind of damage of a file raises another.
     """
     try:
         yield
     except UserError:
         raise
-    except Exception as error:
+    except kinds as error:
         raise UserError(f"{start} ({reason(error)}){end}") from None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
-from cnn_mnist.errors import UserError, any_damage, in_one_line
+from cnn_mnist.errors import UserError, as_user_error, in_one_line
 from cnn_mnist.untrusted import LARGEST_TEXT, pickle_is_small, read_text, zip_fits
 from cnn_mnist.yaml_files import load_yaml
 
@@ -63,7 +63,7 @@ def read_ckpt(path: Path) -> Any:
 
 def _member(path: Path, ending: str) -> bytes:
     """Reads the only file with this ending in a zip archive."""
-    damaged = any_damage("expected a whole file, got a damaged one", reason=partial(in_one_line, most=80))
+    damaged = as_user_error("expected a whole file, got a damaged one", reason=partial(in_one_line, most=80))
     with damaged, ZipFile(path) as archive:
         (name,) = (name for name in archive.namelist() if f"/{name}".endswith(f"/{ending.lstrip('/')}"))
         if not zip_fits(archive, path):

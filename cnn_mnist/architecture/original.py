@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cnn_mnist.architecture.in_keras import keras_layers
 from cnn_mnist.architecture.in_pytorch import pytorch_modules
 from cnn_mnist.architecture.network import Network
-from cnn_mnist.errors import UserError, any_damage
+from cnn_mnist.errors import UserError, as_user_error
 
 _LIMIT = 1e-3
 """Largest difference, relative to the largest value, of an output or a statistic."""
@@ -42,7 +42,7 @@ def check_rebuilt(model: Any, network: Network) -> Network:
     """
     framework = import_module(type(model).__module__.partition(".")[0])
     images = np.random.default_rng(0).standard_normal((4, *network.input_shape)).astype(np.float32)
-    with any_damage(f"architecture: the model fails on images {images.shape}"):
+    with as_user_error(f"architecture: the model fails on images {images.shape}"):
         runs = list((_in_keras if hasattr(model, "to_json") else _in_pytorch)(framework, model, network, images))
     for training, expected, found in runs:
         softmax = np.exp(found[0] - found[0].max(-1, keepdims=True))  # which a network is without

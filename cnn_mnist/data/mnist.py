@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnn_mnist.data.idx_files import ELSEWHERE, decode, encode, find_file, read_file, verified
 from cnn_mnist.data.known_sets import FILES, KNOWN_SETS
-from cnn_mnist.errors import UserError, notify
+from cnn_mnist.errors import UserError, as_user_error, notify
 
 _PACKAGED = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -64,7 +64,8 @@ def load_mnist(data_dir: str | Path = "data", dataset: str = "mnist") -> Mnist:
     """
     title, folder, _ = KNOWN_SETS[dataset]
     raw = Path(data_dir, folder, "raw")
-    try:
+    start = f"expected a readable and writable folder for {title}, got {raw}"
+    with as_user_error(start, f"; {ELSEWHERE}", str, (OSError,)):
         if not (Path(data_dir).exists() or Path(data_dir).absolute().parent.exists()):
             raise UserError(f"data_dir: expected a folder, or a new one inside a folder that exists, got {data_dir}")
         paths = {name: path for name in FILES if (path := find_file((raw, Path(data_dir)), name)) is not None}
@@ -72,10 +73,6 @@ def load_mnist(data_dir: str | Path = "data", dataset: str = "mnist") -> Mnist:
         if missing := [name for name in FILES if name not in files]:
             files |= (_from_package(missing) if dataset == "mnist" else None) or _download(raw, dataset, missing)
         _write(raw, {name: data for name, data in files.items() if name not in paths or paths[name].suffix == ".gz"})
-    except OSError as error:
-        raise UserError(
-            f"expected a readable and writable folder for {title}, got {raw} ({error}); {ELSEWHERE}"
-        ) from None
     return Mnist(*(decode(name, files[name]) for name in FILES))
 
 

@@ -9,7 +9,7 @@ from numpy.lib import format as npy
 
 from cnn_mnist.architecture.layer_spec import times
 from cnn_mnist.data.mnist import Mnist
-from cnn_mnist.errors import UserError, expect, notify
+from cnn_mnist.errors import UserError, expect, notify, of_system
 from cnn_mnist.untrusted import fits
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -70,7 +70,7 @@ def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
                 with archive.open(f"{name}.npy") as file:
                     arrays.append(npy.read_array(file, allow_pickle=False))
     except Exception as error:  # a damaged archive raises errors of zip, codec or header
-        reason = " ".join((getattr(error, "strerror", None) or str(error)).split())[:120]
+        reason = of_system(error)
         if reason.startswith("Object arrays"):
             reason = f"{name} of Python objects; save numbers: np.stack({name})"
         raise UserError(f"{path}: expected an .npz file with the arrays {', '.join(NAMES)}, got {reason}") from None

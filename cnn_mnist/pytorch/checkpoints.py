@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cnn_mnist.architecture.descriptions import title
-from cnn_mnist.errors import UserError, UserNotice, any_damage
+from cnn_mnist.errors import UserError, UserNotice, as_user_error
 from cnn_mnist.pytorch.network import build_network
 from cnn_mnist.runs.files import zip_is_intact
 from cnn_mnist.runs.folder import ENDINGS, KERAS
@@ -67,7 +67,7 @@ def load_safely(path: Path, expected: str) -> Any:
     Raises:
         UserError: The file is damaged, hostile or none of PyTorch's.
     """
-    with any_damage(f"{expected}, which cannot be loaded safely", "; use another file", reason_of):
+    with as_user_error(f"{expected}, which cannot be loaded safely", "; use another file", reason_of):
         if is_zipfile(path):
             if not zip_is_intact(path):
                 raise UserError(f"{expected}, which is truncated or no checkpoint, or damaged; use another file")
@@ -107,7 +107,7 @@ def _tensors_in(content: Any) -> list[Tensor]:
     return tensors
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: object) -> str:
     """Returns in one line why a file cannot be loaded, without PyTorch's advice to load it unsafely."""
     if isinstance(error, UnpicklingError):
         return "it is damaged, or contains more than tensors, numbers and text"

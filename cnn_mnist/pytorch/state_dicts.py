@@ -10,7 +10,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from cnn_mnist.architecture.description_files import Inert
-from cnn_mnist.errors import UserError, any_damage
+from cnn_mnist.errors import UserError, as_user_error
 from cnn_mnist.pytorch.checkpoints import load_safely, reason_of
 
 _INSIDE = ("state_dict", "model_state_dict", "model")
@@ -27,7 +27,7 @@ def load_file(path: Path) -> Any:
         UserError: The file is damaged, hostile or of another format.
     """
     expected = f"expected a PyTorch state dict, got {path}"
-    with any_damage(f"{expected}, which cannot be loaded safely", reason=reason_of):
+    with as_user_error(f"{expected}, which cannot be loaded safely", reason=reason_of):
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from cnn_mnist.errors import UserError, in_one_line
+from cnn_mnist.errors import UserError, as_user_error, of_system
 from cnn_mnist.untrusted import zip_fits
 
 _LOCK = ".lock"  # is never removed, so that all processes lock the same file
@@ -29,16 +29,15 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         UserError: The file cannot be written.
     """
     target = Path(os.path.realpath(path))
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-            aside = Path(folder, target.name)  # the same name, because PyTorch stores it in the file
-            yield aside
-            _sync(aside)
-            aside.replace(target)
-            _sync(target.parent)
-    except (OSError, RuntimeError) as error:  # PyTorch and HDF5 raise RuntimeError for a full disk
-        came = f"{path} ({getattr(error, 'strerror', None) or in_one_line(error)})"
-        raise UserError(f"expected a file that can be written, got {came}; free some space or choose another") from None
+    start, end = f"expected a file that can be written, got {path}", "; free some space or choose another"
+    kinds = OSError, RuntimeError  # PyTorch and HDF5 raise RuntimeError for a full disk
+    told = as_user_error(start, end, of_system, kinds)
+    with told, tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+        aside = Path(folder, target.name)  # the same name, because PyTorch stores it in the file
+        yield aside
+        _sync(aside)
+        aside.replace(target)
+        _sync(target.parent)
 
 
 def remove_leftovers(folder: str | Path) -> None:
@@ -70,13 +69,9 @@ def zip_is_intact(path: str | Path) -> bool:
 def check_writable(folder: str | Path) -> None:
     """Raises ``UserError`` unless ``folder``, or its nearest existing parent, is writable."""
     nearest = next(path for path in (Path(folder), *Path(folder).absolute().parents) if path.exists())
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"expected a folder for logs that can be written, got {folder} ({error.strerror}); choose another"
-        ) from None
+    start = f"expected a folder for logs that can be written, got {folder}"
+    with as_user_error(start, "; choose another", of_system), tempfile.TemporaryFile(dir=nearest):
+        pass
 
 
 @contextmanager

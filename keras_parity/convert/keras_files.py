@@ -9,7 +9,7 @@ import numpy as np
 
 from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.architecture.network import Network
-from cnn_mnist.errors import UserError, any_damage, told_of
+from cnn_mnist.errors import UserError, as_user_error, told_of
 from cnn_mnist.settings import ModelSettings
 from keras_parity.convert.portable import Arrays, Logits, Portable, choose_network, renamed_weights
 from keras_parity.twin.checkpoints import check_h5, read_model
@@ -44,7 +44,7 @@ def read_h5(path: Path, network: Network | None = None) -> tuple[Portable, Logit
     network = choose_network(path, None, network)
     with in_dtype("float32"):  # whatever the user's keras.json says
         model = build_twin(network)
-    with any_damage(f"expected the weights of the network, got {path}"):
+    with as_user_error(f"expected the weights of the network, got {path}"):
         check_h5(path, path)
         model.load_weights(path)
     settings = ModelSettings(architecture=plain(network))

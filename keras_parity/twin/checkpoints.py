@@ -12,7 +12,7 @@ import h5py
 import keras
 
 from cnn_mnist.architecture.descriptions import read_network, title
-from cnn_mnist.errors import UserError, any_damage, expect
+from cnn_mnist.errors import UserError, as_user_error, expect
 from cnn_mnist.runs.files import atomic_write, zip_is_intact
 from cnn_mnist.schedules import check_resumed_rate
 from cnn_mnist.settings import ModelSettings
@@ -89,7 +89,7 @@ def read_model(path: str | Path) -> keras.Model:
     expected = f"expected a .keras file, got {path}, which"
     if not Path(path).is_file():
         raise UserError(f"{expected} is no file")
-    with any_damage(f"{expected} cannot be loaded safely"):
+    with as_user_error(f"{expected} cannot be loaded safely"):
         if not zip_is_intact(path):
             raise ValueError("it is damaged")
         _check_size(path)
