@@ -58,10 +58,8 @@ def describe(model: Any) -> Network:
         except UserError as error:
             refusal = error  # a large image is refused for the layers alone
     ceil = ", and ceil_mode windows that begin at its corner" if any(getattr(x, "ceil_mode", 0) for x in leaves) else ""
-    raise refusal or UserError(
-        f"architecture: expected a square input image that gives {features} features{ceil}, found none; describe the "
-        "network as a list of layers"
-    )
+    wanted = f"a square input image that gives {features} features{ceil}"
+    raise refusal or UserError(f"architecture: expected {wanted}, found none; describe the network as a list of layers")
 
 
 def _fits(network: Network, features: list[int]) -> bool:

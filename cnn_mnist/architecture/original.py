@@ -54,9 +54,9 @@ def check_rebuilt(model: Any, network: Network) -> Network:
         )
         if not difference <= _LIMIT:
             mode, shapes = "training" if training else "inference", f"{expected[0].shape} and {found[0].shape}"
+            what = f"by {difference:.2g} (outputs {shapes}); describe it in YAML"
             raise UserError(
-                f"architecture: in {mode}, the model differs from the network that its layers describe by "
-                f"{difference:.2g} (outputs {shapes}); describe it in YAML"
+                f"architecture: in {mode}, the model differs from the network that its layers describe {what}"
             )
     return network
 

@@ -98,10 +98,8 @@ class OneLineErrors(ArgumentParser):
                     self.error(f"{flag}: expected a file of settings, got {value}, which {reason}")
                 content = _load(Path(value).read_text(encoding="utf-8"))
             if isinstance(content, dict) and "seed" in content and "--seed_everything" in self._option_string_actions:
-                self.error(
-                    f"{flag}: expected one seed for model and data, got seed={content['seed']} in {value}; use "
-                    "--seed_everything, and remove it there"
-                )
+                came = f"seed={content['seed']} in {value}; use --seed_everything, and remove it there"
+                self.error(f"{flag}: expected one seed for model and data, got {came}")
         except UnicodeDecodeError:
             self.error(f"{flag}: expected a file of settings, got {value}, which is no text; --data.file takes images")
         except _NO_YAML:

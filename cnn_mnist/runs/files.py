@@ -90,10 +90,8 @@ def lock_folder(folder: str | Path) -> Iterator[None]:
         with FileLock(Path(folder, _LOCK), timeout=0):
             yield
     except Timeout:
-        raise UserError(
-            f"expected an unused folder, got {folder}, in which another training or study runs; wait for its end, or "
-            "choose another folder"
-        ) from None
+        came = f"{folder}, in which another training or study runs; wait for its end, or choose another folder"
+        raise UserError(f"expected an unused folder, got {came}") from None
 
 
 def _sync(path: Path) -> None:

@@ -133,10 +133,8 @@ def find_checkpoint(path: str | Path, framework: str) -> Path:
         return Path(path)
     found = newest_checkpoint(path, framework, *ENDINGS)
     if found is None:
-        raise UserError(
-            f"expected a run folder with a {' or '.join(ENDINGS.values())} file in its {CHECKPOINTS} folder, "
-            f"got {path}; choose another, or name the file"
-        )
+        wanted = f"a run folder with a {' or '.join(ENDINGS.values())} file in its {CHECKPOINTS} folder"
+        raise UserError(f"expected {wanted}, got {path}; choose another, or name the file")
     return found
 
 

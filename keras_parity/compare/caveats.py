@@ -36,10 +36,8 @@ def _caveats(run: Run) -> Iterator[str]:
     loss, acc = run.last("train/loss"), run.last("train/acc")
     smoothed = run.settings.get("model.label_smoothing")  # changes the minimum of the loss
     if loss and acc and loss >= SOFTMAX_TWICE_FLOOR - 1e-4 and acc >= 0.9 and not smoothed:
-        yield (
-            f"a loss of {loss:.4f} at an accuracy of {acc:.4f} points to a softmax before the loss, which then cannot "
-            f"fall below {SOFTMAX_TWICE_FLOOR:.6f}"
-        )
+        floor = f"which then cannot fall below {SOFTMAX_TWICE_FLOOR:.6f}"
+        yield f"a loss of {loss:.4f} at an accuracy of {acc:.4f} points to a softmax before the loss, {floor}"
     final = run.points.get(PRIMARY) if tags.PARAMETERS in run.points else None
     kept = checkpoints(run.folder)
     if final and kept and all(step_of(path) != final[-1].step for path in kept):

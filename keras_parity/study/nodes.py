@@ -87,10 +87,9 @@ class Nodes:
                 socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
             ray.init(address=self._address, **options)
         except (OSError, RuntimeError, ValueError, RayError) as error:
-            raise UserError(
-                f"--cluster={self._address}: expected {_LOCAL}, or the address of a running Ray cluster such as "
-                f"127.0.0.1:6379, got {[*str(error).splitlines(), type(error).__name__][0]}"
-            ) from None
+            wanted = f"{_LOCAL}, or the address of a running Ray cluster such as 127.0.0.1:6379"
+            came = [*str(error).splitlines(), type(error).__name__][0]
+            raise UserError(f"--cluster={self._address}: expected {wanted}, got {came}") from None
         finally:
             signal.signal(signal.SIGTERM, handler)
         self._home = ray.get_runtime_context().get_node_id()

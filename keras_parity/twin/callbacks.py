@@ -134,10 +134,8 @@ class EpochLog(keras.callbacks.Callback):
         values = self.stopwatch.epoch_done(self.images) | _figures(logs)
         self.log.scalars(values, self.step)
         if not math.isfinite(values[tags.tag("train", "loss")]):
-            raise UserError(
-                f"expected a finite loss, got NaN or infinity in epoch {epoch + 1} (up to step {self.step}) of "
-                f"{self.log.folder}; lower --model.learning_rate"
-            )
+            where = f"epoch {epoch + 1} (up to step {self.step}) of {self.log.folder}"
+            raise UserError(f"expected a finite loss, got NaN or infinity in {where}; lower --model.learning_rate")
 
 
 class ProgressBar(keras.callbacks.Callback):
