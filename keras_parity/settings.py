@@ -176,11 +176,8 @@ def _non_defaults(trainer: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a Lightning trainer that change the computation and differ from their defaults."""
     shares = {name for name in trainer if name.endswith(("_batches", "_interval"))}
     values = {name: ALL if name in shares and str(value) == ALL else value for name, value in trainer.items()}
-    return {
-        name: value
-        for name, value in values.items()
-        if name not in _HARMLESS and value is not None and value != DEFAULTS.get(name)
-    }
+    given = {name: value for name, value in values.items() if name not in _HARMLESS and value is not None}
+    return {name: value for name, value in given.items() if value != DEFAULTS.get(name)}
 
 
 def _callbacks(trainer: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -139,9 +139,8 @@ class Network:
             shape = output_shape
         if placed and (len(shape) != 1 or flattened):
             end = f"{times(flattened)} in a row" if flattened else times(shape)
-            raise UserError(
-                f"layer {len(placed)}, {layer}: expected the network to end in logits, got {end}; add a Dense"
-            )
+            where = f"layer {len(placed)}, {layer}"
+            raise UserError(f"{where}: expected the network to end in logits, got {end}; add a Dense")
         return placed
 
     @cached_property

@@ -54,10 +54,8 @@ def check_rebuilt(model: Any, network: Network) -> Network:
         )
         if not difference <= _LIMIT:
             mode, shapes = "training" if training else "inference", f"{expected[0].shape} and {found[0].shape}"
-            what = f"by {difference:.2g} (outputs {shapes}); describe it in YAML"
-            raise UserError(
-                f"architecture: in {mode}, the model differs from the network that its layers describe {what}"
-            )
+            what = f"differs from the network that its layers describe by {difference:.2g} (outputs {shapes})"
+            raise UserError(f"architecture: in {mode}, the model {what}; describe it in YAML")
     return network
 
 

@@ -11,12 +11,11 @@ from cnn_mnist.runs.data_file import change_since
 
 def differing(kept: Mapping[str, Any], typed: Mapping[str, Any]) -> list[str]:
     """Returns the flags of a run's settings that have another value in a command; both are by flag."""
-    return [
-        flag
-        for flag, value in kept.items()
-        if typed[flag] != value
-        and not (flag == "model.architecture" and read_network(typed[flag]) == read_network(value))
-    ]
+
+    def same(flag: str, one: Any, other: Any) -> bool:
+        return one == other or (flag == "model.architecture" and read_network(one) == read_network(other))
+
+    return [flag for flag, value in kept.items() if not same(flag, value, typed[flag])]
 
 
 def say_if_changed(folder: str | Path, file: str | None) -> None:

@@ -143,9 +143,8 @@ def _notices(data: Mnist, classes: int) -> Iterator[str]:
     """Yields what is probably a mistake in a data set, and what to do."""
     for name, images in (("x_train", data.train_images), ("x_test", data.test_images)):
         if 0 < (most := int(images.max())) <= DARK:
-            yield f"{name} has values up to {most} of 255, so the network's input is at most {most / 255:.2g}; " + (
-                f"if {most} is white, save {name} * {255 // most}"
-            )
+            remedy = f"if {most} is white, save {name} * {255 // most}"
+            yield f"{name} has values up to {most} of 255, so the network's input is at most {most / 255:.2g}; {remedy}"
     if absent := sorted(set(range(classes)) - set(data.test_labels.tolist())):
         yield f"y_test has no image of class {', '.join(map(str, absent))}; test accuracy says nothing about it"
     seen = {hash(image.tobytes()) for image in data.train_images}

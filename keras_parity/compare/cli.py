@@ -77,9 +77,8 @@ def main(args: list[str]) -> None:
     typed = {flag: [demands.read(flag, text) for text in config[flag]] for flag in demands.FLAGS}
     form = _format(config.output, config.format, config.rows)
     frameworks = {pattern: framework for pattern, _, framework in typed["framework"]}
-    found, notes = select_runs(
-        config.runs, config.log_dir, {tag: name for tag, _, name in typed["alias"]}, config.by, frameworks
-    )
+    aliases = {tag: name for tag, _, name in typed["alias"]}
+    found, notes = select_runs(config.runs, config.log_dir, aliases, config.by, frameworks)
     margins = {tag: float(margin) for tag, _, margin in typed["margin"]}
     tables = make_tables(found, margins, by=config.by, show_published=bool(config.published))
     tables[0].notes[:0] = notes

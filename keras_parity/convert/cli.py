@@ -36,12 +36,11 @@ class _Format(NamedTuple):
     optimizer: bool = False
 
 
+_CKPT = state_dicts.read_lightning, pytorch_files.write_ckpt
 _STATE_DICT = state_dicts.read_state_dict, pytorch_files.write_state_dict
 _TORCH = _Format(*_STATE_DICT, 'network.load_state_dict(torch.load("{}", weights_only=True))')
 FORMATS: dict[str, _Format] = {
-    ".ckpt": _Format(
-        state_dicts.read_lightning, pytorch_files.write_ckpt, "python -m cnn_mnist test --ckpt_path={}", optimizer=True
-    ),
+    ".ckpt": _Format(*_CKPT, "python -m cnn_mnist test --ckpt_path={}", optimizer=True),
     ".pt": _TORCH,
     ".pth": _TORCH,
     ".safetensors": _Format(*_STATE_DICT, 'network.load_state_dict(safetensors.torch.load_file("{}"))'),

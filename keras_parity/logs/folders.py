@@ -95,9 +95,8 @@ def parts_of(folder: Path) -> list[Path]:
         return []
     below = sorted(sub.name for sub in folder.iterdir() if sub.is_dir() and sub.name[0] != ".")
     inside = [Path(name) for part in _parts(folder, below) for name, *_ in os.walk(part)]
-    return sorted(
-        (place for place in inside if files_in(place)), key=lambda place: (split_in(place.name) != "train", place)
-    )
+    parts = [place for place in inside if files_in(place)]
+    return sorted(parts, key=lambda place: (split_in(place.name) != "train", place))
 
 
 def all_folders(log_dir: str | Path = LOG_DIR, known: Container[Path] = ()) -> list[Path]:

@@ -44,9 +44,8 @@ def main(args: list[str]) -> None:
     config = _build_parser().parse_args(args)
     flag, other = ("seeds", "max_seeds") if config.until is None else ("max_seeds", "seeds")
     if config[other] is not None:
-        raise UserError(
-            f"--{other}: expected --{flag} {'with' if config.until else 'without'} --until=decided; use that"
-        )
+        wanted = f"--{flag} {'with' if config.until else 'without'} --until=decided"
+        raise UserError(f"--{other}: expected {wanted}; use that")
     seeds = _SEEDS[flag] if config[flag] is None else config[flag]
     expect(f"--{flag}", seeds >= 1, "1 or more", seeds)
     model, data, trainer = (kind(**config[name].as_dict()) for name, kind in GROUPS.items())

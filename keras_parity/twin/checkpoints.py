@@ -126,9 +126,8 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int, 
     for name, asked in asdict(settings).items():
         value = kept.get(name, asked)  # settings that this optimizer does not use may differ
         if value != asked and not (isinstance(asked, float) and math.isclose(value, asked, rel_tol=1e-6)):
-            raise UserError(
-                f"--model.{name}: {path} was trained with {value}, got {asked}; use the same value to continue it"
-            )
+            came = f"{asked}; use the same value to continue it"
+            raise UserError(f"--model.{name}: {path} was trained with {value}, got {came}")
     for state in mask_states(model):  # not saved by Keras; each step draws one mask per dropout
         state.assign([state.numpy()[0], int(saved.optimizer.iterations)])
     model.optimizer.build(model.trainable_variables)

@@ -44,12 +44,9 @@ def build_parser(commands: Mapping[str, str] | None = None) -> Parser:
     """
     lines = [f"  {name:18}{purpose}" for name, purpose in (commands or {}).items()]
     heading = ["Without a command, trains the Keras twin of `python -m cnn_mnist fit`.", "", "commands:"]
-    parser = Parser(
-        prog="python -m keras_parity",
-        usage="python -m keras_parity [COMMAND] [flags]" if commands else None,
-        description="\n".join([*heading, *lines]),
-        formatter_class=_HelpFormatter,
-    )
+    usage = "python -m keras_parity [COMMAND] [flags]" if commands else None
+    text = "\n".join([*heading, *lines])
+    parser = Parser(prog="python -m keras_parity", usage=usage, description=text, formatter_class=_HelpFormatter)
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
     parser.add_argument("--seed_everything", **SEED_FLAG)
     parser.add_argument("--backend", choices=list(RUN_NAMES), default=None, help=_BACKEND)

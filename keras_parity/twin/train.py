@@ -160,13 +160,8 @@ def train(
         copy_trained(model, optimizer, model_settings)
         save(path, state, model, optimizer, cross_entropy())
 
-    keeper = Keeper(epochs, folder / CHECKPOINTS, every, keep)
-    with (
-        closing(ProgressBar(trainer.enable_progress_bar)) as bar,
-        _saying_how(epochs),
-        closing(keeper),
-        lock_folder(folder),
-    ):
+    bar, keeper = ProgressBar(trainer.enable_progress_bar), Keeper(epochs, folder / CHECKPOINTS, every, keep)
+    with closing(bar), _saying_how(epochs), closing(keeper), lock_folder(folder):
         bar.batches = len(validation) if validation else 0
         whole_from = epoch + bool(first)  # Keras's epochs are equally long, so the rest of one is a separate fit
         parts = (batches.rest(first), epoch, whole_from), (batches.rest(0), whole_from, trainer.max_epochs)

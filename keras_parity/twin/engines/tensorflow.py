@@ -92,9 +92,8 @@ def _tensors(split: Split, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
 @contextmanager
 def device(accelerator: str, devices: int, processes: int) -> Iterator[tuple[str, int]]:
     """Hides the GPUs unless they are used, from now on."""
-    expect(
-        "--trainer.devices", devices * processes == 1, "1 on TensorFlow; --backend=jax takes more", devices * processes
-    )
+    count = devices * processes
+    expect("--trainer.devices", count == 1, "1 on TensorFlow; --backend=jax takes more", count)
     tf.config.experimental.enable_tensor_float_32_execution(False)
     threads = tf.config.threading.get_intra_op_parallelism_threads() or usable_cores()
     gpus = tf.config.list_physical_devices("GPU")
