@@ -1,15 +1,14 @@
 """``python -m cnn_mnist predict [IMAGE...]``: predicts your own digits or the test set in PyTorch."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnn_mnist.architecture.descriptions import read_network
-from cnn_mnist.console import predict_input, predictions
-from cnn_mnist.console.results import weights_line
+from cnn_mnist.console import predict_input
 from cnn_mnist.errors import UserError, expect
-from cnn_mnist.neutral import say
 from cnn_mnist.pytorch import own_module
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
 from cnn_mnist.pytorch.loader import outputs_of, to_tensor
@@ -36,11 +35,8 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
     checkpoint = find_checkpoint(config.ckpt_path[0], PYTORCH)
     if config.source is None:
         read_checkpoint(checkpoint)  # names what is wrong with it
-    shape, data = predict_input.input_shape(checkpoint, config.source), predict_input.data_of([checkpoint], config)
-    digits, classes = predict_input.load_digits(shape, config, data, read_pictures)
-    found = predictions.from_logits(compute_logits(checkpoint, digits.images, config.source), classes)
-    say(weights_line(checkpoint))
-    predictions.write_predictions(digits, {PYTORCH: found}, config)
+    compute = partial(compute_logits, source=config.source)
+    predict_input.predict({PYTORCH: checkpoint}, config, read_pictures, lambda _: compute)
 
 
 def compute_logits(path: Path, images: NDArray[np.uint8], source: str | None = None) -> NDArray[np.floating]:

@@ -1,17 +1,11 @@
 """Predicts the same images with a Keras network, a PyTorch network, or both."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cnn_mnist.console import predict_input, predictions
-from cnn_mnist.console.results import weights_line
+from cnn_mnist.console import predict_input
 from cnn_mnist.errors import expect
 from cnn_mnist.frameworks import gc_paused
-from cnn_mnist.neutral import say
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from keras_parity.frameworks import RUN_NAMES, chosen_backend, importing_keras
 
@@ -32,26 +26,13 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
     config = predict_input.build_parser("python -m keras_parity", DESCRIPTION).parse_args(args)
     runs = RUN_NAMES[chosen_backend()]  # whose `last` is meant
     checkpoints = _by_framework([find_checkpoint(path, runs) for path in config.ckpt_path], config.source is not None)
-    data = predict_input.data_of(list(checkpoints.values()), config)
     if len(checkpoints) > 1:
         import keras_parity.both_frameworks  # noqa: F401 - must precede both, see there
-    sources = {framework: config.source if framework == PYTORCH else None for framework in checkpoints}
-    shapes = {framework: predict_input.input_shape(path, sources[framework]) for framework, path in checkpoints.items()}
-    # Reads the photos once for each input size: usually once.
-    sizes = dict.fromkeys(shapes.values())
-    read = {shape: predict_input.load_digits(shape, config, data, read_pictures) for shape in sizes}
-    found = {}
-    for framework, path in checkpoints.items():
-        digits, classes = read[shapes[framework]]
-        compute = _computed_by(framework, sources[framework])
-        found[framework] = predictions.from_logits(compute(path, digits.images), classes)
-    digits, _ = next(iter(read.values()))
-    say("\n".join(map(weights_line, checkpoints.values())))
-    predictions.write_predictions(digits, found, config)
+    predict_input.predict(checkpoints, config, read_pictures, partial(_computed_by, source=config.source))
 
 
-def _computed_by(framework: str, source: str | None) -> Callable[[Path, NDArray[np.uint8]], NDArray[np.floating]]:
-    """The function of a framework from checkpoint and images [n, height, width, channels] to logits [n, classes]."""
+def _computed_by(framework: str, source: str | None) -> predict_input.Compute:
+    """Imports a framework."""
     if framework == KERAS:
         with importing_keras():
             from keras_parity.twin.predict import compute_logits
