@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from cnn_mnist.errors import few
 from cnn_mnist.runs import tags
@@ -47,9 +48,7 @@ def _caveats(run: Run) -> Iterator[str]:
     left = [tag for tag in run.points.keys() - _COUNTERS if not any(run.points[tag] is points for points in shown)]
     if left and tags.PARAMETERS not in run.points:
         left.sort(key=lambda tag: ("epoch" not in tag, tag))
-        found: dict[str, list[str]] = {}
-        for tag in left:
-            found.setdefault(_row_of(tag), []).append(tag)
+        found = {row: [*alike] for row, alike in groupby(sorted(left, key=_row_of), _row_of)}
         by_epoch = {row: [tag for tag in alike if "epoch" in tag] or alike for row, alike in found.items()}
         rows = ROWS.keys() - run.points.keys()
         hints = {row: alike[0] for row, alike in by_epoch.items() if len(alike) == 1 and row in rows}
