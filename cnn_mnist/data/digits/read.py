@@ -135,8 +135,8 @@ def _inked(piece: Piece) -> Page:
     margin = int(more + _SOFT * side / BOX) + 2
     away = ndimage.distance_transform_edt(np.pad(~mask, margin, constant_values=True))
     ink = ndimage.gaussian_filter(np.clip(more + 1.5 - away, 0, 1).astype(np.float32), _SOFT * side / BOX)
-    rows, columns = (np.flatnonzero((ink > FAINT).any(axis=axis)) for axis in (1, 0))
-    return _scaled(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    (box,) = ndimage.find_objects((ink > FAINT).astype(np.int8))
+    return _scaled(ink[box])
 
 
 def _kept(ink: Page, picture: tuple[int, ...]) -> Page:
