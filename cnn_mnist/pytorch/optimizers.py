@@ -18,8 +18,7 @@ if TYPE_CHECKING:  # a conversion needs no Lightning
 
 _WITH_KERAS_FORMULA: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": KerasRMSprop,
-    "adam": KerasAdam,
-    "adamw": KerasAdam,
+    **dict.fromkeys(("adam", "adamw"), KerasAdam),
     "sgd": KerasSGD,
 }
 
