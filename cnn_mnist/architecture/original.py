@@ -47,11 +47,8 @@ def check_rebuilt(model: Any, network: Network) -> Network:
     for training, expected, found in runs:
         softmax = np.exp(found[0] - found[0].max(-1, keepdims=True))  # which a network is without
         outputs = (found[0], softmax / softmax.sum(-1, keepdims=True))
-        difference = max(
-            min(_difference(expected[0], output) for output in outputs),
-            *map(_difference, expected[1:], found[1:]),
-            0.0,
-        )
+        of_output = min(_difference(expected[0], output) for output in outputs)
+        difference = max(of_output, *map(_difference, expected[1:], found[1:]), 0.0)
         if not difference <= _LIMIT:
             mode, shapes = "training" if training else "inference", f"{expected[0].shape} and {found[0].shape}"
             what = f"differs from the network that its layers describe by {difference:.2g} (outputs {shapes})"
