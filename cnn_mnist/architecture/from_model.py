@@ -69,10 +69,8 @@ def _fits(network: Network, features: list[int]) -> bool:
     pools = [(place.layer, place.input_shape) for place in network.placed if hasattr(place.layer, "pool_size")]
     corners = all(before == 0 for layer, shape in pools for before, _ in layer.pads(shape))  # type: ignore[attr-defined]
     takers = (KINDS["Dense"], KINDS["LayerNormalization"])
-    return corners and features == [
-        place.input_shape[0] for place in network.placed
-        if isinstance(place.layer, takers) and len(place.input_shape) == 1
-    ]  # fmt: skip
+    flat = [place for place in network.placed if isinstance(place.layer, takers) and len(place.input_shape) == 1]
+    return corners and features == [place.input_shape[0] for place in flat]
 
 
 def _leaves(module: Any) -> Iterator[Any]:

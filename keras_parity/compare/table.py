@@ -56,10 +56,9 @@ def _meanings(tables: Sequence[Table]) -> list[str]:
     if all(verdict.difference.n < FEWEST for verdict in verdicts):
         return []
     words = {verdict.word for verdict in verdicts}
-    return [f"{word}: {meaning}" for word, meaning in MEANINGS.items() if word in words] + [
-        f"margin: {ACC_MARGIN} for accuracies, a factor of {1 + RATIO_MARGIN} for losses, times and speeds, "
-        "unless --margin sets it"
-    ]
+    margins = f"{ACC_MARGIN} for accuracies, a factor of {1 + RATIO_MARGIN} for losses, times and speeds"
+    meanings = [f"{word}: {meaning}" for word, meaning in MEANINGS.items() if word in words]
+    return [*meanings, f"margin: {margins}, unless --margin sets it"]
 
 
 def _groups(found: Sequence[Run], by: str) -> tuple[list[list[_Group]], list[str]]:
