@@ -147,27 +147,26 @@ SPIN = Race(
 
 _SPEEDRUN = Contestant("speedrun", (*_FIT, "--config=speedrun", "--seed_everything={round}"), tags.FIT_SECONDS)
 
-TO_99 = Race(
-    title="Time to 99%, the training loop alone",
-    unit="s",
-    contestants=(
-        _SPEEDRUN,
-        Contestant("fastest published recipe", ("-m", "benchmarks.contestants.recipe", "{data}", "{round}"), "seconds"),
-    ),
-    ratios=(Ratio("speedrun", "fastest published recipe"),),
-    rounds=20,
-    also=("test/acc",),
-)
 
-FROM_DEFAULT = Race(
-    title="Time to 99%, against the default settings stopped at the first epoch that reaches it",
-    unit="s",
-    contestants=(
-        _SPEEDRUN,
-        Contestant("default settings", ("-m", "benchmarks.contestants.default_to_99", "{data}", "{round}"), "seconds"),
-    ),
-    ratios=(Ratio("speedrun", "default settings"),),
-    also=("test/acc",),
+def _to_99(title: str, other: str, module: str, rounds: int | None = None) -> Race:
+    """The speedrun against another way to 99%."""
+    command = ("-m", f"benchmarks.contestants.{module}", "{data}", "{round}")
+    return Race(
+        title=title,
+        unit="s",
+        contestants=(_SPEEDRUN, Contestant(other, command, "seconds")),
+        ratios=(Ratio("speedrun", other),),
+        rounds=rounds,
+        also=("test/acc",),
+    )
+
+
+TO_99 = _to_99("Time to 99%, the training loop alone", "fastest published recipe", "recipe", rounds=20)
+
+FROM_DEFAULT = _to_99(
+    "Time to 99%, against the default settings stopped at the first epoch that reaches it",
+    "default settings",
+    "default_to_99",
 )
 
 _FLAGS = "import jsonargparse, docstring_parser"  # flags, and their help from docstrings

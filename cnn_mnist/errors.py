@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, NoReturn
@@ -30,12 +30,65 @@ def expect(where: object, holds: bool, expected: str, actual: object) -> None:
         raise UserError(f"{where}: expected {expected}, got {actual}")
 
 
+def in_one_line(error: object, most: int = 120) -> str:
+    """The text of an error without line breaks, cut to a length."""
+    return " ".join(str(error).split())[:most]
+
+
+@contextmanager
+def told_of(where: str) -> Iterator[None]:
+    """Puts the file or layer that a ``UserError`` is about before its message."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{where}{error}") from None
+
+
+def of_system(error: object) -> str:
+    """What the operating system says of an error, without the file's name; else its text in one line."""
+    return getattr(error, "strerror", None) or in_one_line(error)
+
+
+@contextmanager
+def as_user_error(
+    start: str,
+    end: str = "",
+    reason: Callable[[object], str] = in_one_line,
+    kinds: tuple[type[Exception], ...] = (Exception,),
+) -> Iterator[None]:
+    """Turns other errors into a ``UserError``.
+
+    Args:
+        start: Beginning of the message, before the reason in parentheses.
+        end: End of the message.
+        reason: What an error says, in one line.
+        kinds: The errors; by default all, because each kind of damage of a file raises another.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except kinds as error:
+        raise UserError(f"{start} ({reason(error)}){end}") from None
+
+
+def no_gpu(library: str, found: str = "none", remedy: str = "") -> UserError:
+    """The error of ``--trainer.accelerator=gpu`` where a library, named with its version, can use no GPU."""
+    came = f"expected a GPU that {library} can use, found {found}"
+    return UserError(f"--trainer.accelerator=gpu: {came}; {remedy}use --trainer.accelerator=cpu")
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM was received, for example from a cluster whose time limit is reached."""
 
 
 class UserNotice(UserWarning):
     """One line that the user should know; the command continues."""
+
+
+def notify(text: str, stacklevel: int = 3) -> None:
+    """Gives a ``UserNotice``; a Python script sees it at the caller of the caller, or further out."""
+    warnings.warn(UserNotice(text), stacklevel=stacklevel)
 
 
 _SYNONYMS = {

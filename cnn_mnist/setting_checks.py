@@ -61,9 +61,7 @@ def check_settings(settings: Any, ranges: Mapping[str, Range]) -> None:
         if get_origin(hints[name]) is Literal:
             expect(name, value in kinds, f"one of {', '.join(kinds)}", value)
         elif TITLES.keys() >= set(kinds):
-            right = (
-                isinstance(value, _KINDS.get(kind, kind)) for kind in kinds if (kind is bool) == (type(value) is bool)
-            )
-            expect(name, any(right), " or ".join(TITLES[kind] for kind in kinds), value)
+            own = [_KINDS.get(kind, kind) for kind in kinds if (kind is bool) == (type(value) is bool)]
+            expect(name, isinstance(value, tuple(own)), " or ".join(TITLES[kind] for kind in kinds), value)
         if valid := ranges.get(name):
             expect(name, valid.holds(value), valid.expected, value)

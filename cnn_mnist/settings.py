@@ -5,7 +5,6 @@ the help; ``OPTIMIZERS`` has its name in each framework. Parsers, run records, s
 """
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from cnn_mnist.architecture.descriptions import Description, plain, read_network
 from cnn_mnist.architecture.from_keras import take_over_penalty
 from cnn_mnist.architecture.network import CLASSES, Network
-from cnn_mnist.errors import UserError, UserNotice, expect, nearest
+from cnn_mnist.errors import UserError, expect, nearest, notify
 from cnn_mnist.setting_checks import FRACTION, POSITIVE, Range, at_least, check_settings
 
 SOFTMAX_TWICE_FLOOR = math.log(1 + (CLASSES - 1) / math.e)
@@ -138,17 +137,15 @@ class ModelSettings(Settings):
         object.__setattr__(self, "architecture", plain(network))  # the file may move later
         object.__setattr__(self, "weight_decay", decay)
         expect("nesterov", self.momentum > 0 or not self.nesterov, "a momentum over 0 with it", self.momentum)
-        expect(
-            "warmup", self.warmup > 0 or self.schedule != "one_cycle", "over 0 with one_cycle (usual: 0.3)", self.warmup
-        )
+        rises = self.warmup > 0 or self.schedule != "one_cycle"
+        expect("warmup", rises, "over 0 with one_cycle (usual: 0.3)", self.warmup)
         smooth = self.label_smoothing
         expect("label_smoothing", not (smooth and self.softmax_before_loss), "0 with softmax_before_loss", smooth)
         if self.softmax_before_loss:
-            notice = (
+            notify(
                 "softmax_before_loss: softmax is applied twice, so the loss cannot fall below "
                 f"ln(1 + {CLASSES - 1}/e) = {SOFTMAX_TWICE_FLOOR:.6f}; use it only to reproduce the published loss"
             )
-            warnings.warn(UserNotice(notice), stacklevel=2)
 
     @property
     def optimizer_settings(self) -> dict[str, Any]:

@@ -48,10 +48,8 @@ def chosen_backend(typed: str | None = None) -> str:
         where = "--backend" if typed else "KERAS_BACKEND"
         raise UserError(f"{where}: expected one of {', '.join(RUN_NAMES)}, got {backend}; set one of these")
     if keras and keras.config.backend() != backend:
-        raise UserError(
-            f"expected Keras on {backend}, got Keras on {keras.config.backend()}; set KERAS_BACKEND={backend} before "
-            "importing Keras"
-        )
+        came = f"Keras on {keras.config.backend()}; set KERAS_BACKEND={backend} before importing Keras"
+        raise UserError(f"expected Keras on {backend}, got {came}")
     return backend
 
 

@@ -149,8 +149,10 @@ def taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
     return {name: value for name, value in trainer.items() if name in _TAKEN and value not in (None, "auto")}
 
 
-def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
+def settings_that_matter(config: Mapping[str, Any], data_hash: str | None = None) -> dict[str, Any]:
     """The settings that define a run's experiment, by flag, from either framework's ``config.yaml``.
+
+    Runs on different data are different experiments, so that the hash of the user's data file is one of them.
 
     The seed is left out, because runs of one experiment differ in it, and so is all that changes no result: the
     device, the output, the folders, further evaluations. A setting that is not in the file has its default.
@@ -169,18 +171,16 @@ def settings_that_matter(config: Mapping[str, Any]) -> dict[str, Any]:
     changing = [entry for entry in _callbacks(trainer) if _name(entry) not in _HARMLESS_CALLBACKS]
     if changing:
         always["callbacks"] = ", ".join(f"{_name(entry)}({_arguments(entry)})" for entry in changing)
-    return matter | {f"trainer.{name}": value for name, value in (_non_defaults(trainer) | always).items()}
+    matter |= {f"trainer.{name}": value for name, value in (_non_defaults(trainer) | always).items()}
+    return matter | ({"data.sha256": data_hash} if data_hash else {})
 
 
 def _non_defaults(trainer: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a Lightning trainer that change the computation and differ from their defaults."""
     shares = {name for name in trainer if name.endswith(("_batches", "_interval"))}
     values = {name: ALL if name in shares and str(value) == ALL else value for name, value in trainer.items()}
-    return {
-        name: value
-        for name, value in values.items()
-        if name not in _HARMLESS and value is not None and value != DEFAULTS.get(name)
-    }
+    given = {name: value for name, value in values.items() if name not in _HARMLESS and value is not None}
+    return {name: value for name, value in given.items() if value != DEFAULTS.get(name)}
 
 
 def _callbacks(trainer: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -5,7 +5,9 @@ import zipfile
 
 import h5py
 import numpy as np
+import pytest
 import torch
+import yaml
 
 from cnn_mnist.runs.mistakes import FILE
 from keras_parity.logs.event_files import read_scalars
@@ -60,6 +62,55 @@ def same(one, other):
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(itertools.starmap(same, zip(one, other, strict=True)))
     return one == other
+
+
+def mortal(command, monkeypatch, words, kind, steps_of):
+    """A function that trains by a command; a training that is to be killed dies behind that many steps.
+
+    ``kind`` is the callback that saves checkpoints, and ``steps_of`` the steps done, by the arguments of its hook.
+    """
+
+    def run(*flags, die=None, code=0):
+        with monkeypatch.context() as patch:
+            if die is not None:
+                own = kind.on_train_batch_end
+
+                def end(self, *args, **more):
+                    own(self, *args, **more)
+                    if steps_of(self, *args) >= die:
+                        raise Killed
+
+                patch.setattr(kind, "on_train_batch_end", end)
+                with pytest.raises(Killed):
+                    command(*words, *flags)
+                return None
+            answer = command(*words, *flags)
+        assert answer[0] == code, answer[2]
+        return answer
+
+    return run
+
+
+def check_killed_in_its_evaluation(fit, runs, monkeypatch, owner, name):
+    """A run that is killed where ``owner.name`` is called in its evaluation is finished by ``--resume``."""
+    _, straight, _ = fit(*QUIET)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            fit(*QUIET)
+    _, resumed, _ = fit("--resume=last")
+    check_same(runs / "version_0", runs / "version_1")
+    lines = [[line for line in out.splitlines() if "│" in line] for out in (straight, resumed)]
+    assert lines[0] == lines[1]
+
+
+def check_more_epochs(fit, straight, runs):
+    """More epochs go on in the same folder as if they had been asked for."""
+    straight(*QUIET)
+    straight(*QUIET, "--trainer.max_epochs=1")
+    fit("--resume=last", "--trainer.max_epochs=3")
+    check_same(runs / "version_0", runs / "version_1")
+    assert yaml.safe_load((runs / "version_1/config.yaml").read_text())["trainer"]["max_epochs"] == 3
 
 
 def check_same(straight, resumed):

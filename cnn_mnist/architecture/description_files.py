@@ -3,11 +3,12 @@
 import io
 import json
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, as_user_error, in_one_line
 from cnn_mnist.untrusted import LARGEST_TEXT, pickle_is_small, read_text, zip_fits
 from cnn_mnist.yaml_files import load_yaml
 
@@ -22,7 +23,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return load_yaml(read_text(path))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"expected YAML, got {' '.join(str(error).split())[:120]}") from None
+        raise UserError(f"expected YAML, got {in_one_line(error)}") from None
 
 
 def read_keras(path: Path) -> Any:
@@ -55,31 +56,23 @@ def read_ckpt(path: Path) -> Any:
     if not pickle_is_small(pickled):
         raise UserError("expected the settings of a cnn_mnist run in it, got a damaged or hostile pickle")
     try:
-        settings = _Reader(pickled).load()["hyper_parameters"]
-        return settings[ARCHITECTURE]
+        return _Reader(io.BytesIO(pickled)).load()["hyper_parameters"][ARCHITECTURE]
     except Exception:  # each kind of damage raises another
         raise UserError("expected the settings of a cnn_mnist run in it, got none") from None
 
 
 def _member(path: Path, ending: str) -> bytes:
     """Reads the only file with this ending in a zip archive."""
-    try:
-        with ZipFile(path) as archive:
-            (name,) = (name for name in archive.namelist() if f"/{name}".endswith(f"/{ending.lstrip('/')}"))
-            if not zip_fits(archive, path):
-                raise UserError("expected a file that holds what it declares, got one that unpacks to far more")
-            return archive.read(name)
-    except UserError:
-        raise
-    except (BadZipFile, ValueError, OSError, EOFError) as error:
-        raise UserError(f"expected a whole file, got a damaged one ({' '.join(str(error).split())[:80]})") from None
+    damaged = as_user_error("expected a whole file, got a damaged one", reason=partial(in_one_line, most=80))
+    with damaged, ZipFile(path) as archive:
+        (name,) = (name for name in archive.namelist() if f"/{name}".endswith(f"/{ending.lstrip('/')}"))
+        if not zip_fits(archive, path):
+            raise UserError("expected a file that holds what it declares, got one that unpacks to far more")
+        return archive.read(name)
 
 
 class _Reader(pickle.Unpickler):
     """Reads a pickle's own dicts, lists, strings and numbers; whatever else is in it becomes an empty object."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(io.BytesIO(data))
 
     def find_class(self, module: str, name: str) -> Any:
         """Nothing is imported and nothing is called."""

@@ -10,7 +10,7 @@ from cnn_mnist.architecture.examples import EXAMPLES
 from cnn_mnist.architecture.from_keras import from_keras
 from cnn_mnist.architecture.network import Network
 from cnn_mnist.architecture.records import brief, from_records, to_records
-from cnn_mnist.errors import UserError, expect, nearest
+from cnn_mnist.errors import UserError, expect, nearest, told_of
 
 Description = str | list[Any]
 
@@ -46,16 +46,11 @@ def read_network(description: Any) -> Network:
             return EXAMPLES[description]
         path = Path(description).expanduser()
         if path.suffix not in FILES:
-            known = ", ".join(EXAMPLES)
-            raise UserError(
-                f"unknown architecture {description!r}: expected one of {known}, or a file that ends in one of "
-                f"{', '.join(FILES)}{nearest(description, EXAMPLES)}"
-            )
+            known = f"one of {', '.join(EXAMPLES)}, or a file that ends in one of {', '.join(FILES)}"
+            raise UserError(f"unknown architecture {description!r}: expected {known}{nearest(description, EXAMPLES)}")
         expect("architecture", path.is_file(), "a file", f"{description}, which does not exist")
-        try:
+        with told_of(f"{description}: "):
             return read_network(FILES[path.suffix](path))
-        except UserError as error:
-            raise UserError(f"{description}: {error}") from None
     if hasattr(description, "to_json"):
         return original.check_rebuilt(description, read_network(json.loads(description.to_json())))
     if hasattr(description, "named_children"):
@@ -63,17 +58,13 @@ def read_network(description: Any) -> Network:
     left_out: dict[str, Any] = {}
     if isinstance(description, Mapping):
         description, left_out = from_keras(description)
-    listed = isinstance(description, Sequence)
-    expect("architecture", listed, "a name or a list of layers", brief(description))
+    expect("architecture", isinstance(description, Sequence), "a name or a list of layers", brief(description))
     return from_records(description, left_out)
 
 
 def plain(network: Network) -> Description:
     """Returns the name of a packaged network, otherwise its shortest records; the inverse of ``read_network``."""
-    for name, known in EXAMPLES.items():
-        if network == known:
-            return name
-    return to_records(network)
+    return next((name for name, known in EXAMPLES.items() if network == known), None) or to_records(network)
 
 
 def title(description: Any) -> str:

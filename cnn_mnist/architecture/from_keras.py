@@ -1,6 +1,5 @@
 """The plain form of Keras's configuration of a model, in which every option is known or refused by name."""
 
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from cnn_mnist.architecture.layer_spec import STATISTICS
 from cnn_mnist.architecture.layers import ALIASES, KINDS
 from cnn_mnist.architecture.network import Network
-from cnn_mnist.errors import UserError, UserNotice, expect
+from cnn_mnist.errors import UserError, expect, notify
 
 GELU_TANH = "keras_parity>gelu_tanh"
 """The registered name of the only function that Keras has no name for and that a record has."""
@@ -25,13 +24,10 @@ _USUAL = {
 _ANY = ("name", "seed", "renorm_momentum")  # the last without renorm alone
 _DTYPES = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "trainable": (True,),
     "data_format": (None, "channels_last"),
     "axis": (-1, 3, [-1], [3]),
-    "center": (True,),
-    "scale": (True,),
-    "negative_slope": (0,),
-    "threshold": (0,),
+    **dict.fromkeys(("trainable", "center", "scale"), (True,)),
+    **dict.fromkeys(("negative_slope", "threshold"), (0,)),
     **dict.fromkeys(("max_value", "noise_shape", "quantization_config", "renorm_clipping"), (None,)),
     **dict.fromkeys(("keepdims", "rms_scaling", "synchronized", "renorm", "sparse", "ragged", "optional"), (False,)),
 }
@@ -183,12 +179,11 @@ def take_over_penalty(network: Network, optimizer: str, momentum: float, weight_
     if l2 and optimizer == "sgd" and not momentum and not weight_decay:
         weight_decay = 2 * l2
         left_out = {option: value for option, value in left_out.items() if not option.endswith("_regularizer")}
-        said = f"the model's L2 penalty of {l2:g} is weight_decay={weight_decay:g}"
-        said += "; the logged loss and gradient clipping are without it, where Keras includes it"
-        warnings.warn(UserNotice(said), stacklevel=3)
+        same = f"the model's L2 penalty of {l2:g} is weight_decay={weight_decay:g}"
+        notify(f"{same}; the logged loss and gradient clipping are without it, where Keras includes it", stacklevel=4)
     if left_out:
-        said = f"the model's training options are left out: {', '.join(left_out)}"
-        warnings.warn(UserNotice(f"{said}; set what you need with flags such as --model.weight_decay"), stacklevel=3)
+        gone = f"the model's training options are left out: {', '.join(left_out)}"
+        notify(f"{gone}; set what you need with flags such as --model.weight_decay", stacklevel=4)
     return weight_decay
 
 

@@ -7,7 +7,7 @@ from cnn_mnist.architecture.in_pytorch import ACTIVATIONS
 from cnn_mnist.architecture.layers import KINDS
 from cnn_mnist.architecture.network import Network
 from cnn_mnist.architecture.records import from_records
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, told_of
 
 _SIDES = (28, 32, *range(1, 513))  # of an image, the most common first
 
@@ -19,13 +19,12 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("transposed", "return_indices"), (False,)),
     **dict.fromkeys(("track_running_stats", "elementwise_affine"), (True,)),
     **dict.fromkeys(("output_padding", "padding"), (0, (0, 0), [0, 0])),
-    "dilation": (1, (1, 1), [1, 1]),
+    **dict.fromkeys(("dilation", "output_size"), (1, (1, 1), [1, 1])),
     "divisor_override": (None,),
     "padding_mode": ("zeros",),
     "value": (0,),
     "start_dim": (1,),
     "end_dim": (-1,),
-    "output_size": (1, (1, 1), [1, 1]),
     "beta": (1,),
     "threshold": (20, 40),  # of a softplus in float32
     "dim": (1, -1),
@@ -58,10 +57,8 @@ def describe(model: Any) -> Network:
         except UserError as error:
             refusal = error  # a large image is refused for the layers alone
     ceil = ", and ceil_mode windows that begin at its corner" if any(getattr(x, "ceil_mode", 0) for x in leaves) else ""
-    raise refusal or UserError(
-        f"architecture: expected a square input image that gives {features} features{ceil}, found none; describe the "
-        "network as a list of layers"
-    )
+    wanted = f"a square input image that gives {features} features{ceil}"
+    raise refusal or UserError(f"architecture: expected {wanted}, found none; describe the network as a list of layers")
 
 
 def _fits(network: Network, features: list[int]) -> bool:
@@ -72,10 +69,8 @@ def _fits(network: Network, features: list[int]) -> bool:
     pools = [(place.layer, place.input_shape) for place in network.placed if hasattr(place.layer, "pool_size")]
     corners = all(before == 0 for layer, shape in pools for before, _ in layer.pads(shape))  # type: ignore[attr-defined]
     takers = (KINDS["Dense"], KINDS["LayerNormalization"])
-    return corners and features == [
-        place.input_shape[0] for place in network.placed
-        if isinstance(place.layer, takers) and len(place.input_shape) == 1
-    ]  # fmt: skip
+    flat = [place for place in network.placed if isinstance(place.layer, takers) and len(place.input_shape) == 1]
+    return corners and features == [place.input_shape[0] for place in flat]
 
 
 def _leaves(module: Any) -> Iterator[Any]:
@@ -121,7 +116,7 @@ def _records(number: int, leaf: Any) -> list[Any]:
     if (kind not in _KINDS and not names) or not type(leaf).__module__.startswith(_MODULES):
         known = f"{', '.join(sorted(_KINDS))} or an activation of torch.nn"
         raise UserError(f"layer {number}: expected one of {known}, got {leaf}")
-    try:
+    with told_of(f"layer {number}, {leaf}: "):
         if kind in _KINDS:
             records = _KINDS[kind](asked)
         else:  # gelu has two, the one by tanh last
@@ -130,8 +125,6 @@ def _records(number: int, leaf: Any) -> list[Any]:
             for made, value in record.items() if isinstance(record, dict) else ():
                 make: Any = KINDS[made]
                 make(**value) if isinstance(value, dict) else make(value)
-    except UserError as error:
-        raise UserError(f"layer {number}, {leaf}: {error}") from None
     for name, value in vars(leaf).items():
         known_name = name in asked.names or name in _IMPLIED or name.startswith("_") or name == "training"
         if not known_name and value not in _NEUTRAL.get(name, ()):
@@ -159,14 +152,10 @@ def _convolution(leaf: Any) -> list[Any]:
     return [*before, {"Conv2D": {"filters": leaf.out_channels, "groups": leaf.groups, **arguments}}]
 
 
-def _pool(kind: str) -> Callable[[Any], list[Any]]:
+def _pool(kind: str, leaf: Any) -> list[Any]:
     """Makes the record of a pool; its padding and dilation may only be none."""
-
-    def record(leaf: Any) -> list[Any]:
-        padding = "same" if leaf.ceil_mode else "valid"
-        return [{kind: {"pool_size": leaf.kernel_size, "strides": leaf.stride, "padding": padding}}]
-
-    return record
+    padding = "same" if leaf.ceil_mode else "valid"
+    return [{kind: {"pool_size": leaf.kernel_size, "strides": leaf.stride, "padding": padding}}]
 
 
 def _norm(leaf: Any) -> list[Any]:
@@ -183,12 +172,11 @@ def _pads(leaf: Any) -> list[Any]:
 
 _KINDS: dict[str, Callable[[Any], list[Any]]] = {
     "Conv2d": _convolution,
-    "MaxPool2d": _pool("MaxPooling2D"),
-    "AvgPool2d": _pool("AveragePooling2D"),
+    "MaxPool2d": lambda leaf: _pool("MaxPooling2D", leaf),
+    "AvgPool2d": lambda leaf: _pool("AveragePooling2D", leaf),
     "AdaptiveAvgPool2d": lambda leaf: ["GlobalAveragePooling2D"],
     "AdaptiveMaxPool2d": lambda leaf: ["GlobalMaxPooling2D"],
-    "BatchNorm2d": _norm,
-    "BatchNorm1d": _norm,
+    **dict.fromkeys(("BatchNorm1d", "BatchNorm2d"), _norm),
     **dict.fromkeys(("LayerNorm", "LayerNorm2d"), lambda leaf: [{"LayerNormalization": {"epsilon": leaf.eps}}]),
     "Dropout": lambda leaf: [{"Dropout": leaf.p}],
     "Flatten": lambda leaf: ["Flatten"],

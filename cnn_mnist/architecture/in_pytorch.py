@@ -1,6 +1,7 @@
 """PyTorch's modules for a network: class names of ``torch.nn`` with arguments."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 from cnn_mnist.architecture import layers as records
@@ -101,60 +102,43 @@ def _pool(layer: Any, place: PlacedLayer) -> Iterator[ModuleSpec]:
         yield _padding(place.name, (first[0], first[1]))
 
 
-def _global_pool(kind: str) -> Callable[[LayerSpec, PlacedLayer], Iterator[ModuleSpec]]:
-    def specs(_: LayerSpec, place: PlacedLayer) -> Iterator[ModuleSpec]:
-        yield ModuleSpec(f"{place.name}_map", kind, {"output_size": 1})
-        yield ModuleSpec(place.name, "Flatten", {})
-
-    return specs
+def _global_pool(kind: str, place: PlacedLayer) -> list[ModuleSpec]:
+    return [ModuleSpec(f"{place.name}_map", kind, {"output_size": 1}), ModuleSpec(place.name, "Flatten", {})]
 
 
 def _padding(name: str, pads: Pads) -> ModuleSpec:
     return ModuleSpec(name, "ZeroPad2d", {"padding": (*pads[1], *pads[0])})
 
 
-def _normalization(layer: records.BatchNormalization, place: PlacedLayer) -> Iterator[ModuleSpec]:
+def _normalization(layer: records.BatchNormalization, place: PlacedLayer) -> list[ModuleSpec]:
     kind = "BatchNorm2d" if len(place.input_shape) == 3 else "BatchNorm1d"
     rest = {"eps": layer.epsilon, "momentum": round(1 - layer.momentum, 12), "affine": layer.scale}
-    yield ModuleSpec(place.name, kind, {"num_features": place.input_shape[-1]} | rest)
+    return [ModuleSpec(place.name, kind, {"num_features": place.input_shape[-1]} | rest)]
 
 
-def _layer_norm(layer: records.LayerNormalization, place: PlacedLayer) -> Iterator[ModuleSpec]:
+def _layer_norm(layer: records.LayerNormalization, place: PlacedLayer) -> list[ModuleSpec]:
     kind = "LayerNorm2d" if len(place.input_shape) == 3 else "LayerNorm"
-    yield ModuleSpec(place.name, kind, {"normalized_shape": place.input_shape[-1:], "eps": layer.epsilon})
+    return [ModuleSpec(place.name, kind, {"normalized_shape": place.input_shape[-1:], "eps": layer.epsilon})]
 
 
-def _dense(layer: records.Dense, place: PlacedLayer) -> Iterator[ModuleSpec]:
+def _dense(layer: records.Dense, place: PlacedLayer) -> list[ModuleSpec]:
     sizes = {"in_features": place.input_shape[0], "out_features": layer.units}
-    yield ModuleSpec(place.name, "Linear", sizes | {"bias": layer.use_bias})
+    return [ModuleSpec(place.name, "Linear", sizes | {"bias": layer.use_bias})]
 
 
-def _activation(layer: records.Activation, place: PlacedLayer) -> Iterator[ModuleSpec]:
-    yield ModuleSpec(place.name, *ACTIVATIONS[layer.activation])
-
-
-def _one(kind: str, **names: str) -> Callable[[LayerSpec, PlacedLayer], Iterator[ModuleSpec]]:
-    """Returns an entry of one module whose arguments are fields of the layer, possibly renamed."""
-
-    def specs(layer: LayerSpec, place: PlacedLayer) -> Iterator[ModuleSpec]:
-        yield ModuleSpec(place.name, kind, {theirs: getattr(layer, ours) for theirs, ours in names.items()})
-
-    return specs
-
-
-ENTRIES: dict[type[LayerSpec], Callable[[Any, PlacedLayer], Iterator[ModuleSpec]]] = {
+ENTRIES: dict[type[LayerSpec], Callable[[Any, PlacedLayer], Iterable[ModuleSpec]]] = {
     **dict.fromkeys((records.Conv2D, records.DepthwiseConv2D, records.SeparableConv2D), _convolution),
     **dict.fromkeys((records.MaxPooling2D, records.AveragePooling2D), _pool),
-    records.GlobalMaxPooling2D: _global_pool("AdaptiveMaxPool2d"),
-    records.GlobalAveragePooling2D: _global_pool("AdaptiveAvgPool2d"),
-    records.ZeroPadding2D: lambda layer, place: iter([_padding(place.name, layer.padding)]),
+    records.GlobalMaxPooling2D: lambda layer, place: _global_pool("AdaptiveMaxPool2d", place),
+    records.GlobalAveragePooling2D: lambda layer, place: _global_pool("AdaptiveAvgPool2d", place),
+    records.ZeroPadding2D: lambda layer, place: [_padding(place.name, layer.padding)],
     records.BatchNormalization: _normalization,
     records.LayerNormalization: _layer_norm,
-    records.Dropout: _one("Dropout", p="rate"),
-    records.Flatten: _one("Flatten"),
+    records.Dropout: lambda layer, place: [ModuleSpec(place.name, "Dropout", {"p": layer.rate})],
+    records.Flatten: lambda layer, place: [ModuleSpec(place.name, "Flatten", {})],
     records.Dense: _dense,
-    records.Activation: _activation,
-    records.LeakyReLU: _one("LeakyReLU", negative_slope="negative_slope"),
-    records.ELU: _one("ELU", alpha="alpha"),
+    records.Activation: lambda layer, place: [ModuleSpec(place.name, *ACTIVATIONS[layer.activation])],
+    records.LeakyReLU: lambda layer, place: [ModuleSpec(place.name, "LeakyReLU", asdict(layer))],
+    records.ELU: lambda layer, place: [ModuleSpec(place.name, "ELU", asdict(layer))],
 }
 """PyTorch's modules for each class of layer."""

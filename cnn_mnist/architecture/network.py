@@ -10,7 +10,7 @@ from typing import Any, Literal
 from cnn_mnist.architecture.layer_spec import STATISTICS, LayerSpec, Shape, times
 from cnn_mnist.architecture.layers import ELU, Activation, Dense, Flatten, LeakyReLU, MaxPooling2D, ZeroPadding2D
 from cnn_mnist.architecture.windows import Windows
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, told_of
 
 Order = Literal["keras", "pytorch"]
 
@@ -125,26 +125,22 @@ class Network:
         shape, total, flattened, seen = self.input_shape, 0, None, Counter[str]()
         for number, layer in enumerate(self.layers, start=1):
             seen[layer.stem] += 1
-            try:
+            with told_of(f"layer {number}, "):
                 output_shape = layer.output_shape(shape)
-            except UserError as error:
-                raise UserError(f"layer {number}, {error}") from None
             weights = layer.weight_shapes(shape)
             parameters = sum(prod(weights[name]) for name in weights if name not in STATISTICS)
             total += parameters
             name, arithmetic = f"{layer.stem}{seen[layer.stem]}", layer.arithmetic(shape)
-            place = PlacedLayer(name, layer, shape, output_shape, parameters, arithmetic, total, flattened)
-            placed.append(place)
-            if isinstance(layer, Flatten):
-                flattened = shape if len(shape) == 3 and shape[0] * shape[1] > 1 else flattened
-            elif isinstance(layer, Dense):
+            placed.append(PlacedLayer(name, layer, shape, output_shape, parameters, arithmetic, total, flattened))
+            if isinstance(layer, Dense):
                 flattened = None
+            elif isinstance(layer, Flatten) and len(shape) == 3 and shape[0] * shape[1] > 1:
+                flattened = shape
             shape = output_shape
         if placed and (len(shape) != 1 or flattened):
             end = f"{times(flattened)} in a row" if flattened else times(shape)
-            raise UserError(
-                f"layer {len(placed)}, {layer}: expected the network to end in logits, got {end}; add a Dense"
-            )
+            where = f"layer {len(placed)}, {layer}"
+            raise UserError(f"{where}: expected the network to end in logits, got {end}; add a Dense")
         return placed
 
     @cached_property
@@ -177,8 +173,7 @@ def layer_table(network: Network, order: Order = "keras") -> list[tuple[str, str
     Returns:
         Header and rows: layer, output shape, parameters with their arithmetic, running total, multiply-adds.
     """
-    header = ("layer", f"output ({'HxWxC' if order == 'keras' else 'CxHxW'})", "parameters", "total")
-    rows = [(*header, "mult-adds")]
+    rows = [("layer", f"output ({'HxWxC' if order == 'keras' else 'CxHxW'})", "parameters", "total", "mult-adds")]
     for placed in network.placed:
         shape = placed.output_shape
         if order == "pytorch" and len(shape) == 3:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cnn_mnist.architecture.in_keras import keras_layers
 from cnn_mnist.architecture.in_pytorch import pytorch_modules
 from cnn_mnist.architecture.network import Network
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, as_user_error
 
 _LIMIT = 1e-3
 """Largest difference, relative to the largest value, of an output or a statistic."""
@@ -42,25 +42,17 @@ def check_rebuilt(model: Any, network: Network) -> Network:
     """
     framework = import_module(type(model).__module__.partition(".")[0])
     images = np.random.default_rng(0).standard_normal((4, *network.input_shape)).astype(np.float32)
-    try:
+    with as_user_error(f"architecture: the model fails on images {images.shape}"):
         runs = list((_in_keras if hasattr(model, "to_json") else _in_pytorch)(framework, model, network, images))
-    except Exception as error:  # raised by the user's own model
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"architecture: the model fails on images {images.shape} ({reason})") from None
     for training, expected, found in runs:
         softmax = np.exp(found[0] - found[0].max(-1, keepdims=True))  # which a network is without
         outputs = (found[0], softmax / softmax.sum(-1, keepdims=True))
-        difference = max(
-            min(_difference(expected[0], output) for output in outputs),
-            *map(_difference, expected[1:], found[1:]),
-            0.0,
-        )
+        of_output = min(_difference(expected[0], output) for output in outputs)
+        difference = max(of_output, *map(_difference, expected[1:], found[1:]), 0.0)
         if not difference <= _LIMIT:
             mode, shapes = "training" if training else "inference", f"{expected[0].shape} and {found[0].shape}"
-            raise UserError(
-                f"architecture: in {mode}, the model differs from the network that its layers describe by "
-                f"{difference:.2g} (outputs {shapes}); describe it in YAML"
-            )
+            what = f"differs from the network that its layers describe by {difference:.2g} (outputs {shapes})"
+            raise UserError(f"architecture: in {mode}, the model {what}; describe it in YAML")
     return network
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from cnn_mnist.architecture.layer_spec import LayerSpec
 from cnn_mnist.architecture.layers import ALIASES, KINDS
 from cnn_mnist.architecture.network import IMAGE_SHAPE, Network
-from cnn_mnist.errors import UserError, expect, nearest
+from cnn_mnist.errors import UserError, expect, nearest, told_of
 
 
 def from_records(records: Sequence[Any], left_out: Mapping[str, Any] | None = None) -> Network:
@@ -54,19 +54,14 @@ def _record(number: int, entry: Any) -> LayerSpec:
         known, actual = [*KINDS, *ALIASES], f"{brief(entry)}{nearest(str(kind), [*KINDS, *ALIASES])}"
         raise UserError(f"layer {number}: expected one of {', '.join(known)}, got {actual}")
     arguments: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
-    try:
-        if value is None or isinstance(value, Mapping):
-            return make(**arguments)
-        return make(value)
-    except UserError as error:
-        raise UserError(f"layer {number}, {kind}: {error}") from None
-    except TypeError:
-        known = [field.name for field in fields(make)]
-        unknown = next((name for name in arguments if name not in known), None)
-        actual = f"{unknown}{nearest(unknown, known)}" if unknown is not None else brief(value)
-        raise UserError(
-            f"layer {number}, {kind}: expected its {', '.join(known) or 'name only'}, got {actual}"
-        ) from None
+    with told_of(f"layer {number}, {kind}: "):
+        try:
+            return make(**arguments) if value is None or isinstance(value, Mapping) else make(value)
+        except TypeError:
+            known = [field.name for field in fields(make)]
+            unknown = next((name for name in arguments if name not in known), None)
+            actual = f"{unknown}{nearest(unknown, known)}" if unknown is not None else brief(value)
+            raise UserError(f"expected its {', '.join(known) or 'name only'}, got {actual}") from None
 
 
 def _plain_record(layer: LayerSpec) -> str | dict[str, Any]:

@@ -100,10 +100,8 @@ class OneLineErrors(ArgumentParser):
                     self.error(f"{flag}: expected a file of settings, got {value}, which {reason}")
                 content = _load(Path(value).read_text(encoding="utf-8"))
             if isinstance(content, dict) and "seed" in content and "--seed_everything" in self._option_string_actions:
-                self.error(
-                    f"{flag}: expected one seed for model and data, got seed={content['seed']} in {value}; use "
-                    "--seed_everything, and remove it there"
-                )
+                came = f"seed={content['seed']} in {value}; use --seed_everything, and remove it there"
+                self.error(f"{flag}: expected one seed for model and data, got {came}")
         except UnicodeDecodeError:
             self.error(f"{flag}: expected a file of settings, got {value}, which is no text; --data.file takes images")
         except _NO_YAML:
@@ -167,6 +165,24 @@ def _expand_packaged(args: Sequence[str]) -> list[str]:
         known = flag in ("--config", "-c") and name and packaged.is_file() and not Path(name).is_file()
         found.append(f"{arg.removesuffix(name)}{packaged}" if known else arg)
     return found
+
+
+def read_early(args: Sequence[str], *flags: str, kind: type = str) -> tuple[dict[str, Any], list[str]]:
+    """Takes some flags out of arguments before the others are parsed.
+
+    Args:
+        args: The arguments.
+        *flags: The flags, without ``--``.
+        kind: Type of their values.
+
+    Returns:
+        The value of each flag, None if it is not given; and the other arguments.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in flags:
+        parser.add_argument(f"--{flag}", type=kind, dest=flag)
+    known, rest = parser.parse_known_args(args)
+    return vars(known), rest
 
 
 def _split_files(args: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:

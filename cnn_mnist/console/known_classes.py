@@ -47,10 +47,8 @@ def known_classes_only(refuse: Callable[[str], NoReturn] | None) -> Iterator[Non
             if not called and str(kind.__module__).partition(".")[0] in KNOWN:
                 return found
         assert refuse
-        return refuse(
-            f"expected classes of {', '.join(KNOWN)}, got {path}, whose code would run; add {ALLOW} if you trust "
-            "the settings"
-        )
+        came = f"{path}, whose code would run; add {ALLOW} if you trust the settings"
+        return refuse(f"expected classes of {', '.join(KNOWN)}, got {came}")
 
     # Otherwise a class is instantiated for any setting of type Any, and some classes start processes.
     set_parsing_settings(instantiate_subclass_spec_in_any=False)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from importlib.util import find_spec
 from math import isfinite
 from typing import Any
@@ -67,9 +67,23 @@ class Bar:
 
     def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled
-        self._progress: Progress | None = None
         self._lines: list[TaskID] = []
-        self._prints = False
+
+    @cached_property
+    def _progress(self) -> Progress:
+        """What draws the lines, from the first one to ``stop``."""
+        self._prints = self.enabled and get_console().is_jupyter and not find_spec("ipywidgets")
+        drawn = progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[figures]}"),
+            refresh_per_second=4,
+            disable=self._prints or not self.enabled,
+        )
+        drawn.start()
+        return drawn
 
     def start(self, title: str, steps: float) -> None:
         """Adds a line.
@@ -78,18 +92,6 @@ class Bar:
             title: Its first words, for example ``epoch 1/10``.
             steps: Its total number of steps; infinity if unknown.
         """
-        if self._progress is None:
-            self._prints = self.enabled and get_console().is_jupyter and not find_spec("ipywidgets")
-            self._progress = progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=12),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-                TextColumn("{task.fields[figures]}"),
-                refresh_per_second=4,
-                disable=self._prints or not self.enabled,
-            )
-            self._progress.start()
         self._lines.append(self._progress.add_task(title, total=int(steps) if isfinite(steps) else None, figures=""))
 
     def move(self, done: int, figures: Mapping[str, float] | None = None) -> None:
@@ -99,30 +101,27 @@ class Bar:
             done: Steps done.
             figures: Loss and accuracy by tag, shown after the bar.
         """
-        if self._progress is not None:
-            words = (f"{_WORDS[tag]} {value:.4f}" for tag, value in (figures or {}).items())
-            self._progress.update(self._lines[-1], completed=done, figures=" ".join(words).replace("  ", " "))
+        words = (f"{_WORDS[tag]} {value:.4f}" for tag, value in (figures or {}).items())
+        self._progress.update(self._lines[-1], completed=done, figures=" ".join(words).replace("  ", " "))
 
     def finish(self, done: int, figures: Mapping[str, float]) -> None:
         """Shows the figures of a finished epoch; arguments as in ``move``."""
         self.move(done, figures)
-        if self._progress is not None and self._prints:
+        if self._prints:
             task = self._progress.tasks[-1]
             steps = f"{done}/{done if task.total is None else int(task.total)}"
             print(f"{task.description}  {steps}  {task.elapsed or 0:.0f} s  {task.fields['figures']}")
 
     def advance(self) -> None:
         """Advances the newest line by one step."""
-        if self._progress is not None:
-            self._progress.advance(self._lines[-1])
+        self._progress.advance(self._lines[-1])
 
     def drop(self) -> None:
         """Removes the newest line."""
-        if self._progress is not None:
-            self._progress.remove_task(self._lines.pop())
+        self._progress.remove_task(self._lines.pop())
 
     def stop(self) -> None:
         """Ends the drawing."""
-        if self._progress is not None:
+        if "_progress" in vars(self):
             self._progress.stop()
-        self._progress = None
+            del self._progress

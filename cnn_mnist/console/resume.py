@@ -1,10 +1,10 @@
 """``--resume=RUN_FOLDER`` continues an interrupted run in its folder."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cnn_mnist.console.arguments import read_early
 from cnn_mnist.console.results import print_results
 from cnn_mnist.errors import UserError, expect
 from cnn_mnist.neutral import say
@@ -38,12 +38,10 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
         UserError: ``--resume`` names no run of the framework, another flag contradicts the run, or the learning rate
             would jump.
     """
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--resume")
-    known, rest = early.parse_known_args(args)
-    if known.resume is None:
+    known, rest = read_early(args, "resume")
+    if known["resume"] is None:
         return list(args), None
-    folder = newest_run(framework) if known.resume == "last" else Path(known.resume)
+    folder = newest_run(framework) if known["resume"] == "last" else Path(known["resume"])
     folder = folder if len(folder.parts) > 2 else folder.absolute()  # so that its parents have names
     config = read_settings(folder) or {}
     trainer = config.get("trainer")
@@ -53,9 +51,8 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
     for flag in rest:
         allowed = not flag.startswith("-") or flag.partition("=")[0] in known_flags
         expect("--resume", allowed, f"no other flags but {', '.join(known_flags)}", f"{flag}; omit it")
-    early.add_argument(f"--{_EPOCHS}", type=int, dest="epochs")
     _check_logger(trainer, folder)
-    before, asked = trainer.get("max_epochs"), early.parse_known_args(rest)[0].epochs
+    before, asked = trainer.get("max_epochs"), read_early(rest, _EPOCHS, kind=int)[0][_EPOCHS]
     if asked not in (None, before):
         model = config.get("model") or {}
         limited = isinstance(before, int) and before >= 1
@@ -63,11 +60,10 @@ def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None
         expect(f"--{_EPOCHS}", limited, none, f"{asked}; omit the flag")
         more, fewer = f"more than the {before} of {folder}", f"{asked}; start a new run for fewer"
         expect(f"--{_EPOCHS}", asked > before, more, fewer)
-        if spans_training(model.get("schedule"), model.get("warmup")):
-            raise UserError(
-                f"--{_EPOCHS}: expected {before}, because the schedule of {folder} depends on it, got {asked}; the "
-                "learning rate would jump: omit the flag, or start a new run"
-            )
+        free = not spans_training(model.get("schedule"), model.get("warmup"))
+        jump = "the learning rate would jump: omit the flag, or start a new run"
+        same = f"{before}, because the schedule of {folder} depends on it"
+        expect(f"--{_EPOCHS}", free, same, f"{asked}; {jump}")
     elif (results := read_config(folder, RESULTS)) is not None:
         say(f"{folder} is finished; to train longer, add --{_EPOCHS} over {before}\n")
         print_results(results, folder)
@@ -84,8 +80,6 @@ def _check_logger(trainer: Mapping[str, Any], folder: Path) -> None:
     entries = logger if isinstance(logger, list) else [logger]
     kinds = [entry.get("class_path") if isinstance(entry, Mapping) else entry for entry in entries]
     names = [str(kind).rpartition(".")[2] for kind in kinds]
-    if names not in (["True"], ["RunLogger"], ["TensorBoardLogger"]):
-        raise UserError(
-            f"--resume: expected a run with the default logger, got {folder} with {' and '.join(names)}; continue in a "
-            "new folder with --ckpt_path"
-        )
+    right = names in (["True"], ["RunLogger"], ["TensorBoardLogger"])
+    came = f"{folder} with {' and '.join(names)}; continue in a new folder with --ckpt_path"
+    expect("--resume", right, "a run with the default logger", came)

@@ -16,18 +16,12 @@ _SOURCES: dict[str, Callable[[Network], str]] = {"pytorch": pytorch_source, "ker
 
 def build_parser() -> OneLineErrors:
     """Builds the parser of ``summary``."""
-    parser = OneLineErrors(
-        prog="python -m cnn_mnist summary",
-        description="Prints each layer's output shape, parameters and multiply-adds per image.",
-    )
+    purpose = "Prints each layer's output shape, parameters and multiply-adds per image."
+    parser = OneLineErrors(prog="python -m cnn_mnist summary", description=purpose)
     parser.add_argument("network", nargs="?", type=str, help="Same as --model.architecture.")
     parser.add_some(ModelSettings, "model", "architecture")
-    parser.add_argument(
-        "--order",
-        type=Order,
-        default="keras",
-        help="Axes of shapes: channels last (keras) or first (pytorch).",
-    )
+    order = "Axes of shapes: channels last (keras) or first (pytorch)."
+    parser.add_argument("--order", type=Order, default="keras", help=order)
     parser.add_argument("--code", choices=[*_SOURCES], default=None, help="Print the network as source code instead.")
     parser.add_switch("--list", help="List the packaged networks instead.")
     return parser

@@ -80,21 +80,17 @@ def verified(data: bytes, name: str, dataset: str, source: str, remedy: str) -> 
         UserError: The checksum differs.
     """
     title, expected = KNOWN_SETS[dataset].title, SUMS[dataset][FILES.index(name)]
-    kind = "md5" if len(expected) == 32 else "sha256"
+    kind, wanted = "md5" if len(expected) == 32 else "sha256", f"{title}'s {name}"
     if (actual := digest(data, kind)) == expected:
         return data
     if found := identify(data):
         other, file = found
         fix = "rename the files" if other == dataset else f"set --data.dataset={other}"
-        raise UserError(
-            f"{source}: expected {title}'s {name}, got {KNOWN_SETS[other].title}'s {file}; {fix}, or {ELSEWHERE}"
-        )
+        raise UserError(f"{source}: expected {wanted}, got {KNOWN_SETS[other].title}'s {file}; {fix}, or {ELSEWHERE}")
     more = " or more" * (len(data) > SIZES[name])
     what = " (a web page)" * _is_web_page(data) + " (cut off)" * (data[:3] == _IDX and len(data) < SIZES[name])
-    raise UserError(
-        f"{source}: expected {title}'s {name}, {SIZES[name]:,} bytes with {kind} {expected[:12]}..., got "
-        f"{len(data):,} bytes{more} with {actual[:12]}...{what}; the file was not used; {remedy}"
-    )
+    came = f"{len(data):,} bytes{more} with {actual[:12]}...{what}; the file was not used; {remedy}"
+    raise UserError(f"{source}: expected {wanted}, {SIZES[name]:,} bytes with {kind} {expected[:12]}..., got {came}")
 
 
 def _is_web_page(data: bytes) -> bool:

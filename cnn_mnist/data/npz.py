@@ -1,6 +1,5 @@
 """Reads a user's data set from an .npz file."""
 
-import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from numpy.lib import format as npy
 
 from cnn_mnist.architecture.layer_spec import times
 from cnn_mnist.data.mnist import Mnist
-from cnn_mnist.errors import UserError, UserNotice, expect
+from cnn_mnist.errors import UserError, expect, notify, of_system
 from cnn_mnist.untrusted import fits
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -71,7 +70,7 @@ def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
                 with archive.open(f"{name}.npy") as file:
                     arrays.append(npy.read_array(file, allow_pickle=False))
     except Exception as error:  # a damaged archive raises errors of zip, codec or header
-        reason = " ".join((getattr(error, "strerror", None) or str(error)).split())[:120]
+        reason = of_system(error)
         if reason.startswith("Object arrays"):
             reason = f"{name} of Python objects; save numbers: np.stack({name})"
         raise UserError(f"{path}: expected an .npz file with the arrays {', '.join(NAMES)}, got {reason}") from None
@@ -90,22 +89,19 @@ def load(path: str | Path, channels_first: bool | None = None) -> Mnist:
     shapes = [times(images.shape[1:]) for images in (data.train_images, data.test_images)]
     expect(path, shapes[0] == shapes[1], "images of one shape in x_train and x_test", " and ".join(shapes))
     counts = np.bincount(data.train_labels)
-    if unseen := sorted(set(data.test_labels.tolist()) - set(data.train_labels.tolist())):
-        raise UserError(
-            f"{path}: expected only classes of y_train in y_test, got {', '.join(map(str, unseen))}, of which y_train "
-            "has no image; add some, or remove those test images"
-        )
-    if not counts.all():
-        every = f"every label from 0 to {len(counts) - 1} in y_train"
-        raise UserError(f"{path}: expected {every}, got none of {counts.argmin()}; {_NUMBERED}")
+    unseen = sorted(set(data.test_labels.tolist()) - set(data.train_labels.tolist()))
+    came = f"{', '.join(map(str, unseen))}, of which y_train has no image; add some, or remove those test images"
+    expect(path, not unseen, "only classes of y_train in y_test", came)
+    every = f"every label from 0 to {len(counts) - 1} in y_train"
+    expect(path, bool(counts.all()), every, f"none of {counts.argmin()}; {_NUMBERED}")
     first = _channels_first(path, data.train_images.shape[1:]) if channels_first is None else channels_first
     if first and data.train_images.ndim == 4:
         data = data._replace(**{n: np.moveaxis(getattr(data, n), 1, 3) for n in ("train_images", "test_images")})
     if further:
         names = f"{', '.join(further[:8])} {'is' if len(further) == 1 else 'are'} not read"
-        warnings.warn(UserNotice(f"{path}: {names}; --data.val_size holds out training images"), stacklevel=2)
+        notify(f"{path}: {names}; --data.val_size holds out training images")
     for notice in _notices(data, len(counts)):
-        warnings.warn(UserNotice(f"{path}: {notice}"), stacklevel=2)
+        notify(f"{path}: {notice}")
     return data
 
 
@@ -137,26 +133,21 @@ def _channels_first(path: str | Path, shape: tuple[int, ...]) -> bool:
         return False
     if shape[0] in (1, 3, 4) and shape[0] < min(shape[1:]):
         notice = f"the images are {times(shape)}, with channels first; they are turned to [height, width, channels]"
-        warnings.warn(UserNotice(f"{path}: {notice}"), stacklevel=3)
+        notify(f"{path}: {notice}", stacklevel=4)
         return True
-    raise UserError(
-        f"{path}: expected images of height, width, channels or of channels, height, width, got {times(shape)}, "
-        "which may be either; set --data.channels_first=true or false"
-    )
+    came = f"{times(shape)}, which may be either; set --data.channels_first=true or false"
+    raise UserError(f"{path}: expected images of height, width, channels or of channels, height, width, got {came}")
 
 
 def _notices(data: Mnist, classes: int) -> Iterator[str]:
     """Yields what is probably a mistake in a data set, and what to do."""
     for name, images in (("x_train", data.train_images), ("x_test", data.test_images)):
         if 0 < (most := int(images.max())) <= DARK:
-            yield f"{name} has values up to {most} of 255, so the network's input is at most {most / 255:.2g}; " + (
-                f"if {most} is white, save {name} * {255 // most}"
-            )
+            remedy = f"if {most} is white, save {name} * {255 // most}"
+            yield f"{name} has values up to {most} of 255, so the network's input is at most {most / 255:.2g}; {remedy}"
     if absent := sorted(set(range(classes)) - set(data.test_labels.tolist())):
         yield f"y_test has no image of class {', '.join(map(str, absent))}; test accuracy says nothing about it"
     seen = {hash(image.tobytes()) for image in data.train_images}
     if repeated := sum(hash(image.tobytes()) in seen for image in data.test_images):
-        yield (
-            f"{repeated:,} of {len(data.test_images):,} test images are also training images, so test accuracy is too "
-            "high; remove them from one set"
-        )
+        these = f"{repeated:,} of {len(data.test_images):,} test images are also training images"
+        yield f"{these}, so test accuracy is too high; remove them from one set"

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from cnn_mnist.architecture.network import layer_table
 from cnn_mnist.console.tables import markdown_table
+from cnn_mnist.data.splits import Split
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.data_module import MNISTDataModule
 from cnn_mnist.pytorch.logger import RunLogger, run_folder, run_logger
@@ -68,8 +69,7 @@ class RunRecord(Callback):
         run = PYTORCH, pl_module.settings, data.settings, trainer.max_epochs, str(trainer.precision)
         for summary in hparams.summaries(*run, folder.name):
             writer.file_writer.add_summary(summary, 0)
-        train = data.splits["train"]
-        writer.add_image(tags.EXAMPLES, pictures.examples(*train), 0, dataformats="HWC")
+        writer.add_image(tags.EXAMPLES, pictures.examples(*data.splits["train"]), 0, dataformats="HWC")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remembers the updates of the checkpoint that the fit continues from."""
@@ -88,19 +88,12 @@ class RunRecord(Callback):
         folder, logger, data = run_folder(trainer), run_logger(trainer), _data(trainer)
         if folder is None or data is None or not trainer.is_global_zero:
             return
-        test, order = data.splits["test"], indices.cpu().numpy()
-        images, labels = test.images[order], test.labels[order]
-        chances = probabilities.cpu().numpy()
-        predictions = chances.argmax(axis=1)
-        drawn = {
-            tags.CONFUSION_MATRIX: pictures.confusion_matrix(labels, predictions, test.classes),
-            tags.MISTAKES: pictures.mistakes(images, labels, test.classes, chances),
-        }
+        test, order, chances = data.splits["test"], indices.cpu().numpy(), probabilities.cpu().numpy()
+        part = Split(test.images[order], test.labels[order], test.classes)
         if logger is not None:
-            for name, picture in drawn.items():
-                logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
+            pictures.add_predictions(logger.experiment, part, chances, trainer.global_step)
         if np.array_equal(order, np.arange(len(test.labels))):  # predictions of a part would look complete
-            write_mistakes(folder, labels, predictions)
+            write_mistakes(folder, part.labels, chances.argmax(axis=1))
 
 
 def _write_config(path: Path, trainer: Trainer, model: MeasuredModule, data: MNISTDataModule | None) -> None:

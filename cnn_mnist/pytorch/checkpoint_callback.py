@@ -10,7 +10,8 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
-from cnn_mnist.errors import UserError, expect
+from cnn_mnist.errors import expect
+from cnn_mnist.pytorch.checkpoints import expect_more_epochs
 from cnn_mnist.pytorch.logger import run_logger
 from cnn_mnist.runs.files import atomic_write, lock_folder
 from cnn_mnist.runs.folder import CHECKPOINTS
@@ -167,10 +168,7 @@ def restore_progress(trainer: Trainer) -> None:
     epochs, rest = divmod(updates, steps)
     came = f"{trainer.ckpt_path} at update {rest} of one; use the batch size and validation split of its training"
     expect("--ckpt_path", not rest, f"the end of an epoch of {steps} updates", came)
-    if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= epochs:
-        raise UserError(
-            f"--ckpt_path: {trainer.ckpt_path} has {epochs} epochs already; set --trainer.max_epochs above that"
-        )
+    expect_more_epochs(trainer.ckpt_path, epochs, trainer.max_epochs)
     loop: Any = trainer.fit_loop
     loop.epoch_progress.current.processed = epochs
     loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.completed = updates

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cnn_mnist.architecture.descriptions import title
-from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.errors import UserError, UserNotice, as_user_error
 from cnn_mnist.pytorch.network import build_network
 from cnn_mnist.runs.files import zip_is_intact
 from cnn_mnist.runs.folder import ENDINGS, KERAS
@@ -40,12 +40,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     checkpoint = load_safely(Path(path), expected)
     held = checkpoint if isinstance(checkpoint, dict) else {}
     if not all(isinstance(held.get(name), dict) for name in ("state_dict", "hyper_parameters")):
-        raise UserError(
-            f"{expected}, without state_dict and hyper_parameters; predict with --source=FILE.py:CLASS, or "
-            "python -m keras_parity convert, takes its weights"
-        )
+        ways = "predict with --source=FILE.py:CLASS, or python -m keras_parity convert, takes its weights"
+        raise UserError(f"{expected}, without state_dict and hyper_parameters; {ways}")
     _check_weights(checkpoint, expected)
     return checkpoint
+
+
+def expect_more_epochs(path: Any, epochs: int, asked: int | None) -> None:
+    """Raises ``UserError`` if a training that continues a checkpoint asks for no more epochs than it has."""
+    if asked is not None and 0 <= asked <= epochs:
+        raise UserError(f"--ckpt_path: {path} has {epochs} epochs already; set --trainer.max_epochs above that")
 
 
 def load_safely(path: Path, expected: str) -> Any:
@@ -61,7 +65,7 @@ def load_safely(path: Path, expected: str) -> Any:
     Raises:
         UserError: The file is damaged, hostile or none of PyTorch's.
     """
-    try:
+    with as_user_error(f"{expected}, which cannot be loaded safely", "; use another file", reason_of):
         if is_zipfile(path):
             if not zip_is_intact(path):
                 raise UserError(f"{expected}, which is truncated or no checkpoint, or damaged; use another file")
@@ -73,10 +77,6 @@ def load_safely(path: Path, expected: str) -> Any:
             raise UnpicklingError
         with warnings.catch_warnings(action="ignore"):  # about other protocols of pickle
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except UserError:
-        raise
-    except Exception as error:  # each kind of damage raises another
-        raise UserError(f"{expected}, which cannot be loaded safely ({reason_of(error)}); use another file") from None
     tensors = _tensors_in(content)
     if any(t.layout is not torch.strided or t.is_quantized or t.is_meta or t.is_complex() for t in tensors):
         raise UserError(f"{expected}, which contains sparse, quantized, complex or meta tensors; save ordinary ones")
@@ -105,7 +105,7 @@ def _tensors_in(content: Any) -> list[Tensor]:
     return tensors
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: object) -> str:
     """Returns in one line why a file cannot be loaded, without PyTorch's advice to load it unsafely."""
     if isinstance(error, UnpicklingError):
         return "it is damaged, or contains more than tensors, numbers and text"
@@ -126,9 +126,8 @@ def _check_weights(checkpoint: dict[str, Any], expected: str) -> None:
         raise UserError(f"{expected}, whose hyper_parameters are wrong ({error}); use another file") from None
     stored = sum(tensor.numel() for tensor in checkpoint["state_dict"].values() if hasattr(tensor, "numel"))
     if described.parameters > stored:  # checked before memory is allocated
-        raise UserError(
-            f"{expected}, with {stored:,} numbers for a network of {described.parameters:,}; use another file"
-        )
+        numbers = f"{stored:,} numbers for a network of {described.parameters:,}"
+        raise UserError(f"{expected}, with {numbers}; use another file")
     network = build_network(described, settings.get("align", "keras"))
     wanted = {(f"network.{k}", v.shape) for k, v in network.state_dict().items()}
     found = {(name, getattr(tensor, "shape", None)) for name, tensor in checkpoint["state_dict"].items()}

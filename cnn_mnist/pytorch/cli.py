@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from cnn_mnist.architecture.layers import BatchNormalization
 from cnn_mnist.console.results import save_and_print_results, weights_line
-from cnn_mnist.errors import UserError, UserNotice, expect
+from cnn_mnist.errors import UserError, UserNotice, expect, no_gpu, notify
 from cnn_mnist.neutral import say
 from cnn_mnist.pytorch.checkpoint_callback import ResumableCheckpoint
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
@@ -57,10 +57,7 @@ class CLI(Arguments):
             return super().instantiate_trainer(**kwargs)
         except (ImportError, RuntimeError, TypeError, ValueError, MisconfigurationException) as error:
             if self._get(self.config_init, "trainer")["accelerator"] == "gpu" and not torch.accelerator.is_available():
-                raise UserError(
-                    "--trainer.accelerator=gpu: expected a GPU that PyTorch "
-                    f"{torch.__version__} can use, found none; use --trainer.accelerator=cpu"
-                ) from None
+                raise no_gpu(f"PyTorch {torch.__version__}") from None
             raise UserError(f"--trainer: {' '.join(str(error).split())}") from None
 
     def before_fit(self) -> None:
@@ -101,8 +98,7 @@ class CLI(Arguments):
     def _warn_of_slow_bf16() -> None:
         can = torch.cpu.get_capabilities()
         if can.get("architecture") == "x86_64" and not (can.get("avx512_bf16") or can.get("amx_bf16")):
-            notice = "--trainer.precision: this CPU has no bf16 instructions; float32 is ten times faster"
-            warnings.warn(UserNotice(notice), stacklevel=2)
+            notify("--trainer.precision: this CPU has no bf16 instructions; float32 is ten times faster")
 
     def after_fit(self) -> None:
         """Evaluates the trained network on the test set and the training set, in the same run."""
@@ -119,11 +115,10 @@ class CLI(Arguments):
         momentum = max((layer.momentum for layer in layers if isinstance(layer, BatchNormalization)), default=0.0)
         initial = momentum**self.trainer.global_step
         if initial > _INITIAL_STATISTICS:
-            notice = (
+            notify(
                 f"batch norm: after {self.trainer.global_step} steps at momentum {momentum}, its moving statistics are "
                 f"still {initial:.0%} initial values, so evaluation is worse than training; train longer"
             )
-            warnings.warn(UserNotice(notice), stacklevel=2)
 
     def before_validate(self) -> None:
         """Checks that there are a trained network and a validation split."""

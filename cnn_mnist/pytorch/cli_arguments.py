@@ -14,8 +14,8 @@ from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors
 from cnn_mnist.console.commands import COMMANDS
 from cnn_mnist.console.predict_input import CKPT_PATH
 from cnn_mnist.console.run_settings import refuse_others, say_if_changed
-from cnn_mnist.errors import UserError, expect
-from cnn_mnist.pytorch.checkpoints import read_checkpoint
+from cnn_mnist.errors import expect
+from cnn_mnist.pytorch.checkpoints import expect_more_epochs, read_checkpoint
 from cnn_mnist.runs.folder import LOG_DIR, PYTORCH, find_checkpoint, read_config
 
 DEFAULTS: dict[str, Any] = {
@@ -38,10 +38,8 @@ class Parser(OneLineErrors, LightningArgumentParser):
             given = read_config(".", given) if isinstance(given, str) else given  # a file of its own
             seed = given.get("seed", run) if isinstance(given, dict) else config.get(f"{group}.seed", run)
             if seed != run:
-                self.error(
-                    f"--config: expected one seed for model and data, seed_everything={run}, got {group}.seed={seed}; "
-                    f"set seed_everything, and remove {group}.seed"
-                )
+                came = f"{group}.seed={seed}; set seed_everything, and remove {group}.seed"
+                self.error(f"--config: expected one seed for model and data, seed_everything={run}, got {came}")
         return config
 
 
@@ -120,9 +118,8 @@ class Arguments(LightningCLI):
         self._parser(subcommand).set_defaults(kept)
         self._parse(self.parser, self._args)
         self.config[subcommand].ckpt_path = path
-        epochs, asked = checkpoint.get("epoch", -1) + 1, self.config[subcommand].trainer.max_epochs
-        if subcommand == "fit" and checkpoint.get("loops") and asked is not None and 0 <= asked <= epochs:
-            raise UserError(f"--ckpt_path: {path} has {epochs} epochs already; set --trainer.max_epochs above that")
+        if subcommand == "fit" and checkpoint.get("loops"):
+            expect_more_epochs(path, checkpoint.get("epoch", -1) + 1, self.config[subcommand].trainer.max_epochs)
         if subcommand == "test":  # a network may be tested on another data set, if it is named
             kept = {flag: value for flag, value in kept.items() if not flag.startswith("data.")}
         refuse_others(kept, self.config[subcommand], path)

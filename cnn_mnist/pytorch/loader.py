@@ -7,17 +7,24 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from cnn_mnist.data.augmentation import Augmentation
 from cnn_mnist.data.mnist import scale
 from cnn_mnist.data.order import batch_count, batch_slices, epoch_order
+from cnn_mnist.data.splits import evaluation_batch_size
 from cnn_mnist.errors import expect
 
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:
     """Converts images uint8 [n, height, width, channels] to float32 [n, channels, height, width] in [0, 1]."""
     return torch.from_numpy(scale(np.moveaxis(images, 3, 1)))
+
+
+def outputs_of(module: nn.Module, images: Tensor) -> NDArray[np.floating]:
+    """Computes the outputs of a module for images [n, channels, height, width], in batches for evaluation."""
+    with torch.inference_mode():
+        return torch.cat([module(batch) for batch in images.split(evaluation_batch_size(images.shape[2:]))]).numpy()
 
 
 @dataclass(eq=False)
@@ -100,13 +107,12 @@ class Loader:
         for place in list(batch_slices(size, self.batch_size, first=self.position)):
             self.position += 1
             indices = order[place][self.rank :: self.world_size]
-            images = self.images[indices] if self.augmentation is None else self._augmented(indices)
+            if self.augmentation is None:
+                images = self.images[indices]
+            else:
+                moved = np.moveaxis(self.augmentation.batch(indices.cpu().numpy(), self.epoch), 3, 1)
+                images = torch.from_numpy(moved.copy(order="C")).to(self.images.device)
             yield Batch(images, self.labels[indices], indices, place.stop - place.start)
-
-    def _augmented(self, indices: Tensor) -> Tensor:
-        assert self.augmentation is not None
-        images = np.moveaxis(self.augmentation.batch(indices.cpu().numpy(), self.epoch), 3, 1)
-        return torch.from_numpy(images.copy(order="C")).to(self.images.device)
 
     @property
     def sampler(self) -> "Loader":

@@ -135,10 +135,8 @@ class Classifier(MeasuredModule):
         optimizer = make_optimizer(self.network.parameters(), self.settings)
         if self.settings.schedule == "constant" and not self.settings.warmup:
             return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": LambdaLR(optimizer, placeholder_schedule), "interval": "step"},
-        }
+        schedule: Any = {"scheduler": LambdaLR(optimizer, placeholder_schedule), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_train_start(self) -> None:
         """Restores the progress of a converted checkpoint, and attaches the schedule."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,8 +18,7 @@ if TYPE_CHECKING:  # a conversion needs no Lightning
 
 _WITH_KERAS_FORMULA: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": KerasRMSprop,
-    "adam": KerasAdam,
-    "adamw": KerasAdam,
+    **dict.fromkeys(("adam", "adamw"), KerasAdam),
     "sgd": KerasSGD,
 }
 
@@ -35,10 +34,9 @@ def make_optimizer(params: Iterable[Tensor], settings: ModelSettings) -> torch.o
     if settings.align == "keras":
         return _WITH_KERAS_FORMULA[settings.optimizer](params, rate, weight_decay=decay, **settings.optimizer_settings)
     name, takes = OPTIMIZERS[settings.optimizer]
-    values = {theirs: [getattr(settings, ours) for ours in takes if takes[ours] == theirs] for theirs in takes.values()}
-    arguments: dict[str, Any] = {  # Adam's betas are a pair
-        theirs: found[0] if len(found) == 1 else tuple(found) for theirs, found in values.items()
-    }
+    arguments = {takes[ours]: value for ours, value in settings.optimizer_settings.items()}
+    if "betas" in arguments:  # two settings of ours
+        arguments["betas"] = settings.beta_1, settings.beta_2
     return getattr(torch.optim, name)(params, lr=rate, weight_decay=decay, foreach=True, **arguments)
 
 
@@ -80,9 +78,8 @@ def attach_schedule(trainer: "Trainer", settings: ModelSettings) -> None:
         if isinstance(old, LambdaLR) and placeholder_schedule in old.lr_lambdas:
             steps = trainer.estimated_stepping_batches
             check_length(settings, steps)
-            config.scheduler = new = LambdaLR(
-                old.optimizer, partial(rate_factor, settings, steps=steps), old.last_epoch - 1
-            )
+            factor = partial(rate_factor, settings, steps=steps)
+            config.scheduler = new = LambdaLR(old.optimizer, factor, old.last_epoch - 1)
             new._step_count = old._step_count  # saved in the checkpoint, but no argument sets it
             if new.last_epoch:
                 check_resumed_rate(settings, float(old.get_last_lr()[0]), float(new.get_last_lr()[0]))

@@ -1,8 +1,8 @@
 """Runs a user's own module with the weights of a file; the user names its Python file on the command line."""
 
 import runpy
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cnn_mnist.architecture.layer_spec import times
-from cnn_mnist.data.splits import evaluation_batch_size
-from cnn_mnist.errors import UserError, UserNotice, expect
-from cnn_mnist.pytorch.loader import to_tensor
+from cnn_mnist.errors import UserError, expect, few, notify
+from cnn_mnist.pytorch.loader import outputs_of, to_tensor
 from cnn_mnist.pytorch.state_dicts import read_state
+
+
+@contextmanager
+def _users_code(what: str, end: str) -> Iterator[None]:
+    """Turns an error of the user's own code into a ``UserError`` of one line, with its ``end``."""
+    try:
+        yield
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"--source: {what} raises {reason}{end}") from None
 
 
 def build_module(source: str, state: Mapping[str, Tensor]) -> tuple[nn.Module, dict[str, str]]:
@@ -34,13 +43,8 @@ def build_module(source: str, state: Mapping[str, Tensor]) -> tuple[nn.Module, d
     path, _, name = source.rpartition(":")
     expect("--source", Path(path or ".").is_file(), "FILE.py:CLASS", f"{source}; no such file exists")
     module: Any = None
-    try:
+    with _users_code(source, "; make it work without arguments"), suppress(KeyError):
         module = runpy.run_path(path)[name]()
-    except KeyError:
-        pass
-    except Exception as error:  # raised by the user's own code
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"--source: {source} raises {reason}; make it work without arguments") from None
     expect("--source", isinstance(module, nn.Module), f"a class of {path} that makes an nn.Module", name)
     wanted = module.state_dict()
     prefixes = {"", *(full[: place + 1] for full in state for place, letter in enumerate(full) if letter == ".")}
@@ -65,11 +69,8 @@ def names_in_call_order(module: nn.Module, image: Tensor) -> list[str]:
         for name, part in module.named_modules()
     ]
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), _users_code("the module", f" on an image {tuple(image.shape)}"):
             module(image)
-    except Exception as error:  # raised by the user's own code
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"--source: the module raises {reason} on an image {tuple(image.shape)}") from None
     finally:
         for hook in hooks:
             hook.remove()
@@ -88,11 +89,8 @@ def logits_of(module: nn.Module, images: NDArray[np.floating]) -> NDArray:
     Returns:
         The logits [n, classes].
     """
-    double = module.double()
     tensor = torch.from_numpy(np.array(np.moveaxis(images, -1, 1), order="C")).double()
-    with torch.inference_mode():
-        batches = [double(batch) for batch in tensor.split(evaluation_batch_size(images.shape[1:]))]
-    return _as_logits(torch.cat(batches).numpy())
+    return _as_logits(outputs_of(module.double(), tensor))
 
 
 def _as_logits(outputs: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -119,15 +117,9 @@ def predict(source: str, path: Path, images: NDArray[np.uint8]) -> NDArray[np.fl
     state = read_state(path)
     module, names = build_module(source, state)
     if left := sorted(state.keys() - names.values()):
-        more = f" and {len(left) - 1} more" if left[1:] else ""
-        warnings.warn(UserNotice(f"{path}: left out: {left[0]}{more}, which {source} does not have"), stacklevel=2)
-    try:
-        with torch.inference_mode():
-            found = [module(batch) for batch in to_tensor(images).split(evaluation_batch_size(images.shape[1:]))]
-            outputs = torch.cat(found).numpy()
-    except Exception as error:  # raised by the user's own code
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"--source: {source} raises {reason} on images of {times(images.shape[1:])}") from None
+        notify(f"{path}: left out: {few(left, 1)}, which {source} does not have")
+    with _users_code(source, f" on images of {times(images.shape[1:])}"):
+        outputs = outputs_of(module, to_tensor(images))
     if outputs.ndim != 2 or outputs.shape[1] < 2:
         raise UserError(f"--source: expected outputs [n, classes] of {source}, got {list(outputs.shape)}")
     return _as_logits(outputs)

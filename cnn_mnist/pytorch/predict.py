@@ -1,30 +1,19 @@
 """``python -m cnn_mnist predict [IMAGE...]``: predicts your own digits or the test set in PyTorch."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cnn_mnist.architecture.descriptions import read_network
-from cnn_mnist.console import predict_input, predictions
-from cnn_mnist.console.arguments import OneLineErrors
-from cnn_mnist.console.results import weights_line
-from cnn_mnist.data.splits import evaluation_batch_size
+from cnn_mnist.console import predict_input
 from cnn_mnist.errors import UserError, expect
-from cnn_mnist.neutral import say
 from cnn_mnist.pytorch import own_module
 from cnn_mnist.pytorch.checkpoints import read_checkpoint
-from cnn_mnist.pytorch.loader import to_tensor
+from cnn_mnist.pytorch.loader import outputs_of, to_tensor
 from cnn_mnist.pytorch.network import build_network
 from cnn_mnist.runs.folder import PYTORCH, find_checkpoint
-
-
-def build_parser() -> OneLineErrors:
-    """Builds the parser of ``predict``."""
-    return predict_input.build_parser(
-        "python -m cnn_mnist", "Predicts your own digits, or the test set, with a trained network."
-    )
 
 
 def main(args: list[str], read_pictures: predict_input.Reader) -> None:
@@ -37,7 +26,8 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
     Raises:
         UserError: A mistake that the user can fix.
     """
-    config = build_parser().parse_args(args)
+    purpose = "Predicts your own digits, or the test set, with a trained network."
+    config = predict_input.build_parser("python -m cnn_mnist", purpose).parse_args(args)
     if not config.ckpt_path:
         raise UserError("--ckpt_path is required: expected a run folder or a .ckpt file, got none")
     came = f"{len(config.ckpt_path)}; python -m keras_parity predict compares two"
@@ -45,11 +35,8 @@ def main(args: list[str], read_pictures: predict_input.Reader) -> None:
     checkpoint = find_checkpoint(config.ckpt_path[0], PYTORCH)
     if config.source is None:
         read_checkpoint(checkpoint)  # names what is wrong with it
-    shape, data = predict_input.input_shape(checkpoint, config.source), predict_input.data_of([checkpoint], config)
-    digits, classes = predict_input.load_digits(shape, config, data, read_pictures)
-    found = predictions.from_logits(compute_logits(checkpoint, digits.images, config.source), classes)
-    say(weights_line(checkpoint))
-    predictions.write_predictions(digits, {PYTORCH: found}, config)
+    compute = partial(compute_logits, source=config.source)
+    predict_input.predict({PYTORCH: checkpoint}, config, read_pictures, lambda _: compute)
 
 
 def compute_logits(path: Path, images: NDArray[np.uint8], source: str | None = None) -> NDArray[np.floating]:
@@ -75,6 +62,4 @@ def compute_logits(path: Path, images: NDArray[np.uint8], source: str | None = N
     network = build_network(described, settings.get("align", "keras")).eval()
     weights = checkpoint["state_dict"]
     network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in weights.items()})
-    batches = to_tensor(images).split(evaluation_batch_size(images.shape[1:]))
-    with torch.inference_mode():
-        return torch.cat([network(batch) for batch in batches]).numpy()
+    return outputs_of(network, to_tensor(images))

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from cnn_mnist.architecture.description_files import Inert
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, as_user_error
 from cnn_mnist.pytorch.checkpoints import load_safely, reason_of
 
 _INSIDE = ("state_dict", "model_state_dict", "model")
@@ -26,18 +26,14 @@ def load_file(path: Path) -> Any:
     Raises:
         UserError: The file is damaged, hostile or of another format.
     """
-    try:
+    expected = f"expected a PyTorch state dict, got {path}"
+    with as_user_error(f"{expected}, which cannot be loaded safely", reason=reason_of):
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         others = torch.serialization.get_unsafe_globals_in_checkpoint(path) if is_zipfile(path) else []
         with torch.serialization.safe_globals([(Inert, name) for name in others]):
-            return load_safely(path, f"expected a PyTorch state dict, got {path}")
-    except UserError:
-        raise
-    except Exception as error:  # each kind of damage raises another
-        reason = f"which cannot be loaded safely ({reason_of(error)})"
-        raise UserError(f"expected a PyTorch state dict, got {path}, {reason}") from None
+            return load_safely(path, expected)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -51,7 +47,6 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
     if not isinstance(found, Mapping) or not found or not all(isinstance(value, Tensor) for value in found.values()):
-        raise UserError(
-            f"expected a PyTorch state dict, got {path}, which cannot be loaded safely (no tensors by name)"
-        )
+        reason = "which cannot be loaded safely (no tensors by name)"
+        raise UserError(f"expected a PyTorch state dict, got {path}, {reason}")
     return {str(name): tensor.detach() for name, tensor in found.items()}

@@ -147,11 +147,8 @@ class StopOnNonFiniteLoss(Callback):
         finite = np.isfinite(total.cpu().numpy())
         self._losses.clear()
         if not finite.all():
-            refuse(
-                trainer,
-                f"expected a finite loss, got NaN or infinity at step {steps[finite.argmin()]} of "
-                f"{run_folder(trainer) or 'a run without a log'}; lower --model.learning_rate",
-            )
+            where = f"step {steps[finite.argmin()]} of {run_folder(trainer) or 'a run without a log'}"
+            refuse(trainer, f"expected a finite loss, got NaN or infinity at {where}; lower --model.learning_rate")
 
 
 def _random_state() -> dict[str, Any]:

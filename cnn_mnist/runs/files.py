@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, as_user_error, of_system
 from cnn_mnist.untrusted import zip_fits
 
 _LOCK = ".lock"  # is never removed, so that all processes lock the same file
@@ -29,18 +29,15 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         UserError: The file cannot be written.
     """
     target = Path(os.path.realpath(path))
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-            aside = Path(folder, target.name)  # the same name, because PyTorch stores it in the file
-            yield aside
-            _sync(aside)
-            aside.replace(target)
-            _sync(target.parent)
-    except (OSError, RuntimeError) as error:  # PyTorch and HDF5 raise RuntimeError for a full disk
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
-        raise UserError(
-            f"expected a file that can be written, got {path} ({reason}); free some space or choose another"
-        ) from None
+    start, end = f"expected a file that can be written, got {path}", "; free some space or choose another"
+    kinds = OSError, RuntimeError  # PyTorch and HDF5 raise RuntimeError for a full disk
+    told = as_user_error(start, end, of_system, kinds)
+    with told, tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+        aside = Path(folder, target.name)  # the same name, because PyTorch stores it in the file
+        yield aside
+        _sync(aside)
+        aside.replace(target)
+        _sync(target.parent)
 
 
 def remove_leftovers(folder: str | Path) -> None:
@@ -72,13 +69,9 @@ def zip_is_intact(path: str | Path) -> bool:
 def check_writable(folder: str | Path) -> None:
     """Raises ``UserError`` unless ``folder``, or its nearest existing parent, is writable."""
     nearest = next(path for path in (Path(folder), *Path(folder).absolute().parents) if path.exists())
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"expected a folder for logs that can be written, got {folder} ({error.strerror}); choose another"
-        ) from None
+    start = f"expected a folder for logs that can be written, got {folder}"
+    with as_user_error(start, "; choose another", of_system), tempfile.TemporaryFile(dir=nearest):
+        pass
 
 
 @contextmanager
@@ -97,10 +90,8 @@ def lock_folder(folder: str | Path) -> Iterator[None]:
         with FileLock(Path(folder, _LOCK), timeout=0):
             yield
     except Timeout:
-        raise UserError(
-            f"expected an unused folder, got {folder}, in which another training or study runs; wait for its end, or "
-            "choose another folder"
-        ) from None
+        came = f"{folder}, in which another training or study runs; wait for its end, or choose another folder"
+        raise UserError(f"expected an unused folder, got {came}") from None
 
 
 def _sync(path: Path) -> None:

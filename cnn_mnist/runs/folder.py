@@ -4,13 +4,12 @@ It is ``lightning_logs/FRAMEWORK/version_N`` and holds event files, settings, en
 """
 
 import re
-import warnings
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from cnn_mnist.errors import UserError, UserNotice, expect
+from cnn_mnist.errors import UserError, expect, notify
 from cnn_mnist.runs.files import check_writable, zip_is_intact
 from cnn_mnist.untrusted import read_text
 from cnn_mnist.yaml_files import load_yaml
@@ -91,7 +90,7 @@ def newest_checkpoint(folder: str | Path, *frameworks: str) -> Path | None:
         return None
     good = next(filter(zip_is_intact, files), files[0])
     for damaged in files[: files.index(good)]:
-        warnings.warn(UserNotice(f"{damaged} is damaged; using the one before it, {good.name}"), stacklevel=2)
+        notify(f"{damaged} is damaged; using the one before it, {good.name}")
     return good
 
 
@@ -134,10 +133,8 @@ def find_checkpoint(path: str | Path, framework: str) -> Path:
         return Path(path)
     found = newest_checkpoint(path, framework, *ENDINGS)
     if found is None:
-        raise UserError(
-            f"expected a run folder with a {' or '.join(ENDINGS.values())} file in its {CHECKPOINTS} folder, "
-            f"got {path}; choose another, or name the file"
-        )
+        wanted = f"a run folder with a {' or '.join(ENDINGS.values())} file in its {CHECKPOINTS} folder"
+        raise UserError(f"expected {wanted}, got {path}; choose another, or name the file")
     return found
 
 

@@ -1,8 +1,7 @@
 """Records of a run for TensorBoard's HParams tab: its settings and metrics."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cnn_mnist.runs import tags
 from cnn_mnist.settings import DataSettings, ModelSettings, names
@@ -10,11 +9,8 @@ from cnn_mnist.settings import DataSettings, ModelSettings, names
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-_METRICS = (
-    *(tags.tag(split, name) for split in tags.EVALUATED for name in tags.METRICS),
-    tags.FIT_SECONDS,
-    tags.IMAGES_PER_SECOND,
-)
+_EVALUATED = [tags.tag(split, name) for split in tags.EVALUATED for name in tags.METRICS]
+_METRICS = (*_EVALUATED, tags.FIT_SECONDS, tags.IMAGES_PER_SECOND)
 
 _FIRST = ("architecture", "framework", "learning_rate", "optimizer", "seed")
 """Columns that the tab shows at first: it sorts by ``differs``, then by name, and shows five."""
@@ -41,17 +37,12 @@ def summaries(
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     chosen, left_out = asdict(data) | asdict(model), names(DataSettings, "surroundings")
-    settings: Mapping[str, Any] = {
-        "framework": framework,
-        **{name: _plain_value(value) for name, value in chosen.items() if name not in left_out},
-        "max_epochs": max_epochs or 0,
-        "precision": precision,
-    }
+    plain = {name: _plain_value(value) for name, value in chosen.items() if name not in left_out}
+    settings = {"framework": framework, **plain, "max_epochs": max_epochs or 0, "precision": precision}
     # The tab uses one experiment for all runs, so every run of both frameworks writes the same one.
-    experiment = api_pb2.Experiment(
-        hparam_infos=[api_pb2.HParamInfo(name=field, differs=field in _FIRST) for field in settings],
-        metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in _METRICS],
-    )
+    columns = [api_pb2.HParamInfo(name=field, differs=field in _FIRST) for field in settings]
+    metrics = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in _METRICS]
+    experiment = api_pb2.Experiment(hparam_infos=columns, metric_infos=metrics)
     about = metadata.create_summary_metadata(HParamsPluginData(experiment=experiment))
     value = Summary.Value(tag=metadata.EXPERIMENT_TAG, metadata=about, tensor=metadata.NULL_TENSOR)
     return [Summary(value=[value]), summary_v2.hparams_pb(settings, trial_id=f"{framework}/{name}")]

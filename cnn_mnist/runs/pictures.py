@@ -10,15 +10,18 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_mnist.runs import tags
 from cnn_mnist.runs.files import atomic_write
 
 if TYPE_CHECKING:
     from PIL import ImageFont
+
+    from cnn_mnist.data.splits import Split
 
 Picture = NDArray[np.uint8]
 
@@ -30,6 +33,20 @@ _COUNT = 56  # side of a cell of the confusion matrix; larger for long names
 _MATRIX = 1680  # largest side of the matrix; small cells have no counts and names
 _TITLE = 448  # width of its title
 _DARKEST = np.array([8, 48, 107])  # of the heat map, whose lightest is white
+
+
+def add_predictions(writer: Any, test: "Split", probabilities: NDArray[np.floating], step: int) -> None:
+    """Writes the confusion matrix and the misclassified images of a run.
+
+    Args:
+        writer: The run's event file, a ``Recorder`` or PyTorch's ``SummaryWriter``.
+        test: The images that were predicted.
+        probabilities: [n, classes].
+        step: Optimizer updates so far.
+    """
+    confusion = confusion_matrix(test.labels, probabilities.argmax(axis=1), test.classes)
+    writer.add_image(tags.CONFUSION_MATRIX, confusion, step, dataformats="HWC")
+    writer.add_image(tags.MISTAKES, mistakes(*test, probabilities), step, dataformats="HWC")
 
 
 def examples(images: NDArray[np.uint8], labels: NDArray[np.uint8], classes: Sequence[str], most: int = 50) -> Picture:

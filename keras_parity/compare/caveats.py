@@ -1,15 +1,15 @@
 """Notes on runs that a reader of the table must know, above all on logs that other code wrote."""
 
-import re
 import shlex
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from cnn_mnist.errors import few
 from cnn_mnist.runs import tags
 from cnn_mnist.runs.folder import checkpoints, step_of
 from cnn_mnist.settings import SOFTMAX_TWICE_FLOOR
 from keras_parity.compare.rows import PRIMARY, ROWS
-from keras_parity.logs.folders import split_in
+from keras_parity.logs.folders import split_in, words_in
 from keras_parity.logs.run import Run
 
 _COUNTERS = {"epoch", "hp_metric", tags.EPOCH_SECONDS}
@@ -37,10 +37,8 @@ def _caveats(run: Run) -> Iterator[str]:
     loss, acc = run.last("train/loss"), run.last("train/acc")
     smoothed = run.settings.get("model.label_smoothing")  # changes the minimum of the loss
     if loss and acc and loss >= SOFTMAX_TWICE_FLOOR - 1e-4 and acc >= 0.9 and not smoothed:
-        yield (
-            f"a loss of {loss:.4f} at an accuracy of {acc:.4f} points to a softmax before the loss, which then cannot "
-            f"fall below {SOFTMAX_TWICE_FLOOR:.6f}"
-        )
+        floor = f"which then cannot fall below {SOFTMAX_TWICE_FLOOR:.6f}"
+        yield f"a loss of {loss:.4f} at an accuracy of {acc:.4f} points to a softmax before the loss, {floor}"
     final = run.points.get(PRIMARY) if tags.PARAMETERS in run.points else None
     kept = checkpoints(run.folder)
     if final and kept and all(step_of(path) != final[-1].step for path in kept):
@@ -50,9 +48,7 @@ def _caveats(run: Run) -> Iterator[str]:
     left = [tag for tag in run.points.keys() - _COUNTERS if not any(run.points[tag] is points for points in shown)]
     if left and tags.PARAMETERS not in run.points:
         left.sort(key=lambda tag: ("epoch" not in tag, tag))
-        found: dict[str, list[str]] = {}
-        for tag in left:
-            found.setdefault(_row_of(tag), []).append(tag)
+        found = {row: [*alike] for row, alike in groupby(sorted(left, key=_row_of), _row_of)}
         by_epoch = {row: [tag for tag in alike if "epoch" in tag] or alike for row, alike in found.items()}
         rows = ROWS.keys() - run.points.keys()
         hints = {row: alike[0] for row, alike in by_epoch.items() if len(alike) == 1 and row in rows}
@@ -63,7 +59,6 @@ def _caveats(run: Run) -> Iterator[str]:
 
 def _row_of(tag: str) -> str:
     """The row of a tag that names its split and its metric, ``"test/acc"`` for ``"Accuracy/test"``; else empty."""
-    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", tag)]
-    metrics = {name for word in words for name in tags.METRICS if word.startswith(name)}
+    metrics = {name for word in words_in(tag) for name in tags.METRICS if word.startswith(name)}
     split = split_in(tag)
     return f"{split}/{metrics.pop()}" if split and len(metrics) == 1 else ""

@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,7 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 
 from cnn_mnist.console.arguments import OneLineErrors, OutputFile
 from cnn_mnist.data.splits import load_full_sets
-from cnn_mnist.errors import UserError, UserNotice, expect
+from cnn_mnist.errors import UserError, expect, notify
 from cnn_mnist.neutral import printable, say
 from cnn_mnist.runs import mistakes, pictures
 from cnn_mnist.runs.files import atomic_write, atomic_write_text
@@ -32,27 +31,16 @@ from keras_parity.logs.run import Run
 
 _ENDINGS = {"markdown": ".md", "csv": ".csv", "json": ".json", "html": ".html"}
 _FILES = {
-    "output": (
-        OutputFile(*_ENDINGS.values()),
-        "Write the results to this file instead; its ending chooses the format.",
-    ),
-    "figure": (
-        OutputFile(".png", ".pdf", ".svg"),
-        "Draw a slide into this file: the curves of each experiment, with bands.",
-    ),
-    "disagreements": (
-        OutputFile(".png"),
-        "Draw the test images that the two sides predict differently into this file.",
-    ),
+    "output": (_ENDINGS.values(), "Write the results to this file instead; its ending chooses the format."),
+    "figure": ((".png", ".pdf", ".svg"), "Draw a slide into this file: the curves of each experiment, with bands."),
+    "disagreements": ((".png",), "Draw the test images that the two sides predict differently into this file."),
 }
 
 
 def build_parser() -> OneLineErrors:
     """The flags of ``compare``."""
-    parser = OneLineErrors(
-        prog="python -m keras_parity compare",
-        description="Compares runs of the frameworks in one table, with intervals and verdicts, from their logs.",
-    )
+    purpose = "Compares runs of the frameworks in one table, with intervals and verdicts, from their logs."
+    parser = OneLineErrors(prog="python -m keras_parity compare", description=purpose)
     runs = (
         "Folders (searched recursively), event files, CSV files or globs; default: the newest finished runs of two "
         "frameworks in --log_dir with the same settings and seed."
@@ -65,16 +53,13 @@ def build_parser() -> OneLineErrors:
     lines = "With CSV: write a line for each run (runs), or the rows of the table (verdicts)."
     parser.add_argument("--rows", default=None, choices=["runs", "verdicts"], help=lines)
     parser.add_argument("--table", type=bool, default=True, help="Print the results.")
-    for name, (kind, text) in _FILES.items():
-        parser.add_argument(f"--{name}", type=kind, default=None, help=text)
+    for name, (endings, text) in _FILES.items():
+        parser.add_argument(f"--{name}", type=OutputFile(*endings), default=None, help=text)
     for name, (text, *_) in demands.FLAGS.items():
         parser.add_argument(f"--{name}", action="append", default=[], help=text)
     parser.add_switch("--published", help="Show the published columns next to any experiment.")
-    parser.add_argument(
-        "--log_dir",
-        default=LOG_DIR,
-        help="Folder of the logs; the tables for TensorBoard are saved in its folder compare.",
-    )
+    logs = "Folder of the logs; the tables for TensorBoard are saved in its folder compare."
+    parser.add_argument("--log_dir", default=LOG_DIR, help=logs)
     parser.add_some(DataSettings, "data", "data_dir")
     return parser
 
@@ -92,9 +77,8 @@ def main(args: list[str]) -> None:
     typed = {flag: [demands.read(flag, text) for text in config[flag]] for flag in demands.FLAGS}
     form = _format(config.output, config.format, config.rows)
     frameworks = {pattern: framework for pattern, _, framework in typed["framework"]}
-    found, notes = select_runs(
-        config.runs, config.log_dir, {tag: name for tag, _, name in typed["alias"]}, config.by, frameworks
-    )
+    aliases = {tag: name for tag, _, name in typed["alias"]}
+    found, notes = select_runs(config.runs, config.log_dir, aliases, config.by, frameworks)
     margins = {tag: float(margin) for tag, _, margin in typed["margin"]}
     tables = make_tables(found, margins, by=config.by, show_published=bool(config.published))
     tables[0].notes[:0] = notes
@@ -131,7 +115,7 @@ def main(args: list[str]) -> None:
             shown += [] if drawn is None else [picture("visual/disagreements", drawn)]
             curves.write_bands(folder, tables, shown)
         except OSError as error:
-            warnings.warn(UserNotice(f"{folder} was not written ({error.strerror})"), stacklevel=2)
+            notify(f"{folder} was not written ({error.strerror})")
     piped = form != "rich" and config.output is None  # stdout is the content of a file
     for path in filter(None, (config[name] for name in _FILES)):
         say(f"wrote {path}", sys.stderr if piped else sys.stdout)

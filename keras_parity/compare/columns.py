@@ -111,10 +111,8 @@ def compare_columns(
         if no_word and row.timed:
             verdicts[key] = Verdict(Estimate(math.nan), margin, no_word, None, 1 - alpha, row.ratio)
             continue
-        one, two = (
-            {partner: row.judged(figure) for partner, figure in column.figures(key).items()}
-            for column in (first, second)
-        )
+        figures = [column.figures(key).items() for column in (first, second)]
+        one, two = ({partner: row.judged(figure) for partner, figure in side} for side in figures)
         step = resolution(key, first.runs[0].settings, [*one.values(), *two.values()])
         estimated = difference(one, two, step, alpha, reach)
         if key == tags.PARAMETERS:  # not random: one run of each decides
@@ -124,10 +122,8 @@ def compare_columns(
             basis = "1 pair" if len(one) == 1 else f"{len(one)} pairs"
         word, needed = judge(estimated, margin, alpha, reach, fewest)
         verdicts[key] = Verdict(estimated, margin, word, needed, 1 - alpha, row.ratio, basis)
-    sets = {
-        tuple(map(column.runs[0].settings.get, ("data.dataset", "data.file", "data.sha256")))
-        for column in (first, second)
-    }
+    images = "data.dataset", "data.file", "data.sha256"
+    sets = {tuple(map(column.runs[0].settings.get, images)) for column in (first, second)}
     partners = {run.partner: run.mistakes for run in second.runs if len(sets) == 1}  # else the images differ
     pairs = [
         (run.mistakes, others)

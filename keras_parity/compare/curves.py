@@ -69,7 +69,8 @@ def write_bands(folder: Path, tables: Sequence[Table], summaries: Iterable[Summa
     for table in tables:
         curves = set()
         for column in (column for column in table.columns if column.runs):
-            bands = {tag: band(tag, column.runs) for tag in _tags(column)}
+            logged = {tag for run in column.runs for tag in run.points} - {tags.PARAMETERS}
+            bands = {tag: band(tag, column.runs) for tag in sorted(logged)}
             curves |= {tag for tag, points in bands.items() if len(points) > 1}
             runs[column.title] = _events(table.where, bands)
         order = [*ROWS, *sorted(curves - ROWS.keys())]
@@ -117,10 +118,6 @@ def _events(where: str, bands: Mapping[str, NDArray[np.float64]]) -> Iterator[Ev
     for tag, points in bands.items():
         some = np.linspace(0, len(points) - 1, min(len(points), _MOST)).astype(int)
         yield from scalars(band_of(where + tag), points[some].tolist())
-
-
-def _tags(column: Column) -> list[str]:
-    return sorted({tag for run in column.runs for tag in run.points} - {tags.PARAMETERS})
 
 
 def _draw(columns: Sequence[Column], metric: str, axes: "Axes") -> None:

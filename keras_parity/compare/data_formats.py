@@ -22,11 +22,9 @@ def to_csv(tables: Sequence[Table]) -> str:
     for table, column, run in runs:
         settings = known_settings(run)
         figures = [(ROWS[key].format.lstrip(","), ROWS[key].value(run)) for key in keys]
-        lines.append(
-            [table.where.rstrip(": "), column.title, run.folder, run.framework, run.seed, run.finished]
-            + [settings.get(name, "") for name in known]
-            + ["" if value is None else f"{value:{form}}" for form, value in figures]
-        )
+        about = [table.where.rstrip(": "), column.title, run.folder, run.framework, run.seed, run.finished]
+        rounded = ["" if value is None else f"{value:{form}}" for form, value in figures]
+        lines.append([*about, *(settings.get(name, "") for name in known), *rounded])
     return csv_text(lines)
 
 

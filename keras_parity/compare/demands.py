@@ -13,27 +13,17 @@ from keras_parity.compare.verdict import APART
 
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
-
-_NUMBER = r"(\d*\.?\d+(?:e[-+]?\d+)?)"
+_NUMBER, _NAMES = r"(\d*\.?\d+(?:e[-+]?\d+)?)", ", ".join(TITLES)
+_BOUND = rf"(\S+?)\s*(>=|<=|>|<)\s*([-+]?{_NUMBER})", "TAG, comparison and number, such as 'test/acc >= 0.985'"
 _LIMIT = rf"(\S+?)\s*(=)\s*{_NUMBER}", "TAG=NUMBER, 0 or more, such as test/acc=0.003"
+_NAME = r"(\S+?)(=)(.+)", "TAG=NAME, such as test/acc=my_accuracy"
+_SIDE = rf"(.+)(:)({'|'.join(TITLES)})", f"PATTERN:FRAMEWORK with one of {_NAMES}, such as runs/torch*:pytorch"
 FLAGS = {
-    "require": (
-        "Fail unless this holds, such as 'test/acc >= 0.985'.",
-        rf"(\S+?)\s*(>=|<=|>|<)\s*([-+]?{_NUMBER})",
-        "TAG, comparison and number, such as 'test/acc >= 0.985'",
-    ),
+    "require": ("Fail unless this holds, such as 'test/acc >= 0.985'.", *_BOUND),
     "max_difference": ("Fail if the difference is larger, such as 'test/acc=0.003'.", *_LIMIT),
     "margin": ("Margin of a row: differences up to it count as same, such as 'test/acc=0.002'.", *_LIMIT),
-    "alias": (
-        "Show another tag in a row, such as 'test/acc=my_accuracy'.",
-        r"(\S+?)(=)(.+)",
-        "TAG=NAME, such as test/acc=my_accuracy",
-    ),
-    "framework": (
-        "Framework of the runs whose folders match a pattern, such as 'runs/torch*:pytorch'.",
-        rf"(.+)(:)({'|'.join(TITLES)})",
-        f"PATTERN:FRAMEWORK with one of {', '.join(TITLES)}, such as runs/torch*:pytorch",
-    ),
+    "alias": ("Show another tag in a row, such as 'test/acc=my_accuracy'.", *_NAME),
+    "framework": ("Framework of the runs whose folders match a pattern, such as 'runs/torch*:pytorch'.", *_SIDE),
 }
 """Help of each flag, pattern of its value, and what the pattern expects."""
 

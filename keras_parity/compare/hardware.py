@@ -72,9 +72,8 @@ def notes(columns: Mapping[str, Sequence[Run]]) -> list[str]:
 
 def lacking_gpu(runs: Sequence[Run]) -> str:
     """What to install if some frameworks ran on a GPU, and others only on a CPU; else empty."""
-    devices: dict[str, set[str]] = {framework: set() for framework in TITLES}
-    for run in runs:
-        devices[run.framework].add(str(run.environment.get("device", "")))
+    told = {(run.framework, str(run.environment.get("device", ""))) for run in runs}
+    devices = {framework: {device for name, device in told if name == framework} for framework in TITLES}
     gpus = {framework: found - {"", "cpu"} for framework, found in devices.items()}
     lacking = [framework for framework, found in devices.items() if found == {"cpu"}]
     if not lacking or not any(gpus.values()):

@@ -37,9 +37,8 @@ def to_html(tables: Sequence[Table], disagreements: pictures.Picture | None = No
     names = dict.fromkeys(name for values in first for name in values)
     svg = io.StringIO()
     curves.draw(tables).savefig(svg, format="svg")
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, keep_trailing_newline=True
-    )
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, keep_trailing_newline=True)
     environment.filters["html_table"] = html_table
     return environment.get_template("page.html").render(
         headlines=headlines(tables),

@@ -148,9 +148,7 @@ def _parts(table: Table) -> list[Table]:
                 for part in table.comparisons
             ]
             apart = {"unfinished": [column for column in of_runs if not column.finished], **apart}
-        parts += [
-            replace(table, title=title, columns=columns, comparisons=[]) for title, columns in apart.items() if columns
-        ]
+        parts += [replace(table, title=title, columns=some, comparisons=[]) for title, some in apart.items() if some]
     return parts
 
 

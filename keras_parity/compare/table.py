@@ -56,10 +56,9 @@ def _meanings(tables: Sequence[Table]) -> list[str]:
     if all(verdict.difference.n < FEWEST for verdict in verdicts):
         return []
     words = {verdict.word for verdict in verdicts}
-    return [f"{word}: {meaning}" for word, meaning in MEANINGS.items() if word in words] + [
-        f"margin: {ACC_MARGIN} for accuracies, a factor of {1 + RATIO_MARGIN} for losses, times and speeds, "
-        "unless --margin sets it"
-    ]
+    margins = f"{ACC_MARGIN} for accuracies, a factor of {1 + RATIO_MARGIN} for losses, times and speeds"
+    meanings = [f"{word}: {meaning}" for word, meaning in MEANINGS.items() if word in words]
+    return [*meanings, f"margin: {margins}, unless --margin sets it"]
 
 
 def _groups(found: Sequence[Run], by: str) -> tuple[list[list[_Group]], list[str]]:
@@ -98,11 +97,8 @@ def _table(title: str, group: Sequence[_Group], margins: Mapping[str, float], by
     if show_published:
         columns += published.columns()
         notes.append(published.footnote())
-    notes += [
-        f"{run.folder} is unfinished; it is shown, but not averaged with finished runs"
-        for run in members
-        if not run.finished
-    ]
+    unfinished = [run.folder for run in members if not run.finished]
+    notes += [f"{folder} is unfinished; it is shown, but not averaged with finished runs" for folder in unfinished]
     table = Table(title, columns, [], notes)
     for other in whole[1:]:
         comparison, notes_of_it = compare_columns(whole[0], other, margins, len(whole) - 1)

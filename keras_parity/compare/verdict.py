@@ -115,15 +115,11 @@ def pairs_needed(difference: Estimate, margin: float, alpha: float = ALPHA, reac
 
     def power(n: int) -> float:
         error = spread / math.sqrt(n)
-        found = error * np.sqrt(
-            2 * gammaincinv((n - 1) / 2, quantiles) / (n - 1)
-        )  # the standard errors that n pairs may show
-        half_width = reach(n - 1, alpha) * found
+        spreads = error * np.sqrt(2 * gammaincinv((n - 1) / 2, quantiles) / (n - 1))  # which n pairs may show
+        half_width = reach(n - 1, alpha) * spreads
         inside = np.clip(margin - half_width, 0, half_width)
-        undecided = (
-            ndtr((sign * half_width - mean) / error) - ndtr((sign * inside - mean) / error) for sign in (1, -1)
-        )
-        return 1 - float(np.mean(np.abs(list(undecided)).sum(axis=0)))
+        undecided = [ndtr((s * half_width - mean) / error) - ndtr((s * inside - mean) / error) for s in (1, -1)]
+        return 1 - float(np.mean(np.abs(undecided).sum(axis=0)))
 
     n = FEWEST + bisect_left(range(FEWEST, _MOST), POWER, key=power)
     return n if n < _MOST else None

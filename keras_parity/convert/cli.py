@@ -2,7 +2,6 @@
 
 import keras_parity.both_frameworks  # isort: skip # noqa: F401 - first, see there
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,13 +16,13 @@ from cnn_mnist.architecture.network import Network
 from cnn_mnist.console import predict_input
 from cnn_mnist.console.arguments import OneLineErrors
 from cnn_mnist.data import mnist
-from cnn_mnist.errors import UserError, UserNotice, expect
+from cnn_mnist.errors import UserError, expect, notify
 from cnn_mnist.neutral import say
 from cnn_mnist.runs.files import atomic_write
 from cnn_mnist.runs.folder import ENDINGS, KERAS, PYTORCH, find_checkpoint
 from cnn_mnist.settings import DataSettings
 from keras_parity.convert import keras_files, pytorch_files, state_dicts
-from keras_parity.convert.portable import Logits, Portable
+from keras_parity.convert.portable import Portable, Read
 from keras_parity.frameworks import chosen_backend, keep_out
 
 GREATEST_DIFFERENCE = 1e-4
@@ -31,20 +30,18 @@ GREATEST_DIFFERENCE = 1e-4
 
 
 class _Format(NamedTuple):
-    read: Callable[[Path, Network | None], tuple[Portable, Logits]]
+    read: Read
     write: Callable[[Portable, Path], None]
     load: str  # the command or line that loads the written file
     optimizer: bool = False
 
 
+_CKPT = state_dicts.read_lightning, pytorch_files.write_ckpt
 _STATE_DICT = state_dicts.read_state_dict, pytorch_files.write_state_dict
 _TORCH = _Format(*_STATE_DICT, 'network.load_state_dict(torch.load("{}", weights_only=True))')
 FORMATS: dict[str, _Format] = {
-    ".ckpt": _Format(
-        state_dicts.read_lightning, pytorch_files.write_ckpt, "python -m cnn_mnist test --ckpt_path={}", optimizer=True
-    ),
-    ".pt": _TORCH,
-    ".pth": _TORCH,
+    ".ckpt": _Format(*_CKPT, "python -m cnn_mnist test --ckpt_path={}", optimizer=True),
+    **dict.fromkeys((".pt", ".pth"), _TORCH),
     ".safetensors": _Format(*_STATE_DICT, 'network.load_state_dict(safetensors.torch.load_file("{}"))'),
     ".keras": _Format(keras_files.read_keras, keras_files.write_keras, 'keras.models.load_model("{}")', optimizer=True),
     ".weights.h5": _Format(keras_files.read_h5, keras_files.write_h5, 'model.load_weights("{}")'),
@@ -123,11 +120,11 @@ def convert_weights(
     if with_optimizer and (portable.settings.schedule != "constant" or portable.settings.warmup):
         raise UserError(f"--with_optimizer: expected a constant learning rate, got {source} with a schedule")
     if portable.untold:
-        warnings.warn(UserNotice(f"{portable.untold}; only the weights are converted"), stacklevel=2)
+        notify(f"{portable.untold}; only the weights are converted")
     if not with_optimizer:
         portable = replace(portable, slots=None, iterations=0)
     for said in filter(None, (*portable.notes, portable.doubt)):
-        warnings.warn(UserNotice(f"{source}: {said}"), stacklevel=2)
+        notify(f"{source}: {said}")
     shape = portable.network.input_shape
     kind = "test images"
     if images is None or images.shape[1:] != shape:
@@ -149,23 +146,16 @@ def main(args: list[str]) -> None:
     Raises:
         UserError: The arguments are wrong, or the file cannot be converted.
     """
-    parser = OneLineErrors(
-        prog="python -m keras_parity convert",
-        description="Converts a trained network to the other framework, and checks the result on the test images.",
-    )
-    parser.add_argument(
-        "file", metavar="SOURCE", type=str, help=f"Run folder, or file with one of the endings {', '.join(FORMATS)}."
-    )
+    purpose = "Converts a trained network to the other framework, and checks the result on the test images."
+    parser = OneLineErrors(prog="python -m keras_parity convert", description=purpose)
+    source = f"Run folder, or file with one of the endings {', '.join(FORMATS)}."
+    parser.add_argument("file", metavar="SOURCE", type=str, help=source)
     parser.add_argument("target", type=str, help="File to write; its ending chooses the format.")
     parser.add_switch("--with_optimizer", help="Convert the optimizer's state as well (.ckpt, .keras).")
     parser.add_argument("--source", type=str | None, default=None, help=predict_input.SOURCE)
     parser.add_switch("--overwrite", help="Replace an existing TARGET.")
-    parser.add_argument(
-        "--model.architecture",
-        type=Description | None,
-        default=None,
-        help="The network, if SOURCE does not describe it.",
-    )
+    network = "The network, if SOURCE does not describe it."
+    parser.add_argument("--model.architecture", type=Description | None, default=None, help=network)
     parser.add_some(DataSettings, "data", "data_dir")
     config = parser.parse_args(args)
     if chosen_backend() != "tensorflow":

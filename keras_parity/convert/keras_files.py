@@ -9,36 +9,23 @@ import numpy as np
 
 from cnn_mnist.architecture.descriptions import plain, read_network
 from cnn_mnist.architecture.network import Network
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, as_user_error, told_of
 from cnn_mnist.settings import ModelSettings
 from keras_parity.convert.portable import Arrays, Logits, Portable, choose_network, renamed_weights
 from keras_parity.twin.checkpoints import check_h5, read_model
 from keras_parity.twin.dtypes import copy_in, in_dtype
 from keras_parity.twin.engines import ENGINE
+from keras_parity.twin.losses import cross_entropy
 from keras_parity.twin.network import build_twin, load_weights, mask_states, variables_of
 from keras_parity.twin.optimizers import make_optimizer, settings_of
 from keras_parity.twin.predict import logits_of
 
 
 def read_keras(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
-    """Reads a ``.keras`` file, with its optimizer if it has one.
-
-    Args:
-        path: The file.
-        network: The network that the user names; None to use the description in the file.
-
-    Returns:
-        The network, and what it computes.
-
-    Raises:
-        UserError: The file cannot be loaded, or holds another network.
-    """
+    """Reads a ``.keras`` file, with its optimizer if it has one; see ``portable.Read``."""
     model = read_model(path)
-    try:
-        with ENGINE.float64():  # the description is checked on the model, which may be of float64
-            network = choose_network(path, read_network(model), network)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+    with told_of(f"{path}: "), ENGINE.float64():  # the description is checked on the model, which may be of float64
+        network = choose_network(path, read_network(model), network)
     variables = variables_of(model, network)
     weights, described = _widened(_arrays(variables)), plain(network)
     notes = (renamed_weights({name: variable.path for name, variable in variables.items()}),)
@@ -53,29 +40,13 @@ def read_keras(path: Path, network: Network | None = None) -> tuple[Portable, Lo
 
 
 def read_h5(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
-    """Reads a ``.weights.h5`` file.
-
-    Args:
-        path: The file.
-        network: The network, which the file does not describe.
-
-    Returns:
-        The network, and what it computes.
-
-    Raises:
-        UserError: The network is not named, or the file does not hold its weights.
-    """
+    """Reads a ``.weights.h5`` file, which does not describe its network; see ``portable.Read``."""
     network = choose_network(path, None, network)
     with in_dtype("float32"):  # whatever the user's keras.json says
         model = build_twin(network)
-    try:
+    with as_user_error(f"expected the weights of the network, got {path}"):
         check_h5(path, path)
         model.load_weights(path)
-    except UserError:
-        raise
-    except Exception as error:  # each kind of damage raises another
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"expected the weights of the network, got {path} ({reason})") from None
     settings = ModelSettings(architecture=plain(network))
     return Portable(_arrays(variables_of(model, network)), settings), partial(logits_of, copy_in(model, "float64"))
 
@@ -95,12 +66,8 @@ def make_keras_model(portable: Portable) -> keras.Sequential:
     with in_dtype(portable.dtype):
         model = build_twin(portable.network, portable.settings.seed)
         load_weights(model, portable.weights)
-        model.compile(
-            make_optimizer(portable.settings),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=[keras.metrics.SparseCategoricalAccuracy(name="acc")],
-            jit_compile=False,
-        )
+        metrics = [keras.metrics.SparseCategoricalAccuracy(name="acc")]
+        model.compile(make_optimizer(portable.settings), loss=cross_entropy(), metrics=metrics, jit_compile=False)
         model.optimizer.build(model.trainable_variables)
         model.optimizer.iterations.assign(portable.iterations)
         for state in mask_states(model):

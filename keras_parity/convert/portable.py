@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cnn_mnist.architecture.layer_spec import Shape
 from cnn_mnist.architecture.network import Network
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, few
 from cnn_mnist.settings import ModelSettings
 
 Arrays = dict[str, NDArray]
@@ -51,6 +51,21 @@ class Portable:
     def dtype(self) -> str:
         """The dtype of the weights."""
         return str(next(iter(self.weights.values())).dtype)
+
+
+Read = Callable[[Path, Network | None], tuple[Portable, Logits]]
+"""Reads a file.
+
+Args:
+    path: The file.
+    network: The network that the user names; needed if the file does not describe it.
+
+Returns:
+    The network, and what it computes.
+
+Raises:
+    UserError: The file cannot be loaded safely, the network is not known, or the file holds another one.
+"""
 
 
 def choose_network(path: Path, described: Network | None, named: Network | None) -> Network:
@@ -137,5 +152,4 @@ def renamed_weights(pairs: Mapping[str, str]) -> str:
         pairs: The name in the file of each weight, by the weight's name.
     """
     renamed = [f"{in_file} as {name}" for name, in_file in pairs.items() if not in_file.endswith(name)]
-    more = f" and {len(renamed) - 1} more" if renamed[1:] else ""
-    return f"weights matched by order and shape ({renamed[0]}{more})" if renamed else ""
+    return f"weights matched by order and shape ({few(renamed, 1)})" if renamed else ""

@@ -30,15 +30,7 @@ PREFIX = "network."  # of the network inside the LightningModule
 def read_ckpt(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
     """Reads a Lightning checkpoint of this project, with its optimizer if that uses Keras's formula.
 
-    Args:
-        path: The file.
-        network: The network that the user names; None to use the description in the file.
-
-    Returns:
-        The network, and what it computes.
-
-    Raises:
-        UserError: The file cannot be loaded safely, or holds another network.
+    See ``portable.Read``.
     """
     checkpoint = read_checkpoint(path)
     settings = ModelSettings(**checkpoint["hyper_parameters"])

@@ -28,18 +28,7 @@ _ASIDE = re.compile(r"(^|_)(criterion|loss|losses|metrics?|acc|accuracy)(_|$)")
 
 
 def read_lightning(path: Path, network: Network | None = None) -> tuple[Portable, Logits]:
-    """Reads a Lightning checkpoint: this project's with its settings, another one as weights.
-
-    Args:
-        path: The file.
-        network: The network; needed unless the file describes it.
-
-    Returns:
-        The network, and what it computes.
-
-    Raises:
-        UserError: As in ``read_ckpt`` and ``read_state_dict``.
-    """
+    """Reads a Lightning checkpoint: this project's with its settings, another one as weights; see ``portable.Read``."""
     found = load_file(path)
     settings = found.get("hyper_parameters") if isinstance(found, dict) else None
     own = isinstance(settings, dict) and {"architecture", "align"} <= settings.keys()

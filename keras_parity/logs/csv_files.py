@@ -76,10 +76,8 @@ class _Cells:
         for (ends, names), (goes_on, others) in pairwise(sorted(rhythms.items())):
             if goes_on.startswith(ends):
                 last = self._lines[names[0]][-1]
-                yield (
-                    f"{few(names)} has no number after line {last}, where {others[-1]} goes on; the figure shown is of "
-                    f"line {last} (was it NaN later?)"
-                )
+                shown = f"the figure shown is of line {last} (was it NaN later?)"
+                yield f"{few(names)} has no number after line {last}, where {others[-1]} goes on; {shown}"
 
 
 def read_csv(path: Path) -> Scalars:

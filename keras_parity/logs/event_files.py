@@ -58,8 +58,7 @@ _WRITERS = {
 class _Restarts:
     """Finds the points that a restart replaces, as TensorBoard's ``EventAccumulator`` does."""
 
-    def __init__(self) -> None:
-        self._version, self._newest = 0.0, 0
+    _version, _newest = 0.0, 0
 
     def purge(self, event: Event, points: Mapping[str, Points]) -> None:
         """Removes the points that an event makes obsolete."""

@@ -25,10 +25,14 @@ SPLIT_FOLDERS = frozenset(_SPLITS)
 """Folders in which people and Keras's stock callback keep the parts of one run."""
 
 
+def words_in(name: str) -> list[str]:
+    """The words of a tag or folder in lower case, of ``"my_KerasModel"`` my, keras and model."""
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
+
+
 def split_in(name: str) -> str:
     """The split that a tag or folder names, ``"val"`` for ``"loss_validation"``; empty where it names none or two."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
-    found = {_SPLITS[word.lower()] for word in words if word.lower() in _SPLITS}
+    found = {_SPLITS[word] for word in words_in(name) if word in _SPLITS}
     return found.pop() if len(found) == 1 else ""
 
 
@@ -91,9 +95,8 @@ def parts_of(folder: Path) -> list[Path]:
         return []
     below = sorted(sub.name for sub in folder.iterdir() if sub.is_dir() and sub.name[0] != ".")
     inside = [Path(name) for part in _parts(folder, below) for name, *_ in os.walk(part)]
-    return sorted(
-        (place for place in inside if files_in(place)), key=lambda place: (split_in(place.name) != "train", place)
-    )
+    parts = [place for place in inside if files_in(place)]
+    return sorted(parts, key=lambda place: (split_in(place.name) != "train", place))
 
 
 def all_folders(log_dir: str | Path = LOG_DIR, known: Container[Path] = ()) -> list[Path]:

@@ -71,9 +71,7 @@ class Points(Sequence[Point]):
 class Collected(dict[str, Points]):
     """The points of each tag, within the limits."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._count = 0
+    _count = 0
 
     def add(self, tag: str, point: Point) -> None:
         """Appends a point.

@@ -103,8 +103,7 @@ def read_run(
     seed = next((seed for seed in seeds if type(seed) is int), None)
     environment, settings = _flat(read_config(home, ENVIRONMENT) or {}), _flat(config)
     if config and as_written:
-        hashed = environment.pop(DATA_HASH, None)  # runs on different data are different experiments
-        settings = settings_that_matter(config) | ({"data.sha256": hashed} if hashed else {})
+        settings = settings_that_matter(config, environment.pop(DATA_HASH, None))
     mistakes = None
     try:
         mistakes = read_mistakes(home) if native else None

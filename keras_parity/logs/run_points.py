@@ -10,7 +10,7 @@ from cnn_mnist.runs import tags
 from cnn_mnist.runs.folder import FRAMEWORKS, KERAS, PYTORCH
 from keras_parity.logs.csv_files import is_csv, read_csv
 from keras_parity.logs.event_files import BY_WRITER, read_scalars
-from keras_parity.logs.folders import SPLIT_FOLDERS, parts_of, split_in
+from keras_parity.logs.folders import SPLIT_FOLDERS, parts_of, split_in, words_in
 from keras_parity.logs.points import Point
 
 # Of stock Lightning loggers, of Keras's stock callbacks, and of TensorFlow's writers called train and test.
@@ -97,8 +97,7 @@ def _named_frameworks(folder: Path, root: Path) -> list[str]:
 
 def frameworks_in(name: str) -> set[str]:
     """The frameworks that a name has as words, such as Keras for ``my_keras_model``."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
-    return {_NAMES[found] for found in _NAMED.findall(f"_{'_'.join(words).lower()}_")}
+    return {_NAMES[found] for found in _NAMED.findall(f"_{'_'.join(words_in(name))}_")}
 
 
 def apply_aliases(

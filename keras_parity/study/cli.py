@@ -1,6 +1,5 @@
 """``python -m keras_parity study``: several frameworks, seed by seed, each run in a separate process."""
 
-import argparse
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from jsonargparse import ActionConfigFile
 
-from cnn_mnist.console.arguments import OneLineErrors
+from cnn_mnist.console.arguments import OneLineErrors, read_early
 from cnn_mnist.errors import UserError, expect
 from cnn_mnist.neutral import say
 from cnn_mnist.runs import mistakes
@@ -45,9 +44,8 @@ def main(args: list[str]) -> None:
     config = _build_parser().parse_args(args)
     flag, other = ("seeds", "max_seeds") if config.until is None else ("max_seeds", "seeds")
     if config[other] is not None:
-        raise UserError(
-            f"--{other}: expected --{flag} {'with' if config.until else 'without'} --until=decided; use that"
-        )
+        wanted = f"--{flag} {'with' if config.until else 'without'} --until=decided"
+        raise UserError(f"--{other}: expected {wanted}; use that")
     seeds = _SEEDS[flag] if config[flag] is None else config[flag]
     expect(f"--{flag}", seeds >= 1, "1 or more", seeds)
     model, data, trainer = (kind(**config[name].as_dict()) for name, kind in GROUPS.items())
@@ -91,19 +89,17 @@ def _pool(cluster: str | None, cores: int | None, trainer: TrainerSettings) -> P
 
 def _command_for(args: Sequence[str], flag: str, seeds: int) -> str:
     """The command of this study, with another number of seeds."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument(f"--{flag}")
-    _, others = parser.parse_known_args(args)
+    _, others = read_early(args, flag)
     return shlex.join(["python", "-m", "keras_parity", "study", *others, f"--{flag}={seeds}"])
 
 
 def _build_parser() -> OneLineErrors:
-    parser = OneLineErrors(
-        prog="python -m keras_parity study",
-        description="Trains each framework with each seed, in turns, compares the runs, and draws the images that "
-        "the frameworks predict differently into LOG_DIR/disagreements.png. If you interrupt it, the same command "
-        "continues: a finished run is never repeated.",
+    purpose = (
+        "Trains each framework with each seed, in turns, compares the runs, and draws the images that the frameworks "
+        "predict differently into LOG_DIR/disagreements.png. If you interrupt it, the same command continues: a "
+        "finished run is never repeated."
     )
+    parser = OneLineErrors(prog="python -m keras_parity study", description=purpose)
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
     parser.add_argument("--seeds", type=int | None, help=f"Number of seeds, starting at 0; default {_SEEDS['seeds']}.")
     which = f"Names of {', '.join(TITLES)}, separated by commas."
@@ -112,9 +108,8 @@ def _build_parser() -> OneLineErrors:
     parser.add_argument("--until", choices=["decided"], default=None, help=until)
     most = f"With --until: maximum number of seeds; default {_SEEDS['max_seeds']}."
     parser.add_argument("--max_seeds", type=int | None, help=most)
-    parser.add_argument(
-        "--align", default="keras", choices=_ALIGNS, help="Like --model.align; keras,native trains both."
-    )
+    align = "Like --model.align; keras,native trains both."
+    parser.add_argument("--align", default="keras", choices=_ALIGNS, help=align)
     where = "Train on a Ray cluster: local starts one on this machine, ADDRESS, such as 10.0.0.1:6379, uses yours."
     parser.add_argument("--cluster", type=str | None, metavar="local|ADDRESS", help=where)
     cores = "With --cluster: cores of each run; default: all of a node, so one run per node, or one run per GPU."

@@ -67,9 +67,8 @@ class Job:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The settings that define the experiment, as a run has them."""
-        settings = settings_that_matter({group: asdict(getattr(self, group)) for group in GROUPS})
-        hashed = data_hash(self.data.file)
-        return settings | ({"data.sha256": hashed} if hashed else {})
+        config = {group: asdict(getattr(self, group)) for group in GROUPS}
+        return settings_that_matter(config, data_hash(self.data.file))
 
     def is_of(self, run: Run) -> bool:
         """Whether a run belongs to this job."""

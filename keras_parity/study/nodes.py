@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, expect
 from cnn_mnist.neutral import say
 from cnn_mnist.runs.environment import usable_cores
 from keras_parity.study.trainings import LIVES
@@ -87,21 +87,18 @@ class Nodes:
                 socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
             ray.init(address=self._address, **options)
         except (OSError, RuntimeError, ValueError, RayError) as error:
-            raise UserError(
-                f"--cluster={self._address}: expected {_LOCAL}, or the address of a running Ray cluster such as "
-                f"127.0.0.1:6379, got {[*str(error).splitlines(), type(error).__name__][0]}"
-            ) from None
+            wanted = f"{_LOCAL}, or the address of a running Ray cluster such as 127.0.0.1:6379"
+            came = [*str(error).splitlines(), type(error).__name__][0]
+            raise UserError(f"--cluster={self._address}: expected {wanted}, got {came}") from None
         finally:
             signal.signal(signal.SIGTERM, handler)
         self._home = ray.get_runtime_context().get_node_id()
-        shares = [self._share(node["Resources"]) for node in ray.nodes() if node["Alive"]]
-        if not (runs := sum(slots for slots, *_ in shares)):
-            most = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=0)
-            raise UserError(
-                f"--cores_per_run: expected at most the cores of a node ({most}), and a GPU if "
-                f"--trainer.accelerator=gpu, got {self._cores}"
-            )
-        nodes = sum(bool(slots) for slots, *_ in shares)
+        resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        slots = [slots for slots, *_ in map(self._share, resources)]
+        runs, nodes = sum(slots), sum(map(bool, slots))
+        most = max((int(each.get("CPU", 0)) for each in resources), default=0)
+        fits = f"at most the cores of a node ({most}), and a GPU if --trainer.accelerator=gpu"
+        expect("--cores_per_run", runs > 0, fits, self._cores)
         say(f"{runs} run{'s' * (runs > 1)} at a time on {nodes} node{'s' * (nodes > 1)}")
 
     def open_slots(self, folder: str, marker: str) -> "dict[Future[Any], Slot]":
@@ -149,11 +146,9 @@ class Nodes:
             UserError: It is not local, or has died too often.
         """
         self.deaths[_LOCAL] += 1
-        if self._address != _LOCAL or self.deaths[_LOCAL] == LIVES:
-            raise UserError(
-                f"--cluster={self._address}: expected a node that trains, got {reason}; see that each node runs Ray "
-                "and has this project, and repeat the command"
-            )
+        lives = self._address == _LOCAL and self.deaths[_LOCAL] < LIVES
+        remedy = "see that each node runs Ray and has this project, and repeat the command"
+        expect(f"--cluster={self._address}", lives, "a node that trains", f"{reason}; {remedy}")
         self.close()
         self.connect()
 

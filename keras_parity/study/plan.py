@@ -52,12 +52,11 @@ def plan(
         data: Settings of every run but ``seed``.
         trainer: Settings of every run.
     """
-    jobs = []
-    for seed in range(seeds):
-        first = (seed + 1) % len(frameworks)
-        for align in aligns:
-            for framework in (*frameworks[first:], *frameworks[:first]):
-                if framework == PYTORCH or align == aligns[0]:
-                    of_seed = replace(model, align=align, seed=seed), replace(data, seed=seed)
-                    jobs.append(Job(framework, *of_seed, trainer))
-    return jobs
+    turns = [(*frameworks[first:], *frameworks[:first]) for first in range(len(frameworks))]
+    return [
+        Job(framework, replace(model, align=align, seed=seed), replace(data, seed=seed), trainer)
+        for seed in range(seeds)
+        for align in aligns
+        for framework in turns[(seed + 1) % len(frameworks)]
+        if framework == PYTORCH or align == aligns[0]
+    ]

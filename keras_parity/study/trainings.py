@@ -56,6 +56,7 @@ class OneByOne:
 
     def __init__(self) -> None:
         self._runner = Runner()
+        self.close = self._runner.close
         self._next: tuple[Job, Run | None] | None = None
 
     @property
@@ -74,10 +75,6 @@ class OneByOne:
         start = time.monotonic()
         reason = self._runner.run(job.framework, job.resume(cut) or job.command)
         return Ended(job, reason, time.monotonic() - start, bool(cut))
-
-    def close(self) -> None:
-        """Ends the servers, and any training that still runs."""
-        self._runner.close()
 
 
 def train(

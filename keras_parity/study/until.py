@@ -8,7 +8,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from cnn_mnist.console.progress import progress
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import as_user_error, of_system
 from cnn_mnist.neutral import printable
 from cnn_mnist.runs.folder import CONFIG, STUDY, UNTIL_DECIDED
 from keras_parity.compare.rows import PRIMARY
@@ -85,15 +85,11 @@ def _marked(run: Run) -> Run:
         UserError: The settings file cannot be written.
     """
     path = run.folder / CONFIG
-    try:
+    start = f"expected a settings file in which --until=decided can mark the run, got {path}"
+    with as_user_error(start, "; make the file writable and repeat the command", of_system):
         if not run.looked_at:
             with path.open("a") as file:
                 file.write(f"{STUDY}: {UNTIL_DECIDED}\n")
-    except OSError as error:
-        raise UserError(
-            f"expected a settings file in which --until=decided can mark the run, got {path} ({error.strerror}); "
-            "make the file writable and repeat the command"
-        ) from None
     return replace(run, looked_at=True)
 
 

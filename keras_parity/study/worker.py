@@ -39,10 +39,8 @@ class Worker:
             usable = sorted(os.sched_getaffinity(0))
             own = usable[number * cores : (number + 1) * cores]
             if len(own) < cores:
-                raise UserError(
-                    f"expected a node with {(number + 1) * cores} cores, got {os.uname().nodename} with "
-                    f"{len(usable)}; start Ray there with --num-cpus={len(usable)}"
-                )
+                came = f"{os.uname().nodename} with {len(usable)}; start Ray there with --num-cpus={len(usable)}"
+                raise UserError(f"expected a node with {(number + 1) * cores} cores, got {came}")
             os.sched_setaffinity(0, own)
         if os.getpgrp() != os.getpid():
             os.setpgid(0, 0)

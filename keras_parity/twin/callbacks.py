@@ -67,11 +67,8 @@ class RunLog:
             values: The evaluated figures, by tag.
             step: Optimizer updates so far.
         """
-        predictions = probabilities.argmax(axis=1)
-        confusion = pictures.confusion_matrix(test.labels, predictions, test.classes)
-        self._recorder.add_image(tags.CONFUSION_MATRIX, confusion, step)
-        self._recorder.add_image(tags.MISTAKES, pictures.mistakes(*test, probabilities), step)
-        write_mistakes(self.folder, test.labels, predictions)
+        pictures.add_predictions(self._recorder, test, probabilities, step)
+        write_mistakes(self.folder, test.labels, probabilities.argmax(axis=1))
         self.scalars(values, step)
         self._recorder.close()
 
@@ -137,10 +134,8 @@ class EpochLog(keras.callbacks.Callback):
         values = self.stopwatch.epoch_done(self.images) | _figures(logs)
         self.log.scalars(values, self.step)
         if not math.isfinite(values[tags.tag("train", "loss")]):
-            raise UserError(
-                f"expected a finite loss, got NaN or infinity in epoch {epoch + 1} (up to step {self.step}) of "
-                f"{self.log.folder}; lower --model.learning_rate"
-            )
+            where = f"epoch {epoch + 1} (up to step {self.step}) of {self.log.folder}"
+            raise UserError(f"expected a finite loss, got NaN or infinity in {where}; lower --model.learning_rate")
 
 
 class ProgressBar(keras.callbacks.Callback):

@@ -12,7 +12,7 @@ import h5py
 import keras
 
 from cnn_mnist.architecture.descriptions import read_network, title
-from cnn_mnist.errors import UserError
+from cnn_mnist.errors import UserError, as_user_error, expect
 from cnn_mnist.runs.files import atomic_write, zip_is_intact
 from cnn_mnist.schedules import check_resumed_rate
 from cnn_mnist.settings import ModelSettings
@@ -47,17 +47,14 @@ def save(path: Path, state: dict[str, Any], model: keras.Model, optimizer: keras
 
 
 def _check_size(path: str | Path) -> None:
-    """Raises ``UserError`` if a file describes more weights than it holds, before Keras allocates memory for them."""
+    """Raises an error if a file describes more weights than it holds, before Keras allocates memory for them."""
     parameters = read_network(str(path)).parameters
     with ZipFile(path) as archive:
         size = sum(member.file_size for member in archive.infolist() if member.filename == _WEIGHTS)
         with archive.open(_WEIGHTS) as weights:
             check_h5(path, weights)
     if 2 * size < parameters:  # a quantized weight may take half a byte
-        raise UserError(
-            f"expected a .keras file, got {path}, which cannot be loaded safely ({size:,} bytes of weights for "
-            f"{parameters:,} parameters)"
-        )
+        raise ValueError(f"{size:,} bytes of weights for {parameters:,} parameters")
 
 
 def check_h5(path: str | Path, weights: Any) -> None:
@@ -89,22 +86,17 @@ def read_model(path: str | Path) -> keras.Model:
     Raises:
         UserError: There is no such file, it is damaged, or its model cannot be loaded safely.
     """
+    expected = f"expected a .keras file, got {path}, which"
     if not Path(path).is_file():
-        raise UserError(f"expected a .keras file, got {path}, which is no file")
-    if not zip_is_intact(path):
-        raise UserError(f"expected a .keras file, got {path}, which cannot be loaded safely (it is damaged)")
-    try:
+        raise UserError(f"{expected} is no file")
+    with as_user_error(f"{expected} cannot be loaded safely"):
+        if not zip_is_intact(path):
+            raise ValueError("it is damaged")
         _check_size(path)
         with warnings.catch_warnings(), ENGINE.float64():
             # For a compiled model that was never trained.
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
-            model = keras.saving.load_model(path, safe_mode=True)
-    except UserError:
-        raise
-    except Exception as error:  # each kind of damage raises another
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"expected a .keras file, got {path}, which cannot be loaded safely ({reason})") from None
-    return model
+            return keras.saving.load_model(path, safe_mode=True)
 
 
 def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int, own: bool = False) -> tuple[int, int]:
@@ -125,10 +117,8 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int, 
             number of updates.
     """
     saved = read_model(path)
-    if read_network(path) != settings.network:
-        raise UserError(
-            f"--ckpt_path: expected the weights of {title(settings.architecture)}, got {path} with another network"
-        )
+    wanted = f"the weights of {title(settings.architecture)}"
+    expect("--ckpt_path", read_network(path) == settings.network, wanted, f"{path} with another network")
     load_weights(model, read_weights(saved, settings.network))
     kept = {} if own else settings_of(saved, path)
     if not int(saved.optimizer.iterations):  # without an update, there is nothing to continue
@@ -136,9 +126,8 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int, 
     for name, asked in asdict(settings).items():
         value = kept.get(name, asked)  # settings that this optimizer does not use may differ
         if value != asked and not (isinstance(asked, float) and math.isclose(value, asked, rel_tol=1e-6)):
-            raise UserError(
-                f"--model.{name}: {path} was trained with {value}, got {asked}; use the same value to continue it"
-            )
+            came = f"{asked}; use the same value to continue it"
+            raise UserError(f"--model.{name}: {path} was trained with {value}, got {came}")
     for state in mask_states(model):  # not saved by Keras; each step draws one mask per dropout
         state.assign([state.numpy()[0], int(saved.optimizer.iterations)])
     model.optimizer.build(model.trainable_variables)

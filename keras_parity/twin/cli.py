@@ -1,6 +1,5 @@
 """The twin's command line: reads the flags, trains the twin."""
 
-import argparse
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Mapping
 from functools import partial
@@ -9,7 +8,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
 
 from cnn_mnist.console import resume
-from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, expand_home
+from cnn_mnist.console.arguments import SEED_FLAG, OneLineErrors, expand_home, read_early
 from cnn_mnist.console.run_settings import refuse_others, say_if_changed, say_if_no_twin
 from cnn_mnist.errors import UserError
 from cnn_mnist.runs.folder import CHECKPOINTS, find_checkpoint, read_settings
@@ -45,20 +44,16 @@ def build_parser(commands: Mapping[str, str] | None = None) -> Parser:
     """
     lines = [f"  {name:18}{purpose}" for name, purpose in (commands or {}).items()]
     heading = ["Without a command, trains the Keras twin of `python -m cnn_mnist fit`.", "", "commands:"]
-    parser = Parser(
-        prog="python -m keras_parity",
-        usage="python -m keras_parity [COMMAND] [flags]" if commands else None,
-        description="\n".join([*heading, *lines]),
-        formatter_class=_HelpFormatter,
-    )
+    usage = "python -m keras_parity [COMMAND] [flags]" if commands else None
+    text = "\n".join([*heading, *lines])
+    parser = Parser(prog="python -m keras_parity", usage=usage, description=text, formatter_class=_HelpFormatter)
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Settings from a YAML file.")
     parser.add_argument("--seed_everything", **SEED_FLAG)
     parser.add_argument("--backend", choices=list(RUN_NAMES), default=None, help=_BACKEND)
     for group, kind in GROUPS.items():
         parser.add_class_arguments(kind, group, skip=names(kind, "seed"))
-    parser.add_argument(
-        "--ckpt_path", type=str | None, help="Continue from this run folder (last: the newest) or .keras file."
-    )
+    ckpt_path = "Continue from this run folder (last: the newest) or .keras file."
+    parser.add_argument("--ckpt_path", type=str | None, help=ckpt_path)
     parser.add_argument("--resume", type=str | None, help=resume.HELP)
     parser.add_argument("--checkpoint_every", type=int, default=0, help=resume.EVERY)
     twin_of = "Use the settings of this Lightning run folder; other flags override them."
@@ -81,21 +76,18 @@ def parse(args: list[str], commands: Mapping[str, str] | None = None) -> tuple[P
     """
     parser = build_parser(commands)
     # Parsed first and removed, so that --print_config prints the settings of that run.
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--twin_of")
-    known, rest = early.parse_known_args(expand_home(args))
-    if known.twin_of is not None:
-        taken = twin_settings(known.twin_of)
-        unknown = taken.keys() - parser.get_defaults().keys()
-        if unknown:
-            raise UserError(f"--twin_of: {known.twin_of} has settings that the twin does not have: {sorted(unknown)}")
+    known, rest = read_early(expand_home(args), "twin_of")
+    if (run := known["twin_of"]) is not None:
+        taken = twin_settings(run)
+        if unknown := taken.keys() - parser.get_defaults().keys():
+            raise UserError(f"--twin_of: {run} has settings that the twin does not have: {sorted(unknown)}")
         parser.set_defaults(taken)
     config = parser.parse_args(rest)
     if config.ckpt_path is not None:
         config = _with_settings_of_checkpoint(parser, config, rest)
-    if known.twin_of is not None:
-        say_if_no_twin(_of_twin(parser.get_defaults()), _of_twin(config), known.twin_of)
-        say_if_changed(known.twin_of, config.data.file)
+    if run is not None:
+        say_if_no_twin(_of_twin(parser.get_defaults()), _of_twin(config), run)
+        say_if_changed(run, config.data.file)
     return parser, config
 
 
@@ -131,35 +123,29 @@ def main(args: list[str], commands: Mapping[str, str]) -> None:
     Raises:
         UserError: The arguments are wrong, or the training cannot run.
     """
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--backend")
-    early.add_argument("--resume")
-    known, rest = early.parse_known_args(args)
-    if known.resume is not None:
-        kept = read_settings(known.resume) if known.resume != "last" else None
+    early, rest = read_early(args, "backend", "resume")
+    (typed, run), folder = early.values(), None
+    if run is not None:
+        kept = read_settings(run) if run != "last" else None
         of_run = kept and kept.get("backend", next(iter(RUN_NAMES)))  # a run of TensorFlow may not name it
-        if known.backend not in (None, of_run or known.backend):
-            raise UserError(f"--resume: {known.resume} was trained on {of_run}; omit --backend={known.backend}")
-        backend = chosen_backend(of_run or known.backend)
-        args, folder = resume.resumed([f"--resume={known.resume}", *rest], RUN_NAMES[backend])
-    else:
-        folder = None
+        if typed not in (None, of_run or typed):
+            raise UserError(f"--resume: {run} was trained on {of_run}; omit --backend={typed}")
+        args, folder = resume.resumed([f"--resume={run}", *rest], RUN_NAMES[chosen_backend(of_run or typed)])
     parser, config = parse(args, commands)
-    config.backend = chosen_backend(known.backend or config.backend)
-    seed = config.seed_everything
+    config.backend = chosen_backend(typed or config.backend)
     trainer = TrainerSettings(**config.trainer.as_dict())
-    model = ModelSettings(**config.model.as_dict(), seed=seed)
-    data = DataSettings(**config.data.as_dict(), seed=seed)
+    model = ModelSettings(**config.model.as_dict(), seed=config.seed_everything)
+    data = DataSettings(**config.data.as_dict(), seed=config.seed_everything)
     config.model.architecture = model.architecture  # a file's path becomes its description
     config.model.weight_decay = model.weight_decay  # its L2 penalty may become decay
 
     with importing_keras(config.backend, alone=True):
         from keras_parity.twin.processes import is_first, written_once
-        from keras_parity.twin.train import train
+        from keras_parity.twin.train import on_devices, train
 
-    every = config.checkpoint_every
-    with written_once(trainer, folder) as (trainer, folder):
-        log = train(trainer, model, data, partial(parser.save, config), config.ckpt_path, every, folder)
+    write, every = partial(parser.save, config), config.checkpoint_every
+    with written_once(trainer, folder) as (trainer, folder), on_devices(trainer, data) as hardware:
+        log = train(trainer, model, data, write, config.ckpt_path, every, folder, hardware)
     if not is_first():
         return
     from cnn_mnist.console.results import save_and_print_results  # imports numpy, which --help does not need

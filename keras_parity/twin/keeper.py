@@ -30,6 +30,7 @@ class Keeper(keras.callbacks.Callback):
         super().__init__()
         self.epochs, self.folder, self.every, self.save = epochs, folder, every, save
         self.stop = StopRequest()
+        self.close = self.stop.end  # restores the signal handlers
 
     def on_train_begin(self, logs: Any = None) -> None:
         """From now on, a stop waits for the end of a step."""
@@ -63,7 +64,3 @@ class Keeper(keras.callbacks.Callback):
         files = sorted(filter(lambda file: ours.fullmatch(file.name), self.folder.glob("*")), key=age)
         for old in files[:-but]:
             old.unlink()
-
-    def close(self) -> None:
-        """Restores the signal handlers."""
-        self.stop.end()

@@ -60,43 +60,29 @@ def compile_twin(settings: ModelSettings, steps: int, clip_norm: float | None = 
     return model
 
 
-def train(
-    trainer: TrainerSettings,
-    model_settings: ModelSettings,
-    data: DataSettings,
-    write_config: Callable[[Path], None],
-    ckpt_path: str | None = None,
-    every: int = 0,
-    folder: Path | None = None,
-) -> RunLog:
-    """Trains the twin, evaluates it with the final weights, and writes its run folder.
+@contextmanager
+def on_devices(trainer: TrainerSettings, data: DataSettings) -> Iterator[dict[str, Any]]:
+    """Lets Keras compute on the devices and in the precision of the settings.
 
     Args:
-        trainer: Epochs, device, precision, folder.
-        model_settings: Network, optimizer and loss.
-        data: Data set and batches.
-        write_config: Writes ``config.yaml`` to a path.
-        ckpt_path: A ``.keras`` file of this project to continue from, at the end of an epoch.
-        every: Steps between two checkpoints within an epoch; 0 for none.
-        folder: Run folder to resume; None for a new run.
+        trainer: Device and precision.
+        data: Batch size.
 
-    Returns:
-        The log, with the last value of each tag and the run folder.
+    Yields:
+        What ``environment.yaml`` records of the devices, by name.
 
     Raises:
-        UserError: There is no GPU although one is required, the data are missing, the checkpoint does not fit, the
-            folder cannot be written, or the loss is not finite.
+        UserError: There is no GPU although one is required, or the devices cannot share a batch equally.
     """
     processes = process_count()
     devices = trainer.devices * processes
     expect("--data.batch_size", data.batch_size % devices == 0, f"a multiple of the {devices} devices", data.batch_size)
     policy = DTYPE_POLICIES[trainer.lightning_precision]
     with ENGINE.device(trainer.accelerator, trainer.devices, processes) as (device, threads), in_dtype(policy):
-        hardware = {"device": device, "devices": devices, "threads": threads}
-        return _train(trainer, model_settings, data, write_config, ckpt_path, every, folder, hardware)
+        yield {"device": device, "devices": devices, "threads": threads}
 
 
-def _train(
+def train(
     trainer: TrainerSettings,
     model_settings: ModelSettings,
     data: DataSettings,
@@ -106,6 +92,25 @@ def _train(
     folder: Path | None,
     hardware: dict[str, Any],
 ) -> RunLog:
+    """Trains the twin, evaluates it with the final weights, and writes its run folder; call it in ``on_devices``.
+
+    Args:
+        trainer: Epochs, device, precision, folder.
+        model_settings: Network, optimizer and loss.
+        data: Data set and batches.
+        write_config: Writes ``config.yaml`` to a path.
+        ckpt_path: A ``.keras`` file of this project to continue from, at the end of an epoch.
+        every: Steps between two checkpoints within an epoch; 0 for none.
+        folder: Run folder to resume; None for a new run.
+        hardware: What ``on_devices`` yields.
+
+    Returns:
+        The log, with the last value of each tag and the run folder.
+
+    Raises:
+        UserError: The data are missing, the checkpoint does not fit, the folder cannot be written, or the loss is not
+            finite.
+    """
     framework, dtype = RUN_NAMES[keras.config.backend()], keras.config.floatx()
     # Keras warns about a validation shorter than one execution of several steps; no batch is lost.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
@@ -124,11 +129,8 @@ def _train(
         state = read_state(kept)
     elif ckpt_path is not None:
         epoch, first = restore(model, ckpt_path, model_settings, steps)
-        if first:
-            raise UserError(
-                f"--ckpt_path: expected a checkpoint at the end of an epoch ({steps} updates), got {ckpt_path} at "
-                f"update {first}; use its batch size and validation split, or --resume its run"
-            )
+        came = f"{ckpt_path} at update {first}; use its batch size and validation split, or --resume its run"
+        expect("--ckpt_path", not first, f"a checkpoint at the end of an epoch ({steps} updates)", came)
         if epoch >= trainer.max_epochs:
             raise UserError(f"{ckpt_path} has already trained {epoch} epochs; set a larger --trainer.max_epochs")
     batches = ENGINE.TrainingBatches(splits["train"], data, dtype, steps)
@@ -158,13 +160,8 @@ def _train(
         copy_trained(model, optimizer, model_settings)
         save(path, state, model, optimizer, cross_entropy())
 
-    keeper = Keeper(epochs, folder / CHECKPOINTS, every, keep)
-    with (
-        closing(ProgressBar(trainer.enable_progress_bar)) as bar,
-        _saying_how(epochs),
-        closing(keeper),
-        lock_folder(folder),
-    ):
+    bar, keeper = ProgressBar(trainer.enable_progress_bar), Keeper(epochs, folder / CHECKPOINTS, every, keep)
+    with closing(bar), _saying_how(epochs), closing(keeper), lock_folder(folder):
         bar.batches = len(validation) if validation else 0
         whole_from = epoch + bool(first)  # Keras's epochs are equally long, so the rest of one is a separate fit
         parts = (batches.rest(first), epoch, whole_from), (batches.rest(0), whole_from, trainer.max_epochs)
@@ -189,8 +186,7 @@ def _train(
             model.set_weights(weights)
 
         values, logits = dict[str, float](), dict[str, Any]()
-        evaluated: tuple[tags.SplitName, ...] = ("test", "train_eval") if data.train_eval else ("test",)
-        for name in evaluated:
+        for name in tags.EVALUATED if data.train_eval else tags.EVALUATED[:1]:
             part = splits["test" if name == "test" else "train"]
             images_of = ENGINE.evaluation_batches(part, dtype)
             figures, logits[name] = evaluate(model, model_settings, images_of, part.labels, bar)

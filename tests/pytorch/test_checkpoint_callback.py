@@ -8,9 +8,9 @@ import yaml
 
 from cnn_mnist.data import mnist
 from cnn_mnist.errors import UserError
-from cnn_mnist.pytorch import checkpoint_callback
+from cnn_mnist.pytorch.checkpoint_callback import ResumableCheckpoint
 from cnn_mnist.pytorch.module import Classifier
-from tests.lives import NET, QUIET, Killed, check_same
+from tests.lives import NET, QUIET, check_killed_in_its_evaluation, check_more_epochs, check_same, mortal
 
 pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
 
@@ -19,26 +19,8 @@ pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
 def fit(command, tmp_path, monkeypatch):
     """Runs ``fit``; one that is to be killed dies at that many steps."""
     (tmp_path / "net.yaml").write_text(NET)
-
-    def run(*flags, die=None, code=0):
-        with monkeypatch.context() as patch:
-            if die is not None:
-                own = checkpoint_callback.ResumableCheckpoint.on_train_batch_end
-
-                def end(self, trainer, *args):
-                    own(self, trainer, *args)
-                    if trainer.global_step == die:
-                        raise Killed
-
-                patch.setattr(checkpoint_callback.ResumableCheckpoint, "on_train_batch_end", end)
-                with pytest.raises(Killed):
-                    command("cnn_mnist", "fit", *flags)
-                return None
-            answer = command("cnn_mnist", "fit", *flags)
-        assert answer[0] == code, answer[2]
-        return answer
-
-    return run
+    steps = lambda callback, trainer, *_: trainer.global_step  # noqa: E731
+    return mortal(command, monkeypatch, ("cnn_mnist", "fit"), ResumableCheckpoint, steps)
 
 
 @pytest.fixture
@@ -86,15 +68,7 @@ def test_a_run_that_is_killed_again_and_again_goes_on(fit, straight, command, tm
 
 def test_a_run_that_is_killed_in_its_evaluation_is_finished_by_resume(fit, tmp_path, monkeypatch):
     runs = tmp_path / "lightning_logs/pytorch"
-    _, straight, _ = fit(*QUIET)
-    with monkeypatch.context() as patch:
-        patch.setattr(Classifier, "test_step", lambda *_: (_ for _ in ()).throw(Killed))
-        with pytest.raises(Killed):
-            fit(*QUIET)
-    _, resumed, _ = fit("--resume=last")
-    check_same(runs / "version_0", runs / "version_1")
-    lines = [[line for line in out.splitlines() if "│" in line] for out in (straight, resumed)]
-    assert lines[0] == lines[1]
+    check_killed_in_its_evaluation(fit, runs, monkeypatch, Classifier, "test_step")
 
 
 def test_a_finished_run_says_so_and_nothing_is_written(fit, straight, tmp_path):
@@ -107,12 +81,7 @@ def test_a_finished_run_says_so_and_nothing_is_written(fit, straight, tmp_path):
 
 
 def test_more_epochs_go_on_in_the_same_folder_as_if_they_had_been_asked_for(fit, straight, tmp_path):
-    runs = tmp_path / "lightning_logs/pytorch"
-    straight(*QUIET)
-    straight(*QUIET, "--trainer.max_epochs=1")
-    fit("--resume=last", "--trainer.max_epochs=3")
-    check_same(runs / "version_0", runs / "version_1")
-    assert yaml.safe_load((runs / "version_1/config.yaml").read_text())["trainer"]["max_epochs"] == 3
+    check_more_epochs(fit, straight, tmp_path / "lightning_logs/pytorch")
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(fit, straight, tmp_path):

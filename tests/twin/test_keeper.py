@@ -5,10 +5,10 @@ import signal
 
 import keras
 import pytest
-import yaml
 
-from keras_parity.twin import keeper, train
-from tests.lives import NET, QUIET, Killed, check_same
+from keras_parity.twin import train
+from keras_parity.twin.keeper import Keeper
+from tests.lives import NET, QUIET, Killed, check_killed_in_its_evaluation, check_more_epochs, check_same, mortal
 
 pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
 
@@ -17,26 +17,7 @@ pytestmark = pytest.mark.usefixtures("use_tiny_mnist")
 def fit(command, tmp_path, monkeypatch):
     """Trains the twin; one that is to be killed dies behind that many steps."""
     (tmp_path / "net.yaml").write_text(NET)
-
-    def run(*flags, die=None, code=0):
-        with monkeypatch.context() as patch:
-            if die is not None:
-                own = keeper.Keeper.on_train_batch_end
-
-                def end(self, *args, **more):
-                    own(self, *args, **more)
-                    if self.epochs.step >= die:
-                        raise Killed
-
-                patch.setattr(keeper.Keeper, "on_train_batch_end", end)
-                with pytest.raises(Killed):
-                    command("keras_parity", *flags)
-                return None
-            answer = command("keras_parity", *flags)
-        assert answer[0] == code, answer[2]
-        return answer
-
-    return run
+    return mortal(command, monkeypatch, ("keras_parity",), Keeper, lambda keeper, *_: keeper.epochs.step)
 
 
 @pytest.fixture
@@ -98,28 +79,14 @@ def test_a_run_that_is_killed_while_it_writes_keeps_the_checkpoint_before(fit, s
 
 
 def test_a_run_that_is_killed_in_its_evaluation_is_finished_by_resume(fit, tmp_path, monkeypatch):
-    runs = tmp_path / "lightning_logs/keras"
-    _, straight, _ = fit(*QUIET)
-    with monkeypatch.context() as patch:
-        patch.setattr(train, "softmax", lambda *_: (_ for _ in ()).throw(Killed))
-        with pytest.raises(Killed):
-            fit(*QUIET)
-    _, resumed, _ = fit("--resume=last")
-    check_same(runs / "version_0", runs / "version_1")
-    lines = [[line for line in out.splitlines() if "│" in line] for out in (straight, resumed)]
-    assert lines[0] == lines[1]
+    check_killed_in_its_evaluation(fit, tmp_path / "lightning_logs/keras", monkeypatch, train, "softmax")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert "version_1 is finished; to train longer, add --trainer.max_epochs over 3" in fit("--resume=last")[1]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_more_epochs_go_on_in_the_same_folder_as_if_they_had_been_asked_for(fit, straight, tmp_path):
-    runs = tmp_path / "lightning_logs/keras"
-    straight(*QUIET)
-    straight(*QUIET, "--trainer.max_epochs=1")
-    fit("--resume=last", "--trainer.max_epochs=3")
-    check_same(runs / "version_0", runs / "version_1")
-    assert yaml.safe_load((runs / "version_1/config.yaml").read_text())["trainer"]["max_epochs"] == 3
+    check_more_epochs(fit, straight, tmp_path / "lightning_logs/keras")
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,8 @@ class _Line(NamedTuple):
     def band(self, more: int) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
         """Returns its pixels, and ``more`` rows on both sides."""
         reach = np.arange(-self.half - more, self.half + more + 1)[:, None]
-        return np.clip(self.centre + reach, 0, self.height - 1), np.broadcast_to(
-            self.columns, (len(reach), len(self.columns))
-        )
+        rows = np.clip(self.centre + reach, 0, self.height - 1)
+        return rows, np.broadcast_to(self.columns, rows.shape)
 
     def beyond(self, page: Page) -> Page:
         """Returns the ink on both sides of each of its columns, searched within its thickness."""

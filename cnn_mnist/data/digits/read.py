@@ -1,6 +1,5 @@
 """Reads pictures: digits as images like MNIST's, other pictures at the size of a network's input."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from cnn_mnist.data.digits.page import Page
 from cnn_mnist.data.digits.pieces import Piece, find_pieces, stroke_width
 from cnn_mnist.data.digits.small import FAINT, SMALL, find_drawn
 from cnn_mnist.data.splits import MOST_VIEWS, Digits, View
-from cnn_mnist.errors import UserError, UserNotice
+from cnn_mnist.errors import UserError, notify
 
 SIDE, BOX, MIDDLE = 28, 20, 14
 """MNIST's image side, the box that its digits are scaled to, and the pixel of their centre of mass (LeCun)."""
@@ -85,7 +84,7 @@ def read_digits(
     if not images and len(notices) == 1:
         raise UserError(notices[0])
     for notice in notices:
-        warnings.warn(UserNotice(notice), stacklevel=2)
+        notify(notice)
     if not images:
         raise UserError("expected a readable picture, got none; see the warnings")
     return Digits(names, np.stack(images), views=views, unreadable=unreadable)
@@ -136,8 +135,8 @@ def _inked(piece: Piece) -> Page:
     margin = int(more + _SOFT * side / BOX) + 2
     away = ndimage.distance_transform_edt(np.pad(~mask, margin, constant_values=True))
     ink = ndimage.gaussian_filter(np.clip(more + 1.5 - away, 0, 1).astype(np.float32), _SOFT * side / BOX)
-    rows, columns = (np.flatnonzero((ink > FAINT).any(axis=axis)) for axis in (1, 0))
-    return _scaled(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    (box,) = ndimage.find_objects((ink > FAINT).astype(np.int8))
+    return _scaled(ink[box])
 
 
 def _kept(ink: Page, picture: tuple[int, ...]) -> Page:

@@ -58,10 +58,9 @@ def find_drawn(grey: Page, invert: bool | None) -> list[Piece]:
     drawn = []
     for piece, mask in zip(pieces, masks, strict=True):
         mine = np.where(mask, ink, 0)
-        rows, columns = (np.flatnonzero((mine > FAINT * mine.max()).any(axis=axis)) for axis in (1, 0))
-        mine = mine[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        box = slice(top + rows[0], top + rows[-1] + 1), slice(left + columns[0], left + columns[-1] + 1)
-        drawn.append(Piece(mine, box, piece.rims))
+        ((rows, columns),) = ndimage.find_objects((mine > FAINT * mine.max()).astype(np.int8))
+        box = slice(top + rows.start, top + rows.stop), slice(left + columns.start, left + columns.stop)
+        drawn.append(Piece(mine[rows, columns], box, piece.rims))
     return drawn
 
 

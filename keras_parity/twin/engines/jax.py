@@ -10,7 +10,7 @@ from jax import numpy as jnp
 from keras.src.backend.jax import trainer
 from numpy.typing import NDArray
 
-from cnn_mnist.errors import UserError, expect
+from cnn_mnist.errors import expect, no_gpu
 from cnn_mnist.runs.environment import usable_cores
 from keras_parity.twin.engines.float64 import float64_kept
 from keras_parity.twin.loader import TrainingBatches as TrainingBatches
@@ -34,10 +34,7 @@ def device(accelerator: str, devices: int, processes: int) -> Iterator[tuple[str
     found = jax.local_devices()
     first = found[0]
     if accelerator == "gpu" and first.platform != "gpu":
-        raise UserError(
-            f"--trainer.accelerator=gpu: expected a GPU that JAX {jax.__version__} can use, found only "
-            f"{first.device_kind}; pip install 'jax[cuda12]', or use --trainer.accelerator=cpu"
-        )
+        raise no_gpu(f"JAX {jax.__version__}", f"only {first.device_kind}", "pip install 'jax[cuda12]', or ")
     expect("--trainer.devices", devices <= len(found), f"at most the {len(found)} devices of this machine", devices)
     if devices * processes > 1:
         shared = [one for n in range(processes) for one in jax.local_devices(process_index=n)[:devices]]

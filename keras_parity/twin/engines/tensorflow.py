@@ -13,7 +13,7 @@ from cnn_mnist.data import mnist
 from cnn_mnist.data.augmentation import augmentation
 from cnn_mnist.data.order import batch_count, epoch_order
 from cnn_mnist.data.splits import Split, evaluation_batch_size
-from cnn_mnist.errors import UserError, expect
+from cnn_mnist.errors import expect, no_gpu
 from cnn_mnist.runs.environment import usable_cores
 from cnn_mnist.settings import DataSettings
 from keras_parity.frameworks import gpu_messages
@@ -92,17 +92,13 @@ def _tensors(split: Split, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
 @contextmanager
 def device(accelerator: str, devices: int, processes: int) -> Iterator[tuple[str, int]]:
     """Hides the GPUs unless they are used, from now on."""
-    expect(
-        "--trainer.devices", devices * processes == 1, "1 on TensorFlow; --backend=jax takes more", devices * processes
-    )
+    count = devices * processes
+    expect("--trainer.devices", count == 1, "1 on TensorFlow; --backend=jax takes more", count)
     tf.config.experimental.enable_tensor_float_32_execution(False)
     threads = tf.config.threading.get_intra_op_parallelism_threads() or usable_cores()
     gpus = tf.config.list_physical_devices("GPU")
     if accelerator == "gpu" and not gpus:
-        raise UserError(
-            f"--trainer.accelerator=gpu: expected a GPU that TensorFlow {tf.__version__} can use, found none "
-            f"({gpu_messages() or 'TensorFlow gives no reason'}); use --trainer.accelerator=cpu"
-        )
+        raise no_gpu(f"TensorFlow {tf.__version__}", f"none ({gpu_messages() or 'TensorFlow gives no reason'})")
     if accelerator == "cpu" or not gpus:
         tf.config.set_visible_devices([], "GPU")
         yield "cpu", threads

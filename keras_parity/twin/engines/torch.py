@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from cnn_mnist.architecture.windows import pad_same
-from cnn_mnist.errors import UserError, expect
+from cnn_mnist.errors import expect, no_gpu
 from keras_parity.twin.engines.float64 import float64_kept
 from keras_parity.twin.loader import TrainingBatches as TrainingBatches
 from keras_parity.twin.loader import evaluation_batches as evaluation_batches
@@ -28,10 +28,7 @@ def device(accelerator: str, devices: int, processes: int) -> Iterator[tuple[str
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     usable = torch.cuda.is_available()
     if accelerator == "gpu" and not usable:
-        raise UserError(
-            f"--trainer.accelerator=gpu: expected a GPU that PyTorch {torch.__version__} can use, found none; use "
-            "--trainer.accelerator=cpu"
-        )
+        raise no_gpu(f"PyTorch {torch.__version__}")
     chosen = "cuda" if usable and accelerator != "cpu" else "cpu"
     with keras.device(chosen):
         yield torch.cuda.get_device_name() if chosen == "cuda" else chosen, torch.get_num_threads()
