@@ -24,10 +24,13 @@ _USUAL = {
 _ANY = ("name", "seed", "renorm_momentum")  # the last without renorm alone
 _DTYPES = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "trainable": (True,),
     "data_format": (None, "channels_last"),
     "axis": (-1, 3, [-1], [3]),
-    **dict.fromkeys(("trainable", "center", "scale"), (True,)),
-    **dict.fromkeys(("negative_slope", "threshold"), (0,)),
+    "center": (True,),
+    "scale": (True,),
+    "negative_slope": (0,),
+    "threshold": (0,),
     **dict.fromkeys(("max_value", "noise_shape", "quantization_config", "renorm_clipping"), (None,)),
     **dict.fromkeys(("keepdims", "rms_scaling", "synchronized", "renorm", "sparse", "ragged", "optional"), (False,)),
 }

@@ -18,7 +18,8 @@ if TYPE_CHECKING:  # a conversion needs no Lightning
 
 _WITH_KERAS_FORMULA: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": KerasRMSprop,
-    **dict.fromkeys(("adam", "adamw"), KerasAdam),
+    "adam": KerasAdam,
+    "adamw": KerasAdam,
     "sgd": KerasSGD,
 }
 

@@ -41,7 +41,8 @@ _STATE_DICT = state_dicts.read_state_dict, pytorch_files.write_state_dict
 _TORCH = _Format(*_STATE_DICT, 'network.load_state_dict(torch.load("{}", weights_only=True))')
 FORMATS: dict[str, _Format] = {
     ".ckpt": _Format(*_CKPT, "python -m cnn_mnist test --ckpt_path={}", optimizer=True),
-    **dict.fromkeys((".pt", ".pth"), _TORCH),
+    ".pt": _TORCH,
+    ".pth": _TORCH,
     ".safetensors": _Format(*_STATE_DICT, 'network.load_state_dict(safetensors.torch.load_file("{}"))'),
     ".keras": _Format(keras_files.read_keras, keras_files.write_keras, 'keras.models.load_model("{}")', optimizer=True),
     ".weights.h5": _Format(keras_files.read_h5, keras_files.write_h5, 'model.load_weights("{}")'),
