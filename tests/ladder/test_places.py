@@ -472,3 +472,11 @@ def test_a_difference_that_another_fix_removes_is_no_cause():
     assert report.same_function is False
     assert report.findings
     assert all(finding.fixes for finding in report.findings)
+
+
+def test_a_schedule_that_waits_for_a_metric_keeps_its_rate():
+    network, model = plain_pair()
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau
+    report = Case(network, model, ROWS, LABELS, FAST | {"torch_schedule": plateau}).check()
+    assert report.same_training is True
+    assert any("ReduceLROnPlateau" in note for note in report.notes)

@@ -9,13 +9,14 @@ from keras_parity.ladder.judge.keras_runner import KerasRunner
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import Layout, distance
 from keras_parity.ladder.judge.torch_runner import TorchRunner
+from keras_parity.ladder.judge.torch_training import Plateau
 from keras_parity.ladder.judge.verdict import CEILING, Verdict
 
 
 def note_adjustments(
     verdict: Verdict, torch_runner: TorchRunner, keras_runner: KerasRunner, layouts: list[Layout]
 ) -> None:
-    """Notes random layers that are off, moved axes, and batch norms with a biased variance."""
+    """Notes random layers that are off, moved axes, batch norms with a biased variance, and schedules not stepped."""
     random = [
         f"{type(each).__name__} ({side.framework})" for side in (torch_runner, keras_runner) for each in side.random
     ]
@@ -29,6 +30,8 @@ def note_adjustments(
         verdict.notes.append(
             "batch norm: PyTorch's moving variance divides by n - 1, Keras's by n; here both divide by n"
         )
+    if torch_runner.training is not None and any(isinstance(each, Plateau) for each in torch_runner.training.schedules):
+        verdict.notes.append("ReduceLROnPlateau (PyTorch) keeps its rate in this comparison, which computes no metric")
 
 
 def note_untested(pair: ModelPair, verdict: Verdict, both: list[list[NDArray]]) -> None:

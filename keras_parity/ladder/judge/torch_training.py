@@ -13,6 +13,8 @@ from keras_parity.ladder.judge.nests import call_torch
 
 Step = Callable[[Any, Any], Any]
 Schedule = torch.optim.lr_scheduler.LRScheduler
+Plateau = torch.optim.lr_scheduler.ReduceLROnPlateau
+"""A schedule that waits for a metric. It is not stepped: no metric is computed, and Keras's callbacks do not run."""
 
 
 @dataclass
@@ -62,7 +64,8 @@ def stock_training(
 
     def advance() -> None:
         for schedule in schedules:
-            schedule.step()
+            if not isinstance(schedule, Plateau):
+                schedule.step()
 
     step = _loop(lambda inputs, labels: loss(call_torch(model, inputs), labels), optimizer, advance)
     parts = [loss] if isinstance(loss, nn.Module) else []
@@ -102,7 +105,7 @@ def lightning_training(model: Any, batches: int) -> TorchTraining:
         count += 1
         for config in configs:
             period = config.get("frequency", 1) * (1 if config.get("interval", "epoch") == "step" else batches)
-            if count % period == 0:
+            if count % period == 0 and not isinstance(config["scheduler"], Plateau):
                 config["scheduler"].step()
 
     def start() -> None:
