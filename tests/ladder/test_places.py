@@ -480,3 +480,28 @@ def test_a_schedule_that_waits_for_a_metric_keeps_its_rate():
     report = Case(network, model, ROWS, LABELS, FAST | {"torch_schedule": plateau}).check()
     assert report.same_training is True
     assert any("ReduceLROnPlateau" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("first", ["left", "right"])
+def test_calls_of_a_shared_layer_are_matched_by_what_feeds_them(first):
+    """A siamese pair whose sides run in another order in the two frameworks; PyTorch's layer lacks its bias."""
+
+    class Siamese(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.shared, self.head = nn.Linear(6, 4, bias=False), nn.Linear(8, 3)
+
+        def forward(self, left, right):
+            sides = {"left": left, "right": right}
+            ran = {name: self.shared(sides[name]).sigmoid() for name in sorted(sides, key=lambda name: name != first)}
+            return self.head(torch.cat([ran["left"], ran["right"]], 1))
+
+    left, right = keras.Input((6,)), keras.Input((6,))
+    shared = L.Dense(4, activation="sigmoid", name="shared", bias_initializer="ones")
+    model = keras.Model([left, right], L.Dense(3)(L.Concatenate()([shared(left), shared(right)])))
+    network = Siamese()
+    fill(model, [network.shared.weight.detach().numpy().T, np.ones(4)], network.head)
+    both = [ROWS, ROWS[::-1].copy()]
+    report = Case(network, model, both, LABELS, FAST | {"torch_images": both}).check()
+    assert {finding.where for finding in report.findings} <= {"shared", "shared/bias"}
+    assert len(report.findings) == 2

@@ -117,7 +117,10 @@ def _explain_function(trials: Trials, names: Mapping[str, str]) -> list[Finding]
         except Exception as error:  # raised by a model that cannot be copied, or intercepted, in this precision
             if dtype == "float32":
                 report.notes.append(f"layers were not compared one by one: {one_line(error)}")
-    return [*inputs, *(_try(trials, found) or later)]
+    known = dict[tuple[str, str], Finding]()
+    for finding in found:  # a layer that is called twice differs twice
+        known.setdefault((finding.where, finding.what), finding)
+    return [*inputs, *(_try(trials, list(known.values())) or later)]
 
 
 def _explain_training(trials: Trials) -> list[Finding]:

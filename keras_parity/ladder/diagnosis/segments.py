@@ -114,15 +114,15 @@ def try_fixes(copies: Copies, segments: dict[int, Segment], inputs: Any) -> None
 def _remaining(copies: Copies, tried: dict[int, Alternative], inputs: Any) -> list[dict[int, float]]:
     """Returns the difference that remains at each place; an empty list if an alternative fails."""
     overrides, fed = {}, inputs
-    for layer, _, function, _ in tried.values():
-        if layer is None:
-            fed = function(inputs)
-        else:
-            overrides[id(layer)] = function
     try:
+        for layer, _, function, _ in tried.values():
+            if layer is None:
+                fed = function(inputs)
+            else:
+                overrides[id(layer)] = function
         model = copies.keras.model
         patched = run_patched(model, copies.match, fed, overrides).inputs
-    except Exception:  # raised where the next layer rejects the shape
+    except Exception:  # raised where the next layer rejects the shape, or several inputs are no array
         return []
     return [{place: difference_at(copies, place, patched.get(place)) for place in tried}]
 

@@ -10,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_parity.ladder.capture.calls import OUTPUT, Call
+from keras_parity.ladder.judge.nests import array_distance
 
 DEPTHS = (64, 16, 8, 4, 2, 1, 0)
 """Weisfeiler-Lehman depths, largest first; smaller ones tolerate a local fault."""
+
+SAME = 1e-4
+"""Relative difference of two inputs that are the same."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ def signature(call: Call) -> tuple[str, tuple[int, ...]]:
 
 
 def match_calls(torch_calls: list[Call], keras_calls: list[Call], names: Mapping[str, str]) -> list[Matched]:
-    """Matches calls by their surroundings, from large neighbourhoods to small; among equals by name, then in order.
+    """Matches calls by their surroundings, from large neighbourhoods to small; among equals by name, input, then order.
 
     Args:
         torch_calls: PyTorch's calls.
@@ -66,18 +70,44 @@ def match_calls(torch_calls: list[Call], keras_calls: list[Call], names: Mapping
                 groups[colour][1].append(place)
         for left, right in groups.values():
             if len(left) == len(right):
-                matched |= zip(left, _by_name(torch_calls, keras_calls, left, right), strict=True)
+                chosen = _by_name(torch_calls, keras_calls, left, right)
+                matched |= chosen or _by_input(torch_calls, keras_calls, left, right, matched)
     _in_order(torch_calls, keras_calls, matched)
     return [Matched(place, matched[place]) for place in sorted(matched)]
 
 
 def _by_name(
     torch_calls: list[Call], keras_calls: list[Call], left: Sequence[int], right: Sequence[int]
-) -> Sequence[int]:
-    """Orders the calls on the right like those on the left of the same names, if all names agree."""
+) -> dict[int, int]:
+    """Matches calls of the same names, if all names agree."""
     places = {keras_calls[place].name.replace("/", "."): place for place in right}
     names = [torch_calls[place].name for place in left]
-    return [places[name] for name in names] if places.keys() >= set(names) else right
+    agree = len(set(names)) == len(names) and places.keys() >= set(names)
+    return {place: places[name] for place, name in zip(left, names, strict=True)} if agree else {}
+
+
+def _by_input(
+    torch_calls: list[Call],
+    keras_calls: list[Call],
+    left: Sequence[int],
+    right: Sequence[int],
+    matched: Mapping[int, int],
+) -> dict[int, int]:
+    """Matches calls that are fed by matched calls, or with the same values, such as those of a layer for two inputs."""
+    found: dict[int, int] = {}
+    for place in left:
+        alike = (other for other in right if _fed_alike(torch_calls[place], keras_calls[other], matched))
+        if (other := next((other for other in alike if other not in found.values()), None)) is not None:
+            found[place] = other
+    rest = iter([other for other in right if other not in found.values()])
+    return {place: found[place] if place in found else next(rest) for place in left}
+
+
+def _fed_alike(torch_call: Call, keras_call: Call, matched: Mapping[int, int]) -> bool:
+    if torch_call.parents:
+        return {matched.get(place) for place, _ in torch_call.parents} == {place for place, _ in keras_call.parents}
+    ours, theirs = torch_call.input, keras_call.input
+    return ours is not None and theirs is not None and array_distance(ours, theirs) <= SAME
 
 
 def _colours(calls: list[Call], depth: int) -> list[Any]:
