@@ -1,8 +1,10 @@
 """What is right is not accused, and what is wrong is named where it is: pairs that people ask about in public."""
 
+import re
 from dataclasses import replace
 
 import keras
+import lightning
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -505,3 +507,34 @@ def test_calls_of_a_shared_layer_are_matched_by_what_feeds_them(first):
     report = Case(network, model, both, LABELS, FAST | {"torch_images": both}).check()
     assert {finding.where for finding in report.findings} <= {"shared", "shared/bias"}
     assert len(report.findings) == 2
+
+
+@pytest.mark.parametrize("scheduled", ["PyTorch", "Keras"])
+def test_a_schedule_of_a_lightning_module_is_compared(scheduled):
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.network, model = plain_pair()
+            self.port = [model]
+
+        def forward(self, rows):
+            return self.network(rows)
+
+        def training_step(self, batch, place):
+            return F.cross_entropy(self(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), 0.2)
+            return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)] * (scheduled == "PyTorch")
+
+    network = Module()
+    rate = 0.2 if scheduled == "PyTorch" else keras.optimizers.schedules.ExponentialDecay(0.2, 5, 0.5)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    network.port[0].compile(keras.optimizers.SGD(rate), loss)
+    (finding,) = kp.check(network, network.port[0], ROWS, LABELS).findings
+    assert finding.where == "the schedule"
+    expected = {
+        "PyTorch": r"PyTorch's learning rate goes from 0.2 to \S+, Keras's is constant",
+        "Keras": r"learning rate at step 2: 0.2 in PyTorch, 0.174\d+ in Keras",
+    }
+    assert re.fullmatch(expected[scheduled], finding.what)

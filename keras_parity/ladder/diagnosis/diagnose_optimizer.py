@@ -30,23 +30,26 @@ def optimizer_prefix(pair: ModelPair) -> str:
 
 def diagnose_schedule(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
     """Finds learning rates that differ from step to step."""
-    schedule = evidence.keras_optimizer._learning_rate
+    schedule, rates = evidence.keras_optimizer._learning_rate, evidence.rates
     if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        if pair.torch_schedule is not None and len(set(evidence.rates)) > 1:
-            what = f"PyTorch's learning rate goes from {evidence.rates[0]:.6g} to {evidence.rates[-1]:.6g}"
-            yield Finding("the schedule", 0.0, f"{what}, Keras's is constant", [], ["torch_schedule = None"])
+        if len(set(rates)) > 1:
+            what = f"PyTorch's learning rate goes from {rates[0]:.6g} to {rates[-1]:.6g}, Keras's is constant"
+            lines = ["torch_schedule = None"] if pair.torch_schedule is not None else []
+            yield Finding("the schedule", float(np.ptp(rates)), what, [], lines)
         return
-    base = None if pair.optimizer is None else float(pair.optimizer.param_groups[0]["lr"])
-    in_keras = [float(schedule(step)) for step in range(max(1, len(evidence.rates)))]
-    in_torch = evidence.rates or [base or np.nan]
-    off = [step for step, (a, b) in enumerate(zip(in_torch, in_keras, strict=True)) if abs(a - b) > CLOSE * abs(b)]
-    if evidence.rates and not off:
+    in_keras = [float(schedule(step)) for step in range(len(rates))]
+    off = [step for step, (a, b) in enumerate(zip(rates, in_keras, strict=True)) if abs(a - b) > CLOSE * abs(b)]
+    if len(set(rates)) > 1 and not off:
         return
-    step = off[0] if off else 0
-    difference = abs(in_torch[step] - in_keras[step])
-    what = f"learning rate at step {step + 1}: {in_torch[step]:.6g} in PyTorch, {in_keras[step]:.6g} in Keras"
+    difference, what = 0.0, f"Keras's learning rate follows {type(schedule).__name__}, PyTorch has no schedule"
+    if off:
+        difference = abs(rates[off[0]] - in_keras[off[0]])
+        both = f"{rates[off[0]]:.6g} in PyTorch, {in_keras[off[0]]:.6g} in Keras"
+        what = f"learning rate at step {off[0] + 1}: {both}"
     lines = []
-    if getattr(keras.optimizers.schedules, type(schedule).__name__, None) is type(schedule):
+    known = getattr(keras.optimizers.schedules, type(schedule).__name__, None) is type(schedule)
+    if known and pair.optimizer is not None:
+        base = float(pair.optimizer.param_groups[0]["lr"])
         config = {name: value for name, value in schedule.get_config().items() if name != "name"}
         rate = call_text(f"keras.optimizers.schedules.{type(schedule).__name__}", config)
         made = f"torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step, rate={rate}: float(rate(step)) / {base!r})"

@@ -34,7 +34,7 @@ class Evidence:
         added_loss: The losses that Keras's model adds itself.
         outputs_off: Relative difference of the outputs in training mode, at the same weights.
         keras_optimizer: The pair's optimizer.
-        rates: PyTorch's learning rates by step, if its optimizer shows them.
+        rates: PyTorch's learning rates of the first steps; none if its optimizer is not known.
     """
 
     def __init__(self, pair: ModelPair, match: Match) -> None:
@@ -67,10 +67,12 @@ class Evidence:
             self.outputs_off = distance(from_torch, from_keras, pair.layouts)
             self.added_loss = float(sum(added))
             self.losses = losses[0], losses[1] - self.added_loss
-            if pair.optimizer is not None and pair.torch_schedule is not None:
+            training: Any = torch_runner.training
+            for optimizer in training.optimizers[:1]:
                 for step in range(_SCHEDULED):
-                    self.rates.append(float(pair.optimizer.param_groups[0]["lr"]))
-                    torch_runner.step(*pair.batch("PyTorch", step))
+                    self.rates.append(float(optimizer.param_groups[0]["lr"]))
+                    if training.schedules:
+                        torch_runner.step(*pair.batch("PyTorch", step))
         finally:
             torch_runner.restore()
             keras_runner.restore()
