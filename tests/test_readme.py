@@ -78,6 +78,9 @@ def as_a_user(command, train, clone, tiny_mnist, tmp_path):
         Image.fromarray(np.pad(tiny_mnist.test_images[1], 10)).save(tmp_path / path)
 
     save_npz(tmp_path / "my.npz", *tiny_mnist)
+    for block in [block for blocks in _blocks("yaml").values() for block in blocks]:
+        if file := re.match(r"# (\S+\.yaml)\n", block):
+            (tmp_path / file[1]).write_text(block)
 
     def run(line):
         typed, _, target = line.partition(" > ")
