@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, NoReturn
 
 import yaml
@@ -141,9 +140,15 @@ def _plain_message(message: str) -> str:
     if not found or not (kinds := re.findall(r"Literal\[([^]]+)\]|<class '([\w.]+)'>", found[2])):
         return message
     words = ", ".join(literal.replace("'", "") or _TITLES.get(kind, f"a {kind}") for literal, kind in kinds)
-    classes = [name for _, kind in kinds if "." in kind for name in get_all_subclass_paths(resolve_name(kind))]
-    meant = nearest(found[3].strip("[]'"), classes)
+    meant = nearest(found[3].strip("[]'"), [name for _, kind in kinds for name in _subclasses(kind)])
     return f"--{found[1]}: expected {' or '.join(words.rsplit(', ', 1))}, got {found[3]}{meant}"
+
+
+def _subclasses(name: str) -> list[str]:
+    """Returns the classes of Lightning that are a named one; a message may hold any name, so nothing is imported."""
+    module, _, kind = name.rpartition(".")
+    known = getattr(sys.modules.get(module), kind, None) if module.startswith("lightning.") else None
+    return get_all_subclass_paths(known) if isinstance(known, type) else []
 
 
 def expand_home(value: Any) -> Any:

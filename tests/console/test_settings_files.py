@@ -314,6 +314,17 @@ def test_a_search_over_ways_to_write_one(tmp_path, monkeypatch, capsys, ways):
             path.unlink()
 
 
+def test_a_value_that_looks_like_an_error_message_imports_nothing(command, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "stranger_named.py").write_text("class Mine: pass")
+    text = "Subtypes: [<class 'stranger_named.Mine'>] Errors: none Given value: x"
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"trainer": {"logger": text}}))
+    for argument in (f"--trainer.logger={text}", "--config=own.yaml"):
+        code, _, err = command("cnn_mnist", "fit", argument)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "stranger_named" not in sys.modules
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
