@@ -11,13 +11,12 @@ from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ArgumentParser, get_loader, set_loader
-from jsonargparse._typehints import get_all_subclass_paths
 
 from cnn_mnist.console.known_classes import ALLOW, known_classes_only
+from cnn_mnist.console.plain_message import plain_message
 from cnn_mnist.errors import nearest
 from cnn_mnist.neutral import say
 from cnn_mnist.runs.folder import STUDY
-from cnn_mnist.setting_checks import TITLES
 from cnn_mnist.settings import SEED
 from cnn_mnist.yaml_files import check_aliases
 
@@ -36,9 +35,6 @@ _GROUPS = ("--model", "--data", "--trainer")
 
 _NO_YAML = (yaml.YAMLError, AttributeError, KeyError, RecursionError, ValueError)
 """Errors of reading YAML; the last four come from PyYAML on an impossible date or an unsuitable tag."""
-
-_TITLES = {kind.__name__: title for kind, title in TITLES.items()} | {"list": "a list", "dict": "a mapping"}
-"""Types in messages, by Python's names."""
 
 _read_yaml = get_loader("yaml")
 
@@ -126,29 +122,8 @@ class OneLineErrors(ArgumentParser):
         program = self.prog.replace(" [options]", "")
         unknown = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
         meant = nearest(unknown[1], self._option_string_actions) if unknown else ""
-        say(f"{program}: error: {_plain_message(message)}{meant} (see --help)", sys.stderr)
+        say(f"{program}: error: {plain_message(message)}{meant} (see --help)", sys.stderr)
         raise SystemExit(2)
-
-
-def _plain_message(message: str) -> str:
-    """Jsonargparse's message on one line; for a wrong value: the flag, the valid values and the given one."""
-    message = " ".join(message.split())
-    if linked := re.fullmatch(r'Linked "(.+)" must be given via "(.+)"\.', message):
-        return f"--{linked[1]}: expected one value for all groups; use --{linked[2]}"
-    found = re.fullmatch(r'Parser key "([^"]+)":(.*?)\. Got value: (.*)', message)
-    found = found or re.fullmatch(r'Parser key "([^"]+)":.*Subtypes: (\[.*?\]) Errors: .* Given value: (.*)', message)
-    if not found or not (kinds := re.findall(r"Literal\[([^]]+)\]|<class '([\w.]+)'>", found[2])):
-        return message
-    words = ", ".join(literal.replace("'", "") or _TITLES.get(kind, f"a {kind}") for literal, kind in kinds)
-    meant = nearest(found[3].strip("[]'"), [name for _, kind in kinds for name in _subclasses(kind)])
-    return f"--{found[1]}: expected {' or '.join(words.rsplit(', ', 1))}, got {found[3]}{meant}"
-
-
-def _subclasses(name: str) -> list[str]:
-    """Returns the classes of Lightning that are a named one; a message may hold any name, so nothing is imported."""
-    module, _, kind = name.rpartition(".")
-    known = getattr(sys.modules.get(module), kind, None) if module.startswith("lightning.") else None
-    return get_all_subclass_paths(known) if isinstance(known, type) else []
 
 
 def expand_home(value: Any) -> Any:

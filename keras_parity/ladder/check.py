@@ -124,8 +124,8 @@ def check(
             report.notes += report.judged.notes
             if judged is not None:
                 judged(report)
-            update(description="check: looking for the cause")
             if not report.holds and explained:
+                update(description="check: looking for the cause")
                 explain(judge, report, match or {})
             elif not report.holds:
                 report.notes.append(

@@ -19,6 +19,12 @@ QUICK = {"batch_size": 16, "steps": 12}
 ROUNDING = {"float32": 1e-5, "float64": 1e-7}  # relative, more than a dozen steps accumulate
 flat = keras.tree.flatten
 
+FAST = {
+    "torch_optimizer": lambda params: torch.optim.SGD(params, 0.1),
+    "keras_optimizer": lambda: keras.optimizers.SGD(0.1),
+}
+"""Optimizers that move the outputs within a few steps."""
+
 
 def cross_entropy(labels: Any, logits: Any) -> Any:
     """Keras's mean cross-entropy from logits, in nats []."""

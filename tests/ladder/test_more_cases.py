@@ -10,7 +10,7 @@ from torch import nn
 
 from cnn_mnist.errors import UserError
 from cnn_mnist.pytorch.keras_optimizers import KerasAdam
-from tests.ladder.cases import SAME, Case, apart, attention, columns, fill, gates, numpy, other, recurrent
+from tests.ladder.cases import FAST, SAME, Case, apart, attention, columns, fill, gates, numpy, other, recurrent
 from tests.ladder.test_cases import CLASSES, IMAGES, KINDS, ROWS, SEQUENCES, cases, mlp
 
 L = keras.layers
@@ -18,10 +18,6 @@ LABELS = CLASSES[:64]
 LENGTHS = np.random.default_rng(1).integers(2, 8, 96)
 PADDED = SEQUENCES * (np.arange(7) < LENGTHS[:, None])[..., None]
 WORDS = np.random.default_rng(2).integers(1, 11, (96, 7)) * (np.arange(7) < LENGTHS[:, None])
-FAST = {
-    "torch_optimizer": lambda params: torch.optim.SGD(params, 0.1),
-    "keras_optimizer": lambda: keras.optimizers.SGD(0.1),
-}
 
 
 class Directions(nn.Module):

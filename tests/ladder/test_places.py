@@ -15,7 +15,7 @@ from torch import nn
 import keras_parity as kp
 from cnn_mnist.errors import UserError
 from keras_parity.twin.dtypes import copy_in
-from tests.ladder.cases import SAME, Case, apart, as_keras, by_check, fill, other, squared
+from tests.ladder.cases import FAST, SAME, Case, apart, as_keras, by_check, fill, other, squared
 from tests.ladder.test_cases import cases
 
 L = keras.layers
@@ -23,10 +23,6 @@ O = keras.optimizers  # noqa: E741
 RANDOM = np.random.default_rng(0)
 ROWS = RANDOM.normal(size=(64, 6)).astype(np.float32)
 LABELS = RANDOM.integers(0, 3, 64)
-FAST = {
-    "torch_optimizer": lambda params: torch.optim.SGD(params, 0.1),
-    "keras_optimizer": lambda: keras.optimizers.SGD(0.1),
-}
 
 
 class Translator(nn.Module):
