@@ -11,21 +11,15 @@ from keras_parity.ladder.judge.keras_runner import KerasRunner
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import distance, leaves
 from keras_parity.ladder.judge.notes import note_adjustments, note_movement, note_untested
-from keras_parity.ladder.judge.runs import (
-    DEFAULT_STEPS,
-    DRAWS,
-    Runs,
-    Sides,
-    StepError,
-    Trajectory,
-    copied_runner,
-    one_line,
-)
+from keras_parity.ladder.judge.runs import PERTURBED, Runs, Sides, StepError, Trajectory, copied_runner, one_line
 from keras_parity.ladder.judge.torch_runner import TorchRunner
 from keras_parity.ladder.judge.verdict import CEILING, StepComparison, Verdict
 
 FACTOR = 8
 """Limit of the difference of two frameworks, in units of one framework's difference from itself one ulp away."""
+
+FAR = 1 + len(PERTURBED)
+"""Index of the first run from ``FACTOR`` ulps away; see ``_compared``."""
 
 JUMP_DRAWS = 8
 """Most runs of each side from ``FACTOR`` ulps away: a jump that each of 16 shows in 3 of 10 is missed once in 300."""
@@ -124,7 +118,7 @@ class Judge:
             from_torch = self.runs.train(torch_runner, precision, steps)
             for step in (0, *steps):
                 limit = self._limits.get((precision, step), FLOORS[precision][step > 0])
-                difference = self._difference(from_torch[step], from_keras[step])
+                difference = pair.difference(from_torch[step], from_keras[step])
                 verdict.comparisons.append(StepComparison(step, difference, limit, precision, difference <= limit))
         return verdict
 
@@ -132,20 +126,16 @@ class Judge:
         """Compares both functions before training, with their noise."""
         return self._compared(0, precision, [self.runs.outputs_with_noise(side, precision) for side in sides])
 
-    def _difference(self, from_torch: list[NDArray], from_keras: list[NDArray]) -> float:
-        layouts = self.pair.layouts
-        return distance(from_torch, from_keras, layouts * (len(from_torch) // len(layouts)) if layouts else None)
-
     def _compared(self, step: int, precision: str, both: list[list[list[NDArray]]]) -> _Compared:
         """Compares the first run of each side.
 
         The next runs, from one ulp away, give the noise; further ones, from ``FACTOR`` ulps away, show jumps.
         """
-        noise = max(distance(runs[0], other) for runs in both for other in runs[1 : 1 + DRAWS])
+        noise = max((distance(runs[0], other) for runs in both for other in runs[1:FAR]), default=0.0)
         limit = max(FLOORS[precision][step > 0], FACTOR * noise)
-        jump = max((distance(runs[0], other) for runs in both for other in runs[1 + DRAWS :]), default=0.0)
+        jump = max((distance(runs[0], other) for runs in both for other in runs[FAR:]), default=0.0)
         limit = max(limit, 2 * jump)  # each side may have jumped
-        difference = self._difference(both[0][0], both[1][0])
+        difference = self.pair.difference(both[0][0], both[1][0])
         self._limits[precision, step] = limit
         nan_on_one_side = len({any(np.isnan(array).any() for array in runs[0]) for runs in both}) == 2
         same = False if nan_on_one_side else difference <= limit if noise <= CEILING else None
@@ -184,20 +174,22 @@ class Judge:
         return single.comparison if double is None else double.comparison
 
     def _trainings(self, verdict: Verdict, sides: Sides, copied: KerasRunner | None) -> None:
-        self.steps, seconds = self.runs.choose_steps(self.requested_steps, sides, copied is not None)
-        if (last := self.steps[-1]) < (self.requested_steps or DEFAULT_STEPS):
-            verdict.notes.append(f"compared up to step {last}: a step takes {seconds:.1f} s; set steps= to go further")
-        trained = {"float32": self.runs.train_both(sides, "float32", self.steps)}
+        self.steps, note = self.runs.choose_steps(self.requested_steps, sides, copied is not None)
+        verdict.notes += filter(None, [note])
+        trained = {"float32": self.runs.train_both(sides, "float32", self.steps, [None])}
         self.runs.check_repeatable(sides, trained["float32"], self._limits["float32", 0])
         if copied is not None:
             try:
-                trained["float64"] = self.runs.train_both((sides[0], copied), "float64", self.steps)
+                trained["float64"] = self.runs.train_both((sides[0], copied), "float64", self.steps, [None, *PERTURBED])
             except StepError as error:  # for example a float32 constant in the user's loss
                 verdict.notes.append(f"training compared in float32 only: in float64, {error}")
+        if "float64" not in trained or not all(self._within_floor(step, trained) for step in self.steps):
+            perturbed = self.runs.train_both(sides, "float32", self.steps, PERTURBED)
+            trained["float32"] = [runs + more for runs, more in zip(trained["float32"], perturbed, strict=True)]
         self._keras |= {precision: both[1][0] for precision, both in trained.items()}
         for step in self.steps:
             single, *double = self._at(step, trained)
-            while self._may_be_a_jump(single, double) and len(trained["float32"][0]) < 1 + DRAWS + JUMP_DRAWS:
+            while self._may_be_a_jump(single, double) and len(trained["float32"][0]) < FAR + JUMP_DRAWS:
                 for place, runs in enumerate(trained["float32"]):
                     runs.append(self.runs.train(sides[place], "float32", self.steps, len(runs), FACTOR))
                 single, *double = self._at(step, trained)
@@ -206,6 +198,12 @@ class Judge:
                 del trained["float64"], double[:]
             verdict.comparisons.append(self._merged(single, double[0] if double else None))
         note_movement(verdict, [runs[0] for runs in trained["float32"]])
+
+    def _within_floor(self, step: int, trained: dict[str, list[list[Trajectory]]]) -> bool:
+        """Whether the float32 runs agree with each other and with their float64 copies, whatever float32's noise is."""
+        (torch32, keras32), both64 = ([runs[0][step] for runs in trained[name]] for name in ("float32", "float64"))
+        errors = map(distance, (torch32, keras32), both64)
+        return max(self.pair.difference(torch32, keras32), *errors) <= FLOORS["float32"][1]
 
     def _at(self, step: int, trained: dict[str, list[list[Trajectory]]]) -> list[_Compared]:
         both = {precision: [[run[step] for run in runs] for runs in each] for precision, each in trained.items()}

@@ -1,7 +1,7 @@
 """Runs both models: outputs, and trainings step by step, also from weights perturbed by one ulp."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from textwrap import shorten
 from typing import Any, TypeAlias
 
@@ -18,8 +18,8 @@ from keras_parity.ladder.judge.torch_runner import TorchRunner
 SAMPLES = 1024
 """Samples compared before training, at most."""
 
-DRAWS = 2
-"""Perturbed runs of each side."""
+PERTURBED = range(2)
+"""Seeds of the perturbed runs of each side."""
 
 HALF_ULP = 2.0**-25
 """Relative perturbation of inputs, and of weights in float64: half a unit in the last place of float32."""
@@ -60,11 +60,11 @@ class Runs:
         return [array for s in starts for array in side.outputs(slice_samples(inputs, s, s + size), structure)]
 
     def outputs_with_noise(self, side: Runner, precision: str) -> list[list[NDArray]]:
-        """Returns a side's outputs before training: as they are, then ``DRAWS`` times perturbed by one ulp."""
+        """Returns a side's outputs before training: as they are, then once per seed perturbed by one ulp."""
         inputs = self.pair.inputs(side.framework)
         side.reset()
         runs = [self.outputs(side, inputs)]
-        for seed in range(DRAWS):
+        for seed in PERTURBED:
             runs.append(self.outputs(side, self._perturb(side, precision, seed, inputs)))
         side.reset()
         return runs
@@ -95,11 +95,13 @@ class Runs:
         side.reset()
         return trajectory
 
-    def train_both(self, sides: Sides, precision: str, steps: Sequence[int]) -> list[list[Trajectory]]:
-        """Trains both sides, each also ``DRAWS`` times from one ulp away."""
+    def train_both(
+        self, sides: Sides, precision: str, steps: Sequence[int], seeds: Iterable[int | None]
+    ) -> list[list[Trajectory]]:
+        """Trains both sides, once for each seed; see ``train``."""
         sides[0].dtype = getattr(torch, precision)
         try:
-            return [[self.train(side, precision, steps, seed) for seed in (None, *range(DRAWS))] for side in sides]
+            return [[self.train(side, precision, steps, seed) for seed in seeds] for side in sides]
         finally:
             sides[0].dtype = torch.float32
 
@@ -165,7 +167,7 @@ class Runs:
             advice = "; pass torch_labels= if PyTorch takes other labels than Keras" if other else ""
             raise StepError(f"{side.framework}'s training step fails with {one_line(error)}{advice}") from None
 
-    def choose_steps(self, steps: int | None, sides: Sides, with_float64: bool) -> tuple[list[int], float]:
+    def choose_steps(self, steps: int | None, sides: Sides, with_float64: bool) -> tuple[list[int], str]:
         """Chooses the steps to compare: 1, 5, 20 and the last, as far as time allows.
 
         Args:
@@ -174,7 +176,7 @@ class Runs:
             with_float64: Whether to leave time for float64.
 
         Returns:
-            The steps, and the seconds that one step of both sides takes.
+            The steps, and a note if they end early; empty otherwise.
         """
         last, seconds = steps or DEFAULT_STEPS, 0.0
         for side in sides:
@@ -184,9 +186,11 @@ class Runs:
             self.step(side, 1)
             seconds += time.perf_counter() - start
             side.reset()
-        affordable = int(SECONDS / (seconds * (1 + DRAWS) * (3 if with_float64 else 1)))
+        affordable = int(SECONDS / (seconds * (1 + len(PERTURBED)) * (3 if with_float64 else 1)))
         limit = last if steps is not None else max(1, min(last, affordable))
-        return sorted({step for step in (1, 5, 20, last) if step <= limit}), seconds
+        chosen = sorted({step for step in (1, 5, 20, last) if step <= limit})
+        note = f"compared up to step {chosen[-1]}: a step takes {seconds:.1f} s; set steps= to go further"
+        return chosen, note * (chosen[-1] < last)
 
 
 def one_line(error: Exception) -> str:
