@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,6 +14,7 @@ from typing import Any
 from cnn_mnist.console.tables import markdown_table
 from cnn_mnist.runs.files import atomic_write_text
 from keras_parity.ladder.diagnosis.finding import Finding
+from keras_parity.ladder.diagnosis.paths import torch_path
 from keras_parity.ladder.judge.verdict import StepComparison, Verdict
 from keras_parity.ladder.matching.match_weights import Match
 from keras_parity.ladder.rungs.rung import Rung, line, table
@@ -170,9 +172,8 @@ def _finite(data: Any) -> Any:
 
 
 def _comparison_line(each: StepComparison) -> str:
-    when = "before training" if each.step == 0 else f"after {each.step} step{'s' * (each.step > 1)}"
     word = {True: "same", False: "DIFFERENT", None: "not decided"}[each.same]
-    return f"{when:16} difference {each.difference:.1e}, limit {each.limit:.1e}, {each.precision}: {word}"
+    return f"{each.when:16} difference {each.difference:.1e}, limit {each.limit:.1e}, {each.precision}: {word}"
 
 
 def _findings_lines(findings: Sequence[Finding]) -> Iterator[str]:
@@ -194,12 +195,15 @@ def _findings_lines(findings: Sequence[Finding]) -> Iterator[str]:
 def _finding_lines(finding: Finding) -> Iterator[str]:
     what = f": {finding.what}" if finding.what else ""
     size = f" (by {finding.difference:.1e})" if 0 < finding.difference < math.inf else ""
-    yield from wrap(f"cause      {finding.where}{what}{size}", 80, subsequent_indent=" " * 11)
+    unnamed = re.fullmatch(r"\d[\w.]*", finding.where)  # a module of a Sequential, or its weight
+    where = torch_path(finding.where) if unnamed else finding.where
+    yield from wrap(f"cause      {where}{what}{size}", 80, subsequent_indent=" " * 11)
     if finding.settings:
         yield f"           {'setting':14} {'PyTorch':20} Keras"
         yield from (f"           {s.name:14} {s.ours!s:20} {s.theirs}" for s in finding.settings)
     for fix in finding.fixes[:1]:
         yield f"paste      {fix.line}"
-        yield f"verified   with it the outputs differ by {fix.left:.1e}"
+        left = fix.left
+        yield f"verified   with it the outputs differ by {left.difference:.1e} {left.when}, limit {left.limit:.1e}"
     if not finding.fixes:
         yield "paste      nothing: no known fix improves the verdict"

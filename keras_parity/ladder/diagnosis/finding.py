@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from keras_parity.ladder.judge.verdict import StepComparison
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -25,11 +27,11 @@ class Fix:
 
     Attributes:
         line: Python, to paste.
-        left: The relative difference of the outputs with the fix applied.
+        left: The outputs with the fix applied, at the step where they differ most, relative to the limit.
     """
 
     line: str
-    left: float
+    left: StepComparison
 
 
 @dataclass

@@ -13,7 +13,7 @@ from keras_parity.ladder.judge.judge import Judge
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.probe import inspect_outputs
 from keras_parity.ladder.judge.snapshots import keras_snapshot, snapshot, torch_snapshot
-from keras_parity.ladder.judge.verdict import Verdict
+from keras_parity.ladder.judge.verdict import StepComparison, Verdict
 
 NAMES = (
     *("torch_model", "torch_optimizer", "torch_loss", "torch_schedule", "torch_images", "torch_labels"),
@@ -94,14 +94,14 @@ class Trials:
         verdict = self.run(lines, QUICK_STEPS)
         return badness(verdict) if verdict is not None else float("inf")
 
-    def accept(self, lines: Sequence[str]) -> float | None:
-        """Keeps lines if they improve the verdict; returns the difference that remains, else None."""
+    def accept(self, lines: Sequence[str]) -> StepComparison | None:
+        """Keeps lines if they improve the verdict; returns the step that differs most, relative to the limit."""
         verdict = self.run(lines)
         if verdict is None or not badness(verdict) <= max(0.0, self.best - MIN_IMPROVEMENT):
             return None
         self.best = badness(verdict)
         self.accepted += lines
-        return max(c.difference for c in verdict.comparisons)
+        return max(verdict.comparisons, key=lambda c: c.difference / c.limit)
 
     def needs(self, line: str) -> bool:
         """Whether the verdict is worse without an accepted line; a line that is not needed is dropped."""

@@ -42,7 +42,7 @@ class StepError(Exception):
 
 
 class Runs:
-    """Runs both sides of a pair.
+    """Runs both sides of a pair. Every run starts from the user's weights; trainings leave theirs.
 
     Args:
         pair: The models and their data.
@@ -92,7 +92,6 @@ class Runs:
             self.step(side, step, fed)
             if step + 1 in steps:
                 trajectory[step + 1] = self.outputs(side, inputs, PROBE_SAMPLES)
-        side.reset()
         return trajectory
 
     def train_both(
@@ -146,7 +145,6 @@ class Runs:
             side.reset()
             self.step(side, 0)
             again = self.outputs(side, self.pair.inputs(side.framework), PROBE_SAMPLES)
-            side.reset()
             if not (error := distance(runs[0][1], again)) <= max(REPEATABLE, rounding):
                 own_step = self.pair.torch_step is not None and side.framework == "PyTorch"
                 raise StepError(
@@ -185,7 +183,6 @@ class Runs:
             start = time.perf_counter()
             self.step(side, 1)
             seconds += time.perf_counter() - start
-            side.reset()
         affordable = int(SECONDS / (seconds * (1 + len(PERTURBED)) * (3 if with_float64 else 1)))
         limit = last if steps is not None else max(1, min(last, affordable))
         chosen = sorted({step for step in (1, 5, 20, last) if step <= limit})

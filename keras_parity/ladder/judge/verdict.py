@@ -25,6 +25,11 @@ class StepComparison:
     precision: str
     same: bool | None
 
+    @property
+    def when(self) -> str:
+        """The step in words."""
+        return f"after {self.step} step{'s' * (self.step > 1)}" if self.step else "before training"
+
 
 @dataclass
 class Verdict:
@@ -74,8 +79,7 @@ class Verdict:
             )
         if self.same_training:
             last = [c for c in self.comparisons if c.same][-1]
-            steps = f"{last.step} step{'s' * (last.step > 1)}"
-            return f"same function, same training: the outputs differ by {last.difference:.1e} after {steps}"
+            return f"same function, same training: the outputs differ by {last.difference:.1e} {last.when}"
         start = "not decided: same function, but " if self.same_function else "not decided: "
         return start + (self.reason or "nothing was compared")
 
