@@ -204,6 +204,7 @@ def _finding_lines(finding: Finding) -> Iterator[str]:
     for fix in finding.fixes[:1]:
         yield f"paste      {fix.line}"
         left = fix.left
-        yield f"verified   with it the outputs differ by {left.difference:.1e} {left.when}, limit {left.limit:.1e}"
+        size = f"difference {left.difference:.1e} {left.when}, limit {left.limit:.1e}, {left.precision}"
+        yield f"verified   with it, {size}"
     if not finding.fixes:
         yield "paste      nothing: no known fix improves the verdict"

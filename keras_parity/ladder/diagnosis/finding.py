@@ -27,7 +27,7 @@ class Fix:
 
     Attributes:
         line: Python, to paste.
-        left: The outputs with the fix applied, at the step where they differ most, relative to the limit.
+        left: The outputs with the fix applied, after the first step that still differs, else after the last.
     """
 
     line: str

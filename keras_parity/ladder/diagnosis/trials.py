@@ -95,13 +95,13 @@ class Trials:
         return badness(verdict) if verdict is not None else float("inf")
 
     def accept(self, lines: Sequence[str]) -> StepComparison | None:
-        """Keeps lines if they improve the verdict; returns the step that differs most, relative to the limit."""
+        """Keeps lines if they improve the verdict; returns the first step that still differs, else the last."""
         verdict = self.run(lines)
         if verdict is None or not badness(verdict) <= max(0.0, self.best - MIN_IMPROVEMENT):
             return None
         self.best = badness(verdict)
         self.accepted += lines
-        return max(verdict.comparisons, key=lambda c: c.difference / c.limit)
+        return next((c for c in verdict.comparisons if not c.same), verdict.comparisons[-1])
 
     def needs(self, line: str) -> bool:
         """Whether the verdict is worse without an accepted line; a line that is not needed is dropped."""
