@@ -78,16 +78,23 @@ def _served(folder: Path) -> Iterator[str]:
     server.wait()
 
 
-@pytest.fixture
-def page():
-    """A page of a headless Chromium."""
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium, whose cache keeps TensorBoard's scripts."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1600, "height": 2400})
-        page.set_default_timeout(60_000)
         expect.set_options(timeout=60_000)  # a busy machine draws a card after more than the default of 5 s
-        yield page
+        yield browser.new_context(viewport={"width": 1600, "height": 2400})
         browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A new page."""
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
 
 
 def _drawn(canvas) -> bool:
