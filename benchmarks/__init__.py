@@ -1,1 +1,1 @@
-"""Speed benchmarks: contestants run in turns, each in a separate process, and are compared by ratios in a round."""
+"""Speed benchmarks: contestants run one after another in separate processes; ratios within a round compare them."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: runs the contestants of each race in turns, and prints medians and ratios.
+"""``python -m benchmarks``: runs the contestants of each race in rounds, and prints medians and ratios.
 
 Every round is saved when it ends, and saved rounds are not repeated. ``digits`` is a separate benchmark: see
 ``python -m benchmarks digits --help``.

@@ -56,7 +56,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Race:
-    """Contestants that run in turns.
+    """Contestants that run one after another in each round.
 
     Attributes:
         title: Heading of the table.

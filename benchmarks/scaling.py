@@ -28,7 +28,7 @@ SECONDS_PER_TRANSFER, BYTES_PER_SECOND = 50e-6, 1.25e9
 
 
 def wide(times: int) -> list[object]:
-    """Describes ``three_conv`` with so many times the filters and units."""
+    """Describes ``three_conv`` with its filters and units multiplied by ``times``."""
     layers: list[object] = []
     for filters in (32, 64, 64):
         layers += [{"Conv2D": {"filters": filters * times, "kernel_size": 3, "activation": "relu"}}, "MaxPooling2D"]

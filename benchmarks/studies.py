@@ -1,7 +1,7 @@
 """``python -m benchmarks.studies``: measures how often verdicts are wrong, in 10,000 simulated studies of each kind.
 
 Each study has the primary row and nine others, with spreads of half, once, twice and four times the margin; the table
-shows the worst of the four. In brackets: the naive rule, Student's 95% interval in every row, however often one looks.
+shows the worst of the four. In brackets: the naive rule, Student's 95% interval in every row, for any number of looks.
 """
 
 from collections.abc import Callable

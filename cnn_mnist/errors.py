@@ -24,7 +24,7 @@ def expect(where: object, holds: bool, expected: str, actual: object) -> None:
         where: The setting, flag, file or layer.
         holds: Whether it is right.
         expected: What was expected.
-        actual: What came; and what to do, behind a semicolon, if that does not follow.
+        actual: What was given; and the remedy, after a semicolon, if it is not obvious.
     """
     if not holds:
         raise UserError(f"{where}: expected {expected}, got {actual}")
@@ -37,7 +37,7 @@ def in_one_line(error: object, most: int = 120) -> str:
 
 @contextmanager
 def told_of(where: str) -> Iterator[None]:
-    """Puts the file or layer that a ``UserError`` is about before its message."""
+    """Prefixes the message of a ``UserError`` with its file or layer."""
     try:
         yield
     except UserError as error:

@@ -53,7 +53,7 @@ def zip_fits(archive: ZipFile, path: str | Path) -> bool:
 def pickle_is_small(pickled: bytes | BinaryIO) -> bool:
     """Returns whether a pickle allocates no more than its length explains, and stays small where it repeats itself.
 
-    Python allocates a memo as large as its highest index, and ``bytearray`` takes a length. To hash a tuple that holds
+    Python allocates a memo as large as its highest index, and ``bytearray`` takes a length. Hashing a tuple that holds
     another twice, which holds another twice, and so on, takes forever.
 
     Args:

@@ -43,7 +43,7 @@ class Bare(LightningModule):
         return F.cross_entropy(self.network(images), labels)
 
     def configure_optimizers(self) -> Any:
-        """The settings'."""
+        """Returns the optimizer of the settings."""
         return make_optimizer(self.network.parameters(), self.settings)
 
 

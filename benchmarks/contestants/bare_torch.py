@@ -1,6 +1,6 @@
-"""A bare torch loop with everything we know: the limit that Lightning is held against.
+"""A bare torch loop with all of this project's optimizations: the limit to compare Lightning with.
 
-A process: ``python -m benchmarks.contestants.bare_torch DATA_DIR [SECONDS]``; an epoch ends after so many seconds.
+A process: ``python -m benchmarks.contestants.bare_torch DATA_DIR [SECONDS]``; SECONDS limits each epoch.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The default settings, stopped at the first epoch that reads 99% of the test set; the predictions are not timed.
+"""The default settings, stopped at the first epoch that reaches 99% on the test set; evaluation is not timed.
 
 A process: ``python -m benchmarks.contestants.default_to_99 DATA_DIR SEED``.
 """
@@ -22,7 +22,7 @@ from cnn_mnist.pytorch.training_log import TrainingLog
 
 
 class StopAt99(Callback):
-    """StopRequest where the validation, which is the test set here, reads 99%."""
+    """Stops the training when validation, here on the test set, reaches 99%."""
 
     accuracy = 0.0
 
@@ -33,7 +33,7 @@ class StopAt99(Callback):
 
 
 def main(data_dir: str, seed: int) -> None:
-    """Trains until then."""
+    """Trains until the test accuracy reaches 99%."""
     quieten_lightning()
     stop = StopAt99()
     data = MNISTDataModule(data_dir=data_dir, seed=seed)

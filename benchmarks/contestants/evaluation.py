@@ -1,4 +1,4 @@
-"""The evaluation that ends a training, 70,000 images with loss and accuracy, as either package does it.
+"""The evaluation at the end of a training in either package: loss and accuracy of 70,000 images.
 
 A process: ``python -m benchmarks.contestants.evaluation cnn_mnist|keras_parity DATA_DIR``; the second one is timed.
 """

@@ -1,4 +1,4 @@
-"""The convolutions in a step, by oneDNN's own account; PyTorch's dense layers are MKL's in float32, and not among them.
+"""The time of a step's convolutions, as oneDNN reports it; without PyTorch's dense layers, which use MKL in float32.
 
 A process: ``python -m benchmarks.contestants.kernels ARGUMENTS`` runs ``python ARGUMENTS``, two epochs of 300 steps.
 """
@@ -12,7 +12,7 @@ from benchmarks.contestants import STEPS
 
 
 def main(arguments: list[str]) -> None:
-    """Runs the command with a oneDNN that tells what it runs; prints its milliseconds a step, in the second epoch."""
+    """Runs the command with oneDNN's profiling enabled; prints the milliseconds per step in the second epoch."""
     environment = os.environ | {"ONEDNN_VERBOSE": "profile_exec"}
     command = [sys.executable, *arguments]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
 
 
 def milliseconds(told: str) -> float:
-    """Of the convolutions in the second half of a run, in which each half runs the same ones.
+    """Sums the time of the convolutions in the second half of a run; both halves run the same convolutions.
 
     Args:
         told: What oneDNN printed: ``onednn_verbose,v1,primitive,exec,cpu,convolution,...,0.123``, in milliseconds.

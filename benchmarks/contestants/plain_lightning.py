@@ -52,7 +52,7 @@ class Clock(Callback):
         self.start = time.perf_counter()
 
     def on_train_epoch_end(self, *_: object) -> None:
-        """StopRequest."""
+        """Stops."""
         self.seconds = time.perf_counter() - self.start
 
 

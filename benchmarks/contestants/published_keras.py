@@ -1,7 +1,7 @@
 """The published Keras loop: ``fit`` on float arrays with one-hot labels.
 
 A process: ``python -m benchmarks.contestants.published_keras DATA_DIR [STEPS]``; times its second epoch of 300 steps,
-or of so many. ``KERAS_BACKEND`` chooses the backend, by default TensorFlow.
+or of STEPS steps. ``KERAS_BACKEND`` chooses the backend, by default TensorFlow.
 """
 
 import json
@@ -27,7 +27,7 @@ class Clock(keras.callbacks.Callback):
         self.start = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:
-        """StopRequest."""
+        """Stops."""
         self.seconds = time.perf_counter() - self.start
 
 

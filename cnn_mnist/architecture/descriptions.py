@@ -30,7 +30,7 @@ def read_network(description: Any) -> Network:
         description: The name of a packaged network; a list of records (see ``records``); Keras's own configuration of a
             model; or a file that holds one of these: ``.yaml``, ``.json``, ``.keras``, or a ``.ckpt`` or
             ``.safetensors`` of this project. No code of a file runs. In Python also a Keras model, or a torch
-            ``nn.Sequential``, which is taken to see square images; it is run, and must give what its description gives.
+            ``nn.Sequential``, whose images are assumed square; the model is run, and must match its description.
 
     Raises:
         UserError: The description is of another kind, or a layer is unknown, has a wrong argument or does not fit.

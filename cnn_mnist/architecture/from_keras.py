@@ -1,4 +1,4 @@
-"""The plain form of Keras's configuration of a model, in which every option is known or refused by name."""
+"""Converts Keras's configuration of a model to records, and refuses every unknown option by name."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -10,7 +10,7 @@ from cnn_mnist.architecture.network import Network
 from cnn_mnist.errors import UserError, expect, notify
 
 GELU_TANH = "keras_parity>gelu_tanh"
-"""The registered name of the only function that Keras has no name for and that a record has."""
+"""The registered name of the tanh GELU, the only activation of a record that Keras has no name for."""
 
 _TRAINING = ("_regularizer", "_constraint", "_initializer")
 """Endings of the options that touch neither the weights nor what they compute."""
@@ -21,7 +21,7 @@ _USUAL = {
 }
 """Keras's defaults, which are also those of ``initial_weights``."""
 
-_ANY = ("name", "seed", "renorm_momentum")  # the last without renorm alone
+_ANY = ("name", "seed", "renorm_momentum")  # the last has no effect without renorm
 _DTYPES = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "trainable": (True,),
@@ -41,11 +41,11 @@ def from_keras(config: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Reads Keras's configuration of a model whose layers form one chain.
 
     Returns:
-        The plain form; and what it leaves out because it matters to training only, such as
+        The records; and the options left out because they affect only training, such as
         ``{"layer 1, Dense: kernel_regularizer": {"class_name": "L2", ...}}``.
 
     Raises:
-        UserError: It is no such model, or a layer of it does something that no record does.
+        UserError: The model is of another kind, or a layer does something that no record can express.
     """
     body: Any = config.get("config")
     known = config.get("class_name") in ("Sequential", "Functional", "Model") and isinstance(body, Mapping)
@@ -71,7 +71,7 @@ def _plain(layers: list[Any], left_out: dict[str, Any]) -> Iterator[Any]:
         before = _name(layer)
         record = KINDS.get(kind)
         if record is None and kind not in (*ALIASES, "InputLayer"):
-            yield kind  # which whoever makes the records refuses
+            yield kind  # the caller refuses it
             continue
         names = {field.name for field in fields(record)} if record else set()
         shapes = ("batch_shape", "batch_input_shape") if kind == "InputLayer" else ("batch_input_shape",)
@@ -163,9 +163,9 @@ def _are_layers(layers: Any) -> bool:
 
 
 def take_over_penalty(network: Network, optimizer: str, momentum: float, weight_decay: float) -> float:
-    """Turns the L2 penalty of a user's model into weight decay where that is the same, and names what is left out.
+    """Turns the L2 penalty of a user's model into weight decay where equivalent, and names the options left out.
 
-    It is the same for plain SGD without clipping if each trained array has the penalty; decay is decoupled in both
+    They are equivalent for plain SGD without clipping if each trained array has the penalty; decay is decoupled in both
     frameworks.
 
     Args:

@@ -36,7 +36,7 @@ _IMPLIED = ("in_channels", "in_features", "num_features", "normalized_shape", "_
 
 
 def describe(model: Any) -> Network:
-    """The network of a torch ``nn.Sequential``, which is taken to see square images.
+    """Returns the network of a torch ``nn.Sequential``, whose images are assumed to be square.
 
     Args:
         model: The model.
@@ -56,16 +56,16 @@ def describe(model: Any) -> Network:
                 return network
             refusal = None
         except UserError as error:
-            refusal = error  # a large image is refused for the layers alone
+            refusal = error  # for a large image, only the layers can be the reason
     ceil = ", and ceil_mode windows that begin at its corner" if any(getattr(x, "ceil_mode", 0) for x in leaves) else ""
     wanted = f"a square input image that gives {features} features{ceil}"
     raise refusal or UserError(f"architecture: expected {wanted}, found none; describe the network as a list of layers")
 
 
 def _fits(network: Network, features: list[int]) -> bool:
-    """Whether the dense layers, and the norms behind a flatten, take these features, and pools pad nothing before.
+    """Returns whether dense layers, and norms after a flatten, take these features, and no pool pads at the start.
 
-    PyTorch's windows over the end, which "same" stands for, begin at the corner.
+    PyTorch's windows that extend past the end, which are described as "same", begin at the corner.
     """
     pools = [(place.layer, place.input_shape) for place in network.placed if hasattr(place.layer, "pool_size")]
     corners = all(before == 0 for layer, shape in pools for before, _ in layer.pads(shape))  # type: ignore[attr-defined]
@@ -75,7 +75,7 @@ def _fits(network: Network, features: list[int]) -> bool:
 
 
 def _leaves(module: Any) -> Iterator[Any]:
-    """The modules in the order of their calls; one that is there twice, twice."""
+    """Yields the modules in the order of their calls; a module that occurs twice is yielded twice."""
     kind = type(module)
     hooks = [name for name, value in vars(module).items() if name.endswith(("hooks", "forward")) and value]
     if hooks := [name for name in hooks if "state_dict" not in name]:
@@ -100,7 +100,7 @@ def _check_sharing(leaves: list[Any]) -> None:
 
 
 class _Asked:
-    """Passes a module's attributes on, and knows which were asked for."""
+    """Returns a module's attributes, and records the names that were read."""
 
     def __init__(self, leaf: Any) -> None:
         self.leaf, self.names = leaf, set[str]()
@@ -111,7 +111,7 @@ class _Asked:
 
 
 def _records(number: int, leaf: Any) -> list[Any]:
-    """What one module is; a padding that no record has stands before it as one."""
+    """Returns the records of one module; padding that its record cannot express becomes a record before it."""
     kind, asked = type(leaf).__name__, _Asked(leaf)
     names = [name for name, (theirs, _) in ACTIVATIONS.items() if theirs == kind]
     if (kind not in _KINDS and not names) or not type(leaf).__module__.startswith(_MODULES):

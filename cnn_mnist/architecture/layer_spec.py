@@ -48,7 +48,7 @@ class LayerSpec:
             if field.name in _FORMS:
                 value = _FORMS[field.name](field.name, value)
             elif field.type in (int, float):
-                value = field.type(value)  # a whole 1 is the rate 1.0, and a number of numpy Python's
+                value = field.type(value)  # the integer 1 becomes 1.0, and a numpy number becomes Python's
             object.__setattr__(self, field.name, value)
 
     def __str__(self) -> str:

@@ -63,7 +63,7 @@ class Network:
     Args:
         layers: The layers in order; a final softmax is removed, because the loss and predict apply it.
         input_shape: (height, width, channels) of one image.
-        left_out: What the source of the description says of training alone, such as regularizers, by its place.
+        left_out: Options of the description's source that affect only training, such as regularizers, by place.
 
     Attributes:
         layers: The layers without a final softmax.
@@ -147,7 +147,7 @@ class Network:
     def modules(self) -> list[PlacedLayer]:
         """The modules that both frameworks build, in order; an activation is a module, ``conv1_relu``.
 
-        A ReLU moves behind the max pool that follows it, where it has a quarter of the elements. Values and gradients
+        A ReLU moves after the max pool that follows it, where it has a quarter of the elements. Values and gradients
         stay the same: a pool selects the first maximum of a window, and without a positive element both give 0.
         """
         ordered: list[PlacedLayer] = []

@@ -1,6 +1,6 @@
-"""Runs a model that somebody has made in Python, and the network that is rebuilt from its description.
+"""Runs a user's Python model, and the network that is rebuilt from its description.
 
-The frameworks come with the object, whose maker has imported them; nothing else here imports one.
+The user has already imported the framework to build the model; nothing else here imports one.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _LIMIT = 1e-3
 """Largest difference, relative to the largest value, of an output or a statistic."""
 
 _LEAST = 1e-6
-"""Largest value of an array, at least, to which its difference is relative; below it there is only rounding."""
+"""Lower bound of the value to which an array's difference is relative; smaller values are only rounding."""
 
 Run = tuple[bool, list[NDArray], list[NDArray]]
 """Whether in training mode; what the original gives, output first; what the rebuilt network gives."""
@@ -38,7 +38,7 @@ def check_rebuilt(model: Any, network: Network) -> Network:
         The network.
 
     Raises:
-        UserError: The model fails, or gives something else than the network rebuilt with its weights.
+        UserError: The model fails, or its results differ from those of the network rebuilt with its weights.
     """
     framework = import_module(type(model).__module__.partition(".")[0])
     images = np.random.default_rng(0).standard_normal((4, *network.input_shape)).astype(np.float32)

@@ -21,7 +21,7 @@ def from_records(records: Sequence[Any], left_out: Mapping[str, Any] | None = No
 
     Args:
         records: The records of its layers.
-        left_out: What their source says of training alone, see ``Network``.
+        left_out: Options of their source that affect only training; see ``Network``.
 
     Raises:
         UserError: A layer is unknown, has a wrong argument or does not fit.

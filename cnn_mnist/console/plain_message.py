@@ -28,7 +28,7 @@ def plain_message(message: str) -> str:
 
 
 def _subclasses(name: str) -> list[str]:
-    """Returns the classes that are a named one of Lightning's; a message may hold any name, so no other is imported."""
+    """Returns the subclasses of a Lightning class; imports no other name, because a message may contain any name."""
     with suppress(ImportError, AttributeError, ValueError):
         known = resolve_name(name) if name.startswith("lightning.") else None
         return get_all_subclass_paths(known) if isinstance(known, type) else []

@@ -29,7 +29,7 @@ _WORDS = {"train/loss": "loss", "train/acc": "acc", "val/loss": "val", "val/acc"
 
 
 def progress(*columns: ProgressColumn, **options: Any) -> Progress:
-    """Returns rich's progress bar, which leaves a stream alone that is no terminal: it would print ``> FILE`` to it.
+    """Returns rich's progress bar; it redirects only terminals, because it would also capture output to ``> FILE``.
 
     Args:
         columns: As rich takes them.

@@ -56,7 +56,7 @@ def weights_line(checkpoint: Path) -> str:
         return line
     if step_of(checkpoint) == final:
         return f"{line}, the final ones of the run"
-    return f"{line}, not the final ones, of step {final:,}, that the results of the run are of"
+    return f"{line}, not the final ones of step {final:,}, which the run's results describe"
 
 
 def print_results(metrics: Mapping[str, float], run: Path | None) -> None:

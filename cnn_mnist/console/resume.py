@@ -19,7 +19,7 @@ EVERY = "Steps between checkpoints within an epoch (0: none); a checkpoint is al
 _EPOCHS = "trainer.max_epochs"
 _ALLOWED = (f"--{_EPOCHS}", "--trainer.enable_progress_bar", "--trainer.enable_model_summary", "--data.data_dir")
 _PROCESSES = ("--trainer.devices", "--trainer.num_nodes", "--trainer.strategy")
-"""Flags that may be combined with ``--resume``; the second ones in PyTorch."""
+"""Flags that may be combined with ``--resume``; ``_PROCESSES`` only in PyTorch."""
 
 
 def resumed(args: Sequence[str], framework: str) -> tuple[list[str], Path | None]:

@@ -20,10 +20,10 @@ _GZIP, _IDX = b"\x1f\x8b", b"\0\0\x08"
 
 
 def find_file(folders: Sequence[Path], name: str) -> Path | None:
-    """Finds a file in the first folder that has it, under the names that people have it.
+    """Finds a file in the first folder that has it, under any of its common names.
 
-    These are the server's name, that name with a dot before ``idx`` (as 7-Zip unpacks it, and as Kaggle has it), both
-    with .gz, and a folder of the name that holds the file (Kaggle again).
+    These are the server's name, that name with a dot before ``idx`` (from 7-Zip and from Kaggle), both also with .gz,
+    and a folder of that name that contains the file (also from Kaggle).
 
     Args:
         folders: The folders, the preferred one first.

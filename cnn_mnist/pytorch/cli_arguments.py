@@ -31,7 +31,7 @@ class Parser(OneLineErrors, LightningArgumentParser):
     """Lightning's parser with one-line errors."""
 
     def rewritten(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Refuses another seed of the model or of the data than the run's, which Lightning would ignore."""
+        """Refuses a seed of the model or the data that differs from the run's; Lightning would ignore it."""
         run = config.get("seed_everything", settings.SEED)
         for group in ("model", "data"):
             given = config.get(group)

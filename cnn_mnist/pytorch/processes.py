@@ -34,14 +34,14 @@ def is_loss(error: BaseException) -> bool:
 
 
 def refuse(trainer: Trainer, message: str) -> NoReturn:
-    """Raises ``UserError`` in the first process, and ends the others, which find the same, without a word."""
+    """Raises ``UserError`` in the first process, and silently ends the others, which find the same mistake."""
     if trainer.is_global_zero:
         raise UserError(message)
     sys.exit(1)
 
 
 def name_parent() -> None:
-    """Tells the processes that this one starts who started them: it may be dead when they first look."""
+    """Passes this process's ID to the processes that it starts, because it may be dead when they first check."""
     if "LOCAL_RANK" not in os.environ and local_rank() == 0:
         os.environ[_PARENT] = str(os.getpid())
 
@@ -71,7 +71,7 @@ class EndTogether(Callback):
             self._start(trainer)
 
     def teardown(self, *args: Any, **kwargs: Any) -> None:
-        """Stops to watch."""
+        """Stops watching."""
         self._over.set()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -42,7 +42,7 @@ class TrainingLog(Callback):
     def on_load_checkpoint(  # type: ignore[override]
         self, trainer: Trainer, pl_module: MeasuredModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Restores this; log and times only in the same run folder, because another folder is a new run."""
+        """Restores what ``on_save_checkpoint`` added; log and times only in the same folder: another is a new run."""
         if "random" in checkpoint:
             self._random, self._loaded = checkpoint["random"], True
         metrics = pl_module.means["train"]

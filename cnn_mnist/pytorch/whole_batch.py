@@ -1,6 +1,6 @@
 """Batch norm, dropout and sums of gradients over a batch that several processes share.
 
-Of a batch, process number r of n has images r, r + n, r + 2n ...; the shares may differ by one image.
+Process r of n has images r, r + n, r + 2n ... of each batch; the shares may differ by one image.
 """
 
 import copy
@@ -113,10 +113,10 @@ def act_on_whole_batches(network: nn.Module) -> None:
 
 
 def settle_order(model: DistributedDataParallel, image_shape: tuple[int, int, int]) -> None:
-    """Has the gradients summed in one order from the first step on, so that a resumed training gets the same bits.
+    """Fixes the order of gradient sums from the first step on, so that a resumed training gets the same bits.
 
-    DDP lays them out anew after its first step, and three processes or more then sum in another order. This takes a
-    step of zeros, without an update, whose effects on batch norms and dropouts are undone.
+    DDP rearranges the gradients after its first step, and three or more processes then sum in another order. This
+    function runs a step on zeros, without an update, and undoes its effects on batch norms and dropouts.
 
     Args:
         model: The wrapped module, whose parameters have no gradients yet.

@@ -23,7 +23,7 @@ def change_since(folder: str | Path, file: str | None) -> str:
 
     Args:
         folder: The run folder.
-        file: The data file of now; another file than the run's is no change.
+        file: The current data file; a file other than the run's does not count as a change.
     """
     then = (read_config(folder, ENVIRONMENT) or {}).get(DATA_HASH)
     its_file = ((read_settings(folder) or {}).get("data") or {}).get("file")

@@ -145,9 +145,7 @@ def test_results_compare_and_predict_name_the_weights_that_they_speak_of(command
     flags += tuple(f"--trainer.callbacks.{name}={value}" for name, value in best.items())
     _, out, err = command("cnn_mnist", "fit", *flags)
     run = "lightning_logs/pytorch/version_0"
-    weights = (
-        f"weights: {run}/checkpoints/epoch=0-step=4.ckpt, not the final ones, of step 8, that the results of the run"
-    )
+    weights = f"weights: {run}/checkpoints/epoch=0-step=4.ckpt, not the final ones of step 8, which the run's results"
     assert f"note: the results are of the final weights; {weights}" in out, err
     for words in (("cnn_mnist", "predict"), ("keras_parity", "predict"), ("cnn_mnist", "test")):
         assert weights in command(*words, f"--ckpt_path={run}")[1]

@@ -100,7 +100,7 @@ def _pieces(ink: Page, sheet: Mask, level: float, speck: float) -> list[Piece]:
 
 
 def _rejection_reason(piece: Piece, page: int, speck: float) -> str:
-    """Returns what a piece is if not a digit, otherwise an empty text.
+    """Returns what a piece is instead of a digit; an empty string for a digit.
 
     Args:
         piece: The piece of ink.

@@ -119,7 +119,7 @@ def find_digits(grey: Page, invert: bool | None = None) -> list[Found]:
 
 
 def _warnings(piece: Piece, least: int) -> list[str]:
-    """Returns the reasons to doubt a digit; ``least`` is its height in pixels."""
+    """Returns the reasons to doubt a digit; ``least`` is its minimum height in pixels."""
     high, wide = piece.ink.shape
     found = ["the digit reaches the edge of the page; is it whole?"] if piece.rims else []
     found += [f"the digit is {high} pixels high; move closer"] if high < least else []

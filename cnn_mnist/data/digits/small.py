@@ -65,7 +65,7 @@ def find_drawn(grey: Page, invert: bool | None) -> list[Piece]:
 
 
 def _pixels(piece: Piece, shape: tuple[int, ...], factor: int) -> Mask:
-    """Returns the pixels of a picture of a shape that a piece of the enlarged picture has ink in."""
+    """Returns the pixels of a picture of this shape where a piece of the enlarged picture has ink."""
     large = np.zeros([side * factor for side in shape], bool)
     large[piece.box] = piece.ink > 0
     return np.asarray(large.reshape(shape[0], factor, shape[1], factor).any(axis=(1, 3)))
