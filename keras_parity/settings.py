@@ -152,7 +152,7 @@ def taken_over(trainer: Mapping[str, Any], where: str) -> dict[str, Any]:
 def settings_that_matter(config: Mapping[str, Any], data_hash: str | None = None) -> dict[str, Any]:
     """The settings that define a run's experiment, by flag, from either framework's ``config.yaml``.
 
-    Runs on different data are different experiments, so that the hash of the user's data file is one of them.
+    Runs on different data are different experiments, so the hash of the user's data file is included.
 
     The seed is left out, because runs of one experiment differ in it, and so is all that changes no result: the
     device, the output, the folders, further evaluations. A setting that is not in the file has its default.

@@ -43,7 +43,7 @@ def _caveats(run: Run) -> Iterator[str]:
     kept = checkpoints(run.folder)
     if final and kept and all(step_of(path) != final[-1].step for path in kept):
         names = few(sorted(path.name for path in kept))
-        yield f"the figures are of the final weights, of step {final[-1].step:,}; its checkpoints are others: {names}"
+        yield f"the figures are of the final weights, of step {final[-1].step:,}; the saved checkpoints differ: {names}"
     shown = [run.points[tag] for tag in ROWS if tag in run.points]
     left = [tag for tag in run.points.keys() - _COUNTERS if not any(run.points[tag] is points for points in shown)]
     if left and tags.PARAMETERS not in run.points:

@@ -13,7 +13,7 @@ from keras_parity.compare.rows import PRIMARY, ROWS, resolution
 from keras_parity.compare.verdict import FEWEST, Verdict, judge
 from keras_parity.logs.run import Run
 
-_LOOKED_AT = "a study with --until=decided looks after every pair: its intervals are wider, to be valid at every look"
+_LOOKED_AT = "a study with --until=decided compares after each pair: its intervals are wider, to be valid at every look"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def make_column(title: str, side: str, runs: Sequence[Run], timed: tuple[Run, ..
         title: The title as printed.
         side: The framework, or the value of ``--by``, as printed.
         runs: At least one run.
-        timed: Those of the runs that rows of times use.
+        timed: The subset of ``runs`` that rows of times use.
 
     Returns:
         The column, with the figure of every row that any of the runs has.

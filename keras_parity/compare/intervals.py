@@ -18,7 +18,7 @@ class Estimate(NamedTuple):
     Attributes:
         mean: The mean over the runs, or the figure itself.
         half_width: Half width of the interval of the mean; None with too few runs.
-        n: Number of runs; of a difference, number of pairs, or of runs on the side that has fewer.
+        n: Number of runs; for a difference, number of pairs, or number of runs on the smaller side.
         spread: The standard error times the square root of n; None if ``half_width`` is None.
     """
 
@@ -44,7 +44,7 @@ def student(freedom: float, alpha: float) -> float:
 
 
 def always_valid(freedom: float, alpha: float) -> float:
-    """For a study that looks after every pair: the probability that any of its intervals misses is ``alpha``.
+    """For a study that compares after every pair: the probability that any of its intervals misses is ``alpha``.
 
     A confidence sequence for the mean of Gaussian differences of unknown variance, from Lai's scale-invariant mixture
     (1976) over effect sizes of variance 1, which is the Bayes factor of the t test with the right Haar measure on the

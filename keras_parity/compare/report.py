@@ -163,7 +163,7 @@ def _fits(table: Table) -> bool:
 def what_differs(tables: Sequence[Table]) -> list[list[str]]:
     """The settings and the parts of the environment in which the runs differ, by column; empty if there are none.
 
-    A column about which nothing is known, such as one of other code's logs, has an empty cell.
+    A column without known settings, such as a column of other code's logs, has an empty cell.
     """
     columns = [column for table in tables for column in table.columns if column.runs]
     body = []

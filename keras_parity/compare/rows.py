@@ -68,9 +68,9 @@ def resolution(key: str, settings: Mapping[str, object], figures: Collection[flo
     """Standard deviation of rounding an accuracy to whole images; 0 for rows that are no accuracies.
 
     Args:
-        key: Of the row.
-        settings: Of a run; they give the number of images of the sets that this project knows.
-        figures: The accuracies; of other sets, the smallest number of images that gives all of them is taken.
+        key: Key of the row.
+        settings: Settings of a run; they give the number of images in the data sets that this project knows.
+        figures: The accuracies; for other data sets, the smallest number of images that fits all of them is used.
     """
     split, _, metric = key.partition("/")
     if metric != "acc":

@@ -1,4 +1,4 @@
-"""The runs that a comparison takes: those that are named, or the newest pair."""
+"""Selects the runs to compare: the named runs, or the newest pair."""
 
 import shlex
 from collections.abc import Mapping, Sequence

@@ -51,7 +51,7 @@ class Verdict(NamedTuple):
         difference: Second minus first, of natural logarithms if ``ratio``; NaN if they cannot be compared.
         margin: Largest difference that counts as same, on the same scale.
         word: The verdict.
-        needed: Approximate number of pairs that would decide; None if these decide, or no number would.
+        needed: Approximate number of pairs that would decide; None if the present pairs decide, or if no number would.
         level: Confidence level of the interval, such as 0.95.
         ratio: Whether the ratio is judged instead of the difference.
         basis: The runs that the difference is computed from, such as "10 pairs".

@@ -66,7 +66,7 @@ class Agreement(NamedTuple):
 
     def __str__(self) -> str:
         if self.doubt:
-            return f"{self.images}, but only with its own reading: {self.doubt}; --source=FILE.py:CLASS compares yours"
+            return f"{self.images}, but not with your own module: {self.doubt}; --source=FILE.py:CLASS does that"
         return f"{self.images}: largest difference of a logit {self.difference:.2g}, {self.changed} changed predictions"
 
 

@@ -1,4 +1,4 @@
-"""A trained network in no framework: its weights and its optimizer's state in the neutral layout."""
+"""A framework-independent trained network: its weights and its optimizer's state in the neutral layout."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ Logits = Callable[[NDArray[np.floating]], NDArray]
 
 @dataclass(frozen=True)
 class Portable:
-    """A network in no framework.
+    """A framework-independent network.
 
     Attributes:
         weights: Weights and statistics by neutral name, such as ``"conv1/kernel"``, in Keras's layout, float32 or

@@ -28,11 +28,11 @@ _SHOWN = 40
 """Characters of a cell in a note."""
 
 _LONGEST = 100_000
-"""Characters of a row, past which a file is no log; Python reads a row as a whole."""
+"""Characters of a row from which a file is not a log; Python reads a whole row at once."""
 
 
 def is_csv_log(path: Path) -> bool:
-    """Whether a file is meant as one of theirs: a column is of steps, epochs or a metric of this project."""
+    """Whether a file looks like such a log: it has a column of steps, epochs or a metric of this project."""
     try:
         return is_csv(path) and any(name in _COUNTERS or _METRIC.search(name) for name in _header(path))
     except OSError:
@@ -40,7 +40,7 @@ def is_csv_log(path: Path) -> bool:
 
 
 def is_csv(path: Path) -> bool:
-    """Whether a file is called so."""
+    """Whether a path is a file with one of the endings."""
     return path.suffix in _ENDINGS and path.is_file()
 
 
@@ -52,7 +52,7 @@ class _Cells:
         self._texts: dict[str, str] = {}  # the first cell that is no number
 
     def add(self, name: str, cell: str, line: int) -> float | None:
-        """Takes a cell that must be a number, and gives it; None if it is none."""
+        """Records a cell and returns its number; None if it is not a number."""
         number = _number(cell)
         if number is None:
             self._texts.setdefault(name, f"{name} ({cell[:_SHOWN] or 'nothing'} in line {line})")
@@ -61,7 +61,7 @@ class _Cells:
         return number
 
     def notes(self) -> Iterator[str]:
-        """What of the columns is not read as a metric of its own rhythm."""
+        """Yields notes on the cells and lines that are left out, and on the metrics that end early."""
         kinds: dict[str, list[str]] = {}
         for name, text in self._texts.items():
             kind = "cells left out" if name in self._lines else "read but not shown"
@@ -72,7 +72,7 @@ class _Cells:
         for name, lines in self._lines.items():
             if name != "step":  # Lightning gives each metric lines of its own, not each step a value
                 rhythms.setdefault(lines.tobytes(), []).append(name)
-        # Sorted, what goes on in the same rhythm follows what ends.
+        # Sorting puts a metric that continues in the same lines after a metric that ends.
         for (ends, names), (goes_on, others) in pairwise(sorted(rhythms.items())):
             if goes_on.startswith(ends):
                 last = self._lines[names[0]][-1]
@@ -83,9 +83,9 @@ class _Cells:
 def read_csv(path: Path) -> Scalars:
     """Reads such a file.
 
-    The step of a point is Lightning's step, or Keras's epoch. Keras calls its training figures by bare names,
-    ``loss``; here they are ``train_loss``. A logger that goes on in a file with other columns writes a new header,
-    which is followed. Reading ends at a line with more cells than its header.
+    The step of a point is Lightning's step, or Keras's epoch. Keras's training figures have bare names, such as
+    ``loss``, which become ``train_loss``. If a logger continues a file with other columns, it writes a new header,
+    which applies from there on. Reading ends at a line with more cells than its header.
     """
     points, notes, nameless, keras, seen = Collected(), list[str](), set[int](), False, _Cells()
     try:
@@ -104,7 +104,7 @@ def read_csv(path: Path) -> Scalars:
                 keras |= "step" not in header and "loss" in header
                 twice = [name for name, count in Counter(filter(None, header)).items() if count > 1]
                 if twice:
-                    notes.append(f"{path}: {few(twice)} stands twice in line {number}, and is read from the last")
+                    notes.append(f"{path}: {few(twice)} appears twice in line {number}; the last such column is read")
                 continue
             if not cells:
                 continue

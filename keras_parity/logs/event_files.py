@@ -1,4 +1,4 @@
-"""Reads every point of every scalar from TensorBoard's event files, whoever wrote them.
+"""Reads every point of every scalar from TensorBoard's event files, from any writer.
 
 TensorBoard's own readers thin out the points, and silently stop at damage.
 """
@@ -28,7 +28,7 @@ OURS = ".compare"
 _HEADER = struct.Struct("<QI")  # length of the data, masked CRC of these 8 bytes
 _CRC = struct.Struct("<I")
 _LONGEST = 2**24
-"""Bytes of a record, past which it is skipped: parsed, it may take fifty times its size."""
+"""Maximum bytes of a record; longer records are skipped, because parsing may take fifty times the size."""
 BY_WRITER = "the library that wrote the log"
 _LFS = b"version http"  # the placeholder of a file that Git LFS has not fetched
 

@@ -59,7 +59,7 @@ def margin_charts(pages: Mapping[str, Sequence[str]]) -> Summary:
 
 
 def band_of(tag: str) -> list[str]:
-    """The tags of a band's mean, lower and upper end, which TensorBoard sorts behind the others."""
+    """The tags of a band's mean, lower and upper end, which TensorBoard sorts after the others."""
     return [f"with_bands/{tag.replace('/', '_')}/{part}" for part in ("mean", "lower", "upper")]
 
 

@@ -26,7 +26,7 @@ SPLIT_FOLDERS = frozenset(_SPLITS)
 
 
 def words_in(name: str) -> list[str]:
-    """The words of a tag or folder in lower case, of ``"my_KerasModel"`` my, keras and model."""
+    """The words of a tag or folder in lower case: my, keras and model for ``"my_KerasModel"``."""
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
 
 
@@ -61,7 +61,7 @@ def find_folders(patterns: Iterable[str]) -> list[Path]:
 
 
 def root_of(patterns: Iterable[str]) -> Path:
-    """The innermost path that holds all that the user names; of a glob, what it begins with."""
+    """The innermost path that contains everything the user names; for a glob, its existing beginning."""
     named = [Path(os.path.abspath(os.path.expanduser(pattern))) for pattern in patterns]
     there = [next(place for place in (path, *path.parents) if place.exists()) for path in named]
     return Path(os.path.commonpath(there))
@@ -100,7 +100,7 @@ def parts_of(folder: Path) -> list[Path]:
 
 
 def all_folders(log_dir: str | Path = LOG_DIR, known: Container[Path] = ()) -> list[Path]:
-    """Every run folder of the contract under ``log_dir`` but the known ones, at which it does not look."""
+    """Every run folder of the contract under ``log_dir`` except the known ones, which it does not read."""
     places = (Path(log_dir, framework) for framework in FRAMEWORKS)
     found = ([path for path in place.glob("version_*") if path not in known] for place in places)
     return [path for paths in found for path in sorted(paths) if files_in(path)]
@@ -109,7 +109,7 @@ def all_folders(log_dir: str | Path = LOG_DIR, known: Container[Path] = ()) -> l
 def _parts(place: Path, below: Iterable[str]) -> list[Path]:
     """The sub-folders that belong to the run in a folder.
 
-    If the folder has event files, all of them but those that hold runs; else those named after a split.
+    If the folder has event files, all sub-folders that hold no run; else the sub-folders named after a split.
     """
     subs = [place / name for name in below if name != COMPARE and not (place / name).is_symlink()]
     if _has_events(place):
@@ -128,7 +128,7 @@ def _is_a_run(place: Path) -> bool:
 
 
 def _log_of(path: Path, exists: bool) -> list[Path]:
-    """A file that was named itself; of those that a glob finds, the logs."""
+    """The file if the user named it, or if a glob found it and it is a log; else nothing."""
     return [path] if exists or fnmatch(path.name, PATTERN) or is_csv_log(path) else []
 
 

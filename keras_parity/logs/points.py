@@ -60,7 +60,7 @@ class Points(Sequence[Point]):
         self._numbers = self._those(np.asarray(self)[:, 0] < step)._numbers
 
     def ascending(self) -> "Points":
-        """The points with one for each step: where steps go back, later points replace those from that step on."""
+        """The points, one per step: where steps go back, later points replace earlier ones from that step on."""
         steps = np.append(np.asarray(self)[:, 0], np.inf)
         return self._those(steps[:-1] < np.minimum.accumulate(steps[:0:-1])[::-1])
 

@@ -27,7 +27,7 @@ class Run:
 
     Attributes:
         folder: The run folder or log file.
-        framework: One of ``FRAMEWORKS``: that which the path names, else that whose library wrote the first record.
+        framework: One of ``FRAMEWORKS``: the framework in the path, else that of the first record's writer.
         settings: The settings that averaged runs must share, by name, without the seed. The ``config.yaml`` of other
             code is used unchanged. Empty without a ``config.yaml``.
         seed: The run's seed; None if unknown.
@@ -126,7 +126,7 @@ def read_run(
 
 
 def _read_settings(home: Path, notes: list[str]) -> dict[str, Any]:
-    """The settings beside a log, of our own runs or as Lightning's loggers write them."""
+    """Reads the settings next to a log, as written by this project or by Lightning's loggers."""
     for name in (CONFIG, HPARAMS):
         config = read_config(home, name)
         if config is None and (home / name).is_file() and (home / name).stat().st_size:

@@ -25,7 +25,7 @@ ALIASES = {
     for split in _SPLITS
     for metric, names in _FOREIGN.items()
 }
-"""Names under which others log what the tags of this project mean, the preferred first."""
+"""Names that other code uses for the tags of this project, the preferred first."""
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 """The folders that ``add_hparams`` makes, named by the time."""
@@ -46,7 +46,7 @@ def read_points(folder: Path, name: str, root: Path) -> tuple[dict[str, Sequence
         root: A folder above the run, below which names tell the framework.
 
     Returns:
-        Last, what the framework was taken from and how to overrule it; empty if the path names it.
+        Last, a note on how the framework was inferred and can be overruled; empty if the path names it.
     """
     points, notes, framework, basis = dict[str, Sequence[Point]](), list[str](), PYTORCH, ""
     back, own = list[str](), list[str]()
@@ -83,9 +83,9 @@ def read_points(folder: Path, name: str, root: Path) -> tuple[dict[str, Sequence
 
 
 def _named_frameworks(folder: Path, root: Path) -> list[str]:
-    """The frameworks that the names of a run tell, the nearest first; a name of several tells none.
+    """The frameworks in the names of a run, the nearest first; a name with several frameworks counts for none.
 
-    Those are its own name and the folders between it and ``root``; and the folders above it of this project's layout.
+    The names are the run's own, the folders between it and ``root``, and its parent folders in this project's layout.
     """
     home = folder.parent if folder.is_file() else folder
     place = Path(os.path.abspath(folder if is_csv(folder) else home))  # event files are named after machines
@@ -103,7 +103,7 @@ def frameworks_in(name: str) -> set[str]:
 def apply_aliases(
     points: dict[str, Sequence[Point]], aliases: Mapping[str, tuple[str, ...]], typed: Collection[str]
 ) -> None:
-    """Adds the tags of the contract under which others log; arguments as of ``read_run``."""
+    """Adds this project's tags for points that have other names; takes the arguments of ``read_run``."""
     for tag, others in aliases.items():
         known = next((points[other] for other in others if other in points), None)
         if known is not None and (tag not in points or (tag in typed and others[0] in points)):
@@ -111,7 +111,7 @@ def apply_aliases(
 
 
 def take_times(points: dict[str, Sequence[Point]]) -> str:
-    """Puts in the times that a log does not hold, by the wall times of its longest tag, which is given back."""
+    """Adds the times that a log lacks, from the wall times of its longest tag; returns that tag."""
     clock = max(points, key=lambda tag: len(points[tag]), default="")
     if points.keys() & {tags.FIT_SECONDS, tags.EPOCH_SECONDS} or not clock:
         return ""

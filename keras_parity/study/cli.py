@@ -95,7 +95,7 @@ def _command_for(args: Sequence[str], flag: str, seeds: int) -> str:
 
 def _build_parser() -> OneLineErrors:
     purpose = (
-        "Trains each framework with each seed, in turns, compares the runs, and draws the images that the frameworks "
+        "Trains the frameworks alternately with each seed, compares the runs, and draws the images that the frameworks "
         "predict differently into LOG_DIR/disagreements.png. If you interrupt it, the same command continues: a "
         "finished run is never repeated."
     )
@@ -104,7 +104,7 @@ def _build_parser() -> OneLineErrors:
     parser.add_argument("--seeds", type=int | None, help=f"Number of seeds, starting at 0; default {_SEEDS['seeds']}.")
     which = f"Names of {', '.join(TITLES)}, separated by commas."
     parser.add_argument("--frameworks", default=f"{KERAS},{PYTORCH}", help=which)
-    until = f"Look after every seed, and stop once the row {PRIMARY} is decided."
+    until = f"Compare after every seed, and stop once the row {PRIMARY} is decided."
     parser.add_argument("--until", choices=["decided"], default=None, help=until)
     most = f"With --until: maximum number of seeds; default {_SEEDS['max_seeds']}."
     parser.add_argument("--max_seeds", type=int | None, help=most)

@@ -11,7 +11,7 @@ from keras_parity.logs.run import Run
 from keras_parity.study.jobs import Job, KnownRuns
 from keras_parity.study.runner import Runner
 
-LIVES = 3  # deaths without a checkpoint between, after which a job is given up: no study goes round for ever
+LIVES = 3  # a job is given up after so many deaths without a new checkpoint, so that every study ends
 
 _SECONDS_TO_DIE = 10.0  # for a training whose worker was killed
 
@@ -24,7 +24,7 @@ class Ended(NamedTuple):
         reason: The last line of its output.
         seconds: Wall-clock seconds that it took.
         resumed: Whether it resumed an interrupted run.
-        lost: Whether its worker died, with it; then the reason names the worker.
+        lost: Whether its worker died during it; the reason then names the worker.
     """
 
     job: Job

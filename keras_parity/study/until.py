@@ -28,7 +28,7 @@ def train_until(jobs: Sequence[Job], pool: Pool, by: str, looks: bool) -> tuple[
         jobs: All jobs, seed by seed.
         pool: Where they are trained.
         by: The setting to compare instead of the frameworks; empty for the frameworks.
-        looks: Whether to look after every seed, and to stop once the primary row of each experiment is decided.
+        looks: Whether to compare after every seed, and to stop once the primary row of each experiment is decided.
 
     Returns:
         The finished runs, and the reason of each failure, of the seeds up to the last look.

@@ -31,7 +31,7 @@ class Worker:
             The process group of the slot, and whether the node shares the log folder.
 
         Raises:
-            UserError: The node has fewer cores than Ray was told.
+            UserError: The node has fewer cores than Ray was started with.
         """
         self._shares = Path(marker).exists()
         os.chdir(folder if self._shares else tempfile.mkdtemp(prefix="study-"))

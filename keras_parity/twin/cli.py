@@ -16,7 +16,7 @@ from cnn_mnist.settings import DataSettings, ModelSettings, names
 from keras_parity.frameworks import RUN_NAMES, chosen_backend, importing_keras
 from keras_parity.settings import GROUPS, TrainerSettings, flags, settings_that_matter, taken_over, twin_settings
 
-_BACKEND = "What Keras computes with; default KERAS_BACKEND, or tensorflow."
+_BACKEND = "Backend of Keras; default: KERAS_BACKEND, or tensorflow."
 
 
 class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):

@@ -46,7 +46,7 @@ def written_once(trainer: TrainerSettings, folder: Path | None) -> Iterator[tupl
 
     Args:
         trainer: The settings of the run.
-        folder: Run folder to resume; the others copy it before the training starts, for which the first waits.
+        folder: Run folder to resume; the others copy it before the training starts; the first waits for them.
 
     Yields:
         The settings and the folder for this process.

@@ -115,7 +115,7 @@ def test_a_csv_file_of_metrics_without_steps_beside_logs_is_said(command, tmp_pa
 def test_a_column_that_stands_twice_is_said(read):
     last, notes = read("epoch,loss,loss\n0,0.5,0.7\n")
     assert last == {"train_loss": 0.7}
-    assert notes == [": loss stands twice in line 1, and is read from the last"]
+    assert notes == [": loss appears twice in line 1; the last such column is read"]
 
 
 def test_a_log_whose_cells_are_all_text_is_no_reason_to_train(command, tmp_path):

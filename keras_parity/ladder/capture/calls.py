@@ -66,7 +66,7 @@ def first_tensor(value: Any) -> Any:
 
 
 def with_containers(containers: list[Call], calls: list[Call]) -> list[Call]:
-    """Puts calls of layers that own state and hold other layers before all others; such calls are not seen."""
+    """Puts the entries of layers that own state and hold other layers first; their own calls are not observed."""
     for call in calls:
         call.parents = tuple((place + len(containers), joins) for place, joins in call.parents)
     return [*containers, *calls]

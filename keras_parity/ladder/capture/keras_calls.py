@@ -179,7 +179,7 @@ def record_keras(
 
 
 def _gradients(model: keras.Model, inputs: Any, loss: Loss, calls: list[Call], training: bool) -> dict[int, Any]:
-    """Returns the gradients of the calls' outputs by place: those of zeros that are added to them."""
+    """Returns the gradients of the calls' outputs by place, as gradients of zeros added to the outputs."""
     outputs = {place: first_tensor(call.output) for place, call in enumerate(calls[:-1]) if call.output is not None}
     dtypes = {place: keras.backend.standardize_dtype(output.dtype) for place, output in outputs.items()}
     zeros = {n: keras.Variable(np.zeros(tuple(out.shape)), dtype=dtypes[n]) for n, out in outputs.items()}

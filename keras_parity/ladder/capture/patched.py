@@ -1,6 +1,6 @@
 """Activation patching: runs the Keras model and feeds every matched layer PyTorch's input and output.
 
-A layer or segment that is wrong itself then differs; one that only passes an error on does not.
+A layer or segment that causes an error then differs; a layer or segment that only passes it on does not.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,8 +27,8 @@ class Patched:
     Attributes:
         inputs: The input of the layer, computed by Keras's segment before it from PyTorch's tensors.
         outputs: The output of the layer before its activation, computed from PyTorch's input.
-        unpatched: Indices of the Keras calls that pass on their own output, of PyTorch's input if it fits, since
-            PyTorch's output has another shape.
+        unpatched: Indices of the Keras calls that pass on their own output, computed from PyTorch's input if it fits,
+            because PyTorch's output has another shape.
         errors: Why a layer could not run on PyTorch's tensors.
     """
 

@@ -21,7 +21,7 @@ from keras_parity.ladder.matching.arrays import Array
 from keras_parity.ladder.rungs.comparison import Copies
 
 CLOSE = 1e-6
-"""Relative difference of two float32 arrays that counts as none."""
+"""Relative difference up to which two float32 arrays count as equal."""
 
 
 def diagnose_weights(copies: Copies) -> list[Finding]:
@@ -153,7 +153,7 @@ def loss_lines(
     class_weight: Mapping[int, float] | None,
     smoothing: tuple[float, ...],
 ) -> list[tuple[str, float]]:
-    """Returns losses that may be meant, in Python, of ``logits`` and ``labels``, each with its value.
+    """Returns candidate losses of ``logits`` and ``labels``, as Python, each with its value.
 
     Args:
         output: PyTorch's output.

@@ -56,9 +56,9 @@ def diagnose_layers(copies: Copies) -> list[Finding]:
 
 
 def _is_made_up_for(copies: Copies, patched: Patched, place: int) -> bool:
-    """Whether what follows a layer gets equal input although the layer's output has another shape.
+    """Whether the layers after a layer get equal input although its output has another shape.
 
-    PyTorch's ``forward`` then crops the output, say.
+    For example, PyTorch's ``forward`` crops the output.
     """
     match, number = copies.match, copies.match.pairs[place].keras
     if number not in patched.unpatched:
@@ -128,7 +128,7 @@ def _output_difference(torch_output: NDArray, keras_output: NDArray, order: NDAr
 
 
 def _gate_fixes(copies: Copies, module: Any, keras_call: Call) -> tuple[list[Setting], list[str]]:
-    """PyTorch's gates are fixed: sigmoid, and tanh for the new content unless it is an RNN's ``nonlinearity``."""
+    """Returns fixes in Keras, because PyTorch cannot change its gates: sigmoid, and tanh or ``nonlinearity``."""
     settings, lines = [], []
     cell, model = keras_call.layer.cell, copies.keras.model
     path = f"{keras_path(model, keras_call.layer)}.cell"

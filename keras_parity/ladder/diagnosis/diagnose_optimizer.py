@@ -160,7 +160,7 @@ def diagnose_clipping(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
 
 
 def describe_extras(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
-    """Finds what Keras's optimizer does besides its steps, which no setting of PyTorch's does."""
+    """Finds features of Keras's optimizer, besides its steps, that no PyTorch setting provides."""
     config = optimizer_config(evidence.keras_optimizer)
     if config.get("use_ema") and config.get("ema_overwrite_frequency"):
         often = f"ema_momentum={config['ema_momentum']}, ema_overwrite_frequency={config['ema_overwrite_frequency']}"

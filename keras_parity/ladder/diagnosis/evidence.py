@@ -12,10 +12,10 @@ from keras_parity.ladder.matching.arrays import keras_state
 from keras_parity.ladder.matching.match_weights import Match, torch_state
 
 CLOSE = 1e-5
-"""Relative difference of a loss or a rate that counts as none in float32."""
+"""Relative difference up to which two losses or rates count as equal in float32."""
 
 MODES_CLOSE = 1e-4
-"""Relative difference of the outputs in training mode that counts as none: batch norms magnify rounding."""
+"""Relative difference up to which outputs in training mode count as equal: batch norms magnify rounding."""
 
 _SCHEDULED = 20
 """Steps of the schedules to compare."""
@@ -79,7 +79,7 @@ class Evidence:
 
     @property
     def modes_differ(self) -> bool:
-        """Whether the outputs differ in training mode, as those in inference mode do not."""
+        """Whether the outputs differ in training mode although they agree in inference mode."""
         return not self.outputs_off <= MODES_CLOSE
 
     def differing_updates(self) -> dict[str, tuple[NDArray, NDArray]]:

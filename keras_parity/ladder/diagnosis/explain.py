@@ -28,7 +28,7 @@ ROUNDS = 4
 """Rounds of finding fixes and asking for the verdict again."""
 
 MANY = 12
-"""Up to how many lines together to also try alone, and without each."""
+"""Largest group of lines that are also tried one by one, and left out one by one."""
 
 TRIES = 3
 """Lines that may look better after a few steps and then fail, before the search ends."""
@@ -169,7 +169,7 @@ def _try(trials: Trials, findings: list[Finding], keep: bool = True) -> list[Fin
 
 
 def _candidates(findings: list[Finding]) -> Iterator[tuple[list[Finding], list[str]]]:
-    """Yields findings without a fix, with a line each: all those of one cause together, and if they are few, alone."""
+    """Yields unfixed findings, each with a line: all findings of one cause together, and, if few, also each alone."""
     causes: dict[object, list[Finding]] = {}
     for finding in findings:
         if finding.lines and not finding.fixes:
@@ -182,7 +182,7 @@ def _candidates(findings: list[Finding]) -> Iterator[tuple[list[Finding], list[s
 
 
 def _accept(trials: Trials, findings: list[Finding], lines: list[str]) -> bool:
-    """Accepts a line for each finding if they improve the verdict together, without those that are not needed."""
+    """Accepts a line for each finding if together they improve the verdict; drops the lines that are not needed."""
     if (left := trials.accept(lines)) is None:
         return False
     for finding, line in reversed(list(zip(findings, lines, strict=True))):

@@ -56,6 +56,6 @@ class Finding:
 
     @property
     def cause(self) -> object:
-        """Equal for findings with the same settings, as of all batch norms of a network."""
+        """Equal for findings with the same settings, such as all batch norms of a network."""
         settings = tuple((setting.name, str(setting.ours), str(setting.theirs)) for setting in self.settings)
         return (self.what, settings) if settings else id(self)

@@ -164,7 +164,7 @@ def compute_after(network: nn.Module, line: str, name: str, array: NDArray, pads
 
 
 def compute(module: nn.Module, array: NDArray, padding: Callable[[Any], Any] = lambda tensor: tensor) -> NDArray:
-    """Runs a module, behind a padding, on an input; input and output have Keras's axis order."""
+    """Runs a module on an input, after a padding; input and output have Keras's axis order."""
     channels_first = (kind_of(module, 0) in CHANNELS_FIRST or not list(module.parameters())) and array.ndim > 2
     tensor = torch.from_numpy(np.array(np.moveaxis(array, -1, 1) if channels_first else array, order="C"))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Segments between two matched layers that are wrong, and other operations they may have been meant to compute."""
+"""Wrong segments between two matched layers, and other operations that they may be intended to compute."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -128,7 +128,7 @@ def _remaining(copies: Copies, tried: dict[int, Alternative], inputs: Any) -> li
 
 
 def difference_at(copies: Copies, place: int, keras_input: NDArray | None) -> float:
-    """Returns the relative difference between PyTorch's input of a matched layer and the one that Keras computes."""
+    """Returns the relative difference between PyTorch's and Keras's input of a matched layer."""
     matched = copies.match.pairs[place]
     torch_input = copies.match.torch_calls[matched.torch].input
     if keras_input is None or torch_input is None:

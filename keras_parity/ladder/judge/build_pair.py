@@ -69,7 +69,7 @@ def prepare(pair: ModelPair) -> ModelPair:
 
 
 def _drop_state_of_one_side(pair: ModelPair) -> None:
-    """Replaces Keras's optimizer by a fresh one if it has taken steps, as after ``fit``, and PyTorch's has not."""
+    """Replaces Keras's optimizer with a new one if it has taken steps, as after ``fit``, and PyTorch's has not."""
     optimizer = pair.keras_optimizer
     if pair.optimizer is None or optimizer is None or pair.brings_training:
         return

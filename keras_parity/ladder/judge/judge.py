@@ -16,13 +16,13 @@ from keras_parity.ladder.judge.torch_runner import TorchRunner
 from keras_parity.ladder.judge.verdict import CEILING, StepComparison, Verdict
 
 FACTOR = 8
-"""Limit of the difference of two frameworks, in units of one framework's difference from itself one ulp away."""
+"""Limit of the frameworks' difference, in units of the change that one ulp causes within one framework."""
 
 FAR = 1 + len(PERTURBED)
 """Index of the first run from ``FACTOR`` ulps away; see ``_compared``."""
 
 JUMP_DRAWS = 8
-"""Most runs of each side from ``FACTOR`` ulps away: a jump that each of 16 shows in 3 of 10 is missed once in 300."""
+"""Maximum runs of each side from ``FACTOR`` ulps away: all 16 miss a jump of probability 0.3 once in 300."""
 
 NEAR = 1000
 """Multiple of the limit up to which a difference may come from rounding that makes a gradient jump."""

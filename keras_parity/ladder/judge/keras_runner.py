@@ -142,7 +142,7 @@ class KerasRunner:
 
 
 def _without_none(step: Callable[..., Any], *state_and_data: Any) -> Any:
-    """Takes a training step of (inputs, labels) where there are no weights, as in ``fit``: users' own unpack two."""
+    """Runs a step on (inputs, labels) if there are no weights, as ``fit`` does: users' own steps unpack two values."""
     *state, data = state_and_data
     return step(*state, data[:2] if len(data) == 3 and data[2] is None else data)
 

@@ -87,7 +87,7 @@ LAYOUTS = (
     Layout(""),
     Layout("channels moved from axis 1 to the last axis", (1, -1)),
     Layout("channels moved from the last axis to axis 1", (-1, 1)),
-    Layout("time axis moved behind the batch axis", (0, 1)),
+    Layout("time axis moved after the batch axis", (0, 1)),
 )
 
 

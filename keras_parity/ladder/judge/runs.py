@@ -130,15 +130,15 @@ class Runs:
         return ""
 
     def check_repeatable(self, sides: Sides, trained: list[list[Trajectory]], rounding: float) -> None:
-        """Checks that a training gives the same when run again from the same state.
+        """Checks that a training gives the same result when run again from the same state.
 
         Args:
             sides: Both sides.
             trained: The runs of each.
-            rounding: What rounding explains before training; threads that add in another order do no more.
+            rounding: The difference by rounding before training; threads that reorder additions cause no more.
 
         Raises:
-            StepError: It gives something else.
+            StepError: It gives another result.
         """
         for place, runs in enumerate(trained):
             side: Runner = sides[place]

@@ -144,7 +144,7 @@ class TorchRunner:
             if same_input and _all_equal(first, tensors):
                 return None
             found[module if same_input or not running else running[-1][0]] = None
-            recorded = iter(first)  # so that the modules behind it get the same input in every run
+            recorded = iter(first)  # so that later modules get the same input in every run
             return map_nest(lambda t: next(recorded, t) if isinstance(t, torch.Tensor) else t, output)
 
         modules = list(self.model.modules())

@@ -1,4 +1,4 @@
-"""Both sides of a port in one precision, with their layers matched, and in two."""
+"""Both sides of a port, with their layers matched, in one precision or in both."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -54,7 +54,7 @@ def rungs(comparison: Comparison, length: Steps, numbers: Sequence[int] = range(
         numbers: The rungs to climb, 1 to 11.
 
     Yields:
-        The result of each rung; one that raises an error breaks and names it.
+        The result of each rung; a rung that raises an error breaks and names the error.
     """
     broken = set()
     for number in numbers:

@@ -57,10 +57,10 @@ class Engine(Protocol):
         """Lets Keras compute in float64 inside the context, wherever its policy says so."""
 
     def TrainingBatches(self, split: Split, settings: DataSettings, dtype: str, count: int) -> Batches:  # noqa: N802
-        """The training batches; arguments as of ``keras_parity.twin.loader.TrainingBatches``."""
+        """The training batches; takes the arguments of ``keras_parity.twin.loader.TrainingBatches``."""
 
     def evaluation_batches(self, split: Split, dtype: str) -> Any:
-        """What ``Model.predict`` takes; arguments as of ``keras_parity.twin.loader.evaluation_batches``."""
+        """The input of ``Model.predict``; takes the arguments of ``keras_parity.twin.loader.evaluation_batches``."""
 
     def draw(self, mask: Callable[[NDArray, tuple[int, ...]], NDArray], state: Any, like: Any) -> Any:
         """Draws a mask with NumPy in a step that may be compiled.
@@ -90,11 +90,11 @@ class Engine(Protocol):
             assigned: The variables that ``loss`` assigns.
 
         Returns:
-            The loss, and the gradient for each variable; None, or 0, for one that the loss does not depend on.
+            The loss, and the gradient for each variable; None or 0 for a variable that the loss does not depend on.
         """
 
     def tune(self, layer: keras.Layer) -> None:
-        """Makes a layer compute the same as fast as the backend can, if Keras's own way is slow there."""
+        """Makes a layer compute the same result faster, if Keras's own way is slow on this backend."""
 
     def sync(self, model: keras.Model) -> None:
         """Makes the variables hold the values of the last step, for a callback that reads them."""

@@ -14,7 +14,7 @@ def float64_kept() -> Iterator[None]:
     """Makes Keras compute in float64 inside the context as it does on TensorFlow.
 
     On JAX and PyTorch, Keras 3.15 takes every result's dtype from a table that turns float64 into float32, so that a
-    dense layer of a float64 policy computes in float32. And only on TensorFlow it casts constants, such as Adam's
+    dense layer of a float64 policy computes in float32. Only Keras on TensorFlow casts constants, such as Adam's
     beta_2, or a leaky ReLU's slope, through float32, as in a float32 step; the bias correction differs by 1.3e-5
     otherwise, and an activation by 1e-8. Nothing public changes either.
     """

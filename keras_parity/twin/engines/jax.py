@@ -22,7 +22,7 @@ jit_compile = True
 
 @contextmanager
 def device(accelerator: str, devices: int, processes: int) -> Iterator[tuple[str, int]]:
-    """Starts JAX on the CPU alone, from now on, unless a GPU is used; a CPU is split into as many devices."""
+    """Keeps JAX on the CPU from now on, unless a GPU is used; splits the CPU into ``devices`` devices."""
     jax.config.update("jax_default_matmul_precision", "highest")  # no TF32, in convolutions either
     threads = usable_cores()
     if accelerator == "cpu":
@@ -46,7 +46,7 @@ def device(accelerator: str, devices: int, processes: int) -> Iterator[tuple[str
 
 
 class _Shares(keras.distribution.DataParallel):
-    """Gives each device an equal share of a batch; all of them compute a batch that does not divide, the last one."""
+    """Gives each device an equal share of a batch; if the last batch does not divide, every device computes it all."""
 
     def __init__(self, devices: list[jax.Device]) -> None:
         super().__init__(devices=[f"{device.platform}:{device.id}" for device in devices], auto_shard_dataset=False)
@@ -138,7 +138,7 @@ def gradients(
 def tune(layer: keras.Layer) -> None:
     """Takes the maximum of a pool's windows element by element where they do not overlap.
 
-    XLA's own gradient of a maximum over windows takes a third of a step of ``three_conv`` on a CPU. As there, the
+    XLA's own gradient of a maximum over windows takes a third of a step of ``three_conv`` on a CPU. Here too, the
     gradient belongs to the first of equal elements.
     """
     if not isinstance(layer, keras.layers.MaxPooling2D) or layer.padding != "valid" or layer.strides != layer.pool_size:
