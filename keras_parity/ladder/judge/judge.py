@@ -8,27 +8,19 @@ import torch
 from numpy.typing import NDArray
 
 from keras_parity.ladder.judge.keras_runner import KerasRunner
+from keras_parity.ladder.judge.measures import FACTOR, FAR, FLOORS, PERTURBED, Measure, compare_runs, largest
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import distance, leaves
 from keras_parity.ladder.judge.notes import note_adjustments, note_movement, note_untested
-from keras_parity.ladder.judge.runs import PERTURBED, Runs, Sides, StepError, Trajectory, copied_runner, one_line
+from keras_parity.ladder.judge.runs import Runs, Sides, StepError, Trajectory, copied_runner, one_line
 from keras_parity.ladder.judge.torch_runner import TorchRunner
 from keras_parity.ladder.judge.verdict import CEILING, StepComparison, Verdict
-
-FACTOR = 8
-"""Limit of the frameworks' difference, in units of the change that one ulp causes within one framework."""
-
-FAR = 1 + len(PERTURBED)
-"""Index of the first run from ``FACTOR`` ulps away; see ``_compared``."""
 
 JUMP_DRAWS = 8
 """Maximum runs of each side from ``FACTOR`` ulps away: all 16 miss a jump of probability 0.3 once in 300."""
 
 NEAR = 1000
 """Multiple of the limit up to which a difference may come from rounding that makes a gradient jump."""
-
-FLOORS = {"float32": (2e-6, 2e-6), "float64": (2e-7, 1e-6)}
-"""Smallest relative limits, before and after training: Keras rounds constants, PyTorch adds some."""
 
 LARGEST = 30_000_000
 """Parameters up to which float64 is computed too."""
@@ -55,7 +47,7 @@ class Judge:
 
     def __init__(self, pair: ModelPair, steps: int | None = None) -> None:
         self.pair, self.requested_steps, self.runs = pair, steps, Runs(pair)
-        self._limits: dict[tuple[str, int], float] = {}
+        self._measures: dict[tuple[str, int], list[Measure]] = {}
         self._keras: dict[str, Trajectory] = {}
         self.steps: list[int] = []
         self.seen_in_float32 = False
@@ -73,7 +65,9 @@ class Judge:
             sides = torch_runner, keras_runner
             note_adjustments(verdict, *sides, pair.layouts)
             single = self._functions("float32", sides)
-            verdict.reason = self.runs.why_random(sides, single.outputs, self._limits["float32", 0] / (4 * FACTOR))
+            verdict.reason = self.runs.why_random(
+                sides, single.outputs, self._measures["float32", 0][0].limit / (4 * FACTOR)
+            )
             if verdict.reason:
                 return verdict
             double, copied = self._witness(opened, verdict, torch_runner, single)
@@ -117,8 +111,8 @@ class Judge:
             torch_runner.dtype = getattr(torch, precision)
             from_torch = self.runs.train(torch_runner, precision, steps)
             for step in (0, *steps):
-                limit = self._limits.get((precision, step), FLOORS[precision][step > 0])
-                difference = pair.difference(from_torch[step], from_keras[step])
+                known = self._measures.get((precision, step), [Measure(distance, FLOORS[precision][step > 0])])
+                difference, limit = largest(known, from_torch[step], from_keras[step])
                 verdict.comparisons.append(StepComparison(step, difference, limit, precision, difference <= limit))
         return verdict
 
@@ -127,19 +121,8 @@ class Judge:
         return self._compared(0, precision, [self.runs.outputs_with_noise(side, precision) for side in sides])
 
     def _compared(self, step: int, precision: str, both: list[list[list[NDArray]]]) -> _Compared:
-        """Compares the first run of each side.
-
-        The next runs, from one ulp away, give the noise; further ones, from ``FACTOR`` ulps away, show jumps.
-        """
-        noise = max((distance(runs[0], other) for runs in both for other in runs[1:FAR]), default=0.0)
-        limit = max(FLOORS[precision][step > 0], FACTOR * noise)
-        jump = max((distance(runs[0], other) for runs in both for other in runs[FAR:]), default=0.0)
-        limit = max(limit, 2 * jump)  # each side may have jumped
-        difference = self.pair.difference(both[0][0], both[1][0])
-        self._limits[precision, step] = limit
-        nan_on_one_side = len({any(np.isnan(array).any() for array in runs[0]) for runs in both}) == 2
-        same = False if nan_on_one_side else difference <= limit if noise <= CEILING else None
-        return _Compared(StepComparison(step, difference, limit, precision, same), [runs[0] for runs in both])
+        found, self._measures[precision, step] = compare_runs(step, precision, both)
+        return _Compared(found, [runs[0] for runs in both])
 
     def _witness(
         self, opened: ExitStack, verdict: Verdict, torch_runner: TorchRunner, single: _Compared
@@ -163,7 +146,7 @@ class Judge:
 
     def _faithful(self, step: int, verdict: Verdict, single: _Compared, double: _Compared) -> bool:
         for side, original, copied in zip(("PyTorch", "Keras"), single.outputs, double.outputs, strict=True):
-            if not (error := distance(original, copied)) <= self._limits["float32", step]:
+            if not (error := distance(original, copied)) <= self._measures["float32", step][0].limit:
                 text = f"{side}'s float64 copy differs from its original by {error:.1e}"
                 verdict.notes.append(f"compared in float32 only from step {step}: {text}")
                 return False
@@ -177,7 +160,7 @@ class Judge:
         self.steps, note = self.runs.choose_steps(self.requested_steps, sides, copied is not None)
         verdict.notes += filter(None, [note])
         trained = {"float32": self.runs.train_both(sides, "float32", self.steps, [None])}
-        self.runs.check_repeatable(sides, trained["float32"], self._limits["float32", 0])
+        self.runs.check_repeatable(sides, trained["float32"], self._measures["float32", 0][0].limit)
         if copied is not None:
             try:
                 trained["float64"] = self.runs.train_both((sides[0], copied), "float64", self.steps, [None, *PERTURBED])
@@ -197,13 +180,13 @@ class Judge:
             if double and not (drowned or self._faithful(step, verdict, single, double[0])):
                 del trained["float64"], double[:]
             verdict.comparisons.append(self._merged(single, double[0] if double else None))
-        note_movement(verdict, [runs[0] for runs in trained["float32"]])
+        note_movement(verdict, [runs[0] for runs in trained["float32"]], self._measures)
 
     def _within_floor(self, step: int, trained: dict[str, list[list[Trajectory]]]) -> bool:
         """Whether the float32 runs agree with each other and with their float64 copies, whatever float32's noise is."""
         (torch32, keras32), both64 = ([runs[0][step] for runs in trained[name]] for name in ("float32", "float64"))
         errors = map(distance, (torch32, keras32), both64)
-        return max(self.pair.difference(torch32, keras32), *errors) <= FLOORS["float32"][1]
+        return max(distance(torch32, keras32), *errors) <= FLOORS["float32"][1]
 
     def _at(self, step: int, trained: dict[str, list[list[Trajectory]]]) -> list[_Compared]:
         both = {precision: [[run[step] for run in runs] for runs in each] for precision, each in trained.items()}

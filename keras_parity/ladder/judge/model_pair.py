@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from keras_parity.ladder.judge.keras_runner import KerasRunner, KerasTraining
-from keras_parity.ladder.judge.nests import Layout, count_samples, distance, slice_samples
+from keras_parity.ladder.judge.nests import Layout, count_samples, slice_samples
 from keras_parity.ladder.judge.torch_runner import TorchRunner
 from keras_parity.ladder.judge.torch_training import TorchTraining, lightning_training, objects_in, stock_training
 
@@ -125,11 +125,6 @@ class ModelPair:
             return batch, slice_samples(self.torch_labels, start, stop)
         weight = None if self.sample_weight is None else self.sample_weight[start:stop]
         return batch, slice_samples(self.labels, start, stop), weight, self.class_weight
-
-    def difference(self, from_torch: list[NDArray], from_keras: list[NDArray]) -> float:
-        """Returns the ``distance`` of both sides' outputs, of one batch or several."""
-        layouts = self.layouts
-        return distance(from_torch, from_keras, layouts * (len(from_torch) // len(layouts)) if layouts else None)
 
     def torch_runner(self) -> TorchRunner:
         """Runs PyTorch's model in place."""

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_parity.ladder.judge.keras_runner import KerasRunner
+from keras_parity.ladder.judge.measures import Measure
 from keras_parity.ladder.judge.model_pair import ModelPair
-from keras_parity.ladder.judge.nests import Layout, distance
+from keras_parity.ladder.judge.nests import Layout
 from keras_parity.ladder.judge.torch_runner import TorchRunner
 from keras_parity.ladder.judge.torch_training import Plateau
 from keras_parity.ladder.judge.verdict import CEILING, Verdict
@@ -56,19 +57,23 @@ def note_untested(pair: ModelPair, verdict: Verdict, both: list[list[NDArray]]) 
             verdict.notes.append(f"classes missing from the labels: {named}")
 
 
-def note_movement(verdict: Verdict, both: list[Mapping[int, list[NDArray]]]) -> None:
+def note_movement(
+    verdict: Verdict, both: list[Mapping[int, list[NDArray]]], measures: Mapping[tuple[str, int], list[Measure]]
+) -> None:
     """Says where the trainings decide nothing: rounding drowns them, or no step moves the outputs.
 
     Args:
         verdict: Gets the reason, or a note.
         both: The outputs of PyTorch's training and of Keras's, by step.
+        measures: By precision and step.
     """
     last = max(both[0])
-    moved = max(distance(outputs[0], outputs[last]) for outputs in both)
     decided = [c for c in verdict.comparisons[1:] if c.same is not None]
+    known = measures[decided[-1].precision, decided[-1].step] if decided else []
+    moved = any(measure(outputs[0], outputs[last]) > limit for outputs in both for measure, limit in known)
     if not decided:
         verdict.reason = f"after one step, rounding alone changes the outputs by more than {CEILING:.0%}"
-    elif verdict.differs_from is None and moved <= decided[-1].limit:
+    elif verdict.differs_from is None and not moved:
         verdict.reason = "no step moved the outputs (learning rate 0, frozen weights?), so the trainings prove nothing"
     elif verdict.differs_from is None and decided[-1].step != last:
         step = decided[-1].step

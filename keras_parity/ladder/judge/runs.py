@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from keras_parity.ladder.judge.keras_runner import KerasRunner
+from keras_parity.ladder.judge.measures import PERTURBED
 from keras_parity.ladder.judge.model_pair import ModelPair
 from keras_parity.ladder.judge.nests import distance, perturb, slice_samples
 from keras_parity.ladder.judge.probe import PROBE_SAMPLES, not_repeatable
@@ -17,9 +18,6 @@ from keras_parity.ladder.judge.torch_runner import TorchRunner
 
 SAMPLES = 1024
 """Samples compared before training, at most."""
-
-PERTURBED = range(2)
-"""Seeds of the perturbed runs of each side."""
 
 HALF_ULP = 2.0**-25
 """Relative perturbation of inputs, and of weights in float64: half a unit in the last place of float32."""
@@ -52,12 +50,13 @@ class Runs:
         self.pair = pair
 
     def outputs(self, side: Runner, inputs: Any, limit: int = SAMPLES) -> list[NDArray]:
-        """Returns a side's outputs of the first ``limit`` samples, batch by batch."""
+        """Returns a side's outputs of the first ``limit`` samples, batch by batch, in Keras's layout."""
         size = self.pair.fixed_batch or min(self.pair.count, PROBE_SAMPLES)
         count = max(size, min(self.pair.count, limit))
         starts = [*range(0, count - size, size), count - size]  # batches of one size are traced once
-        structure = self.pair.keras_structure
-        return [array for s in starts for array in side.outputs(slice_samples(inputs, s, s + size), structure)]
+        structure, layouts = self.pair.keras_structure, self.pair.layouts if side.framework == "PyTorch" else []
+        batches = (side.outputs(slice_samples(inputs, start, start + size), structure) for start in starts)
+        return [layouts[n].apply(a) if n < len(layouts) else a for batch in batches for n, a in enumerate(batch)]
 
     def outputs_with_noise(self, side: Runner, precision: str) -> list[list[NDArray]]:
         """Returns a side's outputs before training: as they are, then once per seed perturbed by one ulp."""

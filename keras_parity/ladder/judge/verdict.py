@@ -13,7 +13,7 @@ class StepComparison:
 
     Attributes:
         step: Training steps taken.
-        difference: Relative to the largest output.
+        difference: Relative to the largest output, or to the largest of those far smaller than it.
         limit: The largest difference that counts as equal.
         precision: ``"float32"``, as the user runs the models, or ``"float64"``, which is sharper.
         same: Whether the difference is within the limit; None if the noise is above ``CEILING``.
