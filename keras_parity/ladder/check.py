@@ -1,6 +1,7 @@
 """``check``: judges any two models as functions, then explains the differences."""
 
 import logging
+import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -97,6 +98,9 @@ def check(
     """
     if weights not in ("given", "keras", "torch"):
         raise UserError(f'expected weights="given", "keras" or "torch", got {weights!r}')
+    for name, number in ("batch_size", batch_size), ("steps", steps):
+        if number is not None and number < 1:
+            raise UserError(f"expected {name} of at least 1, got {number}")
     if explained := keras.config.backend() == TENSORFLOW:
         from keras_parity.ladder.diagnosis.explain import explain, find_match
     elif weights != "given" or match:
@@ -157,11 +161,12 @@ def _ask_for_matches(report: Report) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences TensorFlow's warnings about retracing."""
-    logger = logging.getLogger("tensorflow")
+    """Silences TensorFlow's warnings about retracing; restores Python's random state, which seeds Keras."""
+    logger, state = logging.getLogger("tensorflow"), random.getstate()
     level = logger.level
     logger.setLevel("ERROR")
     try:
         yield
     finally:
         logger.setLevel(level)
+        random.setstate(state)

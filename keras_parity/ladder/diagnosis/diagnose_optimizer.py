@@ -162,7 +162,7 @@ def diagnose_clipping(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
 def describe_extras(evidence: Evidence, pair: ModelPair) -> Iterator[Finding]:
     """Finds features of Keras's optimizer, besides its steps, that no PyTorch setting provides."""
     config = optimizer_config(evidence.keras_optimizer)
-    if config.get("use_ema") and config.get("ema_overwrite_frequency"):
+    if config.get("use_ema"):
         often = f"ema_momentum={config['ema_momentum']}, ema_overwrite_frequency={config['ema_overwrite_frequency']}"
         yield Finding("the optimizer", 0.0, f"Keras averages its weights ({often})")
     if steps := config.get("gradient_accumulation_steps"):
@@ -181,7 +181,8 @@ def diagnose_constraints(evidence: Evidence, pair: ModelPair) -> Iterator[Findin
         if kind == "NonNeg":
             projections = [f"{tensor}.clamp_(min=0)"]
         elif kind == "MaxNorm" and constraint.axis in (0, [0, 1, 2]):
-            projections = [f"{tensor}.copy_({tensor}.renorm(2, 0, {constraint.max_value}))"]
+            norm = f"(n := {tensor}.flatten(1).norm(dim=1).reshape(-1, *[1] * ({tensor}.ndim - 1)))"
+            projections = [f"{tensor}.mul_({norm}.clamp(max={constraint.max_value}) / (n + {keras.config.epsilon()}))"]
         hook = f"{optimizer_prefix(pair)}torch_optimizer.register_step_post_hook"
         lines = [f"{hook}(lambda *_: {projection} is None)" for projection in projections]
         yield Finding(name, 0.0, f"Keras applies its {kind} constraint after each step", [], lines)

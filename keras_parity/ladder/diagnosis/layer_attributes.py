@@ -45,7 +45,10 @@ def _settings(
     rank = len(size)
     for name, keras_name in (("eps", "epsilon"), ("num_groups", "groups")):
         if hasattr(layer, keras_name):
-            yield Setting(name, getattr(module, name, None), getattr(layer, keras_name))
+            ours = getattr(module, name, None)
+            if isinstance(module, nn.RMSNorm) and ours is None:
+                ours = torch.finfo(torch.float32).eps
+            yield Setting(name, ours, getattr(layer, keras_name))
     if isinstance(module, nn.modules.batchnorm._BatchNorm) and hasattr(layer, "momentum"):
         yield Setting("momentum", module.momentum, float(np.round(1 - layer.momentum, 12)))
     if isinstance(module, nn.LeakyReLU) and hasattr(layer, "negative_slope"):

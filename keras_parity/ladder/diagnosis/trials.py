@@ -40,6 +40,7 @@ def applied(pair: ModelPair, lines: Sequence[str], report: Any) -> Iterator[None
         report: Available to the lines as ``report``.
     """
     restores = [torch_snapshot(pair.torch_model, pair.optimizer), keras_snapshot(pair.keras_model), snapshot(pair)]
+    restores += [snapshot(pair.keras_optimizer)] if pair.keras_optimizer is not None else []
     try:
         names = {name: getattr(pair, name) for name in NAMES}
         space = MODULES | names | {"kp": keras_parity, "report": report}

@@ -33,9 +33,16 @@ def prepare(pair: ModelPair) -> ModelPair:
         isinstance(given, nn.Module) and not isinstance(given, keras.Model)
     ):
         raise UserError("expected check(torch_model, keras_model, ...), got the two models swapped; exchange them")
+    half = {str(p.dtype) for p in pair.torch_model.parameters() if p.dtype in (torch.bfloat16, torch.float16)}
+    if half:  # it would be compared in float32, where it is another function
+        raise UserError(
+            f"expected PyTorch weights in float32, got {' and '.join(half)}; call torch_model.float() first"
+        )
     for name in ("images", "torch_images", "labels", "torch_labels", "sample_weight"):
         if getattr(pair, name) is not None:
             setattr(pair, name, map_nest(_to_array, getattr(pair, name)))
+    if pair.labels is not None:
+        pair.labels = map_nest(lambda array: array.astype(np.int64) if array.dtype.kind == "b" else array, pair.labels)
     if pair.torch_labels is None:
         pair.torch_labels = pair.labels
     if pair.torch_images is None:
@@ -81,10 +88,16 @@ def _drop_state_of_one_side(pair: ModelPair) -> None:
 
 
 def _to_array(values: Any) -> NDArray:
-    array = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = (values.float() if values.is_floating_point() else values).numpy()  # numpy has no bfloat16
+    array = np.asarray(values)
+    if not array.ndim:
+        kind = type(values).__name__
+        raise UserError(f"expected arrays or tensors [count, ...], got {kind}; pass the arrays of some batches")
     if array.dtype.kind == "f":
         return array.astype(np.float32)
-    return array.astype(np.int64) if array.dtype.kind in "iub" else array
+    return array.astype(np.int64) if array.dtype.kind in "iu" else array
 
 
 def _channels_first(array: NDArray) -> NDArray:

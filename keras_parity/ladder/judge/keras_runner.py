@@ -58,7 +58,7 @@ class KerasRunner:
         within: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.model, self.training, self.within = model, training, within
-        self._restores = ExitStack()
+        self._restores, self._stepped = ExitStack(), False
         with within(), unmoved([*model.variables, *rnn_states(model)]):
             model(to_keras_inputs(inputs), training=False)  # builds the layers that are not built yet
         layers = model._flatten_layers(include_self=True) if training else []
@@ -81,7 +81,9 @@ class KerasRunner:
             raise
 
     def _owners(self) -> list[Any]:
-        return [self.model, *([self.training.optimizer] if self.training else [])]
+        own = [value for value in vars(self.model).values() if isinstance(value, keras.Optimizer)]
+        used = [self.training.optimizer] if self.training else []
+        return [self.model, *{id(owner): owner for owner in (*used, *own)}.values()]
 
     def _compile(self, training: KerasTraining) -> None:
         if training.compiled:
@@ -96,11 +98,13 @@ class KerasRunner:
     def save(self) -> None:
         """Saves the present state as the target of ``reset``."""
         variables = {id(v): v for owner in self._owners() for v in owner.variables}
-        variables |= {id(v): v for v in rnn_states(self.model)}
-        self._saved = [(v, keras.ops.convert_to_numpy(v.value).copy()) for v in variables.values()]
+        variables |= {id(v): v for v in (*rnn_states(self.model), *_counters(self.model))}
+        values = ((v, v.value if isinstance(v, keras.Variable) else v) for v in variables.values())
+        self._saved = [(v, keras.ops.convert_to_numpy(value).copy()) for v, value in values]
 
     def reset(self) -> None:
         """Restores the user's weights, statistics and optimizer state, to run again."""
+        self._stepped = False
         with self.within():
             for variable, value in self._saved:
                 variable.assign(value)
@@ -120,7 +124,12 @@ class KerasRunner:
 
     def outputs(self, inputs: Any, like: Any = None) -> list[NDArray]:
         """Returns the outputs in inference mode; see ``to_arrays`` for ``like``."""
-        with self.within(), unmoved(rnn_states(self.model)):
+        optimizer: Any = self.training.optimizer if self.training else None
+        averaged = self._stepped and optimizer.use_ema and not optimizer.ema_overwrite_frequency
+        weights = self.model.trainable_variables if averaged else []
+        with self.within(), unmoved([*rnn_states(self.model), *weights]):
+            if averaged:  # as at the end of ``fit``
+                optimizer.finalize_variable_values(weights)
             return to_arrays(self.model.predict_on_batch(to_keras_inputs(inputs)), like)
 
     def step(
@@ -128,7 +137,7 @@ class KerasRunner:
     ) -> float:
         """Takes one ``train_on_batch``; returns the loss before it, including the losses that the model adds."""
         with self.within():
-            batch = to_keras_inputs(inputs), labels, sample_weight, class_weight
+            batch, self._stepped = (to_keras_inputs(inputs), labels, sample_weight, class_weight), True
             return float(self.model.train_on_batch(*batch, return_dict=True)["loss"])
 
     def _force_inference(self, layer: keras.Layer) -> None:
@@ -139,6 +148,13 @@ class KerasRunner:
 
         layer.call = call
         self._restores.callback(partial(restore_call, layer, original))
+
+
+def _counters(model: keras.Model) -> list[Any]:
+    """Returns the variables that Keras does not count as a model's: metrics, and TensorFlow's own among attributes."""
+    of_metrics = [v for metric in (model.metrics if model.compiled else []) for v in metric.variables]
+    others = [value for value in vars(model).values() if hasattr(value, "assign") and hasattr(value, "numpy")]
+    return [*of_metrics, *others]
 
 
 def _without_none(step: Callable[..., Any], *state_and_data: Any) -> Any:

@@ -1,7 +1,7 @@
 """Two models with their data, losses, optimizers and schedules, ready to run."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import keras
@@ -11,8 +11,15 @@ from torch import nn
 
 from keras_parity.ladder.judge.keras_runner import KerasRunner, KerasTraining
 from keras_parity.ladder.judge.nests import Layout, count_samples, slice_samples
+from keras_parity.ladder.judge.snapshots import optimizer_snapshot
 from keras_parity.ladder.judge.torch_runner import TorchRunner
-from keras_parity.ladder.judge.torch_training import TorchTraining, lightning_training, objects_in, stock_training
+from keras_parity.ladder.judge.torch_training import (
+    TorchTraining,
+    lightning_training,
+    objects_in,
+    saved_counters,
+    stock_training,
+)
 
 TorchOptimizerLike: TypeAlias = torch.optim.Optimizer | Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None
 ScheduleLike: TypeAlias = (
@@ -142,14 +149,16 @@ class ModelPair:
         if self.torch_step is not None:
             optimizers = [self.optimizer] if self.optimizer else objects_in(self.torch_step, torch.optim.Optimizer)
             schedules = objects_in(self.torch_step, torch.optim.lr_scheduler.LRScheduler)
-            return TorchTraining(self.torch_step, optimizers, schedules)
+            return TorchTraining(self.torch_step, optimizers, schedules, start=saved_counters(self.torch_step))
         if self.brings_training:
             return lightning_training(self.torch_model, -(-self.count // self.batch_size))
         assert self.optimizer is not None
         schedule: Any = self.torch_schedule
+        restore = optimizer_snapshot(self.optimizer)  # a new schedule changes its optimizer's rate
         if schedule is not None and not hasattr(schedule, "optimizer"):
             schedule = schedule(self.optimizer)
-        return stock_training(self.torch_model, self.torch_loss, self.optimizer, [schedule] if schedule else [])
+        schedules = [schedule] if schedule else []
+        return replace(stock_training(self.torch_model, self.torch_loss, self.optimizer, schedules), end=restore)
 
     def keras_training(self, optimizer: keras.Optimizer | None = None) -> KerasTraining | None:
         """Returns how Keras trains, with ``optimizer`` or its own; None if the trainings are not compared."""

@@ -56,11 +56,22 @@ def unmoved(variables: Iterable[keras.Variable]) -> Iterator[None]:
             variable.assign(value)
 
 
+def optimizer_snapshot(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """Returns a function that restores a PyTorch optimizer: attributes, the objects of its groups, and its state."""
+    restores = [snapshot(optimizer), *map(_refill, (*optimizer.param_groups, *optimizer.state.values()))]
+
+    def restore() -> None:
+        for restore_one in restores:
+            restore_one()
+
+    return restore
+
+
 def torch_snapshot(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> Callable[[], None]:
     """Returns a function that restores a module and its optimizer: submodules, attributes, weights, flags and state."""
-    owners = [*model.modules(), *([optimizer] if optimizer is not None else [])]
-    groups, entries = (optimizer.param_groups, list(optimizer.state.values())) if optimizer is not None else ([], [])
-    restores = [*map(snapshot, owners), *map(_refill, (*groups, *entries))]
+    restores = [*map(snapshot, model.modules()), *([optimizer_snapshot(optimizer)] if optimizer is not None else [])]
+    flags = [(module, module.training) for module in model.modules()]  # a ScriptModule keeps it elsewhere
+    entries = list(optimizer.state.values()) if optimizer is not None else []
     state = [value for entry in entries for value in entry.values() if isinstance(value, torch.Tensor)]
     tensors = {id(t): t for t in (*model.parameters(), *model.buffers(), *state)}
     saved = [(t, t.data, t.data.clone(), t.requires_grad) for t in tensors.values()]
@@ -68,12 +79,28 @@ def torch_snapshot(model: nn.Module, optimizer: torch.optim.Optimizer | None) ->
     def restore() -> None:
         for restore_one in restores:
             restore_one()
+        for module, training in flags:
+            module.training = training
         for tensor, data, value, trainable in saved:
             tensor.data = data
             tensor.data.copy_(value)
             tensor.requires_grad_(trainable) if tensor.is_leaf else None
 
     return restore
+
+
+def in_dtype(data: torch.Tensor, dtype: torch.dtype, storages: dict[int, torch.Tensor]) -> torch.Tensor:
+    """Makes an empty tensor of another dtype; views of one storage, such as tied weights, stay views of one.
+
+    Args:
+        data: The original.
+        dtype: The new dtype.
+        storages: Filled with the new storages, by the address of the original's.
+    """
+    whole = data.untyped_storage()
+    if whole.data_ptr() not in storages:
+        storages[whole.data_ptr()] = torch.empty(whole.nbytes() // data.element_size(), dtype=dtype, device=data.device)
+    return storages[whole.data_ptr()].as_strided(data.size(), data.stride(), data.storage_offset())
 
 
 def keras_snapshot(model: keras.Model) -> Callable[[], None]:

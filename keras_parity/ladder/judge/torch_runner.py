@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from keras_parity.ladder.judge.nests import call_torch, leaves, map_nest, to_arrays, to_tensors
-from keras_parity.ladder.judge.snapshots import snapshot
-from keras_parity.ladder.judge.torch_training import TorchTraining
+from keras_parity.ladder.judge.snapshots import in_dtype, optimizer_snapshot, snapshot
+from keras_parity.ladder.judge.torch_training import TorchTraining, use_biased_variance
 
 
 class TorchRunner:
@@ -39,6 +40,8 @@ class TorchRunner:
         self.device = first.device if first is not None else torch.device("cpu")
         self._modules = list(dict.fromkeys(module for part in self._parts for module in part.modules()))
         self._restores = [snapshot(module) for module in self._modules]
+        self._restores += [partial(setattr, module, "training", module.training) for module in self._modules]
+        self._ends = [optimizer_snapshot(optimizer) for optimizer in (training.optimizers if training else [])]
         self._random_state = torch.get_rng_state()
         self._save()
         self.norms = [m for m in self._modules if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -47,7 +50,7 @@ class TorchRunner:
             for module in self.random:
                 module.register_forward_pre_hook(_force_inference)
             for module in self.norms:
-                _biased_variance(module)
+                use_biased_variance(module)
         except BaseException:
             self.restore()
             raise
@@ -58,7 +61,9 @@ class TorchRunner:
         return {id(tensor): tensor for tensor in (*found, *(p for group in groups for p in group["params"]))}
 
     def _save(self) -> None:
-        self._saved = [(tensor, tensor.detach().clone(), tensor.grad) for tensor in self._tensors().values()]
+        self._saved = [
+            (tensor, tensor.data, tensor.detach().clone(), tensor.grad) for tensor in self._tensors().values()
+        ]
         stateful: list[Any] = [*self.training.optimizers, *self.training.schedules] if self.training else []
         self._states = [(each, copy.deepcopy(each.state_dict())) for each in stateful]
 
@@ -71,21 +76,24 @@ class TorchRunner:
     def _load(self, dtype: torch.dtype | None) -> None:
         """Loads what was saved; floats in ``dtype``, or in their own precision for None."""
         with torch.no_grad():
-            for tensor, value, _ in self._saved:
+            storages: dict[int, torch.Tensor] = {}
+            for tensor, data, value, _ in self._saved:
                 tensor.grad = None
                 wanted = dtype if dtype and value.is_floating_point() else value.dtype
                 if tensor.dtype != wanted:
-                    tensor.data = value.to(wanted, copy=True)
+                    tensor.data = data if data.dtype == wanted else in_dtype(data, wanted, storages)
                 tensor.copy_(value)
         for each, state in self._states:
             each.load_state_dict(copy.deepcopy(state))
 
     def restore(self) -> None:
         """Restores the user's objects completely; the runner is done."""
-        for restore_module in self._restores:
-            restore_module()
+        for restore in self._restores:
+            restore()
         self._load(None)
-        for tensor, _, gradient in self._saved:
+        for end in (*self._ends, *([self.training.end] if self.training else [])):
+            end()
+        for tensor, _, _, gradient in self._saved:
             tensor.grad = gradient
         torch.set_rng_state(self._random_state)
 
@@ -147,7 +155,7 @@ class TorchRunner:
             recorded = iter(first)  # so that later modules get the same input in every run
             return map_nest(lambda t: next(recorded, t) if isinstance(t, torch.Tensor) else t, output)
 
-        modules = list(self.model.modules())
+        modules = [m for m in self.model.modules() if not isinstance(m, torch.jit.ScriptModule)]  # it takes no hooks
         hooks = [module.register_forward_pre_hook(enter) for module in modules]
         hooks += [module.register_forward_hook(compare) for module in modules]
         try:
@@ -159,6 +167,8 @@ class TorchRunner:
                 with torch.no_grad():
                     call_torch(self.model, self.feed(inputs))
                 record = record[:place]
+        except Exception:  # raised by the user's model; the first step raises and names it again
+            return []
         finally:
             for hook in hooks:
                 hook.remove()
@@ -181,31 +191,6 @@ def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def _force_inference(module: nn.Module, args: Any) -> None:
     module.training = False
-
-
-def _biased_variance(module: Any) -> None:
-    """Hooks a batch norm so that its moving variance takes the batch's variance over n instead of over n - 1."""
-    before: list[torch.Tensor] = []
-
-    def save(_: Any, args: Any) -> None:
-        if module.training and module.running_var is not None:
-            before[:] = [module.running_var.clone()]
-
-    def correct(_: Any, args: Any, output: torch.Tensor) -> None:
-        if not (module.training and before):
-            return
-        batch = args[0].detach()
-        momentum = module.momentum if module.momentum is not None else 1 / float(module.num_batches_tracked)
-        biased = batch.var([axis for axis in range(batch.ndim) if axis != 1], correction=0)
-        old, count = before.pop() * (1 - momentum), batch.numel() / batch.shape[1]
-        used = (module.running_var - old) / momentum
-        unbiased = biased * count / max(count - 1, 1)
-        if (used - unbiased).abs().sum() < (used - biased).abs().sum():  # else the module already uses the biased one
-            # .data, because autograd saved the buffer for a backward pass that does not read it.
-            module.running_var.data.copy_(old + momentum * biased)
-
-    module.register_forward_pre_hook(save)
-    module.register_forward_hook(correct)
 
 
 def _perturbed(value: Any, random: np.random.Generator) -> Any:

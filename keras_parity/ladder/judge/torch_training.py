@@ -1,8 +1,10 @@
 """Trains a PyTorch model: with a plain loop, a LightningModule's own methods, or the user's step."""
 
+import copy
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +29,7 @@ class TorchTraining:
         schedules: The schedules to restore.
         parts: Further modules with state, such as a loss.
         start: Called before the first step of each training.
+        end: Restores what making this training changed.
     """
 
     step: Step
@@ -34,6 +37,7 @@ class TorchTraining:
     schedules: list[Schedule] = field(default_factory=list)
     parts: list[nn.Module] = field(default_factory=list)
     start: Callable[[], None] = lambda: None
+    end: Callable[[], None] = lambda: None
 
 
 def _loop(loss: Step, optimizer: torch.optim.Optimizer, advance: Callable[[], None]) -> Step:
@@ -114,6 +118,68 @@ def lightning_training(model: Any, batches: int) -> TorchTraining:
 
     schedulers = [config["scheduler"] for config in configs]
     return TorchTraining(_loop(loss, optimizer, advance), [optimizer], schedulers, start=start)
+
+
+def use_biased_variance(module: Any) -> None:
+    """Hooks a batch norm so that its moving variance takes the batch's variance over n instead of over n - 1."""
+    before: list[torch.Tensor] = []
+
+    def save(_: Any, args: Any) -> None:
+        if module.training and module.running_var is not None:
+            before[:] = [module.running_var.clone()]
+
+    def correct(_: Any, args: Any, output: torch.Tensor) -> None:
+        if not (module.training and before):
+            return
+        batch = args[0].detach()
+        momentum = module.momentum if module.momentum is not None else 1 / float(module.num_batches_tracked)
+        biased = batch.var([axis for axis in range(batch.ndim) if axis != 1], correction=0)
+        old, count = before.pop() * (1 - momentum), batch.numel() / batch.shape[1]
+        used = (module.running_var - old) / momentum
+        unbiased = biased * count / max(count - 1, 1)
+        if (used - unbiased).abs().sum() < (used - biased).abs().sum():  # else the module already uses the biased one
+            # .data, because autograd saved the buffer for a backward pass that does not read it.
+            module.running_var.data.copy_(old + momentum * biased)
+
+    module.register_forward_pre_hook(save)
+    module.register_forward_hook(correct)
+
+
+def saved_counters(function: Any) -> Callable[[], None]:
+    """Returns a function that restores the numbers, and lists and dicts of numbers, that a function's steps may change.
+
+    They are in its closure, among its globals, or attributes of the object that it belongs to.
+    """
+    function = function.func if isinstance(function, partial) else function
+    spaces = [vars(owner) for owner in (getattr(function, "__self__", None), function) if hasattr(owner, "__dict__")]
+    names = set(getattr(getattr(function, "__code__", None), "co_names", ()))
+    kept = [(space, {n: copy.deepcopy(v) for n, v in space.items() if _counts(v)}) for space in spaces]
+    space = getattr(function, "__globals__", {})
+    kept.append((space, {n: copy.deepcopy(space[n]) for n in names & space.keys() if _counts(space[n])}))
+    cells = [cell for cell in getattr(function, "__closure__", None) or () if _filled(cell)]
+    contents = [(cell, copy.deepcopy(cell.cell_contents)) for cell in cells if _counts(cell.cell_contents)]
+
+    def restore() -> None:
+        for owner, values in kept:
+            owner.update({name: _refilled(owner.get(name), value) for name, value in values.items()})
+        for cell, value in contents:
+            cell.cell_contents = _refilled(cell.cell_contents, value)
+
+    return restore
+
+
+def _counts(value: Any) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    return all(isinstance(each, (int, float)) for each in inner)
+
+
+def _refilled(container: Any, value: Any) -> Any:
+    """Returns a value; of a list or dict the same object with the content of the value."""
+    if isinstance(value, (list, dict)) and type(container) is type(value):
+        container.clear()
+        (list.extend if isinstance(value, list) else dict.update)(container, value)  # type: ignore[arg-type]
+        return container
+    return value
 
 
 def objects_in(function: Any, kind: type) -> list[Any]:

@@ -35,6 +35,7 @@ KINDS: dict[str, tuple[tuple[type, ...], tuple[type, ...]]] = {
     "Dense": ((nn.Linear,), (keras.layers.Dense, keras.layers.EinsumDense)),  # the latter inside attention
     "BatchNormalization": ((nn.modules.batchnorm._BatchNorm,), (keras.layers.BatchNormalization,)),
     "LayerNormalization": ((nn.LayerNorm,), (keras.layers.LayerNormalization,)),
+    "RMSNormalization": ((nn.RMSNorm,), (keras.layers.RMSNormalization,)),
     "GroupNormalization": ((nn.GroupNorm,), (keras.layers.GroupNormalization,)),
     "Embedding": ((nn.Embedding,), (keras.layers.Embedding,)),
     "PReLU": ((nn.PReLU,), (keras.layers.PReLU,)),
@@ -51,7 +52,7 @@ CHANNELS_FIRST = {kind for kind in KINDS if kind.startswith("Conv")} | {
 }
 """Kinds whose tensors have channels on axis 1 in PyTorch and on the last axis in Keras."""
 
-FEATUREWISE = ("BatchNormalization", "LayerNormalization", "PReLU")
+FEATUREWISE = ("BatchNormalization", "LayerNormalization", "RMSNormalization", "PReLU")
 """Kinds that act on each feature of a vector separately and keep their order."""
 
 PADDINGS = (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.ZeroPadding3D)
@@ -123,6 +124,8 @@ def _array(layer: keras.Layer, kind: str, variable: keras.Variable, name: str) -
         to_keras = lambda a: a.transpose(*range(2, rank), 1, 0)  # noqa: E731
     elif kind == "LayerNormalization" and rank > 2:  # over the axes of an image
         to_torch, to_keras = lambda a: np.moveaxis(a, -1, 0), lambda a: np.moveaxis(a, 0, -1)
+    elif kind == "RMSNormalization":
+        role = "weight"
     elif kind == "PReLU":
         to_torch, to_keras = lambda a: a.reshape(-1), lambda a: a.reshape(shape)
     empty = to_torch(np.empty(shape, np.bool_))
