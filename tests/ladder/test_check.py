@@ -308,7 +308,8 @@ def test_an_activation_is_named_on_both_sides():
 
 def test_channels_first_images_are_asked_for_as_keras_takes_them():
     with pytest.raises(
-        UserError, match=r"images as \[count, height, width, channels\], which are transposed for it; got \[48, 1,"
+        UserError,
+        match=r"float images \[count, height, width, channels\], which are transposed for it; got float32 \[48, 1,",
     ):
         kp.check(Functional(), functional_twin(), np.moveaxis(IMAGES, -1, 1), LABELS)
 

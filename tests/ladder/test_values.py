@@ -173,6 +173,45 @@ def test_rms_norms_are_matched_and_their_epsilon_is_named(eps):
     assert report.notes[-1].startswith("after pasting: not decided: same function")
 
 
+class Positions(nn.Module):
+    """A learned position, as a bare parameter, and causal or full attention."""
+
+    def __init__(self, causal):
+        super().__init__()
+        self.causal, self.positions = causal, nn.Parameter(torch.randn(5, 8))
+        self.attention, self.out = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, inputs):
+        """Inputs [batch, 5, 8]."""
+        inputs = inputs + self.positions
+        mask = torch.ones(5, 5, dtype=torch.bool).triu(1) if self.causal else None
+        return self.out(self.attention(inputs, inputs, inputs, attn_mask=mask, need_weights=False)[0])
+
+
+class Placed(L.Layer):
+    """Adds a learned position, from an embedding."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = L.Embedding(5, 8)
+
+    def call(self, inputs):
+        """Inputs [batch, 5, 8]."""
+        return inputs + self.table(ops.arange(5))
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_positions_that_are_an_embedding_in_keras_are_copied_and_not_accused(causal):
+    inputs = keras.Input((5, 8))
+    placed = Placed()(inputs)
+    attended = L.MultiHeadAttention(2, 4, name="attention")(placed, placed, use_causal_mask=True)
+    model = keras.Model(inputs, L.Dense(3, name="out")(attended))
+    data = np.random.default_rng(0).normal(size=(32, 5, 8)).astype("float32")
+    report = kp.check(Positions(causal), model, data, weights="keras")
+    assert report.same_function is causal, str(report)
+    assert "positions" not in " ".join(finding.where for finding in report.findings)
+
+
 def test_the_projection_that_is_pasted_is_keras_max_norm_to_the_rounding():
     model = keras.Sequential([keras.Input((6,)), L.Dense(3, kernel_constraint=keras.constraints.MaxNorm(0.7))])
     network = nn.Sequential(nn.Linear(6, 3))

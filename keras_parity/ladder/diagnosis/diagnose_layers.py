@@ -52,7 +52,7 @@ def diagnose_layers(copies: Copies) -> list[Finding]:
                 found.append(Finding(torch_call.name, difference, what, *fixes))
     try_fixes(copies, segments, inputs)
     copies.reset()
-    return [*found, *_unmatched(match, bool(found))]
+    return [*found, *_unmatched(copies, bool(found))]
 
 
 def _is_made_up_for(copies: Copies, patched: Patched, place: int) -> bool:
@@ -80,8 +80,9 @@ def first_difference(copies: Copies) -> Iterator[Finding]:
             return
 
 
-def _unmatched(match: Match, others: bool) -> Iterator[Finding]:
+def _unmatched(copies: Copies, others: bool) -> Iterator[Finding]:
     """Yields weights of one side only; shapes of a matched layer may follow from other findings."""
+    match = copies.match
     both = (
         {match.torch_calls[p.torch].name for p in match.pairs},
         {match.keras_calls[p.keras].name for p in match.pairs},
@@ -93,8 +94,19 @@ def _unmatched(match: Match, others: bool) -> Iterator[Finding]:
         ]
         if names:
             where = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
-            yield Finding(where, np.inf, f"only in {framework}, or with another shape there")
+            what = f"only in {framework}, or with another shape there"
+            if alike := _of_equal_shape(copies, names[0]):
+                what = f"not matched and so not compared; {alike} on the other side has the same shape"
+            yield Finding(where, np.inf, what)
     yield from _resized(match)
+
+
+def _of_equal_shape(copies: Copies, name: str) -> str:
+    """Returns an unmatched weight of the other side with a weight's shape, up to the order of axes; empty if none."""
+    sides = copies.torch.state(), copies.keras.state()
+    shapes = {n: sorted(state[n].shape) for state in sides for n in state}
+    others = copies.match.only_keras if name in sides[0] else copies.match.only_torch
+    return next((other for other in others if shapes.get(other) == shapes.get(name)), "")
 
 
 def _resized(match: Match) -> Iterator[Finding]:

@@ -88,8 +88,8 @@ def run_torch(pair: ModelPair, count: int) -> Any:
     except Exception as error:  # raised by the user's own module
         advice = "torch_images="
         if isinstance(pair.images, np.ndarray) and pair.images.ndim == 4:
-            shape = list(pair.images.shape)
-            advice += f", or images as [count, height, width, channels], which are transposed for it; got {shape}"
+            given = f"{pair.images.dtype} {list(pair.images.shape)}"
+            advice += f", or float images [count, height, width, channels], which are transposed for it; got {given}"
         raise UserError(_rejected("PyTorch", inputs, error, advice)) from None
     finally:
         restore()

@@ -140,8 +140,12 @@ def match_arrays(match: Match) -> None:
     rest = {array.name: array for call in match.keras_calls for array in call.arrays if array.name not in seen_keras}
     match.only_keras = list(rest)
     for array in rest.values():  # of different kinds, such as a dense layer and a 1 x 1 convolution: by role and size
-        name = next((n for n in match.only_torch if _compatible(n, tuple(owned[n].shape), array)), None)
-        if name is not None:
+        alike = [n for n in match.only_torch if _compatible(n, tuple(owned[n].shape), array)]
+        if not alike:  # positions, say, a parameter in PyTorch and an embedding in Keras
+            bare = [n for n in match.only_torch if n.rpartition(".")[2] not in ROLES.values()]
+            fitting = [n for n in bare if (tuple(owned[n].shape),) == array.shapes]
+            alike = fitting if len(fitting) == 1 else []
+        for name in alike[:1]:
             match.arrays.append((_reshaped(array, tuple(owned[name].shape)), (name,)))
             match.only_torch.remove(name)
             match.only_keras.remove(array.name)
