@@ -173,6 +173,31 @@ def test_rms_norms_are_matched_and_their_epsilon_is_named(eps):
     assert report.notes[-1].startswith("after pasting: not decided: same function")
 
 
+class Packed(nn.Module):
+    """An LSTM over packed sequences, which gives zeros at the padding."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.out = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, steps):
+        """Steps [batch, 5, 3], zeros at the end."""
+        lengths = (steps != 0).any(-1).sum(1)
+        packed = nn.utils.rnn.pack_padded_sequence(steps, lengths, batch_first=True, enforce_sorted=False)
+        return self.out(nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=5)[0])
+
+
+def test_outputs_at_the_padding_are_named_behind_the_lstm():
+    layers = [L.Masking(0.0), L.LSTM(4, return_sequences=True), L.Dense(2)]
+    steps = np.random.default_rng(0).normal(size=(32, 5, 3)).astype("float32")
+    steps[:, 3:] = 0
+    report = kp.check(Packed(), keras.Sequential([keras.Input((5, 3)), *layers]), steps, weights="keras")
+    assert report.same_function is False
+    (finding,) = report.findings
+    assert finding.where.endswith("to out")
+    assert "rejects" not in str(report)
+
+
 class Positions(nn.Module):
     """A learned position, as a bare parameter, and causal or full attention."""
 

@@ -79,6 +79,9 @@ def run_patched(model: keras.Model, match: Match, inputs: Any, overrides: Overri
         if hides_preactivation(layer):
             found.unpatched.add(match.pairs[pairs[-1]].keras)
             return run(fed)[1]
+        if start.input is not None and start.input.ndim < keras_input.ndim and start.input.size != keras_input.size:
+            del found.inputs[pairs[0]]  # a packed sequence has fewer steps
+            return run(fed)[1]
         if start.input is None or end.output is None:
             return run(fed)[1]
         if match.pairs[pairs[0]].order is None and keras_input.ndim == 2:
