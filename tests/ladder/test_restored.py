@@ -128,6 +128,7 @@ def test_a_step_that_counts_is_counted_anew_in_each_run(every):
 
     report = kp.check(network, model, X, Y, torch_step=step, torch_optimizer=optimizer, steps=12, batch_size=16)
     assert report.same_training is True, str(report)
+    assert number == [0]
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # TorchScript is deprecated

@@ -83,7 +83,7 @@ def _distances_below(first: Outputs, second: Outputs) -> Iterator[Callable[[Outp
         sizes = np.maximum(np.abs(a), np.abs(b))
         kept = np.isfinite(sizes) & (sizes > LEAST)
         powers = np.where(kept, np.frexp(sizes)[1], 0)
-        used = np.unique(powers[kept])
+        used = np.flatnonzero(np.bincount(powers[kept] - powers.min(initial=0))) + powers.min(initial=0)
         for group in np.split(used, np.flatnonzero(np.diff(used) > GAP) + 1)[:-1]:
             mask = kept & np.isin(powers, group)
             if np.count_nonzero(mask) >= FEWEST:

@@ -149,7 +149,8 @@ class ModelPair:
         if self.torch_step is not None:
             optimizers = [self.optimizer] if self.optimizer else objects_in(self.torch_step, torch.optim.Optimizer)
             schedules = objects_in(self.torch_step, torch.optim.lr_scheduler.LRScheduler)
-            return TorchTraining(self.torch_step, optimizers, schedules, start=saved_counters(self.torch_step))
+            restore = saved_counters(self.torch_step)
+            return TorchTraining(self.torch_step, optimizers, schedules, start=restore, end=restore)
         if self.brings_training:
             return lightning_training(self.torch_model, -(-self.count // self.batch_size))
         assert self.optimizer is not None
