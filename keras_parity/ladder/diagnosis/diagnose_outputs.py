@@ -22,8 +22,8 @@ ENDS = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)
 """Modules that may end a model, or be left to its loss."""
 
 
-def diagnose_outputs(pair: ModelPair) -> Iterator[Finding]:
-    """Yields how the form of PyTorch's outputs differs from Keras's."""
+def diagnose_order(pair: ModelPair) -> Iterator[Finding]:
+    """Yields the order in which Keras returns PyTorch's outputs, if that is all that differs."""
     from_torch, from_keras, _ = probe(pair)
     if len(from_torch) != len(from_keras):
         return
@@ -33,6 +33,13 @@ def diagnose_outputs(pair: ModelPair) -> Iterator[Finding]:
             what = f"Keras returns PyTorch's outputs in the order {order}"
             yield Finding("the outputs", distance(from_torch, from_keras, pair.layouts), what)
             return
+
+
+def diagnose_outputs(pair: ModelPair) -> Iterator[Finding]:
+    """Yields how the form of PyTorch's outputs differs from Keras's."""
+    from_torch, from_keras, _ = probe(pair)
+    if len(from_torch) != len(from_keras):
+        return
     for a, b, layout in zip(from_torch, from_keras, pair.layouts, strict=True):
         a = layout.apply(a)
         if a.shape != b.shape or array_distance(a, b) <= CLOSE:

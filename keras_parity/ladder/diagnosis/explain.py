@@ -9,7 +9,7 @@ import numpy as np
 from keras_parity.ladder.capture.attention import split_attention
 from keras_parity.ladder.diagnosis.diagnose_inputs import diagnose_batches, diagnose_precision, diagnose_weights
 from keras_parity.ladder.diagnosis.diagnose_layers import diagnose_layers, first_difference
-from keras_parity.ladder.diagnosis.diagnose_outputs import diagnose_outputs
+from keras_parity.ladder.diagnosis.diagnose_outputs import diagnose_order, diagnose_outputs
 from keras_parity.ladder.diagnosis.diagnose_training import diagnose_training, unexplained
 from keras_parity.ladder.diagnosis.evidence import Evidence
 from keras_parity.ladder.diagnosis.finding import Finding, Fix
@@ -105,9 +105,9 @@ def _explain_function(trials: Trials, names: Mapping[str, str]) -> list[Finding]
     inputs = _try(trials, list(diagnose_batches(pair)))
     if trials.accepted:
         return inputs
+    if order := list(diagnose_order(pair)):  # layers would match crosswise
+        return [*inputs, *order]
     found, later = [*diagnose_precision(pair), *diagnose_outputs(pair)], list[Finding]()
-    if any(finding.where == "the outputs" for finding in found):  # in another order, so layers would match crosswise
-        return [*inputs, *found]
     ending = any(finding.where == "the output" for finding in found)
     for dtype in ("float64", "float32"):
         try:

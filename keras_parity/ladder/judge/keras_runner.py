@@ -137,7 +137,8 @@ class KerasRunner:
     ) -> float:
         """Takes one ``train_on_batch``; returns the loss before it, including the losses that the model adds."""
         with self.within():
-            batch, self._stepped = (to_keras_inputs(inputs), labels, sample_weight, class_weight), True
+            self._stepped = True
+            batch = to_keras_inputs(inputs), labels, sample_weight, class_weight
             return float(self.model.train_on_batch(*batch, return_dict=True)["loss"])
 
     def _force_inference(self, layer: keras.Layer) -> None:

@@ -12,14 +12,9 @@ from torch import nn
 from keras_parity.ladder.judge.keras_runner import KerasRunner, KerasTraining
 from keras_parity.ladder.judge.nests import Layout, count_samples, slice_samples
 from keras_parity.ladder.judge.snapshots import optimizer_snapshot
+from keras_parity.ladder.judge.step_state import objects_in, saved_counters
 from keras_parity.ladder.judge.torch_runner import TorchRunner
-from keras_parity.ladder.judge.torch_training import (
-    TorchTraining,
-    lightning_training,
-    objects_in,
-    saved_counters,
-    stock_training,
-)
+from keras_parity.ladder.judge.torch_training import TorchTraining, lightning_training, stock_training
 
 TorchOptimizerLike: TypeAlias = torch.optim.Optimizer | Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None
 ScheduleLike: TypeAlias = (

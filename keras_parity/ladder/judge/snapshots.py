@@ -26,6 +26,11 @@ def snapshot(target: Any) -> Callable[[], None]:
     return restore
 
 
+def refill_of(value: Any) -> Callable[[], None]:
+    """Returns a function that restores a list's or dict's content; it does nothing for other values."""
+    return _refill(value) if isinstance(value, (list, dict)) else lambda: None
+
+
 def _refill(container: Any) -> Callable[[], None]:
     """Returns a function that restores a container, bypassing the tracking of Keras's and TensorFlow's own kinds."""
     container = getattr(container, "__wrapped__", getattr(container, "_storage", container))  # TensorFlow's proxies

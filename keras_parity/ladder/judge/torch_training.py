@@ -1,10 +1,7 @@
 """Trains a PyTorch model: with a plain loop, a LightningModule's own methods, or the user's step."""
 
-import copy
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -143,55 +140,3 @@ def use_biased_variance(module: Any) -> None:
 
     module.register_forward_pre_hook(save)
     module.register_forward_hook(correct)
-
-
-def saved_counters(function: Any) -> Callable[[], None]:
-    """Returns a function that restores the numbers, and lists and dicts of numbers, that a function's steps may change.
-
-    They are in its closure, among its globals, or attributes of the object that it belongs to.
-    """
-    function = function.func if isinstance(function, partial) else function
-    spaces = [vars(owner) for owner in (getattr(function, "__self__", None), function) if hasattr(owner, "__dict__")]
-    names = set(getattr(getattr(function, "__code__", None), "co_names", ()))
-    kept = [(space, {n: copy.deepcopy(v) for n, v in space.items() if _counts(v)}) for space in spaces]
-    space = getattr(function, "__globals__", {})
-    kept.append((space, {n: copy.deepcopy(space[n]) for n in names & space.keys() if _counts(space[n])}))
-    cells = [cell for cell in getattr(function, "__closure__", None) or () if _filled(cell)]
-    contents = [(cell, copy.deepcopy(cell.cell_contents)) for cell in cells if _counts(cell.cell_contents)]
-
-    def restore() -> None:
-        for owner, values in kept:
-            owner.update({name: _refilled(owner.get(name), value) for name, value in values.items()})
-        for cell, value in contents:
-            cell.cell_contents = _refilled(cell.cell_contents, value)
-
-    return restore
-
-
-def _counts(value: Any) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
-    return all(isinstance(each, (int, float)) for each in inner)
-
-
-def _refilled(container: Any, value: Any) -> Any:
-    """Returns a value; of a list or dict the same object with the content of the value."""
-    if isinstance(value, (list, dict)) and type(container) is type(value):
-        container.clear()
-        (list.extend if isinstance(value, list) else dict.update)(container, value)  # type: ignore[arg-type]
-        return container
-    return value
-
-
-def objects_in(function: Any, kind: type) -> list[Any]:
-    """Finds the objects of a kind that a function's closure and globals refer to."""
-    values = [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _filled(cell)]
-    names = getattr(getattr(function, "__code__", None), "co_names", ())
-    values += [function.__globals__[name] for name in names if name in getattr(function, "__globals__", {})]
-    values += [value for owner in values for value in (owner if isinstance(owner, (list, tuple)) else ())]
-    return [value for value in values if isinstance(value, kind)]
-
-
-def _filled(cell: Any) -> bool:
-    with suppress(ValueError):
-        return cell.cell_contents is not cell
-    return False
