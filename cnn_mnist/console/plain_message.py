@@ -9,7 +9,8 @@ from jsonargparse._typehints import get_all_subclass_paths
 from cnn_mnist.errors import nearest
 from cnn_mnist.setting_checks import TITLES
 
-_TITLES = {kind.__name__: title for kind, title in TITLES.items()} | {"list": "a list", "dict": "a mapping"}
+_TITLES = {kind.__name__: title for kind, title in TITLES.items()}
+_TITLES |= {"list": "a list", "dict": "a mapping", "PositiveInt": "a whole number of at least 1"}
 """Types in messages, by Python's names."""
 
 
@@ -22,7 +23,9 @@ def plain_message(message: str) -> str:
     found = found or re.fullmatch(r'Parser key "([^"]+)":.*Subtypes: (\[.*?\]) Errors: .* Given value: (.*)', message)
     if not found or not (kinds := re.findall(r"Literal\[([^]]+)\]|<class '([\w.]+)'>", found[2])):
         return message
-    words = ", ".join(literal.replace("'", "") or _TITLES.get(kind, f"a {kind}") for literal, kind in kinds)
+    words = ", ".join(
+        literal.replace("'", "") or _TITLES.get(kind.rpartition(".")[2], f"a {kind}") for literal, kind in kinds
+    )
     meant = nearest(found[3].strip("[]'"), [name for _, kind in kinds for name in _subclasses(kind)])
     return f"--{found[1]}: expected {' or '.join(words.rsplit(', ', 1))}, got {found[3]}{meant}"
 

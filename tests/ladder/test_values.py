@@ -242,3 +242,8 @@ def test_the_projection_that_is_pasted_is_keras_max_norm_to_the_rounding():
     network = nn.Sequential(nn.Linear(6, 3))
     report = kp.check(network, model, X, Y, weights="keras", torch_loss=nn.CrossEntropyLoss(), steps=50, batch_size=16)
     assert report.notes[-1].startswith("after pasting: same function, same training"), str(report)
+
+
+def test_no_step_is_refused_in_plain_words(command):
+    code, _, err = command("keras_parity", "ladder", "--steps=0")
+    assert (code, "--steps: expected a whole number of at least 1 or null, got 0" in err) == (2, True)
