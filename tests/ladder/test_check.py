@@ -546,23 +546,25 @@ def test_rounding_that_makes_a_gradient_jump_is_looked_for_in_more_runs_than_two
     assert len(set(draws)) == len(draws) == (shown_by_draw or JUMP_DRAWS)
 
 
-def test_float32_noise_is_measured_only_if_it_can_change_the_verdict(monkeypatch):
+def test_the_noise_of_a_training_is_measured_only_if_it_can_change_the_verdict(monkeypatch):
     def verdict():
         seeds.clear()
         report = kp.check(*models, IMAGES, LABELS, weights="keras", **QUICK)
         return [(each.step, each.same, each.precision) for each in report.comparisons]
 
     def seen(runs, side, precision, steps, seed=None, ulps=1):
-        seeds.extend([seed] * (precision == "float32"))
+        seeds.append((precision, seed))
         return train(runs, side, precision, steps, seed, ulps)
 
     models, seeds, train = plain(nn.ReLU(), keras_extra=(L.ReLU(),)), [], Runs.train
     monkeypatch.setattr(Runs, "train", seen)
     skipped = verdict()
-    assert seeds == [None, None]
-    monkeypatch.setattr(Judge, "_within_floor", lambda *_: False)
+    assert seeds == [("float32", None), ("float32", None), ("float64", None), ("float64", None)]
+    monkeypatch.setattr(Judge, "_is_settled", lambda *_: False)
     assert verdict() == skipped
-    assert seeds == [None, None, 0, 1, 0, 1]
+    assert sorted(seeds[4:]) == sorted(
+        (precision, seed) for precision in ("float32", "float64") for seed in (0, 0, 1, 1)
+    )
 
 
 class Probabilities(nn.Module):

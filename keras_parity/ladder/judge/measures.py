@@ -49,7 +49,7 @@ def compare_runs(step: int, precision: str, both: Sequence[Sequence[Outputs]]) -
         The comparison that decides, and all measures, the one of whole outputs first.
     """
     first, measures, found = [runs[0] for runs in both], list[Measure](), list[StepComparison]()
-    for measure in (distance, *(_distances_below(*first) if len(both[0]) > 1 else ())):  # these need the noise
+    for measure in (distance, *_distances_below(*first)):
         noise, jump = (
             max((measure(runs[0], other) for runs in both for other in runs[some]), default=0.0)
             for some in (slice(1, FAR), slice(FAR, None))
