@@ -89,11 +89,12 @@ def _in_keras(keras: Any, model: Any, network: Network, images: NDArray) -> Iter
     usual = keras.config.image_data_format()
     keras.config.set_image_data_format("channels_last")  # a user's keras.json may say otherwise
     try:
-        rebuilt = keras.Sequential([keras.Input(network.input_shape)])
+        layers = [keras.Input(network.input_shape)]
         for spec in keras_layers(network):
             tanh = spec.arguments.get("activation") == "gelu_tanh"  # which Keras has no name for
             more = {"activation": partial(keras.activations.gelu, approximate=True)} if tanh else {}
-            rebuilt.add(getattr(keras.layers, spec.kind)(**spec.arguments | more, dtype=policy))
+            layers.append(getattr(keras.layers, spec.kind)(**spec.arguments | more, dtype=policy))
+        rebuilt = keras.Sequential(layers)
     finally:
         keras.config.set_image_data_format(usual)
     original(images)

@@ -130,7 +130,6 @@ def restore(model: keras.Model, path: str, settings: ModelSettings, steps: int, 
             raise UserError(f"--model.{name}: {path} was trained with {value}, got {came}")
     for state in mask_states(model):  # not saved by Keras; each step draws one mask per dropout
         state.assign([state.numpy()[0], int(saved.optimizer.iterations)])
-    model.optimizer.build(model.trainable_variables)
     for variable, value in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):
         variable.assign(value)
     check_resumed_rate(settings, float(saved.optimizer.learning_rate), float(model.optimizer.learning_rate))

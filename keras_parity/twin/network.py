@@ -28,10 +28,9 @@ def build_twin(network: Network, seed: int = 0) -> keras.Sequential:
         weights, and with the name of the network if it has one.
     """
     name = plain(network)
-    model = keras.Sequential([keras.Input(network.input_shape)], name=name if isinstance(name, str) else None)
-    for call in keras_layers(network):
-        model.add(_make(call, seed))
-    return model
+    layers = [_make(call, seed) for call in keras_layers(network)]
+    # all at once: each ``add`` would trace the whole network again
+    return keras.Sequential([keras.Input(network.input_shape), *layers], name=name if isinstance(name, str) else None)
 
 
 def load_weights(model: keras.Model, weights: Mapping[str, NDArray]) -> None:

@@ -57,6 +57,7 @@ def compile_twin(settings: ModelSettings, steps: int, clip_norm: float | None = 
         steps_per_execution=ENGINE.steps_per_execution,
         jit_compile=ENGINE.jit_compile,
     )
+    model.optimizer.build(model.trainable_variables)  # in ``fit``, TensorFlow would trace the step a second time
     return model
 
 
