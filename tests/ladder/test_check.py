@@ -226,7 +226,7 @@ def test_a_users_own_step_is_restored_with_its_optimizer_and_may_not_keep_state(
     assert report.verdict.startswith("not decided: same function, but PyTorch's first step is not repeatable")
 
 
-def test_a_loss_with_a_constant_in_float32_is_judged_in_float32():
+def test_a_loss_with_a_constant_in_float32_is_judged_in_float32(never_settled):
     weight = torch.tensor([1.0, 2.0] * 5)
     words = {"torch_loss": lambda o, y: F.cross_entropy(o, y, weight=weight, reduction="sum") / len(y)}
     words["keras_loss"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -480,7 +480,7 @@ def test_what_only_one_side_has_is_looked_through_and_frozen():
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_a_single_weight_that_is_frozen_is_frozen_in_the_float64_copy_too(frozen):
+def test_a_single_weight_that_is_frozen_is_frozen_in_the_float64_copy_too(frozen, never_settled):
     torch_model, model = plain()
     model.get_layer("hidden").bias.trainable = False
     torch_model[1].bias.requires_grad_(not frozen)
@@ -517,7 +517,7 @@ def test_a_layer_is_named_in_its_own_branch_whatever_runs_first():
     assert report.notes[-1].startswith("after pasting: same function, same training")
 
 
-def test_a_call_that_was_replaced_is_replaced_in_the_float64_copy_too():
+def test_a_call_that_was_replaced_is_replaced_in_the_float64_copy_too(never_settled):
     torch_model, model = plain(nn.ReLU(), keras_extra=(L.ReLU(name="act"),))
     model.get_layer("act").call = lambda x: keras.activations.elu(x)
     torch_model[2] = nn.ELU()
@@ -546,7 +546,7 @@ def test_rounding_that_makes_a_gradient_jump_is_looked_for_in_more_runs_than_two
     assert len(set(draws)) == len(draws) == (shown_by_draw or JUMP_DRAWS)
 
 
-def test_the_noise_of_a_training_is_measured_only_if_it_can_change_the_verdict(monkeypatch):
+def test_float64_and_noise_are_run_only_if_they_can_change_the_verdict_of_a_training(monkeypatch):
     def verdict():
         seeds.clear()
         report = kp.check(*models, IMAGES, LABELS, weights="keras", **QUICK)
@@ -558,10 +558,13 @@ def test_the_noise_of_a_training_is_measured_only_if_it_can_change_the_verdict(m
 
     models, seeds, train = plain(nn.ReLU(), keras_extra=(L.ReLU(),)), [], Runs.train
     monkeypatch.setattr(Runs, "train", seen)
-    skipped = verdict()
-    assert seeds == [("float32", None), ("float32", None), ("float64", None), ("float64", None)]
+    assert all(same for _, same, _ in verdict())
+    assert seeds == [("float32", None), ("float32", None)]
+    monkeypatch.setattr(Judge, "_is_settled", lambda _, trained: "float64" in trained)
+    assert verdict() == [(step, True, "float64") for step in (0, 1, 5, 6)]
+    assert seeds[2:] == [("float64", None), ("float64", None)]
     monkeypatch.setattr(Judge, "_is_settled", lambda *_: False)
-    assert verdict() == skipped
+    assert verdict() == [(step, True, "float64") for step in (0, 1, 5, 6)]
     assert sorted(seeds[4:]) == sorted(
         (precision, seed) for precision in ("float32", "float64") for seed in (0, 0, 1, 1)
     )

@@ -376,7 +376,7 @@ def test_settings_of_an_optimizer_that_only_one_framework_has(hold, which, truth
     hold(Case(network, model, ROWS, LABELS, words), replace(truth, since=(1, 2, 5)))
 
 
-def test_a_loss_whose_configuration_lacks_a_setting_is_copied_into_float64():
+def test_a_loss_whose_configuration_lacks_a_setting_is_copied_into_float64(never_settled):
     """Keras 3.15: the configurations of Huber and CosineSimilarity lack `delta` and `axis`."""
     network, model = plain_pair()
     words = FAST | {"torch_loss": nn.HuberLoss(delta=0.5), "keras_loss": keras.losses.Huber(0.5)}

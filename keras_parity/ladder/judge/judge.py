@@ -161,7 +161,7 @@ class Judge:
         verdict.notes += filter(None, [note])
         trained = {"float32": self.runs.train_both(sides, "float32", self.steps, [None])}
         self.runs.check_repeatable(sides, trained["float32"], self._measures["float32", 0][0].limit)
-        if copied is not None:
+        if copied is not None and not self._is_settled(trained):
             try:
                 doubled = {"float64": self.runs.train_both((sides[0], copied), "float64", self.steps, [None])}
                 self._add_noise((sides[0], copied), "float64", doubled)
@@ -185,17 +185,19 @@ class Judge:
     def _add_noise(self, sides: Sides, precision: str, trained: dict[str, list[list[Trajectory]]]) -> None:
         """Trains both sides from one ulp away, as often as it can change the verdict: noise only raises the limits."""
         for seed in PERTURBED:
-            if all(self._is_settled(step, trained) for step in self.steps):
-                return
-            perturbed = self.runs.train_both(sides, precision, self.steps, [seed])
-            trained[precision] = [runs + more for runs, more in zip(trained[precision], perturbed, strict=True)]
+            if not self._is_settled(trained):
+                perturbed = self.runs.train_both(sides, precision, self.steps, [seed])
+                trained[precision] = [runs + more for runs, more in zip(trained[precision], perturbed, strict=True)]
 
-    def _is_settled(self, step: int, trained: dict[str, list[list[Trajectory]]]) -> bool:
-        """Whether the frameworks agree in each precision, and each copy with its original."""
-        first, *others = self._at(step, trained)
-        limit = self._measures[next(iter(trained)), step][0].limit
-        errors = [distance(*pair) for other in others for pair in zip(first.outputs, other.outputs, strict=True)]
-        return all(each.comparison.same for each in (first, *others)) and all(error <= limit for error in errors)
+    def _is_settled(self, trained: dict[str, list[list[Trajectory]]]) -> bool:
+        """Whether the frameworks agree in each precision at all steps, and each copy with its original."""
+        for step in self.steps:
+            first, *others = self._at(step, trained)
+            limit = self._measures[next(iter(trained)), step][0].limit
+            errors = [distance(*pair) for other in others for pair in zip(first.outputs, other.outputs, strict=True)]
+            if not all(each.comparison.same for each in (first, *others)) or max(errors, default=0.0) > limit:
+                return False
+        return True
 
     def _at(self, step: int, trained: dict[str, list[list[Trajectory]]]) -> list[_Compared]:
         both = {precision: [[run[step] for run in runs] for runs in each] for precision, each in trained.items()}

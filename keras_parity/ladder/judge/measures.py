@@ -54,10 +54,11 @@ def compare_runs(step: int, precision: str, both: Sequence[Sequence[Outputs]]) -
             max((measure(runs[0], other) for runs in both for other in runs[some]), default=0.0)
             for some in (slice(1, FAR), slice(FAR, None))
         )
-        limit = max(FLOORS[precision][step > 0], FACTOR * noise, 2 * jump)  # each side may have jumped
+        floor = FLOORS[precision][step > 0]
+        limit = max(floor, FACTOR * noise, 2 * jump)  # each side may have jumped
         difference = measure(*first)
         measures.append(Measure(measure, limit))
-        same = difference <= limit if noise <= CEILING else None
+        same = difference <= limit if noise <= CEILING or difference <= floor else None
         found.append(StepComparison(step, difference, limit, precision, same))
     whole, *parts = found
     if len({any(np.isnan(array).any() for array in outputs) for outputs in first}) == 2:  # NaN on one side

@@ -16,7 +16,8 @@ class StepComparison:
         difference: Relative to the largest output, or to the largest of those far smaller than it.
         limit: The largest difference that counts as equal.
         precision: ``"float32"``, as the user runs the models, or ``"float64"``, which is sharper.
-        same: Whether the difference is within the limit; None if the noise is above ``CEILING``.
+        same: Whether the difference is within the limit; None if the noise is above ``CEILING``, unless they agree
+            within the smallest limit.
     """
 
     step: int

@@ -46,12 +46,12 @@ class KerasSide:
             self._start = [(v, v.numpy()) for v in self._variables]
         self.dtype, self.loss = dtype, port.keras_loss
         self._outputs = ENGINE.compiled(lambda inputs: self.model(inputs, training=False), self.model.variables)
+        self._gradients = ENGINE.compiled(self._traced_gradients, self.model.variables)
         self.ignore(set())
 
     def ignore(self, idle: set[str]) -> None:
         """Sets the gradients of named parameters to 0 from now on."""
         self._idle = idle
-        self._gradients = ENGINE.compiled(self._traced_gradients, self.model.variables)
         self._step = ENGINE.compiled(self._traced_step, self._variables)
 
     def within(self) -> AbstractContextManager[None]:
@@ -79,7 +79,7 @@ class KerasSide:
         """Returns the loss of a batch [] and the gradient of every trained array."""
         with self.within():
             loss, gradients = self._gradients(*self._tensors(batch))
-        return float(loss), {name: keras.ops.convert_to_numpy(gradient) for name, gradient in gradients.items()}
+            return float(loss), {n: keras.ops.convert_to_numpy(g) for n, g in self._without_idle(gradients).items()}
 
     def step(self, batch: Batch) -> float:
         """Takes one optimizer step; returns the loss before it."""
@@ -134,12 +134,14 @@ class KerasSide:
             list(variables.values()),
             self.model.non_trainable_variables,
         )
-        own = {name: gradient for name, gradient in zip(variables, found, strict=True) if gradient is not None}
-        return loss, {name: keras.ops.zeros_like(g) if name in self._idle else g for name, g in own.items()}
+        return loss, {name: gradient for name, gradient in zip(variables, found, strict=True) if gradient is not None}
+
+    def _without_idle(self, gradients: dict[str, Any]) -> dict[str, Any]:
+        return {name: keras.ops.zeros_like(g) if name in self._idle else g for name, g in gradients.items()}
 
     def _traced_step(self, inputs: Any, labels: Any) -> Any:
-        loss, gradients = self._traced_gradients(inputs, labels)
-        variables = self._named(self.model.trainable_variables)
+        loss, found = self._traced_gradients(inputs, labels)
+        variables, gradients = self._named(self.model.trainable_variables), self._without_idle(found)
         self.optimizer.apply(list(gradients.values()), [variables[name] for name in gradients])
         return loss
 
