@@ -42,6 +42,7 @@ class Evidence:
         self.keras_optimizer: Any = pair.keras_optimizer
         self.rates: list[float] = []
         torch_runner, keras_runner = pair.torch_runner(), pair.keras_runner()
+        pair.keras_model.run_eagerly = True  # tracing takes longer than the one step; the runner restores it
         sides: list[Any] = [
             (torch_runner, lambda: match.to_keras(torch_state(pair.torch_model))),
             (keras_runner, lambda: keras_state(pair.keras_model)),

@@ -75,11 +75,14 @@ def explain(judge: Judge, report: Any, names: Mapping[str, str]) -> None:
             if lines:
                 judge = Judge(pair, judge.requested_steps)
                 verdict = judge.verdict()
-            trials = Trials(judge, report, verdict)
             report.findings = [finding for finding in report.findings if finding.fixes]  # what is left is found again
-            if verdict.comparisons and _differs(verdict.comparisons[0]):
+            of_function = bool(verdict.comparisons) and _differs(verdict.comparisons[0])
+            if not of_function and verdict.same_training is not False:
+                break
+            trials = Trials(judge, report, verdict)
+            if of_function:
                 report.findings += _explain_function(trials, names)
-            elif verdict.same_training is False:
+            else:
                 found = _explain_training(trials)
                 for finding in found:
                     if lines and finding.where == "the loss":
