@@ -50,7 +50,8 @@ def applied(pair: ModelPair, lines: Sequence[str], report: Any) -> Iterator[None
             if space[name] is not names[name]:
                 setattr(pair, name, space[name])
                 pair.guessed = tuple(guessed for guessed in pair.guessed if guessed != name)
-        inspect_outputs(pair)
+        if lines:
+            inspect_outputs(pair)
         yield
     finally:
         for restore in reversed(restores):

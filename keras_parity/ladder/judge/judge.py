@@ -117,8 +117,12 @@ class Judge:
         return verdict
 
     def _functions(self, precision: str, sides: Sides) -> _Compared:
-        """Compares both functions before training, with their noise."""
-        return self._compared(0, precision, [self.runs.outputs_with_noise(side, precision) for side in sides])
+        """Compares both functions before training; in float32 always with noise, which float64 copies are held to."""
+        both = [self.runs.functions(side, precision, [None]) for side in sides]
+        if precision == "float32" or not self._compared(0, precision, both).comparison.same:
+            noise = [self.runs.functions(side, precision, PERTURBED) for side in sides]
+            both = [runs + more for runs, more in zip(both, noise, strict=True)]
+        return self._compared(0, precision, both)
 
     def _compared(self, step: int, precision: str, both: list[list[list[NDArray]]]) -> _Compared:
         found, self._measures[precision, step] = compare_runs(step, precision, both)

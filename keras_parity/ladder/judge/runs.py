@@ -58,13 +58,10 @@ class Runs:
         batches = (side.outputs(slice_samples(inputs, start, start + size), structure) for start in starts)
         return [layouts[n].apply(a) if n < len(layouts) else a for batch in batches for n, a in enumerate(batch)]
 
-    def outputs_with_noise(self, side: Runner, precision: str) -> list[list[NDArray]]:
-        """Returns a side's outputs before training: as they are, then once per seed perturbed by one ulp."""
+    def functions(self, side: Runner, precision: str, seeds: Iterable[int | None]) -> list[list[NDArray]]:
+        """Returns a side's outputs before training, once per seed; see ``train``."""
         inputs = self.pair.inputs(side.framework)
-        side.reset()
-        runs = [self.outputs(side, inputs)]
-        for seed in PERTURBED:
-            runs.append(self.outputs(side, self._perturb(side, precision, seed, inputs)))
+        runs = [self.outputs(side, self._start(side, precision, seed, inputs)) for seed in seeds]
         side.reset()
         return runs
 
@@ -81,11 +78,7 @@ class Runs:
             ulps: The size of the perturbation.
         """
         inputs = self.pair.inputs(side.framework)
-        if seed is None:
-            side.reset()
-            fed = inputs
-        else:
-            fed = self._perturb(side, precision, seed, inputs, ulps)
+        fed = self._start(side, precision, seed, inputs, ulps)
         trajectory = {0: self.outputs(side, fed, PROBE_SAMPLES)}
         for step in range(max(steps, default=0)):
             self.step(side, step, fed)
@@ -103,10 +96,12 @@ class Runs:
         finally:
             sides[0].dtype = torch.float32
 
-    def _perturb(self, side: Runner, precision: str, seed: int, inputs: Any, ulps: int = 1) -> Any:
-        """Perturbs a side's weights, from the user's; returns its inputs perturbed too."""
-        random = np.random.default_rng(seed)
+    def _start(self, side: Runner, precision: str, seed: int | None, inputs: Any, ulps: int = 1) -> Any:
+        """Returns a side to the user's weights and, for a seed, perturbs them; returns its inputs, perturbed too."""
         side.reset()
+        if seed is None:
+            return inputs
+        random = np.random.default_rng(seed)
         one_ulp = None if precision == "float32" else HALF_ULP
         side.perturb(random, one_ulp if ulps == 1 else 2 * ulps * HALF_ULP)
         return perturb(inputs, random, ulps * HALF_ULP)
