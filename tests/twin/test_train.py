@@ -44,6 +44,17 @@ def test_the_twin_computes_the_logits_of_the_lightning_network(name):
     np.testing.assert_allclose(model.predict(images, verbose=0), theirs, atol=2e-6)
 
 
+def test_the_training_step_is_traced_once(command, monkeypatch):
+    def seen(model, data):
+        traces.append(model)
+        return step(model, data)
+
+    traces, step = [], keras.Model.train_step
+    monkeypatch.setattr(keras.Model, "train_step", seen)
+    assert command("keras_parity", *QUIET, "--trainer.max_epochs=2")[0] == 0
+    assert len(traces) == 1
+
+
 def test_batches_come_in_the_shared_order_with_the_same_bits(tiny_mnist):
     part = Split(tiny_mnist.train_images[..., None], tiny_mnist.train_labels, tuple("0123456789"))
     batches = TrainingBatches(part, DataSettings(batch_size=64, seed=3), "float32")
