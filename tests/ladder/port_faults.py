@@ -313,7 +313,7 @@ def _softmax(side: Side, random: np.random.Generator) -> list[str] | None:
     return [last.name]
 
 
-@fault("heads exchanged", ("several outputs",), sides=BOTH)
+@fault("heads exchanged", ("several outputs",), sides=BOTH, place="outputs in the order")
 def _heads(side: Side, random: np.random.Generator) -> list[str] | None:
     heads = [side.parts[name] for name in side.training.losses]
     pairs = [(a, b) for k, a in enumerate(heads) for b in heads[:k]]
