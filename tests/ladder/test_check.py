@@ -541,6 +541,7 @@ def test_rounding_that_makes_a_gradient_jump_is_looked_for_in_more_runs_than_two
 
     train = Runs.train
     monkeypatch.setattr(Runs, "train", jumping)
+    keras.utils.set_random_seed(0)  # other weights may be next to a kink of their own
     report = kp.check(Functional(), functional_twin(), IMAGES, LABELS, weights="keras", **QUICK)
     assert report.same_training is same
     assert len(set(draws)) == len(draws) == (shown_by_draw or JUMP_DRAWS)
