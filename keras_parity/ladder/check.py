@@ -58,7 +58,7 @@ def check(
        line was run and improved the verdict.
 
     Limits are measured: each side runs again with its weights, inputs and optimizer constants moved by one ulp. If both
-    sides have a faithful float64 copy, float64 decides.
+    sides have a faithful float64 copy, float64 decides, unless the trainings already agree in float32.
 
     Args:
         torch_model: Any module. A LightningModule trains with its ``training_step`` and ``configure_optimizers``.

@@ -76,11 +76,11 @@ def explain(judge: Judge, report: Any, names: Mapping[str, str]) -> None:
                 judge = Judge(pair, judge.requested_steps)
                 verdict = judge.verdict()
             report.findings = [finding for finding in report.findings if finding.fixes]  # what is left is found again
-            of_function = bool(verdict.comparisons) and _differs(verdict.comparisons[0])
-            if not of_function and verdict.same_training is not False:
+            function_differs = bool(verdict.comparisons) and _differs(verdict.comparisons[0])
+            if not function_differs and verdict.same_training is not False:
                 break
             trials = Trials(judge, report, verdict)
-            if of_function:
+            if function_differs:
                 report.findings += _explain_function(trials, names)
             else:
                 found = _explain_training(trials)

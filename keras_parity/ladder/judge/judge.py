@@ -118,9 +118,9 @@ class Judge:
 
     def _functions(self, precision: str, sides: Sides) -> _Compared:
         """Compares both functions before training; in float32 always with noise, which float64 copies are held to."""
-        both = [self.runs.functions(side, precision, [None]) for side in sides]
+        both = [self.runs.initial_outputs(side, precision, [None]) for side in sides]
         if precision == "float32" or not self._compared(0, precision, both).comparison.same:
-            noise = [self.runs.functions(side, precision, PERTURBED) for side in sides]
+            noise = [self.runs.initial_outputs(side, precision, PERTURBED) for side in sides]
             both = [runs + more for runs, more in zip(both, noise, strict=True)]
         return self._compared(0, precision, both)
 
@@ -167,9 +167,9 @@ class Judge:
         self.runs.check_repeatable(sides, trained["float32"], self._measures["float32", 0][0].limit)
         if copied is not None and not self._is_settled(trained):
             try:
-                doubled = {"float64": self.runs.train_both((sides[0], copied), "float64", self.steps, [None])}
-                self._add_noise((sides[0], copied), "float64", doubled)
-                trained |= doubled
+                in_float64 = {"float64": self.runs.train_both((sides[0], copied), "float64", self.steps, [None])}
+                self._add_noise((sides[0], copied), "float64", in_float64)
+                trained |= in_float64
             except StepError as error:  # for example a float32 constant in the user's loss
                 verdict.notes.append(f"training compared in float32 only: in float64, {error}")
         self._add_noise(sides, "float32", trained)

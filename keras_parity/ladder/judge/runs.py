@@ -58,7 +58,7 @@ class Runs:
         batches = (side.outputs(slice_samples(inputs, start, start + size), structure) for start in starts)
         return [layouts[n].apply(a) if n < len(layouts) else a for batch in batches for n, a in enumerate(batch)]
 
-    def functions(self, side: Runner, precision: str, seeds: Iterable[int | None]) -> list[list[NDArray]]:
+    def initial_outputs(self, side: Runner, precision: str, seeds: Iterable[int | None]) -> list[list[NDArray]]:
         """Returns a side's outputs before training, once per seed; see ``train``."""
         inputs = self.pair.inputs(side.framework)
         runs = [self.outputs(side, self._start(side, precision, seed, inputs)) for seed in seeds]
